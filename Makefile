@@ -1,0 +1,47 @@
+# make demo   builds and runs the whole journey of one order; needs Go alone
+# make test   installs what the tests need (with apt, as root) and runs them all
+# make bench  measures against the peers, side by side
+# make fuzz   runs every fuzz target for FUZZTIME
+# make lint   runs the linters that are pinned in tools/go.mod
+
+GO       ?= go
+FUZZTIME ?= 30s
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+export CGO_ENABLED = 0
+
+.PHONY: all build demo test packages vet bench fuzz lint clean
+
+all: build
+
+build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: build
+	bin/ankan demo
+
+test: packages vet
+	$(GO) test -timeout 14m ./...
+
+# The peers that the tests run against; see scripts/packages.
+packages:
+	@scripts/packages
+
+vet:
+	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+
+bench: build
+	bin/ankan bench vectors
+	bin/ankan bench audit
+	bin/ankan bench line
+	bin/ankan bench order
+
+fuzz:
+	@scripts/fuzz $(FUZZTIME)
+
+lint:
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+clean:
+	rm -rf bin ankan-demo

@@ -1,0 +1,229 @@
+// Package client speaks to a site's control socket, and signs acts for the
+// person who holds a passkey.
+package client
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"ankan/act"
+	"ankan/custody"
+	"ankan/passkey"
+	"ankan/site"
+)
+
+// A Client is a connection to one site.
+type Client struct {
+	socket string
+	http   *http.Client
+	// Patience is how long a call is tried again while nobody answers at the
+	// socket; 0 gives up at once. Every call may be repeated.
+	Patience time.Duration
+}
+
+// New is a client of the site at a control socket.
+func New(socket string) *Client {
+	var d net.Dialer
+	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) }}
+	return &Client{socket: socket, http: &http.Client{Transport: t}}
+}
+
+// A Refusal is what a site answered instead of doing what was asked.
+type Refusal struct {
+	Status int
+	Text   string
+}
+
+func (r *Refusal) Error() string { return r.Text }
+
+// ErrAway is wrapped where no site answers at the socket.
+var ErrAway = errors.New("the site does not answer; is `ankan serve` running?")
+
+// Get asks for path and reads the answer into v.
+func (c *Client) Get(ctx context.Context, path string, v any) error {
+	return c.call(ctx, http.MethodGet, path, nil, v)
+}
+
+// Post sends body as JSON to path and reads the answer into v, which may be nil.
+func (c *Client) Post(ctx context.Context, path string, body, v any) error {
+	doc, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPost, path, doc, v)
+}
+
+// Send posts a file as it is.
+func (c *Client) Send(ctx context.Context, path string, file io.Reader, v any) error {
+	doc, err := io.ReadAll(file)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPost, path, doc, v)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body []byte, v any) error {
+	end := time.Now().Add(c.Patience)
+	for {
+		res, err := c.once(ctx, method, path, body)
+		if err == nil {
+			defer res.Body.Close()
+			return read(res, v)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s: %w (%v)", c.socket, ErrAway, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://site/v1"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	return c.http.Do(req)
+}
+
+func read(res *http.Response, v any) error {
+	if res.StatusCode != http.StatusOK {
+		var e struct {
+			Error string `json:"error"`
+		}
+		doc, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+		if json.Unmarshal(doc, &e) != nil || e.Error == "" {
+			e.Error = string(bytes.TrimSpace(doc))
+		}
+		return &Refusal{res.StatusCode, e.Error}
+	}
+	if v == nil {
+		return nil
+	}
+	return json.NewDecoder(res.Body).Decode(v)
+}
+
+// A Signer is a person with a passkey.
+type Signer struct {
+	Person string
+	Key    *passkey.Soft
+}
+
+func (p Signer) sign(a act.Act, v act.Verb, reason string) (act.Signature, error) {
+	assertion, err := p.Key.Sign(a.Challenge(v))
+	if err != nil {
+		return act.Signature{}, err
+	}
+	return act.Signature{Person: p.Person, Verb: v, At: time.Now().UTC().Truncate(time.Second), Reason: reason, Assertion: assertion}, nil
+}
+
+// Request asks for an act in the name of p: the site proposes its parameters,
+// p signs its canonical bytes.
+func (c *Client) Request(ctx context.Context, p Signer, kind, subject string) (custody.Status, error) {
+	var st custody.Status
+	var proposal site.Proposal
+	if err := c.Get(ctx, "/proposal?"+url.Values{"kind": {kind}, "subject": {subject}}.Encode(), &proposal); err != nil {
+		return st, err
+	}
+	a := act.New(proposal.Site, kind, subject, p.Person, proposal.Params, proposal.Rule, time.Now())
+	sig, err := p.sign(a, act.Request, "")
+	if err != nil {
+		return st, err
+	}
+	return st, c.Post(ctx, "/acts", site.SignedRequest{Act: string(a.Canonical()), Signature: sig}, &st)
+}
+
+// Sign approves or rejects an act in the name of p. What is signed are the
+// bytes that the site shows, and their digest must be the site's.
+func (c *Client) Sign(ctx context.Context, p Signer, id string, v act.Verb, reason string) (custody.Status, error) {
+	var st custody.Status
+	if err := c.Get(ctx, "/acts/"+url.PathEscape(id), &st); err != nil {
+		return st, err
+	}
+	if d := st.Act.Digest(); fmt.Sprintf("%x", d) != st.Digest {
+		return st, fmt.Errorf("act %s: the site shows other bytes than it names", id)
+	}
+	sig, err := p.sign(st.Act, v, reason)
+	if err != nil {
+		return st, err
+	}
+	return st, c.Post(ctx, "/acts/"+url.PathEscape(id)+"/sign", site.SignedRequest{Signature: sig}, &st)
+}
+
+// Do has the site do an approved act.
+func (c *Client) Do(ctx context.Context, id string) error {
+	err := c.Post(ctx, "/acts/"+url.PathEscape(id)+"/do", struct{}{}, nil)
+	var r *Refusal
+	if !errors.As(err, &r) {
+		return err
+	}
+	// The answer to a first call may have been lost with the site.
+	var st custody.Status
+	if c.Get(ctx, "/acts/"+url.PathEscape(id), &st) == nil && st.State == "used" {
+		return nil
+	}
+	return err
+}
+
+// ExportLog writes the site's audit log to a new folder, as C2SP tlog-tiles.
+func (c *Client) ExportLog(ctx context.Context, dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	res, err := c.once(ctx, http.MethodGet, "/log", nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w (%v)", c.socket, ErrAway, err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return read(res, nil)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for t := tar.NewReader(res.Body); ; {
+		h, err := t.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if h.Typeflag == tar.TypeDir {
+			continue
+		}
+		if err := root.MkdirAll(filepath.Dir(h.Name), 0o755); err != nil {
+			return err
+		}
+		f, err := root.OpenFile(h.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(f, t); err != nil {
+			f.Close()
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,466 @@
+// Package custody is dual control: it keeps acts and the signatures over them,
+// and makes a warrant when everybody whom the policy asks for has signed.
+package custody
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"ankan/access"
+	"ankan/act"
+	"ankan/audit"
+	"ankan/store"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Schema is the tables that this package owns.
+func Schema() store.Schema {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	return store.Schema{Name: "custody", Files: files}
+}
+
+// ErrNoAct is wrapped where an act does not exist.
+var ErrNoAct = errors.New("no such act")
+
+// A Desk takes requests, approvals and rejections of one site.
+type Desk struct {
+	site   string
+	store  *store.Store
+	people *access.Directory
+}
+
+// New is the desk of a site.
+func New(site string, s *store.Store, people *access.Directory) *Desk {
+	return &Desk{site: site, store: s, people: people}
+}
+
+// Status is an act and how far it has come.
+type Status struct {
+	Act        act.Act         `json:"act"`
+	Digest     string          `json:"digest"`
+	Words      []string        `json:"words"`
+	State      string          `json:"state"` // open, approved, rejected, used, late
+	Complete   time.Time       `json:"complete,omitzero"`
+	Signatures []act.Signature `json:"signatures"`
+}
+
+// Request records an act that its requester signed. Asked again with the same
+// bytes it changes nothing: a client that lost the answer may repeat it.
+func (d *Desk) Request(ctx context.Context, canonical []byte, sig act.Signature) error {
+	a, err := act.Parse(canonical)
+	if err == nil {
+		err = d.request(ctx, a, canonical, sig)
+	}
+	return d.answer(ctx, a, sig, err)
+}
+
+func (d *Desk) request(ctx context.Context, a act.Act, canonical []byte, sig act.Signature) error {
+	return d.change(ctx, act.ActRequested, a, sig, func(tx *store.Tx, now time.Time) error {
+		switch had, err := load(tx, a.ID); {
+		case err == nil && string(had.canonical) == string(canonical) && sig.Person == a.Requester && sig.Verb == act.Request:
+			return errRepeated
+		case err == nil:
+			return fmt.Errorf("act %s: %w: its number is taken by another act", a.ID, act.ErrNotAllowed)
+		case !errors.Is(err, ErrNoAct):
+			return err
+		}
+		if a.Site != d.site {
+			return fmt.Errorf("act %s: %w: it is for site %q, this is %q", a.ID, act.ErrNotAllowed, a.Site, d.site)
+		}
+		who, rule, err := d.look(ctx, a, sig)
+		if err != nil {
+			return err
+		}
+		if err := rule.CheckRequest(a, who); err != nil {
+			return err
+		}
+		if err := act.Verify(a, who, sig, act.Request); err != nil {
+			return err
+		}
+		if now.After(a.ApproveBy) || a.At.After(now.Add(time.Minute)) {
+			return fmt.Errorf("act %s: %w: its times are %s to %s, now is %s", a.ID, act.ErrTooLate,
+				a.At.Format(time.RFC3339), a.ApproveBy.Format(time.RFC3339), now.Format(time.RFC3339))
+		}
+		state, complete := "open", ""
+		if len(rule.Seats) == 0 {
+			state, complete = "approved", a.At.Format(time.RFC3339Nano)
+		}
+		if _, err := tx.Exec(`INSERT INTO act (id, kind, subject, requester, requested, canonical, state, complete) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			a.ID, a.Kind, a.Subject, a.Requester, now.Format(sortable), canonical, state, complete); err != nil {
+			return err
+		}
+		return keep(tx, a.ID, sig)
+	})
+}
+
+// sortable is RFC 3339 in UTC with all digits, so that times sort as text.
+const sortable = "2006-01-02T15:04:05.000000000Z"
+
+var errRepeated = errors.New("repeated")
+
+// Sign records an approval or a rejection. One rejection ends the act. The
+// same signature again changes nothing.
+func (d *Desk) Sign(ctx context.Context, id string, sig act.Signature) error {
+	s, err := load(reader{ctx, d.store}, id)
+	if err == nil {
+		err = d.sign(ctx, s.act, sig)
+	} else {
+		s.act = act.Act{ID: id}
+	}
+	return d.answer(ctx, s.act, sig, err)
+}
+
+func (d *Desk) sign(ctx context.Context, a act.Act, sig act.Signature) error {
+	id, kind := a.ID, act.ActApproved
+	if sig.Verb == act.Reject {
+		kind = act.ActRejected
+	} else if sig.Verb != act.Approve {
+		return fmt.Errorf("act %s: %w: verb is %q, want approve or reject", id, act.ErrNotAllowed, sig.Verb)
+	}
+	return d.change(ctx, kind, a, sig, func(tx *store.Tx, now time.Time) error {
+		r, err := load(tx, id)
+		if err != nil {
+			return err
+		}
+		who, rule, err := d.look(ctx, r.act, sig)
+		if err != nil {
+			return err
+		}
+		if r.has(sig) {
+			return errRepeated
+		}
+		if err := act.CheckState(r.act, r.state, now); err != nil {
+			return err
+		}
+		requester, err := d.people.Person(ctx, r.act.Requester)
+		if err != nil {
+			return err
+		}
+		approvers, err := d.persons(ctx, r.approvers())
+		if err != nil {
+			return err
+		}
+		if err := rule.CheckApprover(r.act, requester, who, approvers); err != nil {
+			return err
+		}
+		if err := act.Verify(r.act, who, sig, sig.Verb); err != nil {
+			return err
+		}
+		if err := keep(tx, id, sig); err != nil {
+			return err
+		}
+		switch {
+		case sig.Verb == act.Reject:
+			_, err = tx.Exec(`UPDATE act SET state = 'rejected' WHERE id = $1`, id)
+		case rule.Complete(append(approvers, who)):
+			_, err = tx.Exec(`UPDATE act SET state = 'approved', complete = $1 WHERE id = $2`, now.Format(time.RFC3339Nano), id)
+		}
+		return err
+	})
+}
+
+// change runs fn in a change whose entry is the signature.
+func (d *Desk) change(ctx context.Context, kind string, a act.Act, sig act.Signature, fn func(*store.Tx, time.Time) error) error {
+	entry := act.ActEntry{ID: a.ID, Digest: fmt.Sprintf("%x", a.Digest()), Signature: sig}
+	if sig.Verb == act.Request {
+		entry.Act = string(a.Canonical())
+	}
+	data, err := audit.DataOf(entry)
+	if err != nil {
+		return err
+	}
+	return d.store.Change(ctx, audit.Entry{Kind: kind, Actor: "person/" + sig.Person, Subject: a.Subject, Data: data},
+		func(tx *store.Tx) error { return fn(tx, tx.Time()) })
+}
+
+// answer is what the caller of Request or Sign gets to hear. A refusal leaves
+// an entry of its own, also when the caller does not wait for the answer.
+func (d *Desk) answer(ctx context.Context, a act.Act, sig act.Signature, err error) error {
+	if err == nil || errors.Is(err, errRepeated) {
+		return nil
+	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return err // it was not judged
+	}
+	refusal := audit.Entry{Kind: "act.refused", Actor: "person/" + short(sig.Person), Subject: short(a.Subject),
+		Data: map[string]any{"id": short(a.ID), "kind": short(a.Kind), "verb": short(string(sig.Verb)), "why": short(err.Error())}}
+	return errors.Join(err, d.store.Refuse(context.WithoutCancel(ctx), refusal))
+}
+
+// short bounds what a stranger wrote, so that no refusal is too long to log.
+func short(s string) string { return strings.ToValidUTF8(s[:min(len(s), 1000)], "") }
+
+// look finds the signer and the rule. The policy in force decides.
+func (d *Desk) look(ctx context.Context, a act.Act, sig act.Signature) (act.Person, act.Rule, error) {
+	who, err := d.people.Person(ctx, sig.Person)
+	if err != nil {
+		return act.Person{}, act.Rule{}, err
+	}
+	p, err := d.people.Policy(ctx)
+	if err != nil {
+		return act.Person{}, act.Rule{}, err
+	}
+	if err := p.CheckPerson(who); err != nil {
+		return act.Person{}, act.Rule{}, err
+	}
+	rule, err := p.Rule(a.Kind)
+	return who, rule, err
+}
+
+func (d *Desk) persons(ctx context.Context, ids []string) ([]act.Person, error) {
+	var all []act.Person
+	for _, id := range ids {
+		who, err := d.people.Person(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, who)
+	}
+	return all, nil
+}
+
+func keep(tx *store.Tx, id string, sig act.Signature) error {
+	doc, err := json.Marshal(sig)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`INSERT INTO act_signature (act, person, verb, signature) VALUES ($1, $2, $3, $4)`, id, sig.Person, string(sig.Verb), doc)
+	return err
+}
+
+// querier is a transaction or the store.
+type querier interface {
+	QueryRow(query string, args ...any) *sql.Row
+	Query(query string, args ...any) (*sql.Rows, error)
+}
+
+type stored struct {
+	act        act.Act
+	canonical  []byte
+	name       string
+	state      act.State
+	signatures []act.Signature
+}
+
+func (s stored) approvers() []string {
+	var ids []string
+	for _, sig := range s.signatures {
+		if sig.Verb == act.Approve {
+			ids = append(ids, sig.Person)
+		}
+	}
+	return ids
+}
+
+func (s stored) has(sig act.Signature) bool {
+	for _, h := range s.signatures {
+		if h.Person == sig.Person && h.Verb == sig.Verb && string(h.Assertion.Signature) == string(sig.Assertion.Signature) {
+			return true
+		}
+	}
+	return false
+}
+
+func load(q querier, id string) (stored, error) {
+	var s stored
+	var complete string
+	err := q.QueryRow(`SELECT canonical, state, coalesce(complete, '') FROM act WHERE id = $1`, id).Scan(&s.canonical, &s.name, &complete)
+	if errors.Is(err, sql.ErrNoRows) {
+		return s, fmt.Errorf("act %q: %w", id, ErrNoAct)
+	}
+	if err != nil {
+		return s, err
+	}
+	if s.act, err = act.Parse(s.canonical); err != nil {
+		return s, err
+	}
+	if complete != "" {
+		if s.state.Complete, err = time.Parse(time.RFC3339Nano, complete); err != nil {
+			return s, err
+		}
+	}
+	s.state.Rejected, s.state.Used = s.name == "rejected", s.name == "used"
+	rows, err := q.Query(`SELECT signature FROM act_signature WHERE act = $1 ORDER BY person`, id)
+	if err != nil {
+		return s, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var doc []byte
+		var sig act.Signature
+		if err := rows.Scan(&doc); err != nil {
+			return s, err
+		}
+		if err := json.Unmarshal(doc, &sig); err != nil {
+			return s, err
+		}
+		s.signatures = append(s.signatures, sig)
+	}
+	return s, rows.Err()
+}
+
+// reader makes the store a querier for one context.
+type reader struct {
+	ctx context.Context
+	s   *store.Store
+}
+
+func (r reader) QueryRow(q string, args ...any) *sql.Row { return r.s.QueryRow(r.ctx, q, args...) }
+func (r reader) Query(q string, args ...any) (*sql.Rows, error) {
+	return r.s.Query(r.ctx, q, args...)
+}
+
+// Get is one act; ErrNoAct if there is none.
+func (d *Desk) Get(ctx context.Context, id string) (Status, error) {
+	s, err := load(reader{ctx, d.store}, id)
+	if err != nil {
+		return Status{}, err
+	}
+	digest := s.act.Digest()
+	st := Status{Act: s.act, Digest: fmt.Sprintf("%x", digest), Words: act.Words(digest), State: s.name, Complete: s.state.Complete, Signatures: s.signatures}
+	now := d.store.Now()
+	if s.name == "open" && act.CheckState(s.act, s.state, now) != nil || s.name == "approved" && act.CheckUse(s.act, s.state, now) != nil {
+		st.State = "late"
+	}
+	return st, nil
+}
+
+// List is all acts in one of the states, or all; newest last.
+func (d *Desk) List(ctx context.Context, state string) ([]Status, error) {
+	// The clock makes an act late; its row stays open or approved.
+	rows, err := d.store.Query(ctx, `SELECT id FROM act WHERE $1 IN ('', 'late') OR state = $1 ORDER BY requested, id`, state)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	all := make([]Status, 0, len(ids))
+	for _, id := range ids {
+		st, err := d.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if state == "" || state == st.State {
+			all = append(all, st)
+		}
+	}
+	return all, nil
+}
+
+// A Warrant is leave to do one act once. Only a Desk makes one; the zero
+// Warrant refuses.
+type Warrant struct {
+	act act.Act
+}
+
+// Warrant is the leave that act id gives, if everybody has signed in time.
+// Until it is redeemed it is only a promise: Redeem decides.
+func (d *Desk) Warrant(ctx context.Context, id string) (Warrant, error) {
+	s, err := load(reader{ctx, d.store}, id)
+	if err != nil {
+		return Warrant{}, err
+	}
+	if err := act.CheckUse(s.act, s.state, d.store.Now()); err != nil {
+		return Warrant{}, err
+	}
+	if err := d.prove(ctx, s); err != nil {
+		return Warrant{}, err
+	}
+	return Warrant{act: s.act}, nil
+}
+
+// prove checks all signatures again, over the bytes as they are stored now. A
+// row that says "approved" is not believed: somebody may have edited it.
+func (d *Desk) prove(ctx context.Context, s stored) error {
+	requested := false
+	var rule act.Rule
+	var approvers []act.Person
+	requester, err := d.people.Person(ctx, s.act.Requester)
+	if err != nil {
+		return err
+	}
+	for _, sig := range s.signatures {
+		var who act.Person
+		if who, rule, err = d.look(ctx, s.act, sig); err != nil {
+			return err
+		}
+		if err := act.Verify(s.act, who, sig, sig.Verb); err != nil {
+			return err
+		}
+		switch sig.Verb {
+		case act.Request:
+			err, requested = rule.CheckRequest(s.act, who), true
+		case act.Approve:
+			err = rule.CheckApprover(s.act, requester, who, approvers)
+			approvers = append(approvers, who)
+		default:
+			err = act.ErrRejected
+		}
+		if err != nil {
+			return fmt.Errorf("act %s: %w", s.act.ID, err)
+		}
+	}
+	if !requested || !rule.Complete(approvers) {
+		return fmt.Errorf("act %s: %w: its signatures are not all there", s.act.ID, act.ErrOpen)
+	}
+	return nil
+}
+
+// Act is what the warrant allows.
+func (w Warrant) Act() act.Act { return w.act }
+
+// Redeem spends the warrant in the very transaction that acts. It refuses if
+// the act is of another kind or about another subject, if its time is over, or
+// if it was spent before.
+func (w Warrant) Redeem(tx *store.Tx, kind, subject string) error {
+	if w.act.ID == "" {
+		return fmt.Errorf("%s: %w: no warrant", kind, act.ErrNotAllowed)
+	}
+	if w.act.Kind != kind || w.act.Subject != subject {
+		return fmt.Errorf("%s of %s: %w: the warrant is for %s of %s", kind, subject, act.ErrNotAllowed, w.act.Kind, w.act.Subject)
+	}
+	s, err := load(tx, w.act.ID)
+	if err != nil {
+		return err
+	}
+	if s.act.Digest() != w.act.Digest() {
+		return fmt.Errorf("act %s: %w: other bytes were approved", w.act.ID, act.ErrNotAllowed)
+	}
+	if err := act.CheckUse(s.act, s.state, tx.Time()); err != nil {
+		return err
+	}
+	res, err := tx.Exec(`UPDATE act SET state = 'used' WHERE id = $1 AND state = 'approved'`, w.act.ID)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(fmt.Errorf("act %s: %w", w.act.ID, act.ErrUsed), err)
+	}
+	data, err := audit.DataOf(act.UseEntry{ID: w.act.ID, Digest: fmt.Sprintf("%x", w.act.Digest())})
+	if err != nil {
+		return err
+	}
+	return tx.Append(audit.Entry{Kind: act.ActUsed, Actor: "person/" + w.act.Requester, Subject: subject, Data: data})
+}

@@ -1,0 +1,312 @@
+// Package datagen draws the keys and codes of an order's cards into sealed
+// blocks, and reads such blocks. Card data is rows of nothing: a few hundred
+// to a few thousand key sets lie in one AES-256-GCM block under the order's
+// data key. Erasing the key that wraps it erases order, copies and backups.
+package datagen
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+
+	"ankan/audit"
+	"ankan/hsm"
+	"ankan/profile"
+	"ankan/store"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Schema is the tables that this package owns.
+func Schema() store.Schema {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	return store.Schema{Name: "datagen", Files: files}
+}
+
+// BlockSize is the number of key sets in a block of a new batch.
+const BlockSize = 1000
+
+// maxBlock bounds what is read for one sealed block, in bytes.
+const maxBlock = 64 << 20
+
+// ErrNoBatch is wrapped where an order has no batch, or had one and it was destroyed.
+var ErrNoBatch = errors.New("no batch")
+
+// A Batch is what an order's blocks have in common. It holds no clear key.
+//
+// Key set k of an order lies in block k / BlockSize. Key sets below Cards carry
+// the identity of the order's k-th card; the others are spares for remakes.
+type Batch struct {
+	Order                    string
+	KEK                      string // name of the Order key in the module
+	Wrapped                  hsm.Wrapped
+	Document                 []byte           // the electrical profile as it was written
+	Profile                  *profile.Profile // read from Document
+	Cards, Spares, BlockSize int
+}
+
+// Blocks is the number of blocks.
+func (b Batch) Blocks() int { return (b.Cards + b.Spares + b.BlockSize - 1) / b.BlockSize }
+
+// span is the first key set of block n and how many there are.
+func (b Batch) span(n int) (first, count int) {
+	first = n * b.BlockSize
+	return first, min(b.BlockSize, b.Cards+b.Spares-first)
+}
+
+// aad binds a sealed block to its order, place, size and layout.
+func (b Batch) aad(n int) []byte {
+	first, count := b.span(n)
+	h := sha256.New()
+	for _, s := range b.Profile.Slots() {
+		fmt.Fprintf(h, "%s %d\n", s.Name, s.Len)
+	}
+	a := append([]byte("ankan/block/v1\x00"), b.Order...)
+	a = append(a, 0)
+	for _, v := range []int{n, first, count} {
+		a = binary.BigEndian.AppendUint64(a, uint64(v))
+	}
+	return h.Sum(a)
+}
+
+func (b Batch) check() error {
+	switch {
+	case b.Order == "" || b.KEK == "" || len(b.Wrapped) == 0 || b.Profile == nil || len(b.Document) == 0:
+		return errors.New("batch: order, key and profile must be there")
+	case b.Cards <= 0 || b.Spares < 0 || b.BlockSize <= 0 || b.BlockSize > 1<<16:
+		return fmt.Errorf("batch %s: %d cards, %d spares in blocks of %d", b.Order, b.Cards, b.Spares, b.BlockSize)
+	}
+	return nil
+}
+
+// Create records a batch without blocks, in the transaction of the caller.
+func Create(tx *store.Tx, b Batch) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`INSERT INTO batch (ord, kek, wrapped, profile, cards, spares, block_size) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		b.Order, b.KEK, []byte(b.Wrapped), b.Document, b.Cards, b.Spares, b.BlockSize)
+	return err
+}
+
+// Load is the batch of an order; ErrNoBatch if there is none.
+func Load(ctx context.Context, s *store.Store, ord string) (Batch, error) {
+	b := Batch{Order: ord}
+	var wrapped []byte
+	err := s.QueryRow(ctx, `SELECT kek, wrapped, profile, cards, spares, block_size FROM batch WHERE ord = $1`, ord).
+		Scan(&b.KEK, &wrapped, &b.Document, &b.Cards, &b.Spares, &b.BlockSize)
+	if errors.Is(err, sql.ErrNoRows) {
+		return b, fmt.Errorf("order %s: %w", ord, ErrNoBatch)
+	}
+	if err != nil {
+		return b, err
+	}
+	b.Wrapped = wrapped
+	if b.Profile, err = profile.Parse(ord+".profile.yaml", b.Document); err != nil {
+		return b, err
+	}
+	return b, b.check()
+}
+
+// Delete removes a batch and its blocks, in the transaction of the caller. The
+// key is destroyed in the module before.
+func Delete(tx *store.Tx, ord string) error {
+	_, err := tx.Exec(`DELETE FROM batch WHERE ord = $1`, ord)
+	return err
+}
+
+// Have is how many blocks of an order are stored; blocks are stored in order.
+func Have(ctx context.Context, s *store.Store, ord string) (int, error) {
+	var n int
+	err := s.QueryRow(ctx, `SELECT count(*) FROM block WHERE ord = $1`, ord).Scan(&n)
+	return n, err
+}
+
+func putBlock(ctx context.Context, s *store.Store, b Batch, n int, sealed []byte, kind string, also func(*store.Tx) error) error {
+	first, count := b.span(n)
+	sum := sha256.Sum256(sealed)
+	e := audit.Entry{Kind: kind, Actor: "system:datagen", Subject: "order/" + b.Order,
+		Data: map[string]any{"block": n, "first": first, "count": count, "sha256": fmt.Sprintf("%x", sum)}}
+	return s.Change(ctx, e, func(tx *store.Tx) error {
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(`INSERT INTO block (ord, n, sealed) VALUES ($1, $2, $3)`, b.Order, n, sealed)
+		return err
+	})
+}
+
+// Export writes the sealed blocks of b to w, each with its length in four
+// bytes before it. Nothing is opened.
+func Export(ctx context.Context, s *store.Store, b Batch, w io.Writer) error {
+	for n := range b.Blocks() {
+		var sealed []byte
+		if err := s.QueryRow(ctx, `SELECT sealed FROM block WHERE ord = $1 AND n = $2`, b.Order, n).Scan(&sealed); err != nil {
+			return fmt.Errorf("order %s: block %d: %w", b.Order, n, err)
+		}
+		if _, err := w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(sealed)))); err != nil {
+			return err
+		}
+		if _, err := w.Write(sealed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Import stores the blocks that Export wrote for a batch that Create recorded.
+// Each must open under the data key. Blocks that are there already are passed
+// over, so that an import that was cut short goes on.
+func Import(ctx context.Context, s *store.Store, dk *hsm.DataKey, b Batch, r io.Reader) error {
+	have, err := Have(ctx, s, b.Order)
+	if err != nil {
+		return err
+	}
+	var head [4]byte
+	for n := range b.Blocks() {
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return fmt.Errorf("order %s: block %d of %d: %w", b.Order, n, b.Blocks(), err)
+		}
+		size := binary.BigEndian.Uint32(head[:])
+		if size > maxBlock {
+			return fmt.Errorf("order %s: block %d has %d bytes, at most %d are taken", b.Order, n, size, maxBlock)
+		}
+		sealed := make([]byte, size)
+		if _, err := io.ReadFull(r, sealed); err != nil {
+			return fmt.Errorf("order %s: block %d of %d: %w", b.Order, n, b.Blocks(), err)
+		}
+		blk, err := open(dk, b, n, sealed)
+		if err != nil {
+			return err
+		}
+		blk.Close()
+		if n < have {
+			continue
+		}
+		if err := putBlock(ctx, s, b, n, sealed, "batch.block-received", nil); err != nil {
+			return err
+		}
+	}
+	if _, err := io.ReadFull(r, head[:1]); err != io.EOF {
+		return fmt.Errorf("order %s: more follows after the last of %d blocks", b.Order, b.Blocks())
+	}
+	return nil
+}
+
+// A Block is an open block: the one place outside the security module where
+// keys are in the clear, for as long as it is worked on. Close wipes it.
+type Block struct {
+	First, Count int // key sets
+	size         int
+	records      []byte
+}
+
+// Record is the record of key set k, in the layout of the profile. It is valid
+// until Close.
+func (b *Block) Record(k int) []byte {
+	i := k - b.First
+	return b.records[i*b.size : (i+1)*b.size : (i+1)*b.size]
+}
+
+// Close wipes the block.
+func (b *Block) Close() { clear(b.records) }
+
+func open(dk *hsm.DataKey, b Batch, n int, sealed []byte) (*Block, error) {
+	first, count := b.span(n)
+	records, err := dk.Open(nil, sealed, b.aad(n))
+	if err != nil {
+		return nil, fmt.Errorf("order %s: block %d: %w", b.Order, n, err)
+	}
+	size := b.Profile.Layout().Size
+	if len(records) != count*size {
+		clear(records)
+		return nil, fmt.Errorf("order %s: block %d: %w: %d bytes, want %d", b.Order, n, hsm.ErrSealed, len(records), count*size)
+	}
+	return &Block{First: first, Count: count, size: size, records: records}, nil
+}
+
+// keepOpen is how many blocks a Reader holds open: stations work side by side
+// in one or two, remakes in one of the spares.
+const keepOpen = 4
+
+// A Reader opens the blocks of one order. It may be used at the same time.
+// Close wipes what it holds.
+type Reader struct {
+	Batch Batch
+
+	store *store.Store
+	dk    *hsm.DataKey
+	mu    sync.Mutex
+	held  []*Block // newest last
+}
+
+// NewReader opens the data key of an order.
+func NewReader(ctx context.Context, s *store.Store, t hsm.Token, ord string) (*Reader, error) {
+	b, err := Load(ctx, s, ord)
+	if err != nil {
+		return nil, err
+	}
+	dk, err := t.OpenDataKey(ctx, b.KEK, b.Wrapped)
+	if err != nil {
+		return nil, fmt.Errorf("order %s: data key: %w", ord, err)
+	}
+	return &Reader{Batch: b, store: s, dk: dk}, nil
+}
+
+// Block opens block n. The caller closes it.
+func (r *Reader) Block(ctx context.Context, n int) (*Block, error) {
+	var sealed []byte
+	err := r.store.QueryRow(ctx, `SELECT sealed FROM block WHERE ord = $1 AND n = $2`, r.Batch.Order, n).Scan(&sealed)
+	if err != nil {
+		return nil, fmt.Errorf("order %s: block %d: %w", r.Batch.Order, n, err)
+	}
+	return open(r.dk, r.Batch, n, sealed)
+}
+
+// Record appends the record of key set k to dst. The caller wipes it.
+func (r *Reader) Record(ctx context.Context, dst []byte, k int) ([]byte, error) {
+	if k < 0 || k >= r.Batch.Cards+r.Batch.Spares {
+		return dst, fmt.Errorf("order %s: key set %d, there are %d", r.Batch.Order, k, r.Batch.Cards+r.Batch.Spares)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.held {
+		if k >= b.First && k < b.First+b.Count {
+			return append(dst, b.Record(k)...), nil
+		}
+	}
+	b, err := r.Block(ctx, k/r.Batch.BlockSize)
+	if err != nil {
+		return dst, err
+	}
+	if len(r.held) == keepOpen {
+		r.held[0].Close()
+		r.held = append(r.held[:0], r.held[1:]...)
+	}
+	r.held = append(r.held, b)
+	return append(dst, b.Record(k)...), nil
+}
+
+// Close wipes all open blocks and the data key.
+func (r *Reader) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.held {
+		b.Close()
+	}
+	r.held = nil
+	r.dk.Close()
+}

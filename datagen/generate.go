@@ -1,0 +1,194 @@
+package datagen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"ankan/hsm"
+	"ankan/order"
+	"ankan/profile"
+	"ankan/sim"
+	"ankan/store"
+)
+
+// A Generator draws the key sets of batches. Its zero value refuses.
+type Generator struct {
+	Store  *store.Store
+	Token  hsm.Token
+	Ledger *order.Ledger
+	OP     OP // the operator's variant of MILENAGE
+}
+
+// OP computes OPc from a subscriber's K. A security module has it.
+type OP interface {
+	OPc(dst, k []byte) ([]byte, error)
+}
+
+// Identities gives the identity of the order's i-th card.
+type Identities func(i int) sim.Identity
+
+// Run draws all blocks of b that are not stored yet and stores each with one
+// change. Cut short, it goes on where it was. Each block's first key has a
+// keyed fingerprint in the ledger; a repeated random stream is refused.
+// progress, which may be nil, is told how many key sets are stored.
+func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, progress func(done int)) error {
+	if g.Store == nil || g.Token == nil || g.Ledger == nil || g.OP == nil {
+		return errors.New("datagen: store, security module, ledger and OP must be there")
+	}
+	if err := b.check(); err != nil {
+		return err
+	}
+	have, err := Have(ctx, g.Store, b.Order)
+	if err != nil {
+		return err
+	}
+	dk, err := g.Token.OpenDataKey(ctx, b.KEK, b.Wrapped)
+	if err != nil {
+		return err
+	}
+	defer dk.Close()
+	// Blocks are drawn side by side and stored in order, so that what is
+	// stored is always the start of the batch.
+	type drawn struct {
+		sealed      []byte
+		fingerprint [32]byte
+		err         error
+	}
+	workers := runtime.GOMAXPROCS(0)
+	queue := make(chan chan drawn, workers)
+	eg, ctx := errgroup.WithContext(ctx)
+	eg.Go(func() error {
+		defer close(queue)
+		for n := have; n < b.Blocks(); n++ {
+			out := make(chan drawn, 1)
+			select {
+			case queue <- out:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			go func() {
+				var d drawn
+				d.sealed, d.fingerprint, d.err = g.block(ctx, dk, b, n, ids)
+				out <- d
+			}()
+		}
+		return nil
+	})
+	eg.Go(func() error {
+		n := have
+		for out := range queue {
+			d := <-out
+			if d.err != nil {
+				return d.err
+			}
+			err := putBlock(ctx, g.Store, b, n, d.sealed, "batch.block-generated", func(tx *store.Tx) error {
+				return g.Ledger.InsertFingerprint(tx, d.fingerprint)
+			})
+			if err != nil {
+				return fmt.Errorf("order %s: block %d: %w", b.Order, n, err)
+			}
+			if progress != nil {
+				first, count := b.span(n)
+				progress(first + count)
+			}
+			n++
+		}
+		return nil
+	})
+	return eg.Wait()
+}
+
+// block draws one block and seals it. The clear records live in this call.
+func (g *Generator) block(ctx context.Context, dk *hsm.DataKey, b Batch, n int, ids Identities) (sealed []byte, fingerprint [32]byte, err error) {
+	first, count := b.span(n)
+	layout, slots := b.Profile.Layout(), b.Profile.Slots()
+	records := make([]byte, count*layout.Size)
+	defer clear(records)
+	random, err := newDRBG(g.Token, b.aad(n))
+	if err != nil {
+		return nil, fingerprint, err
+	}
+	defer random.Close()
+	for i := range count {
+		r := records[i*layout.Size : (i+1)*layout.Size]
+		if err := g.record(r, layout, slots, random); err != nil {
+			return nil, fingerprint, err
+		}
+		if k := first + i; k < b.Cards {
+			putIdentity(r, layout, ids(k))
+		}
+	}
+	fingerprint, err = g.Ledger.Fingerprint(ctx, layout.Of(records, profile.SlotK))
+	if err != nil {
+		return nil, fingerprint, err
+	}
+	return dk.Seal(nil, records, b.aad(n)), fingerprint, nil
+}
+
+// record draws the keys and codes of one key set.
+func (g *Generator) record(r []byte, layout *profile.Layout, slots []profile.Slot, random *drbg) error {
+	for _, s := range slots {
+		field := layout.Of(r, s.ID)
+		switch s.Kind {
+		case profile.RandomKey:
+			random.fill(field)
+		case profile.RandomDigits:
+			for i := copy(field, s.Fixed); i < len(field); i++ {
+				field[i] = 0xFF
+			}
+			if s.Fixed == "" {
+				random.digits(field[:s.Digits])
+			}
+		}
+	}
+	opc := layout.Of(r, profile.SlotOPC)
+	if opc == nil {
+		return nil
+	}
+	_, err := g.OP.OPc(opc[:0], layout.Of(r, profile.SlotK))
+	return err
+}
+
+// putIdentity writes an identity as the card's files have it.
+func putIdentity(r []byte, layout *profile.Layout, id sim.Identity) {
+	iccid, imsi := id.ICCID.EF(), id.IMSI.EF()
+	copy(layout.Of(r, profile.SlotICCID), iccid[:])
+	copy(layout.Of(r, profile.SlotIMSI), imsi[:])
+	acc := id.IMSI.ACC()
+	if f := layout.Of(r, profile.SlotACC); f != nil {
+		f[0], f[1] = byte(acc>>8), byte(acc)
+	}
+	if f := layout.Of(r, profile.SlotMSISDN); f != nil {
+		for i := range f {
+			f[i] = 0xFF
+		}
+		if !id.MSISDN.IsZero() {
+			id.MSISDN.Append(f[:0])
+		}
+	}
+}
+
+// CopyIdentity gives the record dst the identity of the record src: a remake
+// has its card's identity and a spare's keys.
+func CopyIdentity(layout *profile.Layout, dst, src []byte) {
+	for _, s := range []profile.SlotID{profile.SlotICCID, profile.SlotIMSI, profile.SlotMSISDN, profile.SlotACC} {
+		copy(layout.Of(dst, s), layout.Of(src, s))
+	}
+}
+
+// Identity reads the identity of a record. A spare has none.
+func Identity(layout *profile.Layout, r []byte) (sim.Identity, error) {
+	iccid, err := sim.ICCIDFromEF([10]byte(layout.Of(r, profile.SlotICCID)))
+	if err != nil {
+		return sim.Identity{}, err
+	}
+	imsi, err := sim.IMSIFromEF([9]byte(layout.Of(r, profile.SlotIMSI)))
+	if err != nil {
+		return sim.Identity{}, err
+	}
+	return sim.Identity{ICCID: iccid, IMSI: imsi}, nil
+}

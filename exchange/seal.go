@@ -1,0 +1,90 @@
+package exchange
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
+)
+
+// Seal begins a binary OpenPGP message to w, signed by us and encrypted to the
+// partner with AES-256, not compressed: key material must not leak through its
+// length. What is written is streamed; name is the file name that the receiver
+// sees (encrypted, but not signed: nobody should act on it).
+//
+// Close finishes and signs the message but does not close w. A message that is
+// not closed does not open: after an error, leave it.
+func Seal(w io.Writer, from *Identity, to *Partner, name string) (io.WriteCloser, error) {
+	if err := from.usable(); err != nil {
+		return nil, err
+	}
+	if to == nil || to.key == nil {
+		return nil, errors.New("partner has no OpenPGP key")
+	}
+	config := sealConfig()
+	if err := takesAES256(to.key, config); err != nil {
+		return nil, fmt.Errorf("partner %s: %w", to.Name(), err)
+	}
+	out := bufio.NewWriterSize(w, 256<<10)
+	message, err := openpgp.EncryptWithParams(out, []*openpgp.Entity{to.key}, nil, &openpgp.EncryptParams{
+		Signers: []*openpgp.Entity{from.entity},
+		Hints:   &openpgp.FileHints{FileName: name},
+		Config:  config,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sealing for partner %s: %w", to.Name(), err)
+	}
+	return &sealer{in: bufio.NewWriterSize(message, 256<<10), message: message, out: out}, nil
+}
+
+// takesAES256 refuses a partner whose preferences would have the library fall
+// back to AES-128 without a word.
+func takesAES256(key *openpgp.Entity, config *packet.Config) error {
+	self, err := key.VerifyPrimaryKey(config.Now(), config)
+	if err != nil {
+		return fmt.Errorf("OpenPGP key %X: %w; ask for a new partner card", key.PrimaryKey.Fingerprint, err)
+	}
+	ok := slices.Contains(self.PreferredSymmetric, uint8(packet.CipherAES256))
+	if self.SEIPDv2 {
+		ok = slices.ContainsFunc(self.PreferredCipherSuites, func(s [2]uint8) bool { return s[0] == uint8(packet.CipherAES256) })
+	}
+	if !ok {
+		return fmt.Errorf("OpenPGP key %X does not list AES-256 among its ciphers; ask for a new partner card", key.PrimaryKey.Fingerprint)
+	}
+	return nil
+}
+
+// A sealer gathers small writes on both sides of the encryption.
+type sealer struct {
+	in      *bufio.Writer
+	message io.Closer
+	out     *bufio.Writer
+	err     error
+}
+
+func (s *sealer) Write(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.in.Write(p)
+	s.err = err
+	return n, err
+}
+
+func (s *sealer) Close() error {
+	if s.err != nil {
+		return s.err
+	}
+	s.err = errors.New("sealed message is closed")
+	if err := s.in.Flush(); err != nil {
+		return err
+	}
+	if err := s.message.Close(); err != nil {
+		return fmt.Errorf("signing the message: %w", err)
+	}
+	return s.out.Flush()
+}

@@ -1,0 +1,178 @@
+// Package hsm is the security module: keys as handles, data keys that seal
+// blocks, bulk work on columns, random bytes. A Token is a real module
+// (hsm/pkcs11) or the embedded one (hsm/soft).
+package hsm
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A Purpose says the one thing that a key may be used for.
+type Purpose string
+
+// The purposes of the keys of a site.
+const (
+	Order      Purpose = "order"      // AES-256: wraps the data key of one order or batch; destroyed with it
+	Subscriber Purpose = "subscriber" // AES-256: wraps the data key of the operator's subscriber store
+	Transport  Purpose = "transport"  // AES-128 or AES-256: encrypts columns of a response file for one receiver; shared
+	Operator   Purpose = "op"         // AES-128 in form: an operator's OP of MILENAGE; shared
+	Ledger     Purpose = "ledger"     // HMAC-SHA-256: blinds the identity ledger and fingerprints
+	Lot        Purpose = "lot"        // AES-256: the chip maker's transport master key of a lot
+	Agree      Purpose = "agree"      // P-256: receives wrapped keys (ECDH)
+	LogSign    Purpose = "log"        // Ed25519: signs checkpoints of the audit log
+	SiteSign   Purpose = "site"       // Ed25519: signs certificates and receipts
+	MailSign   Purpose = "pgp-sign"   // P-256: OpenPGP primary key
+	MailOpen   Purpose = "pgp-open"   // RSA-3072: OpenPGP encryption subkey
+)
+
+// An Algorithm names a kind of key and its length.
+type Algorithm string
+
+// The algorithms of keys.
+const (
+	AES128  Algorithm = "AES-128"
+	AES256  Algorithm = "AES-256"
+	HMAC256 Algorithm = "HMAC-SHA-256"
+	P256    Algorithm = "P-256"
+	RSA3072 Algorithm = "RSA-3072"
+	Ed25519 Algorithm = "Ed25519"
+)
+
+// Fits says whether a key for this purpose may be of the algorithm; the error
+// wraps ErrPurpose.
+func (p Purpose) Fits(a Algorithm) error {
+	ok := false
+	switch p {
+	case Order, Subscriber, Lot:
+		ok = a == AES256
+	case Transport:
+		ok = a == AES128 || a == AES256
+	case Operator:
+		ok = a == AES128
+	case Ledger:
+		ok = a == HMAC256
+	case Agree, MailSign:
+		ok = a == P256
+	case LogSign, SiteSign:
+		ok = a == Ed25519
+	case MailOpen:
+		ok = a == RSA3072
+	}
+	if !ok {
+		return fmt.Errorf("%w: %q is no algorithm of a key for %q", ErrPurpose, a, p)
+	}
+	return nil
+}
+
+// CheckID refuses what cannot name a key: 1 to 200 printable ASCII characters
+// without a space.
+func CheckID(id string) error {
+	if len(id) == 0 || len(id) > 200 {
+		return fmt.Errorf("key name has %d characters, want 1..200", len(id))
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return fmt.Errorf("key name %q has a character other than printable ASCII at %d", id, i+1)
+		}
+	}
+	return nil
+}
+
+// Errors that callers branch on.
+var (
+	ErrNoKey     = errors.New("no such key")
+	ErrKeyExists = errors.New("a key with this name exists; keys are never overwritten")
+	ErrPurpose   = errors.New("the key's purpose does not allow this")
+	ErrClosed    = errors.New("the key is closed")
+	ErrSealed    = errors.New("sealed data does not open: wrong key, wrong place, or changed")
+)
+
+// A Key describes a key; it holds no secret.
+type Key struct {
+	ID        string // unique in its token, for ever
+	Purpose   Purpose
+	Algorithm Algorithm
+	Created   time.Time
+	KCV       KCV              // of AES keys, by the method GP
+	Public    crypto.PublicKey // of key pairs: *ecdsa.PublicKey, *rsa.PublicKey, ed25519.PublicKey
+}
+
+// Info says what a token is, so that nobody takes one for what it is not.
+type Info struct {
+	Model       string // "Ankan soft token"
+	Certified   bool   // FIPS 140 or equivalent, as configured and checked
+	Certificate string // its number, or why there is none: "not certified"
+}
+
+// A Token is a security module. Its methods may be called at the same time.
+// No method returns a clear key. A Token's zero value refuses everything.
+type Token interface {
+	Info() Info
+
+	// Random fills p from the module's generator.
+	Random(p []byte) error
+
+	// Generate makes a key that never leaves the module, durable when it
+	// returns. ErrKeyExists if id was ever used.
+	Generate(ctx context.Context, id string, p Purpose, a Algorithm) (Key, error)
+	// Key describes one key; ErrNoKey if there is none or it was destroyed.
+	Key(ctx context.Context, id string) (Key, error)
+	// Keys describes all keys, sorted by ID.
+	Keys(ctx context.Context) ([]Key, error)
+	// Destroy erases a key, durable when it returns. ErrNoKey if it is gone
+	// already: what destroys after a crash takes that for success.
+	Destroy(ctx context.Context, id string) error
+
+	// Signer signs with a LogSign, SiteSign or MailSign key.
+	Signer(ctx context.Context, id string) (crypto.Signer, error)
+	// Decrypter decrypts with a MailOpen key (RSA PKCS #1 v1.5 as OpenPGP has it).
+	Decrypter(ctx context.Context, id string) (crypto.Decrypter, error)
+	// MAC is HMAC-SHA-256 of the parts' concatenation under a Ledger key.
+	MAC(ctx context.Context, id string, parts ...[]byte) ([32]byte, error)
+
+	// NewDataKey makes a data key wrapped under an Order or Subscriber key.
+	NewDataKey(ctx context.Context, kek string) (*DataKey, Wrapped, error)
+	// OpenDataKey opens one. ErrSealed if wrapped is not of this kek.
+	OpenDataKey(ctx context.Context, kek string, wrapped Wrapped) (*DataKey, error)
+	// GiveDataKey re-wraps a data key for another site's Agree key
+	// (ECDH with an ephemeral key, HKDF-SHA-256 bound to label, AES-KW).
+	GiveDataKey(ctx context.Context, kek string, wrapped Wrapped, to crypto.PublicKey, label string) (Given, error)
+	// TakeDataKey receives what GiveDataKey of the other site made for the
+	// Agree key, and wraps it under kek.
+	TakeDataKey(ctx context.Context, agree string, given Given, label, kek string) (Wrapped, error)
+
+	// GiveKey wraps a Transport or Operator key for another site's Agree key.
+	GiveKey(ctx context.Context, id string, to crypto.PublicKey, label string) (Given, error)
+	// TakeKey receives a key from GiveKey, or a Lot key from the
+	// chip maker's Give, under the name id. ErrKeyExists if id was ever used,
+	// ErrSealed if given is not for this agree key, label, purpose and
+	// algorithm.
+	TakeKey(ctx context.Context, agree string, given Given, label, id string, p Purpose, a Algorithm) (Key, error)
+
+	// SealColumn encrypts src, a whole number of 16-byte values, under a
+	// Transport key in one call (AES-ECB, each value on its own: what AuC
+	// platforms take). dst is as long as src and may be the same slice.
+	SealColumn(ctx context.Context, id string, dst, src []byte) error
+	// Translate decrypts src, n records of size bytes encrypted as SealColumn
+	// does, and seals each under to with the associated data aad(i), which
+	// it does not keep. No clear text leaves the module. It returns n sealed
+	// records.
+	Translate(ctx context.Context, from string, src []byte, size int, to *DataKey, aad func(i int) []byte) ([][]byte, error)
+
+	// OP lends an operator's OP for drawing the keys of one order.
+	OP(ctx context.Context, id string) (*OP, error)
+
+	// ChipKeys derives the key set that the chip maker put on the chip with
+	// this serial number from a Lot key.
+	ChipKeys(ctx context.Context, lot string, serial []byte) (*ChipKeys, error)
+}
+
+// Wrapped is a data key under a key of the module; safe to store.
+type Wrapped []byte
+
+// Given is a key on its way to another module; safe to send.
+type Given []byte

@@ -1,0 +1,402 @@
+// Package soft is the embedded security module: a token in one file, sealed
+// under a passphrase. It is certified by nobody; it is for demonstrations,
+// tests and sites whose contract allows it.
+//
+// It keeps its keys in the memory of the process, so that whoever can read
+// that memory, or has the file and the passphrase, has the keys. A copy of the
+// file outlives the destruction of a key: keep the file out of backups.
+package soft
+
+import (
+	"cmp"
+	"context"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"ankan/hsm"
+	"ankan/hsm/internal/secret"
+	"ankan/hsm/internal/testrandom"
+)
+
+// Errors that callers branch on, besides those of package hsm.
+var (
+	ErrPassphrase = errors.New("the passphrase is wrong, or the token file was changed")
+	ErrInUse      = errors.New("the token is in use")
+	ErrFile       = errors.New("malformed token file")
+	ErrCost       = errors.New("cost of the passphrase is out of bounds")
+)
+
+// minPassphrase is the shortest passphrase, in bytes.
+const minPassphrase = 12
+
+// A Token is the embedded module. It implements hsm.Token. It cannot be
+// printed, marshalled or compared. The zero value refuses everything with
+// hsm.ErrClosed.
+type Token struct {
+	unprintable
+	state secret.Hidden[token]
+}
+
+type unprintable = secret.Unprintable
+
+var _ hsm.Token = (*Token)(nil)
+
+type token struct {
+	random io.Reader
+	lock   *os.File
+	file   cipher.AEAD
+	header []byte
+	writer writer
+
+	// change is held by what writes the file, so that only one does; mu only
+	// while the maps change, so that nobody waits for a disk.
+	change sync.Mutex
+	broken error // why the file takes no more changes
+
+	mu        sync.RWMutex
+	closed    bool
+	live      map[string]*key
+	destroyed map[string]struct{}
+}
+
+// An Option changes how a token is made.
+type Option func(*options)
+
+type options struct {
+	cost   Cost
+	random io.Reader
+}
+
+// WithCost sets the work that a guess of the passphrase takes; UsualCost if
+// this option is not given.
+func WithCost(c Cost) Option { return func(o *options) { o.cost = c } }
+
+// WithTestRandom replaces the source of symmetric keys, data keys and Random.
+// No package outside of hsm can make its argument; tests call hsmtest.Soft.
+func WithTestRandom(s testrandom.Source) Option {
+	return func(o *options) {
+		if s.R != nil {
+			o.random = s.R
+		}
+	}
+}
+
+// Create makes a new, empty token in the file path, which must not exist, and
+// opens it. The passphrase is taken as it is, at least 12 bytes; Create does
+// not keep it. Errors that it wraps: os.ErrExist, ErrInUse, ErrCost.
+func Create(path string, passphrase []byte, opts ...Option) (*Token, error) {
+	o := options{cost: UsualCost(), random: rand.Reader}
+	for _, f := range opts {
+		f(&o)
+	}
+	if len(passphrase) < minPassphrase {
+		return nil, fmt.Errorf("passphrase has %d bytes, want at least %d", len(passphrase), minPassphrase)
+	}
+	if err := o.cost.check(); err != nil {
+		return nil, err
+	}
+	return start(path, o.random, func(t *token) error {
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("token file %s: %w; it is never overwritten", path, os.ErrExist)
+		}
+		salt := make([]byte, saltLen)
+		rand.Read(salt)
+		t.header = makeHeader(o.cost, salt)
+		var err error
+		if t.file, err = sealer(passphrase, o.cost, salt); err != nil {
+			return err
+		}
+		return t.save(map[string]*key{}, map[string]struct{}{})
+	})
+}
+
+// Open opens the token in the file path. One process at a time can. Errors
+// that it wraps: os.ErrNotExist, ErrInUse, ErrPassphrase, ErrFile, ErrCost.
+func Open(path string, passphrase []byte) (*Token, error) {
+	return start(path, rand.Reader, func(t *token) error {
+		b, err := readFile(path)
+		if err != nil {
+			return err
+		}
+		cost, salt, err := parseHeader(b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		t.header = b[:headerLen]
+		if t.file, err = sealer(passphrase, cost, salt); err != nil {
+			return err
+		}
+		plain, err := t.file.Open(nil, nil, b[headerLen:], t.header)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, ErrPassphrase)
+		}
+		defer clear(plain)
+		if t.live, t.destroyed, err = decode(plain); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
+	})
+}
+
+// start takes the lock and clears away what a crash left.
+func start(path string, random io.Reader, fill func(*token) error) (*Token, error) {
+	f, err := lock(path)
+	if err != nil {
+		return nil, err
+	}
+	t := &token{random: &lockedReader{r: random}, lock: f, writer: writer{path: path}}
+	if err := os.Remove(t.writer.temporary()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		f.Close()
+		return nil, err
+	}
+	if err := fill(t); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &Token{state: secret.Hide(t)}, nil
+}
+
+// Close wipes the keys and lets another process open the token. What is
+// running ends well; everything later is refused with hsm.ErrClosed.
+func (t *Token) Close() error {
+	s := t.token()
+	if s == nil {
+		return nil
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	for _, k := range s.live {
+		k.wipe()
+	}
+	s.live, s.file = nil, nil
+	return s.lock.Close()
+}
+
+func (t *Token) token() *token {
+	if t == nil {
+		return nil
+	}
+	return t.state.Get()
+}
+
+// Info implements hsm.Token.
+func (t *Token) Info() hsm.Info {
+	return hsm.Info{Model: "Ankan soft token", Certified: false, Certificate: "not certified"}
+}
+
+// Random implements hsm.Token.
+func (t *Token) Random(p []byte) error {
+	s, err := t.open()
+	if err != nil {
+		return err
+	}
+	_, err = io.ReadFull(s.random, p)
+	return err
+}
+
+// open refuses a token that is closed or none.
+func (t *Token) open() (*token, error) {
+	s := t.token()
+	if s == nil {
+		return nil, fmt.Errorf("soft token: %w", hsm.ErrClosed)
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return nil, fmt.Errorf("soft token: %w", hsm.ErrClosed)
+	}
+	return s, nil
+}
+
+// use finds a key for one of these purposes.
+func (t *Token) use(ctx context.Context, id string, purposes ...hsm.Purpose) (*key, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s, err := t.open()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	k := s.live[id]
+	if k == nil {
+		return nil, fmt.Errorf("key %q: %w", id, hsm.ErrNoKey)
+	}
+	if !slices.Contains(purposes, k.Purpose) {
+		return nil, fmt.Errorf("key %q is for %q: %w", id, k.Purpose, hsm.ErrPurpose)
+	}
+	return k, nil
+}
+
+// reveal gives f the secret of a key that use found, which Destroy and Close
+// may be wiping meanwhile.
+func (t *Token) reveal(k *key, f func(secret []byte) error) error {
+	s := t.token()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return fmt.Errorf("soft token: %w", hsm.ErrClosed)
+	}
+	if s.live[k.ID] != k {
+		return fmt.Errorf("key %q: %w", k.ID, hsm.ErrNoKey)
+	}
+	return f(k.secret)
+}
+
+// Generate implements hsm.Token.
+func (t *Token) Generate(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
+	s, err := t.open()
+	if err != nil {
+		return hsm.Key{}, err
+	}
+	if err := p.Fits(a); err != nil {
+		return hsm.Key{}, err
+	}
+	return s.add(ctx, id, p, a, func() ([]byte, error) { return draw(a, s.random) })
+}
+
+// add makes a key of what source gives and keeps it durably.
+func (t *token) add(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm, source func() ([]byte, error)) (hsm.Key, error) {
+	if err := ctx.Err(); err != nil {
+		return hsm.Key{}, err
+	}
+	if err := hsm.CheckID(id); err != nil {
+		return hsm.Key{}, err
+	}
+	t.change.Lock()
+	defer t.change.Unlock()
+	if t.closed {
+		return hsm.Key{}, fmt.Errorf("soft token: %w", hsm.ErrClosed)
+	}
+	if _, gone := t.destroyed[id]; gone || t.live[id] != nil {
+		return hsm.Key{}, fmt.Errorf("key %q: %w", id, hsm.ErrKeyExists)
+	}
+	secret, err := source()
+	if err != nil {
+		return hsm.Key{}, fmt.Errorf("key %q: %w", id, err)
+	}
+	k, err := newKey(id, p, a, time.Now().UTC().Truncate(time.Second), secret)
+	if err == nil {
+		live := maps.Clone(t.live)
+		live[id] = k
+		err = t.save(live, t.destroyed)
+	}
+	if err != nil {
+		clear(secret)
+		return hsm.Key{}, fmt.Errorf("key %q: %w", id, err)
+	}
+	return k.Key, nil
+}
+
+// save writes the keys durably, then puts them in place. The caller holds
+// change and gives new maps, as those in place are being read.
+func (t *token) save(live map[string]*key, destroyed map[string]struct{}) error {
+	if t.broken != nil {
+		return t.broken
+	}
+	plain := encode(live, destroyed)
+	defer clear(plain)
+	data := append(make([]byte, 0, headerLen+len(plain)+overhead), t.header...)
+	err := t.writer.replace(t.file.Seal(data, nil, plain, t.header))
+	if errors.Is(err, errUnsure) {
+		t.broken = err
+	}
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.live, t.destroyed = live, destroyed
+	return nil
+}
+
+// Destroy implements hsm.Token. The name stays taken for ever.
+func (t *Token) Destroy(ctx context.Context, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s, err := t.open()
+	if err != nil {
+		return err
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	k := s.live[id]
+	if k == nil {
+		return fmt.Errorf("key %q: %w", id, hsm.ErrNoKey)
+	}
+	live, destroyed := maps.Clone(s.live), maps.Clone(s.destroyed)
+	delete(live, id)
+	destroyed[id] = struct{}{}
+	if err := s.save(live, destroyed); err != nil {
+		return fmt.Errorf("key %q: %w", id, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.wipe()
+	return nil
+}
+
+// Key implements hsm.Token.
+func (t *Token) Key(ctx context.Context, id string) (hsm.Key, error) {
+	if err := ctx.Err(); err != nil {
+		return hsm.Key{}, err
+	}
+	s, err := t.open()
+	if err != nil {
+		return hsm.Key{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	k := s.live[id]
+	if k == nil {
+		return hsm.Key{}, fmt.Errorf("key %q: %w", id, hsm.ErrNoKey)
+	}
+	return k.Key, nil
+}
+
+// Keys implements hsm.Token.
+func (t *Token) Keys(ctx context.Context) ([]hsm.Key, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s, err := t.open()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]hsm.Key, 0, len(s.live))
+	for _, k := range s.live {
+		all = append(all, k.Key)
+	}
+	slices.SortFunc(all, func(a, b hsm.Key) int { return cmp.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
+// lockedReader lets many goroutines read from a test's source.
+type lockedReader struct {
+	mu sync.Mutex
+	r  io.Reader
+}
+
+func (r *lockedReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.r.Read(p)
+}

@@ -1,0 +1,493 @@
+package order
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"ankan/hsm"
+	"ankan/sim"
+)
+
+// A Contract is what an operator and a manufacturer agreed. ParseContract
+// makes it from a file; the zero Contract allows no order.
+type Contract struct {
+	Number           string
+	Operator         string // the operator's name as a partner
+	Customer         string // its name for people, and in its order files
+	Manufacturer     string // the manufacturer's name as a partner
+	Maker            Manufacturer
+	Licence          Licence
+	Products         []Product
+	Profiles         []AgreedProfile
+	Dialect          *Dialect         // of order and response files
+	OrderICCID       sim.ICCIDVariant // how order files write ICCIDs
+	ResponseICCID    sim.ICCIDVariant // how response files write them
+	Columns          []Column         // of response files
+	TransportKeys    []TransportKeyRef
+	Issuer           string // digits that every ICCID starts with (E.118: 89, country, issuer)
+	Network          sim.PLMN
+	Ranges           []Owned
+	MaxQuantity      int           // cards of one order
+	Spares           SparePolicy   // key sets without an identity in each batch
+	Remake           bool          // a card that cannot be made is made anew with fresh keys; else its identity is retired
+	DestructionLimit time.Duration // from the operator's acknowledgement (SOP 6.3.3)
+	Alarms           []string      // who is told when something is wrong
+}
+
+// A Manufacturer is the maker of the cards (SOP 3.c).
+type Manufacturer struct {
+	Partner         string `yaml:"partner"` // Contract.Manufacturer
+	Name            string `yaml:"name"`
+	Registration    string `yaml:"registration"`
+	Development     string `yaml:"development"`     // where its personalisation is developed
+	Personalisation string `yaml:"personalisation"` // where cards are personalised
+}
+
+// A Licence is the operator's authorisation (SOP 3.b).
+type Licence struct {
+	Kind       string // CMTS, UASL or UL
+	Number     string
+	Areas      []string  // service areas
+	ValidUntil time.Time // the first moment when it is not valid any more
+}
+
+// A Product is a kind of card.
+type Product struct {
+	Name       string `yaml:"name"`
+	FormFactor string `yaml:"form_factor"`
+	Chip       string `yaml:"chip"`
+	OS         string `yaml:"os"` // release of the operating system
+}
+
+// An AgreedProfile is an electrical profile that the operator may order.
+type AgreedProfile struct {
+	Name    string `yaml:"name"`
+	Version string `yaml:"version"` // "" if the dialect's files do not say it
+	Digest  string `yaml:"digest"`  // hex SHA-256 of the profile's canonical form; "" if not agreed
+	Product string `yaml:"product"` // name of the product that carries it
+}
+
+// A TransportKeyRef says which key an index in an order file means.
+type TransportKeyRef struct {
+	Index int
+	Key   string // its name in the security module
+	KCV   hsm.KCV
+}
+
+// Owned is a range of ICCIDs and one of IMSIs that belong to the operator,
+// first and last included. ICCIDs are bodies, without check digit.
+type Owned struct {
+	ICCID, IMSI Numbers
+	Digits      int // of the visible ICCIDs: 19 or 20
+}
+
+// Numbers is a range of numbers, first and last included.
+type Numbers struct{ First, Last uint64 }
+
+func (n Numbers) has(v uint64) bool { return n.First <= v && v <= n.Last && n.Last != 0 }
+
+// A SparePolicy says how many spare key sets a batch carries.
+type SparePolicy struct {
+	Percent int `yaml:"percent"`
+	Min     int `yaml:"min"`
+}
+
+// For is the number of spare key sets for an order of so many cards.
+func (p SparePolicy) For(quantity int) int {
+	return max(p.Min, (quantity*p.Percent+99)/100)
+}
+
+// Reading is how to read order files under the contract.
+func (c *Contract) Reading() Reading { return Reading{Variant: c.OrderICCID} }
+
+// Profile finds the agreed profile that an order file names.
+func (c *Contract) Profile(in *Header) (AgreedProfile, error) {
+	name, version := in.Value(ProfileName), in.Value(ProfileVersion)
+	var agreed []string
+	for _, p := range c.Profiles {
+		if p.Name == name && p.Version == version {
+			return p, nil
+		}
+		agreed = append(agreed, strings.TrimSpace(p.Name+" "+p.Version))
+	}
+	return AgreedProfile{}, fmt.Errorf("profile %s is not agreed, want one of: %s", strings.TrimSpace(name+" "+version), strings.Join(agreed, ", "))
+}
+
+// Product finds a product by its name.
+func (c *Contract) Product(name string) (Product, error) {
+	for _, p := range c.Products {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return Product{}, fmt.Errorf("product %q is not in the contract", name)
+}
+
+// Transport finds the transport key that an order file names.
+func (c *Contract) Transport(in *Header) (TransportKeyRef, error) {
+	var agreed []string
+	for _, k := range c.TransportKeys {
+		if k.Index == in.TransportKey() && k.Index != 0 {
+			return k, nil
+		}
+		agreed = append(agreed, strconv.Itoa(k.Index))
+	}
+	return TransportKeyRef{}, fmt.Errorf("transport key %d is not agreed, want one of: %s", in.TransportKey(), strings.Join(agreed, ", "))
+}
+
+// contractFile is the file of a contract.
+type contractFile struct {
+	Contract     string       `yaml:"contract"`
+	Operator     string       `yaml:"operator"`
+	Customer     string       `yaml:"customer"`
+	Manufacturer Manufacturer `yaml:"manufacturer"`
+	Licence      struct {
+		Kind       string   `yaml:"kind"`
+		Number     string   `yaml:"number"`
+		Areas      []string `yaml:"service_areas"`
+		ValidUntil string   `yaml:"valid_until"`
+	} `yaml:"licence"`
+	Products []Product       `yaml:"products"`
+	Profiles []AgreedProfile `yaml:"profiles"`
+	Files    struct {
+		Dialect       string `yaml:"dialect"`
+		OrderICCID    string `yaml:"order_iccid"`
+		ResponseICCID string `yaml:"response_iccid"`
+		Columns       string `yaml:"columns"`
+	} `yaml:"files"`
+	TransportKeys []struct {
+		Index int    `yaml:"index"`
+		Key   string `yaml:"key"`
+		KCV   string `yaml:"kcv"`
+	} `yaml:"transport_keys"`
+	Issuer  string `yaml:"iccid_issuer"`
+	Network struct {
+		MCC string `yaml:"mcc"`
+		MNC string `yaml:"mnc"`
+	} `yaml:"network"`
+	Ranges []struct {
+		ICCID string `yaml:"iccid"`
+		IMSI  string `yaml:"imsi"`
+	} `yaml:"ranges"`
+	MaxQuantity      int         `yaml:"max_quantity"`
+	Spares           SparePolicy `yaml:"spares"`
+	Reject           string      `yaml:"reject"`
+	DestructionLimit string      `yaml:"destruction_limit"`
+	Alarms           []string    `yaml:"alarms"`
+}
+
+// maxContract bounds a contract file in bytes.
+const maxContract = 1 << 20
+
+// ParseContract reads a contract file. It is strict: unknown, repeated and
+// missing keys and wrong values are Faults with their place.
+func ParseContract(name string, doc []byte) (*Contract, error) {
+	if len(doc) > maxContract {
+		return nil, Faults{{name, 1, 1, fmt.Sprintf("file is longer than %d bytes", maxContract)}}
+	}
+	tree, f, err := decodeContract(doc)
+	if err != nil {
+		return nil, Faults{yamlFault(name, err)}
+	}
+	r := &contractReader{name: name, tree: tree, f: f, c: new(Contract)}
+	r.parties()
+	r.cards()
+	r.files()
+	r.numbers()
+	r.limits()
+	if len(r.faults) > 0 {
+		return nil, r.faults
+	}
+	return r.c, nil
+}
+
+func decodeContract(doc []byte) (tree *ast.File, f *contractFile, err error) {
+	defer func() { // the parser is not ours, and the file is a partner's
+		if p := recover(); p != nil {
+			err = errors.New("not YAML that can be read")
+		}
+	}()
+	if tree, err = parser.ParseBytes(doc, 0); err != nil {
+		return nil, nil, err
+	}
+	if len(tree.Docs) != 1 || tree.Docs[0].Body == nil {
+		return nil, nil, fmt.Errorf("%d YAML documents, want 1 with a contract", len(tree.Docs))
+	}
+	f = new(contractFile)
+	return tree, f, yaml.NodeToValue(tree.Docs[0].Body, f, yaml.Strict())
+}
+
+func yamlFault(name string, err error) *Fault {
+	var at yaml.Error
+	if errors.As(err, &at) && at.GetToken() != nil && at.GetToken().Position != nil {
+		return &Fault{name, at.GetToken().Position.Line, at.GetToken().Position.Column, at.GetMessage()}
+	}
+	return &Fault{name, 1, 1, err.Error()}
+}
+
+// A contractReader turns the file into a Contract.
+type contractReader struct {
+	name   string
+	tree   *ast.File
+	f      *contractFile
+	c      *Contract
+	faults Faults
+}
+
+// fault notes what is wrong with the value at path ("$.ranges[1].imsi"), or
+// with the nearest thing around it that is there.
+func (r *contractReader) fault(path, format string, args ...any) {
+	line, column := 1, 1
+	for at := path; at != ""; at = at[:max(strings.LastIndexAny(at, ".["), 0)] {
+		p, err := yaml.PathString(at)
+		if err != nil {
+			continue
+		}
+		if n, err := p.FilterFile(r.tree); err == nil && n != nil {
+			if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 {
+				n = m.Values[0].Key // a mapping's own token is its first colon
+			}
+			line, column = n.GetToken().Position.Line, n.GetToken().Position.Column
+			break
+		}
+	}
+	r.faults = append(r.faults, &Fault{r.name, line, column, strings.TrimPrefix(path, "$.") + " " + fmt.Sprintf(format, args...)})
+}
+
+// text takes a value that must be there: one line for people.
+func (r *contractReader) text(path, value string) string {
+	switch {
+	case value == "":
+		r.fault(path, "is missing")
+	case len(value) > 120:
+		r.fault(path, "has %d bytes, want at most 120", len(value))
+	case badByte(value) >= 0 || strings.Contains(value, "\t"):
+		r.fault(path, "is not one line of plain text")
+	}
+	return value
+}
+
+// token takes a name without blanks.
+func (r *contractReader) token(path, value string) string {
+	if value == "" {
+		r.fault(path, "is missing")
+	} else if wrong := wrongToken(value, 64); wrong != "" {
+		r.fault(path, "%s", wrong)
+	}
+	return value
+}
+
+// digits takes a number of low to high digits.
+func (r *contractReader) digits(path, value string, low, high int) string {
+	if err := checkDigits([]byte(value), low, high); err != nil {
+		r.fault(path, "%v", err)
+	}
+	return value
+}
+
+func (r *contractReader) parties() {
+	f, c := r.f, r.c
+	c.Number = r.token("$.contract", f.Contract)
+	c.Operator = r.token("$.operator", f.Operator)
+	c.Customer = r.text("$.customer", f.Customer)
+	c.Manufacturer = r.token("$.manufacturer.partner", f.Manufacturer.Partner)
+	c.Maker = f.Manufacturer
+	r.text("$.manufacturer.name", f.Manufacturer.Name)
+	r.text("$.manufacturer.registration", f.Manufacturer.Registration)
+	r.text("$.manufacturer.development", f.Manufacturer.Development)
+	r.text("$.manufacturer.personalisation", f.Manufacturer.Personalisation)
+
+	kinds := []string{"CMTS", "UASL", "UL"}
+	if !slices.Contains(kinds, f.Licence.Kind) {
+		r.fault("$.licence.kind", "is %q, want one of %s", f.Licence.Kind, strings.Join(kinds, ", "))
+	}
+	if len(f.Licence.Areas) == 0 {
+		r.fault("$.licence.service_areas", "is empty")
+	}
+	for i, area := range f.Licence.Areas {
+		r.text(fmt.Sprintf("$.licence.service_areas[%d]", i), area)
+	}
+	until, err := time.ParseInLocation(time.DateOnly, f.Licence.ValidUntil, ist())
+	if err != nil {
+		r.fault("$.licence.valid_until", "is %q, want a date such as 2036-03-31", f.Licence.ValidUntil)
+	}
+	c.Licence = Licence{f.Licence.Kind, r.text("$.licence.number", f.Licence.Number), f.Licence.Areas, until.AddDate(0, 0, 1)}
+}
+
+// ist is Indian Standard Time, which knows no summer time.
+func ist() *time.Location { return time.FixedZone("IST", 5*3600+1800) }
+
+func (r *contractReader) cards() {
+	f, c := r.f, r.c
+	c.Products, c.Profiles = f.Products, f.Profiles
+	if len(f.Products) == 0 {
+		r.fault("$.products", "is empty")
+	}
+	names := map[string]bool{}
+	for i, p := range f.Products {
+		at := fmt.Sprintf("$.products[%d]", i)
+		if names[p.Name] {
+			r.fault(at+".name", "%s is there twice", p.Name)
+		}
+		names[r.token(at+".name", p.Name)] = true
+		r.text(at+".chip", p.Chip)
+		r.text(at+".os", p.OS)
+		for factor := range strings.SplitSeq(p.FormFactor, "/") {
+			if !slices.Contains([]string{"2FF", "3FF", "4FF", "MFF2"}, factor) {
+				r.fault(at+".form_factor", "is %q, want 2FF, 3FF, 4FF or MFF2, joined by '/'", p.FormFactor)
+				break
+			}
+		}
+	}
+	if len(f.Profiles) == 0 {
+		r.fault("$.profiles", "is empty")
+	}
+	for i, p := range f.Profiles {
+		at := fmt.Sprintf("$.profiles[%d]", i)
+		r.token(at+".name", p.Name)
+		if p.Version != "" {
+			r.token(at+".version", p.Version)
+		}
+		if sum, err := hex.DecodeString(p.Digest); p.Digest != "" && (err != nil || len(sum) != 32 || strings.ToLower(p.Digest) != p.Digest) {
+			r.fault(at+".digest", "is not a SHA-256, want 64 lower case hexadecimal digits")
+		}
+		if !names[p.Product] {
+			r.fault(at+".product", "%q is not among the products", p.Product)
+		}
+	}
+}
+
+func (r *contractReader) files() {
+	f, c := r.f.Files, r.c
+	var err error
+	if c.Dialect, err = DialectByName(f.Dialect); err != nil {
+		r.fault("$.files.dialect", "%v", err)
+	}
+	if c.OrderICCID, err = sim.ParseICCIDVariant(f.OrderICCID); err != nil {
+		r.fault("$.files.order_iccid", "%v", err)
+	}
+	if c.ResponseICCID, err = sim.ParseICCIDVariant(f.ResponseICCID); err != nil {
+		r.fault("$.files.response_iccid", "%v", err)
+	}
+	if both := c.OrderICCID | c.ResponseICCID; both&sim.Digits18 != 0 && both&sim.Digits19 != 0 {
+		r.fault("$.files.response_iccid", "has a body of another length than order_iccid")
+	}
+	if c.Columns, err = ParseColumns(f.Columns); err != nil {
+		r.fault("$.files.columns", "%v", err)
+	}
+}
+
+func (r *contractReader) numbers() {
+	f, c := r.f, r.c
+	if len(f.TransportKeys) == 0 {
+		r.fault("$.transport_keys", "is empty: keys would not be encrypted")
+	}
+	seen := map[int]bool{}
+	for i, k := range f.TransportKeys {
+		at := fmt.Sprintf("$.transport_keys[%d]", i)
+		if wrong := TransportKey.wrong(strconv.Itoa(k.Index)); wrong != "" {
+			r.fault(at+".index", "%s", wrong)
+		}
+		if seen[k.Index] {
+			r.fault(at+".index", "%d is there twice", k.Index)
+		}
+		seen[k.Index] = true
+		kcv, err := hsm.ParseKCV(k.KCV)
+		if err != nil {
+			r.fault(at+".kcv", "%v", err)
+		}
+		c.TransportKeys = append(c.TransportKeys, TransportKeyRef{k.Index, r.token(at+".key", k.Key), kcv})
+	}
+	c.Issuer = r.digits("$.iccid_issuer", f.Issuer, 4, 8)
+	if !strings.HasPrefix(c.Issuer, "89") {
+		r.fault("$.iccid_issuer", "does not start with 89 (E.118)")
+	}
+	r.digits("$.network.mcc", f.Network.MCC, 3, 3)
+	r.digits("$.network.mnc", f.Network.MNC, 2, 3)
+	var err error
+	if c.Network, err = sim.ParsePLMN(f.Network.MCC + f.Network.MNC); err != nil {
+		r.fault("$.network", "%v", err)
+	}
+	if len(f.Ranges) == 0 {
+		r.fault("$.ranges", "is empty: the operator owns no identity")
+	}
+	for i, n := range f.Ranges {
+		at := fmt.Sprintf("$.ranges[%d]", i)
+		digits := 18
+		if c.OrderICCID&sim.Digits19 != 0 {
+			digits = 19
+		}
+		c.Ranges = append(c.Ranges, Owned{
+			ICCID:  r.span(at+".iccid", n.ICCID, digits, c.Issuer),
+			IMSI:   r.span(at+".imsi", n.IMSI, 15, c.Network.String()),
+			Digits: digits + 1,
+		})
+	}
+}
+
+// span takes "first-last", both of so many digits that start with prefix.
+func (r *contractReader) span(path, value string, digits int, prefix string) Numbers {
+	first, last, _ := strings.Cut(value, "-")
+	if checkDigits([]byte(first), digits, digits) != nil || checkDigits([]byte(last), digits, digits) != nil {
+		r.fault(path, "is not first-last, two numbers of %d digits (ICCIDs without check digit)", digits)
+		return Numbers{}
+	}
+	if !strings.HasPrefix(first, prefix) || !strings.HasPrefix(last, prefix) {
+		r.fault(path, "does not start with %s", prefix)
+	}
+	low, _ := strconv.ParseUint(first, 10, 64) // digits, and at most 19 of them
+	high, _ := strconv.ParseUint(last, 10, 64)
+	if low > high {
+		r.fault(path, "ends before it starts")
+	}
+	return Numbers{low, high}
+}
+
+func (r *contractReader) limits() {
+	f, c := r.f, r.c
+	if c.MaxQuantity = f.MaxQuantity; c.MaxQuantity < 1 || c.MaxQuantity > MaxQuantity {
+		r.fault("$.max_quantity", "is %d, want 1 to %d", c.MaxQuantity, MaxQuantity)
+	}
+	if c.Spares = f.Spares; c.Spares.Percent < 0 || c.Spares.Percent > 100 || c.Spares.Min < 0 || c.Spares.Min > 10_000 {
+		r.fault("$.spares", "is %d percent, at least %d, want 0 to 100 percent, at least 0 to 10000", c.Spares.Percent, c.Spares.Min)
+	}
+	if c.Remake = f.Reject == "remake"; !c.Remake && f.Reject != "retire" {
+		r.fault("$.reject", "is %q, want remake or retire", f.Reject)
+	}
+	if c.Remake && c.Spares.For(1) == 0 {
+		r.fault("$.spares", "are none, but reject is remake, which needs spare key sets")
+	}
+	c.DestructionLimit = r.limit("$.destruction_limit", f.DestructionLimit)
+	if len(f.Alarms) == 0 {
+		r.fault("$.alarms", "is empty: nobody would be told")
+	}
+	c.Alarms = f.Alarms
+	for i, who := range f.Alarms {
+		r.text(fmt.Sprintf("$.alarms[%d]", i), who)
+	}
+}
+
+// limit takes a time from 1h to 365d.
+func (r *contractReader) limit(path, value string) time.Duration {
+	unit := time.Hour
+	number, ok := strings.CutSuffix(value, "h")
+	if !ok {
+		unit = 24 * time.Hour
+		number, ok = strings.CutSuffix(value, "d")
+	}
+	n, err := strconv.Atoi(number)
+	if d := time.Duration(n) * unit; ok && err == nil && n > 0 && n <= 365*24 && d <= 365*24*time.Hour {
+		return d
+	}
+	r.fault(path, "is %q, want hours or days such as 72h or 30d, at most 365d", value)
+	return 0
+}

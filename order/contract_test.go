@@ -1,0 +1,202 @@
+package order
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"ankan/sim"
+)
+
+func contract(t testing.TB) *Contract {
+	t.Helper()
+	var c *Contract
+	for name, doc := range files(t, "contract/*.yaml") {
+		var err error
+		if c, err = ParseContract(name, doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+func TestContract(t *testing.T) {
+	c := contract(t)
+	if got := c.Licence.ValidUntil.UTC().Format(time.RFC3339); got != "2036-03-31T18:30:00Z" {
+		t.Errorf("licence ends %s, want the end of 31 March in India", got)
+	}
+	if c.DestructionLimit != 720*time.Hour || !c.Remake || c.Network.MNCDigits() != 2 || c.Dialect != dialect1 || len(c.Columns) != 10 ||
+		c.Ranges[1].IMSI.Last != 404990000199999 || c.Reading().Variant != sim.Digits18|sim.CheckDigit {
+		t.Errorf("%+v", c)
+	}
+	for quantity, want := range map[int]int{1: 10, 1000: 10, 1001: 11, 5000: 50} {
+		if got := c.Spares.For(quantity); got != want {
+			t.Errorf("%d cards: %d spares, want %d", quantity, got, want)
+		}
+	}
+	if p, err := c.Product("USIM-5G"); err != nil || p.OS != "ankan-reference 1.0" {
+		t.Error(p, err)
+	}
+	if _, err := c.Product("none"); err == nil {
+		t.Error("a product that is not there")
+	}
+}
+
+func TestContractRefused(t *testing.T) {
+	good := string(files(t, "contract/*.yaml")["bharat-demo.yaml"])
+	for want, change := range map[string][2]string{
+		`c:2:1: unknown field "colour"`:                   {"contract: BD", "colour: red\ncontract: BD"},
+		`c:3:1: mapping key "contract" already defined`:   {"contract: BD", "contract: X\ncontract: BD"},
+		"c:2:1: contract is missing":                      {"contract: BD-2026-01\n", ""},
+		"c:2:11: contract has '/' as character 3":         {"BD-2026-01", "BD/2026"},
+		"c:4:11: customer has 121 bytes, want at most":    {"Bharat Demo Mobile Ltd #", strings.Repeat("x", 121) + " #"},
+		`c:4:11: customer is not one line of plain text`:  {"Bharat Demo Mobile Ltd #", `"a\nb" #`},
+		"c:7:3: manufacturer.registration is missing":     {"  registration: U26000DL2020PTC000001\n", ""},
+		"c:7:3: manufacturer.partner is missing":          {"  partner: ankan-cards\n", ""},
+		"c:34:44: transport_keys[0].kcv malformed key":    {"C35280 GP", "C35280"},
+		`c:14:9: licence.kind is "ISP", want one of CMTS`: {"UL #", "ISP #"},
+		"c:16:18: licence.service_areas is empty":         {"[Delhi, Haryana, Uttar Pradesh (West)]", "[]"},
+		`c:17:16: licence.valid_until is "March", want a`: {"2036-03-31", "March"},
+		`c:20:34: products[0].form_factor is "5FF", want`: {"2FF/3FF/4FF", "5FF"},
+		"c:21:12: products[1].name USIM-5G is there twi":  {"profiles:", "  - {name: USIM-5G, form_factor: 4FF, chip: c, os: o}\nprofiles:"},
+		"c:24:13: profiles[0].digest is not a SHA-256":    {"5feceb", "5FECEB"},
+		`c:25:14: profiles[0].product "X" is not among`:   {"product: USIM-5G", "product: X"},
+		`c:28:12: files.dialect dialect "x" is unknown`:   {"dialect: dialect1", "dialect: x"},
+		"c:29:16: files.order_iccid ICCID variant is":     {"order_iccid: 18 check", "order_iccid: check 18"},
+		"c:30:19: files.response_iccid has a body of ano": {"response_iccid: 18 check padded", "response_iccid: 19 check"},
+		"c:30:19: files.response_iccid ICCID variant":     {"response_iccid: 18 check padded", "response_iccid: any"},
+		"c:31:12: files.columns column KI would carry ke": {"EKI", "KI"},
+		"c:34:13: transport_keys[0].index is 0 (not encr": {"index: 11", "index: 0"},
+		"c:34:13: transport_keys[0].index is 100, want 1": {"index: 11", "index: 100"},
+		"c:35:13: transport_keys[1].index 11 is there tw": {"index: 12", "index: 11"},
+		"c:33:17: transport_keys is empty: keys would no": {"\n  - {index: 11, key: tk-bharat-auc-1, kcv: C35280 GP}\n  - {index: 12, key: tk-bharat-ota-1, kcv: C6A13B GP}", " []"},
+		"c:37:15: iccid_issuer does not start with 89 (E": {`"8991999"`, `"7991999"`},
+		"c:38:16: network.mcc has 2 digits, want 3":       {`mcc: "404"`, `mcc: "40"`},
+		"c:40:12: ranges[0].iccid is not first-last, two": {"899199900000000001-", "89919990000000001-"},
+		"c:40:12: ranges[0].iccid does not start with 89": {"899199900000000001-", "899199800000000001-"},
+		"c:41:11: ranges[0].imsi does not start with 404": {"404990000000001-404990000009999", "405990000000001-405990000009999"},
+		"c:41:11: ranges[0].imsi ends before it starts":   {"404990000000001-404990000009999", "404990000000001-404990000000000"},
+		"c:45:15: max_quantity is 0, want 1 to 100000000": {"max_quantity: 5000", "max_quantity: 0"},
+		"c:46:10: spares is 101 percent":                  {"percent: 1,", "percent: 101,"},
+		"c:46:10: spares are none, but reject is remake":  {"percent: 1, min: 10", "percent: 0, min: 0"},
+		`c:47:9: reject is "shrug", want remake or retir`: {"reject: remake", "reject: shrug"},
+		`c:48:20: destruction_limit is "400d", want hour`: {"30d", "400d"},
+		`c:48:20: destruction_limit is "0h", want hours`:  {"30d", "0h"},
+		"c:49:9: alarms is empty: nobody would be told":   {`[noc@bharat-demo.example, "+911140000000"]`, "[]"},
+		"c:1:1: 2 YAML documents, want 1 with a contract": {"contract: BD", "contract: X\n---\ncontract: BD"},
+	} {
+		text := strings.Replace(good, change[0], change[1], 1)
+		if text == good {
+			t.Errorf("%s: the test changes nothing", want)
+			continue
+		}
+		_, err := ParseContract("c", []byte(text))
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+	if _, err := ParseContract("c", nil); err == nil {
+		t.Error("an empty file is a contract")
+	}
+	if _, err := ParseContract("c", make([]byte, maxContract+1)); err == nil {
+		t.Error("an endless file is a contract")
+	}
+	for key, next := range map[string]string{"products": "profiles", "profiles": "\nfiles"} {
+		head, rest, _ := strings.Cut(good, key+":")
+		_, tail, _ := strings.Cut(rest, next+":")
+		_, err := ParseContract("c", []byte(head+key+": []\n"+next+":"+tail))
+		if err == nil || !strings.Contains(err.Error(), key+" is empty") {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	noRange, _, _ := strings.Cut(good, "ranges:")
+	_, tail, _ := strings.Cut(good, "max_quantity")
+	if _, err := ParseContract("c", []byte(noRange+"ranges: []\nmax_quantity"+tail)); err == nil || !strings.Contains(err.Error(), "ranges is empty: the operator owns no identity") {
+		t.Error(err)
+	}
+}
+
+// One good and one bad sample for each rule.
+func TestCheck(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	c := contract(t)
+	parse := func(text string) *Input {
+		t.Helper()
+		in, err := c.Reading().ParseInput("o", strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in
+	}
+	if errs := c.Check(parse(base(t)), now); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	change := func(old, new string) *Input { return parse(strings.Replace(base(t), old, new, 1)) }
+	list := "IMSI:404990000000009\nSer_nb:" + iccidText(t, 9) + "\nIMSI:404990000050000\nSer_nb:" + iccidText(t, 50_000) + "\n"
+	tests := map[string]struct {
+		in   *Input
+		at   time.Time
+		rule string
+	}{
+		"licence 20-000/2026-AS of bharat-demo was valid until 2036-03-31, want one in force": {parse(base(t)), time.Date(2036, 3, 31, 18, 30, 0, 0, time.UTC), "licence"},
+		`customer is "Footel", want "Bharat Demo Mobile Ltd"`:                                 {change("Customer:        Bharat Demo Mobile Ltd", "Customer: Footel"), now, "customer"},
+		"profile IN-5G-USIM 1.1 is not agreed, want one of: IN-5G-USIM 1.0":                   {change("Profile:         1.0", "Profile: 1.1"), now, "profile"},
+		"quantity is 5001, want at most 5000":                                                 {change("1000\n", "5001\n"), now, "quantity"},
+		"transport key 13 is not agreed, want one of: 11, 12":                                 {change("11\n", "13\n"), now, "transport key"},
+		"IMSI 404990000010000 of card 201 is outside the operator's ranges":                   {change("IMSI:404990000000001", "IMSI:404990000009800"), now, "range"},
+		"ICCID " + iccidText(t, 50_000) + " of card 2 is outside the operator's ranges":       {parse(strings.Replace(base(t)[:strings.Index(base(t), "IMSI:")], "1000\n", "2\n", 1) + list), now, "range"},
+		"file is of dialect2, want the dialect of the contract":                               {parse(string(files(t, "input/dialect2-range.inp")["dialect2-range.inp"])), now, "dialect"},
+	}
+	for want, tt := range tests {
+		errs := c.Check(tt.in, tt.at)
+		found := false
+		for _, err := range errs {
+			var r *Refusal
+			found = found || errors.As(err, &r) && r.Error() == want && r.Rule == tt.rule && r.Clause != ""
+		}
+		if !found || tt.rule != "dialect" && len(errs) > 12 {
+			t.Errorf("got %v, want %s", errs, want)
+		}
+	}
+	// Every identity is outside: ten are named.
+	if errs := c.Check(change("IMSI:404990000000001", "IMSI:404980000000001"), now); len(errs) != 11 {
+		t.Errorf("%d errors, want 10 and the hint that there may be more", len(errs))
+	}
+	// The zero contract allows nothing.
+	seen := map[string]bool{}
+	for _, err := range new(Contract).Check(parse(base(t)), now) {
+		var r *Refusal
+		errors.As(err, &r)
+		seen[r.Rule] = true
+	}
+	if len(seen) != len(rules()) {
+		t.Errorf("the zero contract refuses by %v only", seen)
+	}
+}
+
+func iccidText(t testing.TB, n int) string {
+	t.Helper()
+	id, err := sim.ICCIDFromBody(fmt.Sprintf("8991999%011d", n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id.String()
+}
+
+func FuzzParseContract(f *testing.F) {
+	for _, doc := range files(f, "contract/*.yaml") {
+		f.Add(doc)
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		c, err := ParseContract("c", doc)
+		var faults Faults
+		if err != nil && !errors.As(err, &faults) {
+			t.Fatalf("%T has no place", err)
+		}
+		if err == nil && (c.MaxQuantity < 1 || len(c.Columns) < 2 || c.DestructionLimit <= 0 || len(c.Ranges) == 0) {
+			t.Fatalf("accepted: %+v", c)
+		}
+	})
+}

@@ -1,0 +1,158 @@
+// Package passkey makes and checks WebAuthn assertions over a digest: the
+// signature of a person who was verified by an authenticator. It is pure, so
+// that whoever holds an exported log can check each signature again, offline.
+package passkey
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A Bytes is binary data that JSON carries as base64url without padding, as
+// WebAuthn does.
+type Bytes []byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (b Bytes) MarshalText() ([]byte, error) {
+	return base64.RawURLEncoding.AppendEncode(nil, b), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (b *Bytes) UnmarshalText(text []byte) (err error) {
+	*b, err = base64.RawURLEncoding.Strict().AppendDecode(nil, text)
+	return err
+}
+
+// A Credential is the public half of a passkey. It holds no secret.
+type Credential struct {
+	ID     Bytes  `json:"id"`
+	RPID   string `json:"rp_id"`      // relying party: the host name that the passkey is bound to
+	Origin string `json:"origin"`     // where a browser shows it, "https://…"
+	Public Bytes  `json:"public_key"` // P-256, SubjectPublicKeyInfo (DER)
+	Model  string `json:"model"`      // what made it: "software passkey", or the authenticator's name
+}
+
+// An Assertion is one signature by a passkey (WebAuthn level 3, 6.3.3).
+type Assertion struct {
+	CredentialID      Bytes `json:"credential_id"`
+	AuthenticatorData Bytes `json:"authenticator_data"`
+	ClientDataJSON    Bytes `json:"client_data_json"`
+	Signature         Bytes `json:"signature"`
+}
+
+// A Proof says what an assertion showed beyond the key's possession.
+type Proof struct {
+	UserPresent bool
+	// UserVerified says that the authenticator checked a biometric or a PIN.
+	// It does not tell which of the two.
+	UserVerified bool
+	SignCount    uint32
+}
+
+// ErrAssertion is wrapped by every refusal of Verify.
+var ErrAssertion = errors.New("passkey signature refused")
+
+// Flags of authenticator data (WebAuthn level 3, 6.1).
+const (
+	flagUP = 0x01
+	flagUV = 0x04
+)
+
+type clientData struct {
+	Type        string `json:"type"`
+	Challenge   Bytes  `json:"challenge"`
+	Origin      string `json:"origin"`
+	CrossOrigin bool   `json:"crossOrigin"`
+}
+
+// Verify checks that a was made by c over challenge, for c's relying party
+// and origin, by a user who was present and verified (WebAuthn level 3, 7.2).
+func (c Credential) Verify(a Assertion, challenge [32]byte) (Proof, error) {
+	refuse := func(format string, args ...any) (Proof, error) {
+		return Proof{}, fmt.Errorf("%w: %s", ErrAssertion, fmt.Sprintf(format, args...))
+	}
+	if len(c.ID) == 0 || len(c.Public) == 0 || c.RPID == "" || c.Origin == "" {
+		return refuse("the credential is incomplete")
+	}
+	if !bytes.Equal(a.CredentialID, c.ID) {
+		return refuse("it is of another passkey")
+	}
+	var cd clientData
+	if err := json.Unmarshal(a.ClientDataJSON, &cd); err != nil {
+		return refuse("client data is not JSON")
+	}
+	switch {
+	case cd.Type != "webauthn.get":
+		return refuse("type is %q, want \"webauthn.get\"", cd.Type)
+	case !bytes.Equal(cd.Challenge, challenge[:]):
+		return refuse("it is over other bytes than these")
+	case cd.Origin != c.Origin || cd.CrossOrigin:
+		return refuse("origin is %q, want %q", cd.Origin, c.Origin)
+	}
+	ad := a.AuthenticatorData
+	if len(ad) < 37 {
+		return refuse("authenticator data has %d bytes, want at least 37", len(ad))
+	}
+	if rp := sha256.Sum256([]byte(c.RPID)); !bytes.Equal(ad[:32], rp[:]) {
+		return refuse("it is for another relying party than %q", c.RPID)
+	}
+	p := Proof{
+		UserPresent:  ad[32]&flagUP != 0,
+		UserVerified: ad[32]&flagUV != 0,
+		SignCount:    binary.BigEndian.Uint32(ad[33:37]),
+	}
+	if !p.UserPresent || !p.UserVerified {
+		return refuse("the user was not verified (biometric or PIN); use an authenticator that asks for one")
+	}
+	pub, err := c.publicKey()
+	if err != nil {
+		return refuse("%v", err)
+	}
+	if !ecdsa.VerifyASN1(pub, signedDigest(ad, a.ClientDataJSON), a.Signature) {
+		return refuse("the signature is wrong")
+	}
+	return p, nil
+}
+
+func (c Credential) publicKey() (*ecdsa.PublicKey, error) {
+	k, err := x509.ParsePKIXPublicKey(c.Public)
+	if err != nil {
+		return nil, errors.New("the public key is not a SubjectPublicKeyInfo")
+	}
+	pub, ok := k.(*ecdsa.PublicKey)
+	if !ok || pub.Curve.Params().BitSize != 256 {
+		return nil, errors.New("the public key is not P-256")
+	}
+	return pub, nil
+}
+
+// signedDigest is what an authenticator signs: the hash of its data and of
+// the client data's hash.
+func signedDigest(authData, clientDataJSON []byte) []byte {
+	cd := sha256.Sum256(clientDataJSON)
+	h := sha256.New()
+	h.Write(authData)
+	h.Write(cd[:])
+	return h.Sum(nil)
+}
+
+// decodeStrict reads exactly one JSON value without unknown fields.
+func decodeStrict(doc []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(doc))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("more follows after the end")
+	}
+	return nil
+}

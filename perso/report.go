@@ -1,0 +1,123 @@
+package perso
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"ankan/store"
+)
+
+// ReportFormat is the first field of a report.
+const ReportFormat = "ankan/report/v1"
+
+// A Report is what a plant tells a bureau of a finished batch. It holds no
+// keys. As a file it is one line of JSON, then one line for each card that does
+// not carry the keys drawn for it: its number and that of its key set, -1 if
+// the identity is retired.
+type Report struct {
+	Format string `json:"format"`
+	Order  string `json:"order"`
+	Site   string `json:"site"`
+	Counts Counts `json:"counts"`
+	OS     string `json:"os"` // SHA-256 of the image on every card
+	Rows   int    `json:"rows"`
+}
+
+// WriteReport writes the report of a finished batch.
+func WriteReport(ctx context.Context, s *store.Store, w io.Writer, rep Report) error {
+	out := bufio.NewWriter(w)
+	if err := json.NewEncoder(out).Encode(rep); err != nil {
+		return err
+	}
+	rows := 0
+	err := remakes(ctx, s, rep.Order, func(card, keyset int) error {
+		rows++
+		_, err := fmt.Fprintf(out, "%d %d\n", card, keyset)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if rows != rep.Rows {
+		return fmt.Errorf("order %s: the report has %d rows, want %d", rep.Order, rows, rep.Rows)
+	}
+	return out.Flush()
+}
+
+// remakes calls yield for each card that does not carry the keys drawn for it,
+// in order; keyset is -1 for a retired identity.
+func remakes(ctx context.Context, s *store.Store, ord string, yield func(card, keyset int) error) error {
+	rows, err := s.Query(ctx, `SELECT card, keyset FROM card WHERE ord = $1 AND state = 'good' AND keyset <> card
+		UNION ALL SELECT card, -1 FROM retired WHERE ord = $1 ORDER BY card`, ord)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var card, keyset int
+		if err := rows.Scan(&card, &keyset); err != nil {
+			return err
+		}
+		if err := yield(card, keyset); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// ParseReport reads a report and calls row for each remake. The counts must
+// balance and the rows must be the counts'.
+func ParseReport(r io.Reader, row func(card, keyset int) error) (Report, error) {
+	var rep Report
+	in := bufio.NewReader(io.LimitReader(r, 1<<30))
+	head, err := in.ReadSlice('\n')
+	if err != nil {
+		return rep, fmt.Errorf("report: first line: %w", err)
+	}
+	d := json.NewDecoder(strings.NewReader(string(head)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&rep); err != nil {
+		return rep, fmt.Errorf("report: %w", err)
+	}
+	c := rep.Counts
+	switch {
+	case rep.Format != ReportFormat:
+		return rep, fmt.Errorf("report: format is %q, want %q", rep.Format, ReportFormat)
+	case c.Good < 0 || c.Retired < 0 || c.Remade < 0 || c.Cards != c.Good+c.Retired || c.Doubt+c.Reject+c.Waiting != 0:
+		return rep, fmt.Errorf("report: %d identities, but %d good and %d retired cards, %d open", c.Cards, c.Good, c.Retired, c.Doubt+c.Reject+c.Waiting)
+	case rep.Rows != c.Remade+c.Retired:
+		return rep, fmt.Errorf("report: %d rows, want %d remade and %d retired", rep.Rows, c.Remade, c.Retired)
+	}
+	last, retired := -1, 0
+	for n := range rep.Rows {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return rep, fmt.Errorf("report:%d: %w", n+2, err)
+		}
+		var card, keyset int
+		text := string(line)
+		if _, err := fmt.Sscanf(text, "%d %d\n", &card, &keyset); err != nil || text != fmt.Sprintf("%d %d\n", card, keyset) {
+			return rep, fmt.Errorf("report:%d: found %q, want a card and a key set", n+2, strings.TrimSpace(text))
+		}
+		if card <= last || card >= c.Cards || keyset < -1 || keyset >= 0 && keyset < c.Cards {
+			return rep, fmt.Errorf("report:%d: card %d with key set %d does not fit", n+2, card, keyset)
+		}
+		if last = card; keyset < 0 {
+			retired++
+		}
+		if err := row(card, keyset); err != nil {
+			return rep, err
+		}
+	}
+	if retired != c.Retired {
+		return rep, fmt.Errorf("report: %d retired rows, want %d", retired, c.Retired)
+	}
+	if _, err := in.ReadByte(); err != io.EOF {
+		return rep, fmt.Errorf("report: more follows after %d rows", rep.Rows)
+	}
+	return rep, nil
+}

@@ -1,0 +1,445 @@
+package profile
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"ankan/uicc"
+)
+
+// ErrFindings is wrapped by the error of Compile for a profile that breaks the
+// rules of the standards.
+var ErrFindings = errors.New("profile breaks the rules")
+
+// maxData is the most data that a command carries inside SCP03 at its highest
+// level: padded to 240 bytes, with a MAC of 8.
+const maxData = 239
+
+// Compile renders the profile once into the script that makes its cards with
+// the driver ankan-reference. It refuses a profile with findings.
+func Compile(p *Profile) (*Script, error) {
+	if found := p.Check(); len(found) > 0 {
+		var all []error
+		for _, f := range found {
+			all = append(all, errors.New(f.String()))
+		}
+		return nil, fmt.Errorf("%w: %w", ErrFindings, errors.Join(all...))
+	}
+	c := &compiler{p: p, s: &Script{layout: *p.Layout(), name: p.Name, digest: p.Digest(), scp03: p.SCP03, codes: slices.Clone(p.Codes)}}
+	c.command("DELETE FILE MF", uicc.Command{INS: uicc.INSDeleteFile, Data: []byte{0x3F, 0x00}})
+	if err := c.dir(p.MF); err != nil {
+		return nil, err
+	}
+	c.putKey("PUT KEY SCP80", p.SCP80, 0, SlotSCP80KIC)
+	c.putKey("PUT KEY SCP03", p.SCP03, makerVersion, SlotSCP03ENC)
+	c.command("SET STATUS SECURED", uicc.Command{CLA: 0x80, INS: 0xF0, P1: 0x80, P2: 0x0F})
+	c.readBack()
+	return c.s, nil
+}
+
+// makerVersion is the key version number of the chip maker's SCP03 keys.
+const makerVersion = 0x30
+
+type compiler struct {
+	p *Profile
+	s *Script
+}
+
+// span is a run of bytes of Script.bytes.
+type span struct{ from, to int }
+
+func (c *compiler) bytes(b []byte) span {
+	from := len(c.s.bytes)
+	c.s.bytes = append(c.s.bytes, b...)
+	return span{from, len(c.s.bytes)}
+}
+
+// command adds a step. The patches' places are in its data.
+func (c *compiler) command(name string, cmd uicc.Command, patches ...patch) {
+	c.s.steps = append(c.s.steps, step{name: name, cmd: c.bytes(cmd.Append(nil)), patches: patches})
+}
+
+func (c *compiler) putKey(name string, k KeySet, replaces byte, first SlotID) {
+	if k.Version == 0 {
+		return
+	}
+	c.s.steps = append(c.s.steps, step{name: name, put: &putKey{
+		version: k.Version, replaces: replaces, first: c.s.layout.Offset[first], n: k.Bits / 8,
+	}})
+}
+
+// dir creates a directory, its files, its keys and codes, and then the
+// directories in it.
+func (c *compiler) dir(d *File) error {
+	name := "CREATE FILE " + d.Path()
+	fcp := uicc.FCP{Kind: d.Kind, Shareable: true, ID: d.ID, Name: d.AID, LifeCycle: uicc.Activated, Security: d.security()}
+	c.command(name, uicc.Command{INS: uicc.INSCreateFile, Data: fcp.Append(nil)})
+	if d.Name == uicc.DirUSIM {
+		c.secrets()
+	}
+	inside := d
+	for _, f := range d.Files {
+		if f.Kind.Dedicated() {
+			// What was created last is the current directory: go back up.
+			for ; inside != d; inside = inside.parent {
+				c.command("SELECT "+inside.parent.Path(), uicc.Command{INS: uicc.INSSelect, P1: 0x03, P2: 0x0C})
+			}
+			if err := c.dir(f); err != nil {
+				return err
+			}
+			inside = last(f)
+			continue
+		}
+		if err := c.file(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// last is the directory that is current after d was made: the last one created.
+func last(d *File) *File {
+	for i := len(d.Files) - 1; i >= 0; i-- {
+		if d.Files[i].Kind.Dedicated() {
+			return last(d.Files[i])
+		}
+	}
+	return d
+}
+
+// secrets stores the USIM's key and the card's codes. PIN2 is local to the
+// application that is current.
+func (c *compiler) secrets() {
+	l := &c.s.layout
+	// A001: algorithm, then K and OPc under the data encryption key.
+	data := append([]byte{0xA0, 0x01, 33, 0x01}, make([]byte, 32)...)
+	patches := []patch{{op: opSeal, at: 4, slot: l.Offset[SlotK], with: l.Offset[SlotOPC], n: 16}}
+	for _, code := range c.p.Codes {
+		flags := byte(0)
+		if code.Enabled {
+			flags = 1
+		}
+		data = append(data, 0xB0, code.Reference, 19, flags, byte(code.Tries), byte(code.Unblock))
+		s := patch{op: opSeal, at: len(data), slot: l.Offset[code.Slot], with: -1, n: 8}
+		if code.HasPUK {
+			s.with = l.Offset[code.PUK]
+		}
+		patches = append(patches, s)
+		data = append(data, make([]byte, 16)...)
+	}
+	c.command("STORE DATA keys and codes", uicc.Command{CLA: 0x80, INS: 0xE2, P1: 0x80, Data: data}, patches...)
+}
+
+// file creates an elementary file and writes what its creation did not.
+func (c *compiler) file(f *File) error {
+	fcp := uicc.FCP{
+		Kind: f.Kind, Shareable: true, ID: f.ID, SFI: f.SFI, LifeCycle: uicc.Activated, Security: f.security(),
+		Size: f.Size, RecordSize: f.RecordSize, Records: f.Records,
+	}
+	best := c.ways(f, fcp)
+	data := best.fcp.Append(nil)
+	if len(data) > maxData {
+		return fmt.Errorf("%s: CREATE FILE has %d bytes of data, want at most %d", f.Path(), len(data), maxData)
+	}
+	var patches []patch
+	for _, x := range best.patches {
+		x.at += len(data) - len(best.fcp.Fill) // the pattern is the last object
+		patches = append(patches, x)
+	}
+	c.command("CREATE FILE "+f.Path(), uicc.Command{INS: uicc.INSCreateFile, Data: data}, patches...)
+	for _, u := range best.updates {
+		c.command(u.name, u.cmd, u.patches...)
+	}
+	return nil
+}
+
+// A way is one way to bring a file's content onto the card: what CREATE FILE
+// fills it with, and the UPDATEs after it.
+type way struct {
+	fcp     uicc.FCP
+	patches []patch // in fcp.Fill
+	updates []update
+}
+
+type update struct {
+	name    string
+	cmd     uicc.Command
+	patches []patch
+}
+
+// cost is the way's bytes on the wire. An UPDATE costs its header, padding,
+// MAC and answer besides its data.
+func (w way) cost() int {
+	n := len(w.fcp.Append(nil))
+	for _, u := range w.updates {
+		n += len(u.cmd.Data) + 32
+	}
+	return n
+}
+
+// ways tries fillings and returns the cheapest.
+func (c *compiler) ways(f *File, fcp uicc.FCP) way {
+	room := maxData - len(fcp.Append(nil)) - 7 // A5, C1 or C2, their lengths, and a longer one of the template
+	var best way
+	found := false
+	try := func(fill, repeat []byte, patches []patch) {
+		if len(fill) > room || len(repeat) > room {
+			return
+		}
+		w := way{fcp: fcp, patches: patches}
+		if w.fcp.Fill, w.fcp.Repeat = fill, repeat; repeat == nil && string(fill) == "\xFF" {
+			w.fcp.Fill = nil // what the card does anyway
+		}
+		w.updates = c.updates(f, &w.fcp, len(patches) > 0)
+		if !found || w.cost() < best.cost() {
+			best, found = w, true
+		}
+	}
+	try(shortest(f.Fill), nil, nil)
+	whole := f.piece(0)
+	if f.pieces() == 1 {
+		keep := 1
+		for _, x := range f.Patches {
+			keep = max(keep, min(x.At+x.Slot.inFile()+1, len(whole)))
+		}
+		n := max(keep, len(shortest(whole)))
+		if n > room && keep <= room {
+			n = room
+		}
+		try(whole[:min(n, len(whole))], nil, c.filePatches(f, 0))
+	}
+	for i := range f.Body {
+		if !slices.ContainsFunc(f.Patches, func(x Patch) bool { return x.Piece == i }) {
+			try(shortest(f.Body[i]), nil, nil)
+		}
+	}
+	if !f.Kind.Records() {
+		for n := 2; n <= 8 && n <= len(whole); n++ {
+			try(nil, tail(whole, n), nil)
+		}
+	}
+	return best
+}
+
+// tail is the pattern of n bytes that, repeated from the start of b, agrees
+// with the last n bytes of b.
+func tail(b []byte, n int) []byte {
+	p := make([]byte, n)
+	for i := len(b) - n; i < len(b); i++ {
+		p[i%n] = b[i]
+	}
+	return p
+}
+
+// filePatches is the patches of a piece, places counted from its start.
+func (c *compiler) filePatches(f *File, piece int) []patch {
+	var all []patch
+	for _, x := range f.Patches {
+		if x.Piece != piece {
+			continue
+		}
+		op := opCopy
+		if x.Slot == SlotMSISDN {
+			op = opMSISDN
+		}
+		all = append(all, patch{op: op, at: x.At, slot: c.s.layout.Offset[x.Slot], n: x.Slot.inFile()})
+	}
+	return all
+}
+
+// updates writes what the filling does not. With patched, the filling holds
+// the patches of the one piece.
+func (c *compiler) updates(f *File, fcp *uicc.FCP, patched bool) []update {
+	var all []update
+	for i := range f.pieces() {
+		piece, filled := f.piece(i), filling(fcp, f.pieceSize())
+		var patches []patch
+		if !patched {
+			patches = c.filePatches(f, i)
+		}
+		if f.Kind.Records() {
+			if len(patches) > 0 || string(piece) != string(filled) {
+				all = append(all, update{fmt.Sprintf("UPDATE RECORD %s %d", f.Path(), i+1),
+					uicc.Command{INS: uicc.INSUpdateRecord, P1: byte(i + 1), P2: 0x04, Data: piece}, patches})
+			}
+			continue
+		}
+		from, to := differ(piece, filled, patches)
+		for at := from; at < to; at += maxData {
+			part := piece[at:min(at+maxData, to)]
+			u := update{fmt.Sprintf("UPDATE BINARY %s", f.Path()),
+				uicc.Command{INS: uicc.INSUpdateBinary, P1: byte(at >> 8), P2: byte(at), Data: part}, nil}
+			u.patches = within(patches, at, len(part))
+			all = append(all, u)
+		}
+	}
+	return all
+}
+
+// within is the patches of n bytes from at on, their places counted from there.
+// A slot across the border is in both parts.
+func within(patches []patch, at, n int) []patch {
+	var inside []patch
+	for _, x := range patches {
+		if x.at < at+n && x.at+x.n > at {
+			x.at -= at
+			inside = append(inside, x)
+		}
+	}
+	return inside
+}
+
+// filling is what CREATE FILE leaves in a body or record of n bytes.
+func filling(fcp *uicc.FCP, n int) []byte {
+	switch {
+	case len(fcp.Fill) > 0:
+		return fillTo(fcp.Fill, n)
+	case len(fcp.Repeat) > 0:
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = fcp.Repeat[i%len(fcp.Repeat)]
+		}
+		return b
+	}
+	return fillTo([]byte{0xFF}, n)
+}
+
+// differ is the run of bytes in which the two differ or something is patched.
+func differ(a, b []byte, patches []patch) (from, to int) {
+	from = len(a)
+	for i := range a {
+		if a[i] != b[i] {
+			from, to = min(from, i), i+1
+		}
+	}
+	for _, x := range patches {
+		from, to = min(from, x.at), max(to, x.at+x.n)
+	}
+	return from, to
+}
+
+// readBack plans how a finished card is read: elementary files of a directory
+// first, then the directories in it, with as few SELECTs as that takes.
+func (c *compiler) readBack() {
+	needed := map[byte]bool{}
+	for f := range c.p.All() {
+		for _, r := range c.readable(f) {
+			needed[r] = true
+		}
+	}
+	for _, code := range c.p.Codes {
+		if needed[code.Reference] && code.Reference < 0x80 {
+			c.verify(code)
+		}
+	}
+	c.readDir(c.p.MF, needed)
+	for n := len(c.s.looks); n > 0 && c.s.looks[n-1].kind == lookSelect; n-- {
+		c.s.looks = c.s.looks[:n-1] // nothing follows
+	}
+}
+
+func (c *compiler) verify(code Code) {
+	c.s.looks = append(c.s.looks, look{kind: lookVerify, name: "VERIFY " + code.Name, reference: code.Reference, slot: c.s.layout.Offset[code.Slot]})
+}
+
+func (c *compiler) selectDir(name string, cmd uicc.Command) {
+	cmd.INS, cmd.P2 = uicc.INSSelect, 0x0C
+	c.s.looks = append(c.s.looks, look{kind: lookSelect, name: "SELECT " + name, cmd: c.bytes(cmd.Append(nil))})
+}
+
+func (c *compiler) readDir(d *File, needed map[byte]bool) {
+	if d.Kind == uicc.KindADF {
+		for _, code := range c.p.Codes {
+			if needed[code.Reference] && code.Reference >= 0x80 {
+				c.verify(code)
+			}
+		}
+	}
+	for _, f := range d.Files {
+		if f.Kind.Dedicated() {
+			c.enter(f)
+			c.readDir(f, needed)
+			c.selectDir(d.Path(), uicc.Command{P1: 0x03})
+			continue
+		}
+		c.read(f)
+	}
+}
+
+func (c *compiler) enter(d *File) {
+	if d.Kind == uicc.KindADF {
+		c.selectDir(d.Path(), uicc.Command{P1: 0x04, Data: d.AID})
+		return
+	}
+	c.selectDir(d.Path(), uicc.Command{Data: []byte{byte(d.ID >> 8), byte(d.ID)}})
+}
+
+// readable is the codes that reading f takes; nil if it takes none.
+func (c *compiler) readable(f *File) []byte {
+	if f.Kind.Dedicated() {
+		return nil
+	}
+	codes, _ := c.readers(f)
+	return codes
+}
+
+// readers finds out with which codes f can be read: none, one, or all of them.
+func (c *compiler) readers(f *File) (codes []byte, ok bool) {
+	condition := c.p.rule(f.Rule).condition("read")
+	off := func(r byte) bool {
+		return slices.ContainsFunc(c.p.Codes, func(x Code) bool { return x.Reference == r && !x.Enabled })
+	}
+	if condition.Met(off) {
+		return nil, true
+	}
+	var all []byte
+	for _, x := range c.p.Codes {
+		if condition.Met(func(r byte) bool { return r == x.Reference || off(r) }) {
+			return []byte{x.Reference}, true
+		}
+		all = append(all, x.Reference)
+	}
+	return all, condition.Met(func(byte) bool { return true })
+}
+
+// maxRead is the most that one READ BINARY asks for.
+const maxRead = 255
+
+func (c *compiler) read(f *File) {
+	if _, ok := c.readers(f); !ok {
+		c.s.unread = append(c.s.unread, Unread{f.Path(), "nobody may read it"})
+		return
+	}
+	sfi := f.SFI
+	if sfi == 0 {
+		c.selectDir(f.Path(), uicc.Command{Data: []byte{byte(f.ID >> 8), byte(f.ID)}})
+	}
+	name := strings.TrimPrefix(f.Path(), "MF/")
+	for i := range f.pieces() {
+		piece, patches := f.piece(i), c.filePatches(f, i)
+		if f.Kind.Records() {
+			cmd := uicc.Command{INS: uicc.INSReadRecord, P1: byte(i + 1), P2: sfi<<3 | 0x04, Le: f.RecordSize}
+			c.expect(name, i+1, 0, cmd, piece, patches)
+			sfi = 0 // it is the current file now
+			continue
+		}
+		for at := 0; at < len(piece); at += maxRead {
+			part := piece[at:min(at+maxRead, len(piece))]
+			cmd := uicc.Command{INS: uicc.INSReadBinary, P1: byte(at >> 8), P2: byte(at), Le: len(part)}
+			if sfi != 0 {
+				cmd.P1, cmd.P2 = 0x80|sfi, 0
+				sfi = 0
+			}
+			c.expect(name, 0, at, cmd, part, within(patches, at, len(part)))
+		}
+	}
+}
+
+func (c *compiler) expect(name string, record, offset int, cmd uicc.Command, want []byte, patches []patch) {
+	c.s.looks = append(c.s.looks, look{
+		kind: lookRead, name: name, record: record, offset: offset,
+		cmd: c.bytes(cmd.Append(nil)), want: c.bytes(want), patches: patches,
+	})
+}

@@ -1,0 +1,657 @@
+package profile
+
+import (
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"ankan/sim"
+	"ankan/uicc"
+)
+
+// Parse reads a profile document. It is strict: an unknown key, a key twice,
+// an anchor or a value of the wrong form is an error with file, line and
+// column; all of them wrap ErrDocument. What a profile says may still break
+// the rules of the standards: see Check.
+func Parse(name string, doc []byte) (*Profile, error) {
+	r := &reader{file: name}
+	p := &Profile{file: name}
+	if root := r.document(doc); root != nil {
+		r.profile(p, r.mapping(root, at(root)))
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+var topKeys = []string{"profile", "version", "description", "operator", "form-factors", "algorithm", "sqn", "rules", "codes", "keys", "files"}
+
+func (r *reader) profile(p *Profile, doc []entry) {
+	p.SQN = SQN{INDBits: 5}
+	var files []entry
+	filesPos := pos{1, 1}
+	for _, e := range doc {
+		switch e.key {
+		case "profile":
+			p.Name = r.line(e)
+		case "version":
+			p.Version = r.line(e)
+		case "description":
+			p.Description = r.line(e)
+		case "operator":
+			r.operator(p, e)
+		case "form-factors":
+			r.formFactors(p, e)
+		case "algorithm":
+			p.Algorithm = r.line(e)
+		case "sqn":
+			r.sqn(p, e)
+		case "rules":
+			r.rules(p, e)
+		case "codes":
+			r.codes(p, e)
+		case "keys":
+			r.keys(p, e)
+		case "files":
+			files, filesPos = r.mapping(e.value, e.pos), e.pos
+		default:
+			r.unknown(e, "profile", topKeys...)
+		}
+	}
+	switch {
+	case p.Name == "" || strings.Trim(p.Name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "":
+		r.errorf(pos{1, 1}, "profile is %q, want a name of small letters, digits, - and .", p.Name)
+	case p.Version == "":
+		r.errorf(pos{1, 1}, "version is missing")
+	case p.PLMN.IsZero():
+		r.errorf(pos{1, 1}, "operator with its plmn is missing")
+	case len(p.FormFactors) == 0:
+		r.errorf(pos{1, 1}, "form-factors are missing")
+	case p.Algorithm == "":
+		r.errorf(pos{1, 1}, "algorithm is missing")
+	case p.SCP03.Version == 0:
+		r.errorf(pos{1, 1}, "keys: scp03 is missing: a card without keys of its own keeps the chip maker's")
+	case len(files) != 1 || files[0].key != "MF":
+		r.errorf(filesPos, "files: want one tree, that of MF")
+	}
+	if len(r.errs) > 0 || len(files) != 1 {
+		return
+	}
+	p.MF = r.dir(p, files[0], nil)
+	if len(r.errs) == 0 {
+		p.buildARR()
+	}
+}
+
+func (r *reader) operator(p *Profile, of entry) {
+	for _, e := range r.mapping(of.value, of.pos) {
+		switch e.key {
+		case "name":
+			p.Operator = r.line(e)
+		case "plmn":
+			var err error
+			if p.PLMN, err = sim.ParsePLMN(r.text(e)); err != nil {
+				r.errorf(e.pos, "plmn: %v", err)
+			}
+		default:
+			r.unknown(e, "operator", "name", "plmn")
+		}
+	}
+}
+
+func (r *reader) formFactors(p *Profile, e entry) {
+	p.FormFactors = r.list(e)
+	for _, f := range p.FormFactors {
+		switch strings.ToUpper(f) {
+		case "2FF", "3FF", "4FF", "MFF2":
+		case "EUICC", "ESIM", "MFF2-EUICC", "ISIM", "IUICC":
+			r.errorf(e.pos, "form factor %s: a card with remote profile management is outside of the SOP for SIM personalisation, "+
+				"which covers all SIM except eSIM; its profiles are made under GSMA SGP.02 or SGP.22", f)
+		default:
+			r.errorf(e.pos, "form factor %q, want 2FF, 3FF, 4FF or MFF2", f)
+		}
+	}
+}
+
+func (r *reader) sqn(p *Profile, of entry) {
+	for _, e := range r.mapping(of.value, of.pos) {
+		switch e.key {
+		case "start":
+			p.SQN.Start = uint64(r.number(e, 0, 1<<43-1))
+		case "ind-bits":
+			p.SQN.INDBits = r.number(e, 0, 8)
+		default:
+			r.unknown(e, "sqn", "start", "ind-bits")
+		}
+	}
+}
+
+// operations are what a rule can be about. The bits of the access mode byte
+// mean other things for an EF than for a DF (TS 102 221, 9.2.3).
+var operations = [...]struct {
+	name   string
+	mode   uicc.Mode
+	ins    byte
+	ef, df bool
+}{
+	{"read", uicc.ModeRead, 0, true, false},
+	{"update", uicc.ModeUpdate, 0, true, false},
+	{"delete-child", uicc.ModeDeleteChild, 0, false, true},
+	{"create-ef", uicc.ModeCreateEF, 0, false, true},
+	{"create-df", uicc.ModeCreateDF, 0, false, true},
+	{"deactivate", uicc.ModeDeactivate, 0, true, true},
+	{"activate", uicc.ModeActivate, 0, true, true},
+	{"terminate", uicc.ModeTerminate, 0, true, true},
+	{"delete", uicc.ModeDelete, 0, true, true},
+	{"resize", 0, 0xD4, true, true},
+	{"increase", 0, 0x32, true, false},
+}
+
+func (r *reader) rules(p *Profile, of entry) {
+	for _, e := range r.mapping(of.value, of.pos) {
+		r.plain(e.pos, e.key)
+		rule := Rule{Name: e.key, pos: e.pos}
+		for _, a := range r.mapping(e.value, e.pos) {
+			known := false
+			for _, o := range operations {
+				known = known || o.name == a.key
+			}
+			if !known {
+				r.errorf(a.pos, "rule %s: unknown operation %s", e.key, a.key)
+				continue
+			}
+			text := r.text(a)
+			c, err := uicc.ParseCondition(text)
+			if err != nil {
+				r.errorf(a.pos, "rule %s: %s: %v", e.key, a.key, err)
+			}
+			rule.Allowed = append(rule.Allowed, Allowed{a.key, c, text})
+		}
+		if len(rule.Allowed) == 0 {
+			r.errorf(e.pos, "rule %s allows nothing, want at least one operation", e.key)
+		}
+		p.Rules = append(p.Rules, rule)
+	}
+}
+
+func (r *reader) codes(p *Profile, of entry) {
+	for _, c := range r.mapping(of.value, of.pos) {
+		r.plain(c.pos, c.key)
+		code := Code{Name: c.key, Enabled: true, pos: c.pos}
+		slot := ""
+		for _, e := range r.mapping(c.value, c.pos) {
+			switch e.key {
+			case "reference":
+				code.Reference = byte(r.hexNumber(e, 2))
+			case "slot":
+				slot = r.text(e)
+			case "unblock":
+				var ok bool
+				if code.PUK, ok = slotByName(r.text(e)); !ok || code.PUK != SlotPUK1 && code.PUK != SlotPUK2 {
+					r.errorf(e.pos, "unblock is %q, want PUK1 or PUK2", r.text(e))
+				}
+				code.HasPUK = true
+			case "enabled":
+				code.Enabled = r.flag(e)
+			case "tries":
+				code.Tries = r.number(e, 1, 15)
+			case "unblock-tries":
+				code.Unblock = r.number(e, 1, 15)
+			case "digits":
+				code.Digits = r.number(e, 4, 8)
+			case "fixed":
+				code.Fixed = r.fixed(e)
+			default:
+				r.unknown(e, c.key, "reference", "slot", "unblock", "enabled", "tries", "unblock-tries", "digits", "fixed")
+			}
+		}
+		id, ok := slotByName(slot)
+		if !ok || id < SlotPIN1 || id > SlotADM1 || id == SlotPUK1 || id == SlotPUK2 {
+			r.errorf(c.pos, "%s: slot is %q, want PIN1, PIN2 or ADM1", c.key, slot)
+		}
+		code.Slot = id
+		if code.Fixed != "" {
+			if code.Digits != 0 && code.Digits != len(code.Fixed) {
+				r.errorf(c.pos, "%s: fixed has %d digits, digits says %d", c.key, len(code.Fixed), code.Digits)
+			}
+			code.Digits = len(code.Fixed)
+		}
+		if code.Digits == 0 || code.Tries == 0 || code.HasPUK != (code.Unblock > 0) {
+			r.errorf(c.pos, "%s: digits, tries and, with a PUK, unblock-tries are wanted", c.key)
+		}
+		p.Codes = append(p.Codes, code)
+	}
+}
+
+// fixed is digits that are the same on every card. They are no secret.
+func (r *reader) fixed(e entry) string {
+	s := r.text(e)
+	if len(s) < 4 || len(s) > 8 || strings.Trim(s, "0123456789") != "" {
+		r.errorf(e.pos, "fixed: want 4 to 8 digits")
+	}
+	return s
+}
+
+func (r *reader) keys(p *Profile, of entry) {
+	for _, e := range r.mapping(of.value, of.pos) {
+		switch e.key {
+		case "scp03":
+			p.SCP03 = r.keySet(e, 0x30, 0x3F)
+		case "scp80":
+			p.SCP80 = r.keySet(e, 0x01, 0x0F)
+		default:
+			r.unknown(e, "keys", "scp03", "scp80")
+		}
+	}
+}
+
+func (r *reader) keySet(of entry, low, high int) KeySet {
+	k := KeySet{pos: of.pos}
+	for _, e := range r.mapping(of.value, of.pos) {
+		switch e.key {
+		case "version":
+			if v := r.hexNumber(e, 2); v < low || v > high {
+				r.errorf(e.pos, "%s: version %02X, want %02X to %02X", of.key, v, low, high)
+			} else {
+				k.Version = byte(v)
+			}
+		case "aes":
+			if k.Bits = r.number(e, 128, 256); k.Bits != 128 && k.Bits != 256 {
+				r.errorf(e.pos, "%s: AES with %d bits, want 128 or 256", of.key, k.Bits)
+			}
+		default:
+			r.unknown(e, of.key, "version", "aes")
+		}
+	}
+	if k.Version == 0 || k.Bits == 0 {
+		r.errorf(of.pos, "%s: version and aes are wanted", of.key)
+	}
+	return k
+}
+
+// standardDirs are the directories that the standards give an identifier.
+var standardDirs = []struct {
+	name string
+	id   uicc.FileID
+}{
+	{uicc.DirMF, uicc.MF}, {uicc.DirTelecom, 0x7F10}, {uicc.DirUSIM, 0x7FF0}, {uicc.Dir5GS, 0x5FC0}, {uicc.DirGSMAccess, 0x5F3B},
+}
+
+func isFileName(s string) bool {
+	return strings.HasPrefix(s, "EF.") || strings.HasPrefix(s, "DF.") || strings.HasPrefix(s, "ADF.")
+}
+
+// maxDepth bounds the tree: MF, application, DF, DF.
+const maxDepth = 4
+
+func (r *reader) dir(p *Profile, of entry, parent *File) *File {
+	d := &File{Name: of.key, Kind: uicc.KindDF, parent: parent, pos: of.pos}
+	if parent == nil {
+		d.Kind = uicc.KindMF
+	} else if strings.HasPrefix(of.key, "ADF.") {
+		d.Kind = uicc.KindADF
+	}
+	for _, s := range standardDirs {
+		if s.name == of.key {
+			d.ID = s.id
+		}
+	}
+	r.plain(of.pos, of.key)
+	var efs, dfs []*File
+	for _, e := range r.mapping(of.value, of.pos) {
+		switch {
+		case e.key == "id" && d.Kind != uicc.KindMF:
+			d.ID = uicc.FileID(r.hexNumber(e, 4))
+		case e.key == "aid" && d.Kind == uicc.KindADF:
+			d.AID = r.hex(e, 5, 16)
+		case e.key == "access":
+			d.Rule = r.text(e)
+		case strings.HasPrefix(e.key, "EF."):
+			efs = append(efs, r.ef(e, d))
+		case isFileName(e.key) && strings.Count(d.Path(), "/")+1 >= maxDepth:
+			r.errorf(e.pos, "%s lies too deep, want at most %d directories", e.key, maxDepth)
+		case isFileName(e.key):
+			dfs = append(dfs, r.dir(p, e, d))
+		default:
+			r.unknown(e, of.key, "id", "aid", "access", "EF., DF. and ADF. files")
+		}
+	}
+	d.Files = append(efs, dfs...)
+	switch {
+	case d.ID == 0:
+		r.errorf(of.pos, "%s: id is missing", of.key)
+	case d.Kind == uicc.KindADF && d.AID == nil:
+		r.errorf(of.pos, "%s: aid is missing", of.key)
+	case d.Kind == uicc.KindADF && parent.Kind != uicc.KindMF:
+		r.errorf(of.pos, "%s: an application lies under the MF", of.key)
+	case d.Rule == "":
+		r.errorf(of.pos, "%s: access is missing", of.key)
+	}
+	return d
+}
+
+func (r *reader) hex(e entry, low, high int) []byte {
+	s := r.text(e)
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) < low || len(b) > high {
+		r.errorf(e.pos, "%s is %q, want %d to %d bytes in hexadecimal", e.key, s, low, high)
+		return nil
+	}
+	return b
+}
+
+var efKeys = []string{"id", "sfi", "kind", "size", "record-size", "records", "access", "fill", "value", "hex"}
+
+func (r *reader) ef(of entry, parent *File) *File {
+	f := &File{Name: of.key, parent: parent, pos: of.pos}
+	r.plain(of.pos, of.key)
+	var known bool
+	f.std, known = uicc.FindEF(parent.Name, of.key)
+	if !known && of.key == "EF.ARR" {
+		f.std, known = uicc.FindEF(uicc.DirUSIM, of.key) // any directory may have one (TS 102 221, 13.4)
+	}
+	if known {
+		f.Name, f.ID, f.SFI, f.Kind = f.std.Name, f.std.ID, f.std.SFI, f.std.Kind
+		f.Rule = f.std.Read + "-" + f.std.Update
+		f.Fill = f.std.Initial
+		f.isARR = f.Name == "EF.ARR"
+	}
+	var value, raw *entry
+	size, recordSize, records := 0, 0, 0
+	for _, e := range r.mapping(of.value, of.pos) {
+		switch e.key {
+		case "id":
+			f.ID = uicc.FileID(r.hexNumber(e, 4))
+		case "sfi":
+			if r.text(e) == "none" {
+				f.SFI = 0
+			} else {
+				f.SFI = byte(r.hexNumber(e, 2))
+			}
+		case "kind":
+			f.Kind = r.kind(e)
+		case "size":
+			size = r.number(e, 1, maxBody)
+		case "record-size":
+			recordSize = r.number(e, 1, 255)
+		case "records":
+			records = r.number(e, 1, 254)
+		case "access":
+			f.Rule = r.text(e)
+		case "fill":
+			f.Fill = r.hex(e, 1, 255)
+		case "value":
+			value = &e
+		case "hex":
+			raw = &e
+		default:
+			r.unknown(e, of.key, efKeys...)
+		}
+	}
+	switch {
+	case f.ID == 0 || f.Kind == uicc.KindNone || f.Rule == "":
+		r.errorf(of.pos, "%s: not in our table of %s: id, kind and access are wanted", of.key, parent.Name)
+		return f
+	case value != nil && raw != nil:
+		r.errorf(of.pos, "%s: has value and hex, want one", of.key)
+		return f
+	case value != nil && !f.std.Codec.Known():
+		r.errorf(value.pos, "%s: no codec for this file, want hex", of.key)
+		return f
+	case f.isARR && (value != nil || raw != nil || size+recordSize+records > 0):
+		r.errorf(of.pos, "%s: is made from the rules, want no size and no content", of.key)
+		return f
+	}
+	if f.Fill == nil {
+		f.Fill = []byte{0xFF}
+	}
+	if f.isARR {
+		return f
+	}
+	r.content(f, of, value, raw, size, recordSize, records)
+	return f
+}
+
+// maxBody bounds a transparent file: what READ BINARY reaches.
+const maxBody = 0x7FFF
+
+func (r *reader) kind(e entry) uicc.Kind {
+	for _, k := range []uicc.Kind{uicc.Transparent, uicc.LinearFixed, uicc.Cyclic} {
+		if r.text(e) == k.String() {
+			return k
+		}
+	}
+	r.errorf(e.pos, "kind is %q, want transparent, linear fixed or cyclic", r.text(e))
+	return uicc.KindNone
+}
+
+// content settles the file's size and content from the document's keys.
+func (r *reader) content(f *File, of entry, value, raw *entry, size, recordSize, records int) {
+	src, encode := raw, (*reader).rawPiece
+	if value != nil {
+		src, encode = value, (*reader).valuePiece
+	}
+	var nodes []ast.Node
+	if f.Kind.Records() {
+		if recordSize == 0 {
+			recordSize = f.std.Size
+		}
+		if src != nil {
+			seq, ok := src.value.(*ast.SequenceNode)
+			if !ok {
+				r.errorf(src.pos, "%s: %s is %s, want a list with an element for each record", of.key, src.key, kindOf(src.value))
+				return
+			}
+			nodes = seq.Values
+		}
+		if records == 0 {
+			records = len(nodes)
+		}
+		if size != 0 || recordSize == 0 || records == 0 || len(nodes) > records || records > 254 {
+			r.errorf(of.pos, "%s: %d records of %d bytes for %d records of content, want record-size and 1 to 254 records, no size",
+				of.key, records, recordSize, len(nodes))
+			return
+		}
+		f.RecordSize, f.Records, f.Size = recordSize, records, recordSize*records
+		if f.Size > 0xFFFF {
+			r.errorf(of.pos, "%s: has %d bytes, want at most 65535", of.key, f.Size)
+			return
+		}
+	} else {
+		if recordSize != 0 || records != 0 {
+			r.errorf(of.pos, "%s: is transparent and has no records", of.key)
+			return
+		}
+		if size == 0 {
+			size = f.std.Size
+		}
+		if src != nil {
+			nodes = []ast.Node{src.value}
+		} else if size == 0 {
+			r.errorf(of.pos, "%s: size is missing", of.key)
+			return
+		}
+		f.Size = size // 0: as long as the content
+	}
+	for i, n := range nodes {
+		b, ok := encode(r, f, i, n, src.pos)
+		if !ok {
+			return
+		}
+		if f.Size == 0 {
+			f.Size = len(b)
+		}
+		f.Body = append(f.Body, b)
+	}
+	if f.Size == 0 || f.Size > maxBody && !f.Kind.Records() {
+		r.errorf(of.pos, "%s: has %d bytes, want 1 to %d", of.key, f.Size, maxBody)
+	}
+	if n := f.pieceSize(); len(f.Fill) > n {
+		f.Fill = f.Fill[:n]
+	}
+	f.trim()
+}
+
+// trim drops records at the end that hold what Fill puts there anyway, so that
+// each content has one form.
+func (f *File) trim() {
+	f.Fill = shortest(f.Fill)
+	filled := fillTo(f.Fill, f.pieceSize())
+	for n := len(f.Body); n > 0; n-- {
+		last := slices.ContainsFunc(f.Patches, func(p Patch) bool { return p.Piece == n-1 })
+		if last || string(f.Body[n-1]) != string(filled) {
+			return
+		}
+		f.Body = f.Body[:n-1]
+	}
+}
+
+// shortest is the pattern without the last byte's repetitions.
+func shortest(pattern []byte) []byte {
+	n := len(pattern)
+	for n > 1 && pattern[n-1] == pattern[n-2] {
+		n--
+	}
+	return pattern[:n]
+}
+
+// rawPiece reads hexadecimal digits and slot references.
+func (r *reader) rawPiece(f *File, piece int, n ast.Node, p pos) ([]byte, bool) {
+	s, ok := scalar(n)
+	if !ok {
+		r.errorf(p, "%s: %s, want hexadecimal digits", f.Name, kindOf(n))
+		return nil, false
+	}
+	s = strings.ReplaceAll(s, " ", "")
+	var b []byte
+	for s != "" {
+		digits, rest, found := strings.Cut(s, "${")
+		part, err := hex.DecodeString(digits)
+		if err != nil {
+			r.errorf(p, "%s: hex: want hexadecimal digits, two for each byte", f.Name)
+			return nil, false
+		}
+		b = append(b, part...)
+		if !found {
+			break
+		}
+		var name string
+		if name, s, found = strings.Cut(rest, "}"); !found {
+			r.errorf(p, "%s: hex: ${ without }", f.Name)
+			return nil, false
+		}
+		slot, err := fileSlot(name)
+		if err != nil {
+			r.errorf(p, "%s: %v", f.Name, err)
+			return nil, false
+		}
+		f.Patches = append(f.Patches, Patch{piece, len(b), slot})
+		b = append(b, make([]byte, slot.inFile())...)
+	}
+	return r.fit(f, b, p)
+}
+
+// fit pads a piece with the rest of the fill pattern.
+func (r *reader) fit(f *File, b []byte, p pos) ([]byte, bool) {
+	size := f.pieceSize()
+	if len(b) > size && size > 0 {
+		r.errorf(p, "%s: content has %d bytes, file or record has %d", f.Name, len(b), size)
+		return nil, false
+	}
+	return append(b, fillTo(f.Fill, max(size, len(b)))[len(b):]...), true
+}
+
+// sentinel stands for the number of a card while a value is encoded, so that
+// its place can be found: a number that nobody has.
+const sentinel = "+00000000000000000001"
+
+// valuePiece reads a value through the file's codec.
+func (r *reader) valuePiece(f *File, piece int, n ast.Node, p pos) ([]byte, bool) {
+	if s, ok := scalar(n); ok {
+		if name, ok := slotRef(s); ok {
+			return r.slotPiece(f, piece, name, p)
+		}
+	}
+	v, number, ok := r.value(n, p, 0)
+	if !ok {
+		return nil, false
+	}
+	b, err := f.std.Codec.Encode(v, f.pieceSize())
+	if err != nil {
+		r.errorf(p, "%s: %v", f.Name, err)
+		return nil, false
+	}
+	if number {
+		mark, _ := hex.DecodeString("0B9100000000000000000010")
+		i := strings.Index(string(b), string(mark))
+		if i < 0 {
+			r.errorf(p, "%s: ${MSISDN} stands where no telephone number can", f.Name)
+			return nil, false
+		}
+		copy(b[i:], make([]byte, len(mark)))
+		f.Patches = append(f.Patches, Patch{piece, i, SlotMSISDN})
+	}
+	return b, true
+}
+
+// slotPiece is a slot that fills a whole file or record.
+func (r *reader) slotPiece(f *File, piece int, name string, p pos) ([]byte, bool) {
+	slot, err := fileSlot(name)
+	if err != nil {
+		r.errorf(p, "%s: %v", f.Name, err)
+		return nil, false
+	}
+	if size := f.pieceSize(); size != slot.inFile() && size != 0 {
+		r.errorf(p, "%s: slot %s has %d bytes, file or record has %d", f.Name, slot, slot.inFile(), size)
+		return nil, false
+	}
+	f.Patches = append(f.Patches, Patch{piece, 0, slot})
+	return make([]byte, slot.inFile()), true
+}
+
+// value turns a document's node into a Value. A text ${MSISDN} becomes the
+// sentinel, and number is true.
+func (r *reader) value(n ast.Node, p pos, depth int) (v uicc.Value, number, ok bool) {
+	if depth > 8 {
+		r.errorf(p, "value is nested more than 8 deep")
+		return v, false, false
+	}
+	switch x := n.(type) {
+	case *ast.SequenceNode:
+		v.List = []uicc.Value{}
+		for _, e := range x.Values {
+			c, num, ok := r.value(e, at(e), depth+1)
+			if !ok {
+				return v, false, false
+			}
+			v.List, number = append(v.List, c), number || num
+		}
+	case *ast.MappingNode, *ast.MappingValueNode:
+		v.Fields = []uicc.Field{}
+		for _, e := range r.mapping(n, p) {
+			c, num, ok := r.value(e.value, e.pos, depth+1)
+			if !ok {
+				return v, false, false
+			}
+			v.Fields, number = append(v.Fields, uicc.Field{Name: e.key, Value: c}), number || num
+		}
+	default:
+		s, ok := scalar(n)
+		if !ok {
+			r.errorf(p, "%s, want a text, a list or fields", kindOf(n))
+			return v, false, false
+		}
+		if name, ok := slotRef(s); ok {
+			if name != SlotMSISDN.String() {
+				r.errorf(p, "slot ${%s} cannot stand inside a value, want ${MSISDN} or a slot for the whole file", name)
+				return v, false, false
+			}
+			s, number = sentinel, true
+		}
+		v.Text = s
+	}
+	return v, number, true
+}

@@ -1,0 +1,208 @@
+package profile
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"ankan/uicc"
+)
+
+// String is the canonical form: a profile document that says everything, in
+// one order and one spelling. Parsed again it is the same profile. Digest is
+// made of it.
+func (p *Profile) String() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("profile: %s", p.Name)
+	line("version: %q", p.Version)
+	line("description: %q", p.Description)
+	line("operator: {name: %q, plmn: %q}", p.Operator, p.PLMN)
+	line("form-factors: [%s]", strings.Join(p.FormFactors, ", "))
+	line("algorithm: %q", p.Algorithm)
+	line("sqn: {start: %d, ind-bits: %d}", p.SQN.Start, p.SQN.INDBits)
+	line("rules:")
+	for _, r := range p.Rules {
+		line("  %q:", r.Name)
+		for _, a := range r.Allowed {
+			line("    %s: %s", a.Operation, a.text)
+		}
+	}
+	line("codes:")
+	for _, c := range p.Codes {
+		s := fmt.Sprintf("reference: \"%02X\", slot: %s, enabled: %t, tries: %d, digits: %d", c.Reference, c.Slot, c.Enabled, c.Tries, c.Digits)
+		if c.HasPUK {
+			s += fmt.Sprintf(", unblock: %s, unblock-tries: %d", c.PUK, c.Unblock)
+		}
+		if c.Fixed != "" {
+			s += fmt.Sprintf(", fixed: %q", c.Fixed)
+		}
+		line("  %q: {%s}", c.Name, s)
+	}
+	line("keys:")
+	line("  scp03: {version: \"%02X\", aes: %d}", p.SCP03.Version, p.SCP03.Bits)
+	if p.SCP80.Version != 0 {
+		line("  scp80: {version: \"%02X\", aes: %d}", p.SCP80.Version, p.SCP80.Bits)
+	}
+	line("files:")
+	if p.MF != nil {
+		p.MF.render(&b, "  ")
+	}
+	return b.String()
+}
+
+func (f *File) render(b *strings.Builder, in string) {
+	fmt.Fprintf(b, "%s%q:\n", in, f.Name)
+	in += "  "
+	line := func(format string, args ...any) { fmt.Fprintf(b, in+format+"\n", args...) }
+	if f.Kind != uicc.KindMF {
+		line("id: \"%s\"", f.ID)
+	}
+	line("access: %q", f.Rule)
+	if f.Kind.Dedicated() {
+		if f.AID != nil {
+			line("aid: \"%X\"", f.AID)
+		}
+		for _, c := range f.Files {
+			c.render(b, in)
+		}
+		return
+	}
+	if f.SFI != 0 {
+		line("sfi: \"%02X\"", f.SFI)
+	} else {
+		line("sfi: none")
+	}
+	if f.isARR {
+		return // made from the rules
+	}
+	line("kind: %s", f.Kind)
+	line("fill: \"%X\"", f.Fill)
+	if f.Kind.Records() {
+		line("record-size: %d", f.RecordSize)
+		line("records: %d", f.Records)
+	} else {
+		line("size: %d", f.Size)
+	}
+	switch {
+	case len(f.Body) == 0:
+	case f.Kind.Records():
+		line("hex:")
+		for i := range f.Body {
+			line("- \"%s\"", f.hexPiece(i))
+		}
+	default:
+		line("hex: \"%s\"", f.hexPiece(0))
+	}
+}
+
+// hexPiece is a piece in hexadecimal digits with its slot references, without
+// what Fill puts at its end anyway.
+func (f *File) hexPiece(i int) string {
+	piece := f.Body[i]
+	filled := fillTo(f.Fill, len(piece))
+	end := len(piece)
+	keep := 1
+	for _, p := range f.Patches {
+		if p.Piece == i {
+			keep = max(keep, p.At+p.Slot.inFile())
+		}
+	}
+	for end > keep && piece[end-1] == filled[end-1] {
+		end--
+	}
+	var b strings.Builder
+	at := 0
+	for _, p := range f.Patches {
+		if p.Piece == i {
+			fmt.Fprintf(&b, "%X${%s}", piece[at:p.At], p.Slot)
+			at = p.At + p.Slot.inFile()
+		}
+	}
+	fmt.Fprintf(&b, "%X", piece[at:end])
+	return b.String()
+}
+
+// Describe writes a listing for people: what the card holds, file by file,
+// with values read through the codecs.
+func (p *Profile) Describe(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(t, "%s %s\t%s\n", p.Name, p.Version, p.Description)
+	fmt.Fprintf(t, "digest\t%x\n", p.Digest())
+	fmt.Fprintf(t, "operator\t%s, %s %s\n", p.Operator, p.PLMN.MCC(), p.PLMN.MNC())
+	fmt.Fprintf(t, "form factors\t%s\n", strings.Join(p.FormFactors, ", "))
+	fmt.Fprintf(t, "algorithm\t%s\n", p.Algorithm)
+	for _, c := range p.Codes {
+		state := "on"
+		if !c.Enabled {
+			state = "off"
+		}
+		fmt.Fprintf(t, "%s\treference %02X, %s, %d tries, %d digits\n", c.Name, c.Reference, state, c.Tries, c.Digits)
+	}
+	fmt.Fprintf(t, "SCP03\tversion %02X, AES-%d\n", p.SCP03.Version, p.SCP03.Bits)
+	if p.SCP80.Version != 0 {
+		fmt.Fprintf(t, "SCP80\tversion %02X, AES-%d\n", p.SCP80.Version, p.SCP80.Bits)
+	}
+	fmt.Fprintf(t, "card record\t%d bytes:", p.Layout().Size)
+	for _, s := range p.Slots() {
+		fmt.Fprintf(t, " %s(%d)", s.Name, s.Len)
+	}
+	fmt.Fprint(t, "\n\nfile\tid\tsfi\tkind\tbytes\taccess\tcontent\n")
+	for f := range p.All() {
+		f.describe(t)
+	}
+	return t.Flush()
+}
+
+func (f *File) describe(w io.Writer) {
+	depth := strings.Count(f.Path(), "/")
+	name := strings.Repeat("  ", depth) + f.Name
+	if f.Kind.Dedicated() {
+		fmt.Fprintf(w, "%s\t%s\t\t%s\t\t%s\t%X\n", name, f.ID, f.Kind, f.Rule, f.AID)
+		return
+	}
+	size, sfi := fmt.Sprint(f.Size), ""
+	if f.Kind.Records() {
+		size = fmt.Sprintf("%d x %d", f.Records, f.RecordSize)
+	}
+	if f.SFI != 0 {
+		sfi = fmt.Sprintf("%02X", f.SFI)
+	}
+	var content []string
+	if f.isARR {
+		content = f.rules
+	} else {
+		for i := range max(1, len(f.Body)) {
+			content = append(content, f.show(i))
+		}
+	}
+	if n := f.pieces() - len(content); n > 0 {
+		content = append(content, fmt.Sprintf("%d more unused", n))
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, f.ID, sfi, f.Kind, size, f.Rule, strings.Join(content, "; "))
+}
+
+// show is the content of a piece for people, at most one line of it.
+func (f *File) show(i int) string {
+	const most = 96
+	s := ""
+	var slots []string
+	for _, p := range f.Patches {
+		if p.Piece == i {
+			slots = append(slots, "${"+p.Slot.String()+"}")
+		}
+	}
+	switch v, err := f.std.Codec.Decode(f.piece(i)); {
+	case len(slots) > 0:
+		return strings.Join(slots, " ")
+	case !f.std.Codec.Known() || err != nil:
+		s = fmt.Sprintf("%X", f.piece(i))
+	default:
+		s = v.String()
+	}
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "..."
+	}
+	return s
+}

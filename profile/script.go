@@ -1,0 +1,450 @@
+package profile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"ankan/scp"
+	"ankan/sim"
+	"ankan/uicc"
+)
+
+// A Script makes cards of one profile. Making one is copying bytes, patching
+// in what the card's record holds, and sending. It is not changed by that: any
+// number of goroutines may use it at the same time.
+type Script struct {
+	name   string
+	digest [32]byte
+	layout Layout
+	scp03  KeySet
+	codes  []Code
+	bytes  []byte // command templates and expected contents
+	steps  []step
+	looks  []look
+	unread []Unread
+}
+
+// A step is a command of the writing part.
+type step struct {
+	name    string
+	cmd     span
+	patches []patch
+	put     *putKey // instead of cmd: the keys are sealed one by one
+}
+
+type putKey struct {
+	version, replaces byte
+	first, n          int // in the record: three keys of n bytes each
+}
+
+// A patch is a place in a command or content that comes from the record.
+type patch struct {
+	op   op
+	at   int // bytes from the start of what is patched
+	slot int // bytes from the start of the record
+	with int // opSeal: the second half, -1 for FF
+	n    int // bytes at that place; of each half for opSeal
+}
+
+type op uint8
+
+const (
+	opCopy   op = iota // the slot as it is
+	opMSISDN           // ASCII digits to an address field
+	opSeal             // both halves under the data encryption key
+)
+
+// A look is a command of the reading part.
+type look struct {
+	kind      lookKind
+	name      string // of the command, or the file's path
+	record    int    // record number, 0 for a transparent file
+	offset    int    // of want in the file
+	cmd, want span
+	patches   []patch
+	reference byte // lookVerify
+	slot      int
+}
+
+type lookKind uint8
+
+const (
+	lookSelect lookKind = iota
+	lookVerify
+	lookRead
+)
+
+// Errors of records and of cards.
+var (
+	ErrRecord = errors.New("card record does not fit the profile")
+	ErrTries  = errors.New("fewer than two tries are left")
+)
+
+// A StepError is a command that the card did not take, or did not answer.
+type StepError struct {
+	Step int     // from 1; steps of the reading part count on their own
+	Name string  // "UPDATE RECORD MF/ADF.USIM/EF.ECC 2"
+	SW   uicc.SW // 0 if no answer came
+	Err  error   // what happened if it was not the status word
+}
+
+// Error names the step and what the card said.
+func (e *StepError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("step %d, %s: %v", e.Step, e.Name, e.Err)
+	}
+	return fmt.Sprintf("step %d, %s: card answers %v", e.Step, e.Name, e.SW)
+}
+
+// Unwrap is Err, or the status word.
+func (e *StepError) Unwrap() error {
+	if e.Err != nil {
+		return e.Err
+	}
+	return e.SW
+}
+
+// A Mismatch is a place where a card does not hold what it should.
+type Mismatch struct {
+	File   string // path under the MF
+	Record int    // from 1; 0 for a transparent file
+	Offset int    // bytes from the start of the file or record
+}
+
+// Error says where, never what: files may hold what is nobody's business.
+func (e *Mismatch) Error() string {
+	if e.Record > 0 {
+		return fmt.Sprintf("%s, record %d, byte %d is not what was written", e.File, e.Record, e.Offset)
+	}
+	return fmt.Sprintf("%s, byte %d is not what was written", e.File, e.Offset)
+}
+
+// Unread is a file that ReadBack does not read, and why.
+type Unread struct{ File, Reason string }
+
+// Unread is the files whose content ReadBack cannot prove.
+func (s *Script) Unread() []Unread { return append([]Unread(nil), s.unread...) }
+
+// Layout is where the slots lie in a card's record.
+func (s *Script) Layout() *Layout {
+	l := s.layout
+	return &l
+}
+
+// Digest is the profile's digest.
+func (s *Script) Digest() [32]byte { return s.digest }
+
+// A Step is a step of the writing part for people: what differs from card to
+// card is zeros in it.
+type Step struct {
+	Name    string
+	Command []byte
+}
+
+// Steps lists the writing part.
+func (s *Script) Steps() []Step {
+	var all []Step
+	for _, x := range s.steps {
+		if x.put == nil {
+			all = append(all, Step{x.name, append([]byte(nil), s.bytes[x.cmd.from:x.cmd.to]...)})
+			continue
+		}
+		data := make([]byte, 1+3*(3+x.put.n+4))
+		cmd := uicc.Command{CLA: 0x80, INS: uicc.INSPutKey, P1: x.put.replaces, P2: 0x81, Data: data, Le: 256}
+		all = append(all, Step{x.name, cmd.Append(nil)})
+	}
+	return all
+}
+
+// WireBytes is how many bytes cross the interface to write one card, commands
+// and answers, inside SCP03 at this level with MACs of 8 bytes; level 0 means
+// in the clear. Framing and GET RESPONSE are not counted.
+func (s *Script) WireBytes(level scp.Level) int {
+	total := 0
+	for i, x := range s.Steps() {
+		cmd, err := uicc.ParseCommand(x.Command)
+		if err != nil {
+			panic(err) // Append made it
+		}
+		answer := 0
+		if s.steps[i].put != nil {
+			answer = 1 + 3*3
+		}
+		n := len(x.Command) + answer + 2
+		if level&scp.CMAC != 0 {
+			n += 8
+			if len(cmd.Data) == 0 {
+				n++ // P3 becomes the length of the MAC, and Le follows
+			}
+		}
+		if level&scp.CDEC != 0 && len(cmd.Data) > 0 {
+			n += 16 - len(cmd.Data)%16
+		}
+		if level&scp.RMAC != 0 {
+			n += 8
+		}
+		if level&scp.RENC != 0 && answer > 0 {
+			n += 16 - answer%16
+		}
+		total += n
+	}
+	return total
+}
+
+// NewKeys is the card's own SCP03 keys, in force from the next reset after
+// Write. The caller closes them.
+func (s *Script) NewKeys(record []byte) (scp.KeySet, error) {
+	if len(record) != s.layout.Size {
+		return scp.KeySet{}, fmt.Errorf("%w: %d bytes, want %d", ErrRecord, len(record), s.layout.Size)
+	}
+	return scp.NewKeySet(s.layout.Of(record, SlotSCP03ENC), s.layout.Of(record, SlotSCP03MAC), s.layout.Of(record, SlotSCP03DEK))
+}
+
+// check refuses a record that cannot be a card of this profile: bytes at the
+// wrong place would become a card that nobody can repair.
+func (s *Script) check(record []byte) error {
+	if len(record) != s.layout.Size {
+		return fmt.Errorf("%w: %d bytes, want %d", ErrRecord, len(record), s.layout.Size)
+	}
+	if _, err := sim.ICCIDFromEF([10]byte(s.layout.Of(record, SlotICCID))); err != nil {
+		return fmt.Errorf("%w: slot ICCID is not the content of EF_ICCID", ErrRecord)
+	}
+	imsi, err := sim.IMSIFromEF([9]byte(s.layout.Of(record, SlotIMSI)))
+	if err != nil {
+		return fmt.Errorf("%w: slot IMSI is not the content of EF_IMSI", ErrRecord)
+	}
+	acc := s.layout.Of(record, SlotACC)
+	if uint16(acc[0])<<8|uint16(acc[1]) != imsi.ACC() {
+		return fmt.Errorf("%w: slot ACC is not the access class of the IMSI", ErrRecord)
+	}
+	return nil
+}
+
+// Write makes a card: it sends the writing part over card, an open secure
+// channel whose static keys are dek, with what record holds. The card is not
+// secured and keeps its old keys until the last step was taken; it may be
+// written again from the start after any failure. Errors are *StepError and
+// ErrRecord.
+func (s *Script) Write(ctx context.Context, card uicc.Card, dek scp.Static, record []byte) error {
+	if err := s.check(record); err != nil {
+		return err
+	}
+	buf := make([]byte, 0, 272)
+	defer func() { clear(buf[:cap(buf)]) }()
+	for i := range s.steps {
+		x := &s.steps[i]
+		var err error
+		if x.put != nil {
+			err = s.putKey(ctx, card, dek, record, x.put, buf)
+		} else {
+			cmd := append(buf[:0], s.bytes[x.cmd.from:x.cmd.to]...)
+			if err = apply(cmd[5:], x.patches, record, dek); err == nil {
+				err = send(ctx, card, cmd)
+			}
+		}
+		if err != nil {
+			return stepError(i, x.name, err)
+		}
+	}
+	return nil
+}
+
+func stepError(i int, name string, err error) error {
+	if sw, ok := err.(uicc.SW); ok {
+		return &StepError{Step: i + 1, Name: name, SW: sw}
+	}
+	return &StepError{Step: i + 1, Name: name, Err: err}
+}
+
+// send sends a command that has no answer but its status word.
+func send(ctx context.Context, card uicc.Card, cmd []byte) error {
+	b, err := card.Transmit(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	if sw := uicc.Response(b).SW(); !sw.OK() {
+		return sw
+	}
+	return nil
+}
+
+// putKey sends PUT KEY and compares the receipt: the check values prove that
+// the card opened the keys that were meant.
+func (s *Script) putKey(ctx context.Context, card uicc.Card, dek scp.Static, record []byte, p *putKey, buf []byte) error {
+	cmd := append(buf[:0], 0x80, uicc.INSPutKey, p.replaces, 0x81, 0)
+	keys := [3][]byte{}
+	for i := range keys {
+		at := p.first + i*p.n
+		keys[i] = record[at : at+p.n : at+p.n]
+	}
+	cmd, err := scp.PutKey(cmd, dek, p.version, keys[:])
+	if err != nil {
+		return err
+	}
+	cmd[4] = byte(len(cmd) - 5)
+	receipt := [10]byte{p.version}
+	for i := range keys {
+		end := 5 + 1 + (i+1)*(3+p.n+4)
+		copy(receipt[1+3*i:], cmd[end-3:end])
+	}
+	b, err := card.Transmit(ctx, append(cmd, 0))
+	if err != nil {
+		return err
+	}
+	if sw := uicc.Response(b).SW(); !sw.OK() {
+		return sw
+	}
+	if string(uicc.Response(b).Data()) != string(receipt[:]) {
+		return errors.New("the card's receipt has other check values than the keys")
+	}
+	return nil
+}
+
+// apply puts into b what the record holds. Patches may begin before b or end
+// behind it, in a content that is read in pieces.
+func apply(b []byte, patches []patch, record []byte, dek scp.Static) error {
+	for _, p := range patches {
+		switch p.op {
+		case opCopy:
+			place(b, p.at, record[p.slot:p.slot+p.n])
+		case opMSISDN:
+			var field [12]byte
+			if !address(&field, record[p.slot:p.slot+15]) {
+				return fmt.Errorf("%w: slot MSISDN is not digits padded with FF", ErrRecord)
+			}
+			place(b, p.at, field[:])
+		case opSeal:
+			var both [32]byte
+			copy(both[:], record[p.slot:p.slot+p.n])
+			for i := p.n; i < 2*p.n; i++ {
+				both[i] = 0xFF
+			}
+			if p.with >= 0 {
+				copy(both[p.n:], record[p.with:p.with+p.n])
+			}
+			sealed, err := dek.SealKey(b[:p.at], both[:2*p.n])
+			clear(both[:])
+			if err != nil {
+				return err
+			}
+			if len(sealed) != p.at+2*p.n {
+				return fmt.Errorf("sealed key has %d bytes, want %d", len(sealed)-p.at, 2*p.n)
+			}
+			copy(b[p.at:], sealed[p.at:])
+		}
+	}
+	return nil
+}
+
+// place copies src to b from at on, at being negative if src begins before b.
+func place(b []byte, at int, src []byte) {
+	if at < 0 {
+		src, at = src[min(-at, len(src)):], 0
+	}
+	copy(b[at:], src)
+}
+
+// address codes a number of the MSISDN slot as a record of EF.MSISDN holds it:
+// length, type of number, swapped digits (TS 31.102, 4.2.26).
+func address(field *[12]byte, digits []byte) bool {
+	for i := range field {
+		field[i] = 0xFF
+	}
+	n := len(digits)
+	for n > 0 && digits[n-1] == 0xFF {
+		n--
+	}
+	if n == 0 {
+		return true
+	}
+	field[0], field[1] = byte(1+(n+1)/2), 0x91
+	for i, c := range digits[:n] {
+		if c < '0' || c > '9' {
+			return false
+		}
+		d := &field[2+i/2]
+		if i%2 == 0 {
+			*d = 0xF0 | (c - '0')
+		} else {
+			*d = *d&0x0F | (c-'0')<<4
+		}
+	}
+	return true
+}
+
+// ReadBack reads a card that was reset after Write, in the clear, and compares
+// every file that can be read with what the record says. It presents PIN1 and
+// ADM1 only when files need them, and never when fewer than two tries remain
+// (ErrTries). Errors are *Mismatch, *StepError and ErrRecord.
+func (s *Script) ReadBack(ctx context.Context, card uicc.Card, record []byte) error {
+	if err := s.check(record); err != nil {
+		return err
+	}
+	buf := make([]byte, 0, 2*272)
+	defer func() { clear(buf[:cap(buf)]) }()
+	for i := range s.looks {
+		x := &s.looks[i]
+		var err error
+		switch x.kind {
+		case lookVerify:
+			err = s.verify(ctx, card, record, x, buf)
+		case lookSelect:
+			err = send(ctx, card, append(buf[:0], s.bytes[x.cmd.from:x.cmd.to]...))
+		case lookRead:
+			err = s.compare(ctx, card, record, x, buf)
+		}
+		if m, ok := err.(*Mismatch); ok {
+			return m
+		}
+		if err != nil {
+			return stepError(i, x.name, err)
+		}
+	}
+	return nil
+}
+
+func (s *Script) compare(ctx context.Context, card uicc.Card, record []byte, x *look, buf []byte) error {
+	want := append(buf[:0], s.bytes[x.want.from:x.want.to]...)
+	if err := apply(want, x.patches, record, nil); err != nil {
+		return err
+	}
+	cmd := append(want[len(want):], s.bytes[x.cmd.from:x.cmd.to]...)
+	b, err := card.Transmit(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	if sw := uicc.Response(b).SW(); !sw.OK() {
+		return sw
+	}
+	got := uicc.Response(b).Data()
+	if string(got) == string(want) {
+		return nil
+	}
+	n := 0
+	for n < len(got) && n < len(want) && got[n] == want[n] {
+		n++
+	}
+	return &Mismatch{File: x.name, Record: x.record, Offset: x.offset + n}
+}
+
+// verify presents a code after asking how many tries are left.
+func (s *Script) verify(ctx context.Context, card uicc.Card, record []byte, x *look, buf []byte) error {
+	cmd := append(buf[:0], 0x00, uicc.INSVerify, 0x00, x.reference, 0x00)
+	b, err := card.Transmit(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	sw := uicc.Response(b).SW()
+	left, counted := sw.Tries()
+	switch {
+	case sw.OK():
+		return nil // verified already
+	case sw == uicc.SWBlocked || counted && left < 2:
+		return fmt.Errorf("%w: %d", ErrTries, left)
+	case !counted:
+		return sw
+	}
+	cmd = append(buf[:0], 0x00, uicc.INSVerify, 0x00, x.reference, 0x08)
+	return send(ctx, card, append(cmd, record[x.slot:x.slot+8]...))
+}

@@ -1,0 +1,139 @@
+package scp
+
+import (
+	"crypto/aes"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+)
+
+// keyAES is the key type of AES (GlobalPlatform Card Specification, 11.1.8).
+const keyAES = 0x88
+
+// ErrKeyData is wrapped by every error of ParsePutKey.
+var ErrKeyData = errors.New("malformed key data")
+
+// CheckValue is GlobalPlatform's key check value of an AES key: the first
+// three bytes of sixteen bytes 01 encrypted under it (Amendment D, 4.1.4).
+func CheckValue(key []byte) ([3]byte, error) {
+	b, err := aes.NewCipher(key)
+	if err != nil {
+		return [3]byte{}, fmt.Errorf("scp: AES key has %d bytes, want 16, 24 or 32", len(key))
+	}
+	var block [16]byte
+	for i := range block {
+		block[i] = 1
+	}
+	b.Encrypt(block[:], block[:])
+	return [3]byte(block[:]), nil
+}
+
+// PutKey appends the data field of PUT KEY for AES keys to dst: the new key
+// version number, then each key sealed under the data encryption key with its
+// length and check value (Amendment D, 7.2). The command is 80 D8, P1 = the
+// version to replace or 00, P2 = 81 for keys 1, 2 and so on.
+func PutKey(dst []byte, static Static, version byte, keys [][]byte) ([]byte, error) {
+	dst = append(dst, version)
+	padded := make([]byte, 32)
+	defer clear(padded)
+	for _, key := range keys {
+		kcv, err := CheckValue(key)
+		if err != nil {
+			return nil, err
+		}
+		n := (len(key) + 15) / 16 * 16
+		clear(padded)
+		copy(padded, key)
+		dst = append(dst, keyAES, byte(n+1), byte(len(key)))
+		if dst, err = static.SealKey(dst, padded[:n]); err != nil {
+			return nil, err
+		}
+		dst = append(dst, 3)
+		dst = append(dst, kcv[:]...)
+	}
+	return dst, nil
+}
+
+// PutKeyReceipt appends the data that a card answers to PUT KEY: the version
+// and each key's check value (GlobalPlatform Card Specification, 11.8.3.1).
+func PutKeyReceipt(dst []byte, version byte, keys [][]byte) ([]byte, error) {
+	dst = append(dst, version)
+	for _, key := range keys {
+		kcv, err := CheckValue(key)
+		if err != nil {
+			return nil, err
+		}
+		dst = append(dst, kcv[:]...)
+	}
+	return dst, nil
+}
+
+// ParsePutKey reads the data field of a PUT KEY that carries three AES keys of
+// one length, opens them under the card's data encryption key and checks their
+// check values: SCP03's ENC, MAC and DEK, or SCP80's KIC, KID and KIK in the
+// same places. It also returns what the card answers.
+func ParsePutKey(data []byte, card KeySet) (version byte, keys KeySet, receipt []byte, err error) {
+	if len(data) == 0 {
+		return 0, KeySet{}, nil, fmt.Errorf("scp: PUT KEY: %w: no data", ErrKeyData)
+	}
+	var clearText [3][]byte
+	defer func() {
+		for _, k := range clearText {
+			clear(k)
+		}
+	}()
+	version, rest := data[0], data[1:]
+	receipt = []byte{version}
+	for i := range clearText {
+		var kcv []byte
+		if clearText[i], kcv, rest, err = parseKey(rest, card); err != nil {
+			return 0, KeySet{}, nil, fmt.Errorf("scp: PUT KEY: key %d: %w", i+1, err)
+		}
+		receipt = append(receipt, kcv...)
+	}
+	if len(rest) > 0 {
+		return 0, KeySet{}, nil, fmt.Errorf("scp: PUT KEY: %w: %d bytes after the third key", ErrKeyData, len(rest))
+	}
+	if keys, err = NewKeySet(clearText[0], clearText[1], clearText[2]); err != nil {
+		return 0, KeySet{}, nil, fmt.Errorf("%w: %w", ErrKeyData, err)
+	}
+	return version, keys, receipt, nil
+}
+
+func parseKey(b []byte, card KeySet) (key, kcv, rest []byte, err error) {
+	if len(b) < 3 {
+		return nil, nil, nil, fmt.Errorf("%w: %d bytes are left", ErrKeyData, len(b))
+	}
+	n := int(b[2]) // of the key in clear
+	sealed := (n + 15) / 16 * 16
+	switch {
+	case b[0] != keyAES:
+		return nil, nil, nil, fmt.Errorf("%w: key type %02X, want 88", ErrKeyData, b[0])
+	case n != 16 && n != 24 && n != 32:
+		return nil, nil, nil, fmt.Errorf("%w: key of %d bytes, want 16, 24 or 32", ErrKeyData, n)
+	case int(b[1]) != sealed+1:
+		return nil, nil, nil, fmt.Errorf("%w: length %d, want %d", ErrKeyData, b[1], sealed+1)
+	case len(b) < 3+sealed+4:
+		return nil, nil, nil, fmt.Errorf("%w: %d bytes are left, want %d", ErrKeyData, len(b), 3+sealed+4)
+	case b[3+sealed] != 3:
+		return nil, nil, nil, fmt.Errorf("%w: check value of %d bytes, want 3", ErrKeyData, b[3+sealed])
+	}
+	body, kcv, rest := b[3:3+sealed], b[4+sealed:7+sealed], b[7+sealed:]
+	padded, err := card.OpenKey(make([]byte, 0, sealed), body)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	want, err := CheckValue(padded[:n])
+	if err == nil && subtle.ConstantTimeCompare(want[:], kcv) != 1 {
+		err = fmt.Errorf("%w: check value is wrong", ErrKeyData)
+	}
+	// The padding must be zeros: what PutKey makes is the only form.
+	if err == nil && subtle.ConstantTimeCompare(padded[n:], make([]byte, sealed-n)) != 1 {
+		err = fmt.Errorf("%w: padding is not zero", ErrKeyData)
+	}
+	if err != nil {
+		clear(padded)
+		return nil, nil, nil, err
+	}
+	return padded[:n], kcv, rest, nil
+}

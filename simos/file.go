@@ -1,0 +1,531 @@
+package simos
+
+import (
+	"bytes"
+
+	"ankan/uicc"
+)
+
+// free reports whether access rules are not asked: inside the secure channel,
+// before the chip is secured.
+func (c *core) free() bool { return c.session.inside && c.life() < Secured }
+
+// allowed asks the access rules of a file. The EF.ARR is looked for in the
+// file's own directory (a DF's own is the DF itself) and then upwards.
+func (c *core) allowed(f int, mode uicc.Mode, ins byte) bool {
+	if c.free() {
+		return true
+	}
+	id := uicc.FileID(c.u16(f + fileARR))
+	if id == 0 || c.life() < Secured {
+		return false
+	}
+	dir := f
+	if !c.kind(f).Dedicated() {
+		dir = c.parent(f)
+	}
+	for ; dir != 0; dir = c.parent(dir) {
+		arr := c.child(dir, id)
+		if arr == 0 {
+			continue
+		}
+		at, n, ok := c.recordAt(arr, int(c.b[f+fileRule]))
+		return ok && uicc.Allowed(c.b[at:at+n], mode, ins, c.satisfied)
+	}
+	return false
+}
+
+// current is the EF of this command: the one with the short file identifier,
+// which becomes current, or the current one.
+func (c *core) current(sfi byte) (int, uicc.SW) {
+	ch := c.session.ch
+	if sfi == 0 {
+		if ch.file == 0 {
+			return 0, uicc.SWNoFile
+		}
+		return ch.file, uicc.SWOK
+	}
+	f := c.bySFI(ch.dir, sfi)
+	if f == 0 || ch.dir == 0 {
+		return 0, uicc.SWFileNotFound
+	}
+	ch.file, ch.record = f, 0
+	return f, uicc.SWOK
+}
+
+// use finds the EF of this command and checks its structure, its life cycle
+// and its access rules.
+func (c *core) use(sfi byte, cmd *uicc.Command, mode uicc.Mode, kinds ...uicc.Kind) (int, uicc.SW) {
+	f, sw := c.current(sfi)
+	if sw != uicc.SWOK {
+		return 0, sw
+	}
+	if k := c.kind(f); k != kinds[0] && k != kinds[len(kinds)-1] {
+		return 0, uicc.SWFileType
+	}
+	if !c.allowed(f, mode, cmd.INS) {
+		return 0, uicc.SWSecurity
+	}
+	if life := uicc.LifeCycle(c.b[f+fileLife]); life == uicc.Terminated || life != uicc.Activated && !c.free() {
+		return 0, uicc.SWConditions
+	}
+	return f, uicc.SWOK
+}
+
+// selectFile is SELECT (TS 102 221, 11.1.1).
+func (c *core) selectFile(cmd *uicc.Command) uicc.SW {
+	if cmd.P1 == 0x04 && len(cmd.Data) >= 5 && bytes.HasPrefix([]byte(managerAID), cmd.Data) {
+		return c.selectManager(cmd)
+	}
+	// Bits 7 and 6 of P2 are about the application session: activate, terminate.
+	if p2 := cmd.P2 &^ 0x40; p2 != 0x04 && p2 != 0x0C && p2 != 0x00 {
+		return uicc.SWParameters
+	}
+	f, sw := c.find(cmd)
+	if sw != uicc.SWOK {
+		return sw
+	}
+	c.enter(f)
+	if cmd.P2&0x0C != 0x0C {
+		c.session.out = c.fcp(f).Append(c.session.out)
+	}
+	switch uicc.LifeCycle(c.b[f+fileLife]) {
+	case uicc.Deactivated:
+		return uicc.SWDeactivated
+	case uicc.Terminated:
+		return uicc.SWTerminated
+	}
+	return uicc.SWOK
+}
+
+// enter makes a file current. Another application's local codes are forgotten.
+func (c *core) enter(f int) {
+	ch := c.session.ch
+	ch.file, ch.record = 0, 0
+	if !c.kind(f).Dedicated() {
+		ch.dir, ch.file = c.parent(f), f
+		return
+	}
+	ch.dir = f
+	if c.kind(f) == uicc.KindADF && f != ch.adf {
+		c.session.forgetLocal(c, ch.adf)
+		ch.adf = f
+	}
+}
+
+func (c *core) find(cmd *uicc.Command) (int, uicc.SW) {
+	ch, d := c.session.ch, cmd.Data
+	f := 0
+	switch cmd.P1 {
+	case 0x00:
+		switch len(d) {
+		case 0:
+			f = c.mf()
+		case 2:
+			f = c.reach(fileIDOf(d))
+		default:
+			return 0, uicc.SWLength
+		}
+	case 0x03:
+		if len(d) > 0 {
+			return 0, uicc.SWLength
+		}
+		if ch.dir != 0 {
+			f = c.parent(ch.dir)
+		}
+	case 0x04:
+		if len(d) < 5 || len(d) > 16 {
+			return 0, uicc.SWLength
+		}
+		f = c.byName(d)
+	case 0x08, 0x09:
+		if len(d) == 0 || len(d)%2 != 0 {
+			return 0, uicc.SWLength
+		}
+		f = c.mf()
+		if cmd.P1 == 0x09 {
+			f = ch.dir
+		}
+		f = c.walk(f, d)
+	default:
+		return 0, uicc.SWParameters
+	}
+	if f == 0 {
+		return 0, uicc.SWFileNotFound
+	}
+	return f, uicc.SWOK
+}
+
+func fileIDOf(b []byte) uicc.FileID { return uicc.FileID(b[0])<<8 | uicc.FileID(b[1]) }
+
+// walk follows a path down from a DF. The path may begin with 7FFF, the current
+// application.
+func (c *core) walk(f int, path []byte) int {
+	if fileIDOf(path) == uicc.CurrentADF {
+		f, path = c.session.ch.adf, path[2:]
+	}
+	for ; len(path) > 0 && f != 0; path = path[2:] {
+		f = c.child(f, fileIDOf(path))
+	}
+	return f
+}
+
+// reach finds a file by its identifier alone (TS 102 221, 8.4.1): the MF, the
+// current application, the current DF, its children, its parent, its siblings.
+func (c *core) reach(id uicc.FileID) int {
+	ch := c.session.ch
+	switch {
+	case id == uicc.MF:
+		return c.mf()
+	case id == uicc.CurrentADF:
+		return ch.adf
+	case ch.dir == 0:
+		return 0
+	}
+	if f := c.child(ch.dir, id); f != 0 {
+		return f
+	}
+	if c.fid(ch.dir) == id && c.kind(ch.dir) != uicc.KindADF {
+		return ch.dir
+	}
+	parent := c.parent(ch.dir)
+	if parent == 0 {
+		return 0
+	}
+	if c.fid(parent) == id && c.kind(parent) != uicc.KindADF {
+		return parent
+	}
+	if f := c.child(parent, id); f != 0 && c.kind(f).Dedicated() {
+		return f
+	}
+	return 0
+}
+
+// fcp describes a file as SELECT and STATUS tell it.
+func (c *core) fcp(f int) uicc.FCP {
+	_, size := c.body(f)
+	p := uicc.FCP{
+		Kind: c.kind(f), Shareable: c.b[f+fileShare] == 1, ID: c.fid(f), Name: c.name(f), SFI: c.b[f+fileSFI],
+		LifeCycle: uicc.LifeCycle(c.b[f+fileLife]), Size: size,
+		RecordSize: int(c.b[f+fileRecord]), Records: int(c.b[f+fileCount]),
+	}
+	if arr := uicc.FileID(c.u16(f + fileARR)); arr != 0 {
+		p.Security = uicc.Security{ARR: arr, Record: c.b[f+fileRule]}
+	}
+	if p.Kind.Dedicated() {
+		p.PINs = c.pins(f)
+	}
+	return p
+}
+
+// pins are the PINs that matter in a DF: the global ones and the local ones of
+// its application (TS 102 221, 9.5.2).
+func (c *core) pins(dir int) []uicc.PINStatus {
+	var pins []uicc.PINStatus
+	for at := c.next(atRecords, recordCode); at != 0; at = c.next(c.after(at), recordCode) {
+		owner, ref := c.u24(at+codeOwner), c.b[at+codeRef]
+		if (owner == 0 || c.within(dir, owner)) && !administrative(ref) {
+			pins = append(pins, uicc.PINStatus{Reference: ref, Enabled: c.b[at+codeEnabled] == 1})
+		}
+	}
+	return pins
+}
+
+// status is STATUS (TS 102 221, 11.1.2).
+func (c *core) status(cmd *uicc.Command) uicc.SW {
+	ch := c.session.ch
+	switch {
+	case cmd.P1 > 2:
+		return uicc.SWParameters
+	case len(cmd.Data) > 0:
+		return uicc.SWLength
+	case ch.dir == 0:
+		return uicc.SWConditions
+	}
+	switch cmd.P2 {
+	case 0x00:
+		c.session.out = c.fcp(ch.dir).Append(c.session.out)
+	case 0x01:
+		if ch.adf == 0 {
+			return uicc.SWConditions
+		}
+		c.session.out = uicc.AppendTLV(c.session.out, 0x84, c.name(ch.adf)...)
+	case 0x0C:
+	default:
+		return uicc.SWParameters
+	}
+	return uicc.SWOK
+}
+
+// createFile is CREATE FILE (TS 102 222, 6.3).
+func (c *core) createFile(cmd *uicc.Command) uicc.SW {
+	ch := c.session.ch
+	if cmd.P1 != 0 || cmd.P2 != 0 {
+		return uicc.SWParameters
+	}
+	if !c.free() && c.life() < Secured {
+		return uicc.SWSecurity
+	}
+	if c.life() == Blank {
+		return uicc.SWConditions
+	}
+	p, err := uicc.ParseFCP(cmd.Data)
+	if err != nil || !creatable(&p) {
+		return uicc.SWData
+	}
+	parent := ch.dir
+	if p.Kind == uicc.KindMF {
+		if c.mf() != 0 {
+			return uicc.SWFileExists
+		}
+		parent = 0
+	} else if parent == 0 {
+		return uicc.SWFileNotFound
+	} else if sw := c.mayCreate(parent, &p); sw != uicc.SWOK {
+		return sw
+	}
+	return c.makeFile(parent, &p)
+}
+
+// creatable reports whether this operating system makes such files. It has no
+// BER-TLV files; access rules are referenced in the short form of 8B or there
+// are none, which allows nothing.
+func creatable(p *uicc.FCP) bool {
+	s := p.Security
+	switch {
+	case p.Kind == uicc.BERTLV, len(p.Other) > 0, s.Sets != nil, s.Compact != nil, s.Expanded != nil:
+		return false
+	case p.LifeCycle != 0 && p.LifeCycle != uicc.Activated && p.LifeCycle != uicc.Deactivated:
+		return false
+	case p.Kind == uicc.KindADF:
+		return len(p.Name) >= 5
+	case p.Kind == uicc.KindDF, !p.Kind.Dedicated():
+		id := p.ID
+		if id == 0 || id == 0x3FFF || id == uicc.MF || id == uicc.CurrentADF || id == 0xFFFF {
+			return false
+		}
+	}
+	if p.Kind.Records() {
+		return p.Records >= 1 && p.Records <= 254
+	}
+	return p.Kind.Dedicated() || p.Size > 0
+}
+
+func (c *core) mayCreate(parent int, p *uicc.FCP) uicc.SW {
+	mode := uicc.ModeCreateEF
+	if p.Kind.Dedicated() {
+		mode = uicc.ModeCreateDF
+	}
+	switch {
+	case !c.allowed(parent, mode, uicc.INSCreateFile):
+		return uicc.SWSecurity
+	case p.Kind == uicc.KindADF && c.kind(parent) != uicc.KindMF:
+		return uicc.SWConditions
+	case p.Kind == uicc.KindADF && c.sameName(p.Name):
+		return uicc.SWNameExists
+	case p.Kind != uicc.KindADF && c.child(parent, p.ID) != 0:
+		return uicc.SWFileExists
+	case p.SFI != 0 && c.bySFI(parent, p.SFI) != 0:
+		return uicc.SWFileExists
+	}
+	return uicc.SWOK
+}
+
+func (c *core) sameName(name []byte) bool {
+	f := c.byName(name)
+	return f != 0 && len(c.name(f)) == len(name)
+}
+
+// makeFile writes a file's record and makes the file current.
+func (c *core) makeFile(parent int, p *uicc.FCP) uicc.SW {
+	size := p.Size
+	if p.Kind.Dedicated() {
+		size = 0
+	}
+	n := fileHeader + len(p.Name) + size
+	if size > 0xFFFF || c.end()+n > c.u32(atLimit) {
+		return uicc.SWNoSpace
+	}
+	r := head(recordFile, n)
+	r[fileKind] = byte(p.Kind)
+	r[fileLife] = byte(uicc.Activated)
+	if p.LifeCycle != 0 {
+		r[fileLife] = byte(p.LifeCycle)
+	}
+	r[fileID], r[fileID+1] = byte(p.ID>>8), byte(p.ID)
+	put24(r[fileParent:], parent)
+	r[fileSFI] = p.SFI
+	r[fileARR], r[fileARR+1], r[fileRule] = byte(p.Security.ARR>>8), byte(p.Security.ARR), p.Security.Record
+	r[fileName] = byte(len(p.Name))
+	r[fileRecord], r[fileCount] = byte(p.RecordSize), byte(p.Records)
+	if p.Shareable {
+		r[fileShare] = 1
+	}
+	copy(r[fileHeader:], p.Name)
+	fill(r[fileHeader+len(p.Name):], p)
+	at := c.add(r)
+	if c.life() == Loaded {
+		c.write(atLife, byte(Initialized))
+	}
+	if p.Kind == uicc.KindMF {
+		// Channels that were opened without an MF stand in it now.
+		for i := range c.session.channels {
+			c.session.channels[i].dir = at
+		}
+	}
+	c.commit() // enter looks the new record up among those that stand
+	if !c.lost {
+		c.enter(at)
+	}
+	return uicc.SWOK
+}
+
+// fill writes the first content, of each record for a file of records: FF, or
+// the filling or repeated pattern (TS 102 222, 6.3.2.2.2).
+func fill(body []byte, p *uicc.FCP) {
+	step := len(body)
+	if p.Kind.Records() {
+		step = p.RecordSize
+	}
+	for ; len(body) > 0; body = body[step:] {
+		part := body[:step]
+		for i := range part {
+			switch {
+			case len(p.Fill) > 0:
+				part[i] = p.Fill[min(i, len(p.Fill)-1)]
+			case len(p.Repeat) > 0:
+				part[i] = p.Repeat[i%len(p.Repeat)]
+			default:
+				part[i] = 0xFF
+			}
+		}
+	}
+}
+
+// deleteFile is DELETE FILE (TS 102 222, 6.4). It takes a file of the current
+// DF, or that DF, with all that is below. 3F00 puts a chip that is not secured
+// back to what it was after LOAD.
+func (c *core) deleteFile(cmd *uicc.Command) uicc.SW {
+	switch {
+	case cmd.P1 != 0 || cmd.P2 != 0:
+		return uicc.SWParameters
+	case len(cmd.Data) != 2:
+		return uicc.SWLength
+	case !c.free() && c.life() < Secured:
+		return uicc.SWSecurity
+	case c.life() == Blank:
+		return uicc.SWConditions
+	case fileIDOf(cmd.Data) == uicc.MF:
+		return c.wipe()
+	}
+	f := c.reach(fileIDOf(cmd.Data))
+	dir := c.session.ch.dir
+	if f == 0 || f != dir && c.parent(f) != dir {
+		return uicc.SWFileNotFound
+	}
+	if !c.allowed(f, uicc.ModeDelete, cmd.INS) && (f == dir || !c.allowed(dir, uicc.ModeDeleteChild, cmd.INS)) {
+		return uicc.SWSecurity
+	}
+	c.drop(f)
+	return uicc.SWOK
+}
+
+// wipe removes all records.
+func (c *core) wipe() uicc.SW {
+	if c.life() >= Secured {
+		return uicc.SWConditions
+	}
+	c.setEnd(atRecords)
+	c.write(atLife, byte(Loaded))
+	c.session.verified = c.session.verified[:0]
+	for i := range c.session.channels {
+		c.session.channels[i] = channel{open: c.session.channels[i].open}
+	}
+	return uicc.SWOK
+}
+
+// drop deletes a file, all below it, and the codes and keys of those DFs.
+func (c *core) drop(f int) {
+	up := c.parent(f)
+	s := c.session
+	for i := range s.channels {
+		ch := &s.channels[i]
+		if c.within(ch.dir, f) {
+			ch.dir = up
+		}
+		if c.within(ch.adf, f) {
+			s.forgetLocal(c, ch.adf)
+			ch.adf = 0
+		}
+		if c.within(ch.file, f) {
+			ch.file = 0
+		}
+	}
+	// From the end, so that a file goes before the DF that it is found by.
+	var below []int
+	for at := atRecords; at < c.base; at = c.after(at) {
+		owner := 0
+		switch c.b[at] {
+		case recordFile:
+			owner = at
+		case recordCode:
+			owner = c.u24(at + codeOwner)
+		case recordAKA:
+			owner = c.u24(at + akaOwner)
+		}
+		if c.within(owner, f) {
+			below = append(below, at)
+		}
+	}
+	for _, at := range below {
+		c.kill(at)
+	}
+}
+
+// setLife is ACTIVATE FILE, DEACTIVATE FILE (TS 102 221, 11.1.14 and 11.1.15)
+// and TERMINATE DF and EF (TS 102 222, 6.7 and 6.8), of the current file or one
+// named by its identifier.
+func (c *core) setLife(cmd *uicc.Command, life uicc.LifeCycle, mode uicc.Mode) uicc.SW {
+	ch := c.session.ch
+	f := ch.file
+	switch {
+	case cmd.P1 != 0 || cmd.P2 != 0:
+		return uicc.SWParameters
+	case len(cmd.Data) == 2:
+		f = c.reach(fileIDOf(cmd.Data))
+	case len(cmd.Data) > 0:
+		return uicc.SWLength
+	case f == 0:
+		f = ch.dir
+	}
+	if f == 0 {
+		return uicc.SWFileNotFound
+	}
+	if dedicated := c.kind(f).Dedicated(); cmd.INS == uicc.INSTerminateEF && dedicated || cmd.INS == uicc.INSTerminateDF && !dedicated {
+		return uicc.SWFileType
+	}
+	if !c.allowed(f, mode, cmd.INS) {
+		return uicc.SWSecurity
+	}
+	if uicc.LifeCycle(c.b[f+fileLife]) == uicc.Terminated {
+		return uicc.SWConditions
+	}
+	c.write(f+fileLife, byte(life))
+	return uicc.SWOK
+}
+
+// terminateCard is TERMINATE CARD USAGE (TS 102 222, 6.9), by the rules of the
+// MF.
+func (c *core) terminateCard(cmd *uicc.Command) uicc.SW {
+	mf := c.mf()
+	switch {
+	case cmd.P1 != 0 || cmd.P2 != 0:
+		return uicc.SWParameters
+	case mf == 0 || c.life() < Secured:
+		return uicc.SWConditions
+	case !c.allowed(mf, uicc.ModeTerminate, cmd.INS):
+		return uicc.SWSecurity
+	}
+	c.write(atLife, byte(Terminated))
+	return uicc.SWOK
+}

@@ -1,0 +1,131 @@
+package simos
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"testing"
+
+	"ankan/scp"
+	"ankan/uicc"
+)
+
+func fuzzChip(t testing.TB) *Chip {
+	k := bytes.Repeat([]byte{1}, 16)
+	keys, err := scp.NewKeySet(k, k, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewChip(Config{Lot: "FUZZ", Keys: keys, Vendor: make(ed25519.PublicKey, 32), Seed: make([]byte, 16), Memory: 4 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// fuzzState is a chip with files, in the given state, inside its channel or not.
+func fuzzState(t testing.TB, life Life, inside bool) *Chip {
+	c := fuzzChip(t)
+	k := c.core()
+	k.b[atLife], k.b[atOS] = byte(Loaded), 1
+	c.Reset()
+	k.session.inside = true
+	k.session.ch = &k.session.channels[0]
+	k.session.keys, _ = k.static()
+	fcp := func(f uicc.FCP) {
+		if sw := k.createFile(&uicc.Command{Data: f.Append(nil)}); sw != uicc.SWOK {
+			t.Fatal(sw)
+		}
+		k.commit()
+	}
+	open := uicc.AppendRules(nil, uicc.Rule{Mode: 0x7F, Condition: uicc.Always()})
+	fcp(uicc.FCP{Kind: uicc.KindMF, ID: uicc.MF, Security: uicc.Security{ARR: 0x2F06, Record: 1}})
+	fcp(uicc.FCP{Kind: uicc.LinearFixed, ID: 0x2F06, SFI: 6, RecordSize: 5, Records: 1, Size: 5, Fill: open, Security: uicc.Security{ARR: 0x2F06, Record: 1}})
+	fcp(uicc.FCP{Kind: uicc.KindADF, ID: 0x7FF0, Name: []byte("\xA0\x00\x00\x00\x87"), Security: uicc.Security{ARR: 0x2F06, Record: 1}})
+	fcp(uicc.FCP{Kind: uicc.Transparent, ID: 0x6F38, SFI: 4, Size: 6, Fill: []byte{0xFF}, Security: uicc.Security{ARR: 0x2F06, Record: 1}})
+	fcp(uicc.FCP{Kind: uicc.Cyclic, ID: 0x6F44, SFI: 5, RecordSize: 3, Records: 3, Size: 9, Security: uicc.Security{ARR: 0x2F06, Record: 1}})
+	r := head(recordCode, codeSize)
+	r[codeRef], r[codeTries], r[codeMax], r[codePUK], r[codePUKMax] = 1, 3, 3, 10, 10
+	k.add(r)
+	k.commit()
+	r = head(recordAKA, akaSize)
+	put24(r[akaOwner:], k.session.ch.adf)
+	r[akaAlgorithm] = 1
+	k.add(r)
+	k.write(atLife, byte(life))
+	k.commit()
+	if !inside {
+		c.Reset()
+	}
+	return c
+}
+
+// No bytes make a chip panic, answer less than a status word, or leave its
+// memory unsound. Commands stand one behind the other with a length byte.
+// Those of class 8x and 0x with state&1 run as if the secure channel had brought
+// them, so that everything behind it is in reach.
+func FuzzTransmit(f *testing.F) {
+	for state := range byte(8) {
+		f.Add(state, []byte("\x07\x00\xA4\x04\x00\x02\x3F\x00\x05\x80\xF2\x00\x00\x00"))
+		f.Add(state, []byte("\x0A\x00\xA4\x04\x0C\x05\xA0\x00\x00\x00\x87\x05\x00\xB0\x84\x00\x00\x05\x00\xB2\x01\x2C\x00"))
+		f.Add(state, []byte("\x12\x00\xE0\x00\x00\x0D\x62\x0B\x82\x02\x78\x21\x83\x02\x5F\x01\x8A\x01\x05\x07\x00\xE4\x00\x00\x02\x5F\x01"))
+		f.Add(state, []byte("\x07\x00\xE4\x00\x00\x02\x3F\x00\x07\x80\xE2\x80\x00\x02\xA0\x01\x05\x80\xF0\x80\x0F\x00"))
+		f.Add(state, []byte("\x0D\x00\x20\x00\x01\x08\x30\x30\x30\x30\xFF\xFF\xFF\xFF\x05\x00\x70\x00\x00\x01"))
+	}
+	lives := []Life{Loaded, Initialized, Secured, Locked}
+	f.Fuzz(func(t *testing.T, state byte, b []byte) {
+		inside := state&1 != 0
+		c := fuzzState(t, lives[state>>1&3], inside)
+		k := c.core()
+		for len(b) > 0 {
+			n := min(int(b[0]), len(b)-1)
+			cmd := b[1 : 1+n]
+			b = b[1+n:]
+			r, err := c.Transmit(context.Background(), cmd)
+			if err != nil || len(r) < 2 || len(r) > 258 {
+				t.Fatalf("%X answers %X, %v", cmd, r, err)
+			}
+			if p, err := uicc.ParseCommand(cmd); err == nil && inside && p.CLA&0x7C == 0 {
+				k.session.inside, k.session.ch = true, &k.session.channels[p.CLA&3]
+				k.session.out, k.session.waiting = k.session.out[:0], -1
+				if p.CLA&0x80 != 0 {
+					k.proprietary(&p)
+				} else {
+					k.interindustry(&p)
+				}
+				k.commit()
+			}
+			if err := k.check(); err != nil {
+				t.Fatalf("after %X: %v", cmd, err)
+			}
+		}
+	})
+}
+
+// A memory that Unmarshal takes is one that no command runs off.
+func FuzzRestore(f *testing.F) {
+	for _, life := range []Life{Blank, Initialized, Secured} {
+		b := fuzzState(f, life, false).Marshal()
+		f.Add(b[:len(b)-32])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) < atRecords {
+			return
+		}
+		c, err := restore(bytes.Clone(b))
+		if err != nil {
+			return
+		}
+		c.Reset()
+		for _, cmd := range []string{
+			"\x00\xA4\x00\x04\x02\x3F\x00\x00", "\x00\xA4\x04\x04\x05\xA0\x00\x00\x00\x87\x00", "\x80\xF2\x00\x00\x00",
+			"\x00\xB0\x84\x00\x00", "\x00\xB2\x01\x2C\x00", "\x00\xB2\x00\x2B\x00", "\x00\xA2\x01\x2C\x01\xFF\x00", "\x00\xDC\x00\x2B\x03\x01\x02\x03",
+			"\x80\xCA\x00\xE0\x00", "\x80\x50\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x20\x00\x01\x08\x30\x30\x30\x30\xFF\xFF\xFF\xFF",
+			"\x00\x88\x00\x81\x22\x10\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+		} {
+			if _, err := c.Transmit(context.Background(), []byte(cmd)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

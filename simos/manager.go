@@ -1,0 +1,416 @@
+package simos
+
+import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"ankan/aka"
+	"ankan/scp"
+	"ankan/uicc"
+)
+
+// managerAID is the AID of the card manager, GlobalPlatform's issuer security
+// domain.
+const managerAID = "\xA0\x00\x00\x01\x51\x00\x00\x00"
+
+// firstVersion is the key version number of the chip maker's SCP03 keys.
+const firstVersion = 0x30
+
+// Data objects of GET DATA. All are answered as BER-TLV, tag first.
+const (
+	TagCPLC      uicc.Tag = 0x9F7F // card production life cycle, 42 bytes
+	TagKeys      uicc.Tag = 0xE0   // key information template
+	TagCard      uicc.Tag = 0x66   // card data
+	TagLife      uicc.Tag = 0xDF20 // life cycle, 1 byte
+	TagOSDigest  uicc.Tag = 0xDF21 // SHA-256 of the loaded OS image
+	TagLot       uicc.Tag = 0xDF22 // lot, ASCII
+	serialInCPLC          = 10
+)
+
+// cardData says that the card speaks GlobalPlatform 2.3 and SCP03 with i = 70
+// (GlobalPlatform Card Specification, H.2).
+const cardData = "\x66\x31\x73\x2F" +
+	"\x06\x07\x2A\x86\x48\x86\xFC\x6B\x01" +
+	"\x60\x0B\x06\x09\x2A\x86\x48\x86\xFC\x6B\x02\x02\x03" +
+	"\x63\x09\x06\x07\x2A\x86\x48\x86\xFC\x6B\x03" +
+	"\x64\x0B\x06\x09\x2A\x86\x48\x86\xFC\x6B\x04\x03\x70"
+
+// selectManager selects the card manager. It has no files: the channel's
+// directory stays what it is.
+func (c *core) selectManager(cmd *uicc.Command) uicc.SW {
+	if cmd.P2 == 0x0C {
+		return uicc.SWOK
+	}
+	fci := uicc.AppendTLV(nil, 0x84, []byte(managerAID)...)
+	fci = uicc.AppendTLV(fci, 0xA5, 0x9F, 0x65, 0x01, 0xFF) // data fields up to 255 bytes
+	c.session.out = uicc.AppendTLV(c.session.out, 0x6F, fci...)
+	return uicc.SWOK
+}
+
+// getData is GET DATA (GlobalPlatform Card Specification, 11.3).
+func (c *core) getData(cmd *uicc.Command) uicc.SW {
+	if len(cmd.Data) > 0 || cmd.Le == uicc.NoLe {
+		return uicc.SWLength
+	}
+	out := c.session.out
+	switch tag := uicc.Tag(cmd.P1)<<8 | uicc.Tag(cmd.P2); tag {
+	case TagCPLC:
+		out = c.cplc(uicc.AppendTL(out, tag, 42))
+	case TagKeys:
+		out = c.keyInformation(out)
+	case TagCard:
+		out = append(out, cardData...)
+	case TagLife:
+		out = uicc.AppendTLV(out, tag, byte(c.life()))
+	case TagOSDigest:
+		if c.life() == Blank {
+			return uicc.SWNotFound
+		}
+		out = uicc.AppendTLV(out, tag, c.b[atDigest:atDigest+32]...)
+	case TagLot:
+		out = uicc.AppendTLV(out, tag, []byte(c.lot())...)
+	default:
+		return uicc.SWNotFound
+	}
+	c.session.out = out
+	return uicc.SWOK
+}
+
+// cplc appends the card production life cycle data. The first eight characters
+// of the lot stand where the module's and the manufacturer's data do, bytes
+// 18..25, filled with 00.
+func (c *core) cplc(out []byte) []byte {
+	start := len(out)
+	out = append(out, 'A', 'K', 0, 1) // IC fabricator, IC type
+	out = append(out, c.b[atDigest:atDigest+6]...)
+	out = append(out, c.b[atSerial:atSerial+8]...)
+	lot := [8]byte{}
+	copy(lot[:], c.lot())
+	out = append(out, lot[:]...)
+	return append(out, make([]byte, start+42-len(out))...)
+}
+
+func (c *core) keyInformation(out []byte) []byte {
+	var keys []byte
+	add := func(version, length byte) {
+		for id := byte(1); id <= 3; id++ {
+			keys = append(keys, 0xC0, 4, id, version, 0x88, length)
+		}
+	}
+	add(c.b[atVersion], c.b[atKeyLen])
+	for at := c.next(atRecords, recordOTA); at != 0 && len(keys) < 200; at = c.next(c.after(at), recordOTA) {
+		add(c.b[at+keysVersion], c.b[at+keysLength])
+	}
+	return uicc.AppendTLV(out, TagKeys, keys...)
+}
+
+// static is the SCP03 key set in force.
+func (c *core) static() (scp.KeySet, error) {
+	n := int(c.b[atKeyLen])
+	k := c.b[atKeys:]
+	return scp.NewKeySet(k[:n], k[n:2*n], k[2*n:3*n])
+}
+
+// initializeUpdate is INITIALIZE UPDATE (Amendment D, 7.1.1). The challenge is
+// made from a sequence counter, which is used up whatever comes of the session.
+func (c *core) initializeUpdate(cmd *uicc.Command) uicc.SW {
+	s := c.session
+	switch {
+	case s.inside:
+		return uicc.SWConditions
+	case cmd.P1 != 0 && cmd.P1 != c.b[atVersion]:
+		return uicc.SWNotFound
+	case cmd.P2 != 0:
+		return uicc.SWParameters
+	case len(cmd.Data) != 8 && len(cmd.Data) != 16:
+		return uicc.SWLength
+	}
+	s.scp.Close()
+	sequence := uint32(c.u24(atSequence)) + 1
+	keys, err := c.static()
+	if err != nil {
+		return uicc.SWProblem
+	}
+	challenge, err := keys.Challenge(sequence, []byte(managerAID), len(cmd.Data))
+	if err != nil {
+		return uicc.SWConditions // the counter is used up
+	}
+	c.write(atSequence, byte(sequence>>16), byte(sequence>>8), byte(sequence))
+	g := scp.Greeting{KeyVersion: c.b[atVersion], Challenge: challenge, PseudoRandom: true, Sequence: sequence}
+	copy(g.Diversification[:], c.b[atSerial:atSerial+8])
+	out, err := s.scp.Initialize(s.out, keys, g, cmd.Data)
+	if err != nil {
+		return uicc.SWProblem
+	}
+	s.out, s.keys = out, keys
+	return uicc.SWOK
+}
+
+// externalAuthenticate is EXTERNAL AUTHENTICATE (Amendment D, 7.1.2).
+func (c *core) externalAuthenticate(b []byte) uicc.SW {
+	err := c.session.scp.Authenticate(b)
+	switch {
+	case err == nil:
+		return uicc.SWOK
+	case errors.Is(err, scp.ErrCryptogram):
+		return uicc.SWFailed
+	case errors.Is(err, scp.ErrClosed):
+		return uicc.SWConditions
+	}
+	return uicc.SWSecurity
+}
+
+// block reads P1 of LOAD and STORE DATA: 00 if more blocks follow, 80 if not.
+func block(cmd *uicc.Command) (last bool, sw uicc.SW) {
+	if cmd.P1&^0x80 != 0 {
+		return false, uicc.SWParameters
+	}
+	return cmd.P1 == 0x80, uicc.SWOK
+}
+
+// loadOS is LOAD: blocks of a signed Image, to a blank chip. Block 00 begins
+// anew; nothing is kept until the last block came and the signature is right.
+func (c *core) loadOS(cmd *uicc.Command) uicc.SW {
+	s := c.session
+	last, sw := block(cmd)
+	switch {
+	case !s.inside || s.scp.Level()&scp.Commands != scp.Commands:
+		return uicc.SWSecurity
+	case c.life() != Blank:
+		return uicc.SWConditions
+	case sw != uicc.SWOK:
+		return sw
+	case len(cmd.Data) == 0:
+		return uicc.SWLength
+	}
+	if cmd.P2 == 0 {
+		s.load, s.block = s.load[:0], 0 // begun anew: 256 blocks hold more than maxImage
+	}
+	switch {
+	case int(cmd.P2) != s.block:
+		s.load, s.block = nil, 0
+		return uicc.SWParameters
+	case len(s.load)+len(cmd.Data) > maxImage:
+		s.load, s.block = nil, 0
+		return uicc.SWNoSpace
+	}
+	s.load = append(s.load, cmd.Data...)
+	s.block++
+	if !last {
+		return uicc.SWOK
+	}
+	signed := s.load
+	s.load, s.block = nil, 0
+	image, err := OpenImage(signed, ed25519.PublicKey(c.b[atVendor:atVendor+32]))
+	switch {
+	case errors.Is(err, ErrSignature):
+		return uicc.SWSecurity
+	case err != nil:
+		return uicc.SWData
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		return uicc.SWData
+	}
+	c.write(atDigest, digest[:]...)
+	if slices.Contains(image.Algorithms, string(aka.MILENAGE)) {
+		c.write(atOS, 1)
+	}
+	c.write(atLife, byte(Loaded))
+	return uicc.SWOK
+}
+
+// storeData is STORE DATA: whole DGIs in each block, before the chip is secured.
+func (c *core) storeData(cmd *uicc.Command) uicc.SW {
+	_, sw := block(cmd)
+	switch {
+	case !c.session.inside:
+		return uicc.SWSecurity
+	case c.life() != Loaded && c.life() != Initialized:
+		return uicc.SWConditions
+	case sw != uicc.SWOK:
+		return sw
+	case len(cmd.Data) == 0:
+		return uicc.SWLength
+	}
+	for d := cmd.Data; len(d) > 0; {
+		if len(d) < 3 || len(d) < 3+int(d[2]) {
+			return uicc.SWData
+		}
+		dgi, value := binary.BigEndian.Uint16(d), d[3:3+int(d[2])]
+		d = d[3+len(value):]
+		switch {
+		case dgi == 0xA001:
+			sw = c.storeAKA(value)
+		case dgi>>8 == 0xB0:
+			sw = c.storeCode(byte(dgi), value)
+		default:
+			sw = uicc.SWNotFound
+		}
+		if sw != uicc.SWOK {
+			return sw
+		}
+	}
+	return uicc.SWOK
+}
+
+// storeAKA takes an algorithm, 01 for MILENAGE, and K and OPc sealed.
+func (c *core) storeAKA(v []byte) uicc.SW {
+	adf := c.session.ch.adf
+	switch {
+	case adf == 0:
+		return uicc.SWConditions
+	case len(v) != 33 || v[0] != 1 || c.b[atOS] != 1:
+		return uicc.SWData
+	}
+	r := head(recordAKA, akaSize)
+	defer clear(r)
+	put24(r[akaOwner:], adf)
+	r[akaAlgorithm] = v[0]
+	if _, err := c.session.keys.OpenKey(r[akaK:akaK], v[1:]); err != nil {
+		return uicc.SWProblem
+	}
+	return c.put(c.aka(adf), r)
+}
+
+// storeCode takes flags (bit 1: enabled), the most tries of the code and of its
+// unblock code, and both sealed. No unblock tries: there is no unblock code.
+func (c *core) storeCode(ref byte, v []byte) uicc.SW {
+	if len(v) != 19 || !codeReference(ref) || v[0] > 1 || v[1] < 1 || v[1] > 15 || v[2] > 15 {
+		return uicc.SWData
+	}
+	if administrative(ref) && v[0] == 0 {
+		return uicc.SWData // what everybody satisfies is no ADM
+	}
+	owner := 0
+	if ref&0x80 != 0 {
+		if owner = c.session.ch.adf; owner == 0 {
+			owner = c.mf()
+		}
+		if owner == 0 {
+			return uicc.SWConditions
+		}
+	}
+	r := head(recordCode, codeSize)
+	defer clear(r)
+	put24(r[codeOwner:], owner)
+	r[codeRef], r[codeEnabled] = ref, v[0]
+	r[codeTries], r[codeMax], r[codePUK], r[codePUKMax] = v[1], v[1], v[2], v[2]
+	if _, err := c.session.keys.OpenKey(r[codeSecret:codeSecret], v[3:]); err != nil {
+		return uicc.SWProblem
+	}
+	if !wellFormed(ref, r[codeSecret:codeUnblock]) {
+		return uicc.SWData
+	}
+	at := c.code(ref, c.session.ch.adf)
+	if at != 0 && c.u24(at+codeOwner) != owner {
+		at = 0
+	}
+	return c.put(at, r)
+}
+
+// put writes a record over the one at at, of the same length, or appends it.
+func (c *core) put(at int, r []byte) uicc.SW {
+	if at != 0 && c.u24(at+1) == len(r) {
+		c.write(at, r...)
+		return uicc.SWOK
+	}
+	if c.end()+len(r) > c.u32(atLimit) {
+		return uicc.SWNoSpace
+	}
+	if at != 0 {
+		c.kill(at)
+	}
+	c.add(r)
+	return uicc.SWOK
+}
+
+// putKey is PUT KEY (Amendment D, 7.2) of three AES keys: SCP80's KIC, KID and
+// KIK under versions 01..0F, or SCP03's under 30..3F. Before the chip is
+// secured new SCP03 keys wait for that moment.
+func (c *core) putKey(cmd *uicc.Command) uicc.SW {
+	switch {
+	case !c.session.inside:
+		return uicc.SWSecurity
+	case c.life() == Blank:
+		return uicc.SWConditions
+	case cmd.P2 != 0x81:
+		return uicc.SWParameters
+	}
+	version, keys, receipt, err := scp.ParsePutKey(cmd.Data, c.session.keys)
+	if err != nil {
+		return uicc.SWData
+	}
+	defer keys.Close()
+	text, err := keys.Reveal(nil)
+	if err != nil {
+		return uicc.SWProblem
+	}
+	defer clear(text)
+	r := head(recordOTA, keysSecret+len(text))
+	defer clear(r)
+	r[keysVersion], r[keysLength] = version, byte(len(text)/3)
+	copy(r[keysSecret:], text)
+	at, sw := 0, uicc.SWOK
+	switch {
+	case version >= 0x01 && version <= 0x0F && (cmd.P1 == 0 || cmd.P1 == version):
+		if at = c.ota(version); cmd.P1 != 0 && at == 0 {
+			return uicc.SWNotFound
+		}
+		sw = c.put(at, r)
+	case version >= 0x30 && version <= 0x3F && cmd.P1 == c.b[atVersion]:
+		if c.life() >= Secured {
+			c.setStatic(r)
+			break
+		}
+		r[0] = recordNext
+		sw = c.put(c.next(atRecords, recordNext), r)
+	case version >= 0x30 && version <= 0x3F:
+		return uicc.SWNotFound
+	default:
+		return uicc.SWData
+	}
+	if sw == uicc.SWOK {
+		c.session.out = append(c.session.out, receipt...)
+	}
+	return sw
+}
+
+func (m *memory) ota(version byte) int {
+	for at := m.next(atRecords, recordOTA); at != 0; at = m.next(m.after(at), recordOTA) {
+		if m.b[at+keysVersion] == version {
+			return at
+		}
+	}
+	return 0
+}
+
+// setStatic puts the keys of a record in force.
+func (c *core) setStatic(r []byte) {
+	c.write(atVersion, r[keysVersion], r[keysLength])
+	c.write(atKeys, r[keysSecret:]...)
+}
+
+// setStatus is SET STATUS of the card (GlobalPlatform Card Specification,
+// 11.10): a finished chip becomes a card; a card is locked, unlocked, ended.
+func (c *core) setStatus(cmd *uicc.Command) uicc.SW {
+	from, to := c.life(), Life(cmd.P2)
+	switch {
+	case !c.session.inside:
+		return uicc.SWSecurity
+	case cmd.P1 != 0x80 || to != Secured && to != Locked && to != Terminated:
+		return uicc.SWParameters
+	case len(cmd.Data) > 0:
+		return uicc.SWLength
+	case from < Initialized || from == to || from == Initialized && to != Secured:
+		return uicc.SWConditions
+	}
+	if at := c.next(atRecords, recordNext); at != 0 {
+		c.setStatic(slices.Clone(c.b[at:c.after(at)]))
+		c.kill(at)
+	}
+	c.write(atLife, byte(to))
+	return uicc.SWOK
+}

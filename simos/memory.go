@@ -1,0 +1,94 @@
+package simos
+
+import "encoding/binary"
+
+// memory is the chip's non-volatile memory: a flat run of bytes and a journal
+// of the old bytes of the transaction at hand. What is written counts only
+// once commit has closed the journal; until then rollBack brings the old bytes
+// back, as a chip does when it powers up. Bytes beyond end, a number that is
+// itself kept in the memory, are nobody's: records are appended there first and
+// exist once end was moved.
+type memory struct {
+	b       []byte
+	base    int // end as it was committed: bytes before it are journaled
+	journal []saved
+	old     []byte
+	tear    int // the write step in which power is lost, counted down; 0: none
+	lost    bool
+}
+
+// saved is a place whose former bytes lie at the end of old.
+type saved struct{ at, n int }
+
+// end is where the records end.
+func (m *memory) end() int { return int(binary.BigEndian.Uint32(m.b[atEnd:])) }
+
+// write changes bytes. After a power loss nothing is written any more.
+func (m *memory) write(at int, p ...byte) {
+	if m.lost || len(p) == 0 {
+		return
+	}
+	if at < m.base {
+		m.journal = append(m.journal, saved{at, len(p)})
+		m.old = append(m.old, m.b[at:at+len(p)]...)
+	}
+	if n := at + len(p); n > len(m.b) {
+		m.b = append(m.b, make([]byte, n-len(m.b))...)
+	}
+	if m.step() {
+		p = p[:len(p)/2]
+	}
+	copy(m.b[at:], p)
+}
+
+// add appends a record.
+func (m *memory) add(record []byte) (at int) {
+	at = m.end()
+	m.write(at, record...)
+	m.setEnd(at + len(record))
+	return at
+}
+
+func (m *memory) setEnd(n int) {
+	m.write(atEnd, binary.BigEndian.AppendUint32(nil, uint32(n))...)
+}
+
+// step counts a write step and reports whether power is lost in it.
+func (m *memory) step() bool {
+	if m.tear > 0 {
+		m.tear--
+		m.lost = m.tear == 0
+	}
+	return m.lost
+}
+
+// commit makes what was written stand. Closing the journal is a step too; if
+// power is lost in it, the new bytes stand and the answer is lost.
+func (m *memory) commit() {
+	if m.lost || len(m.journal) == 0 {
+		return
+	}
+	m.step()
+	m.close()
+}
+
+// rollBack undoes what was not committed.
+func (m *memory) rollBack() {
+	old := m.old
+	for i := len(m.journal) - 1; i >= 0; i-- {
+		s := m.journal[i]
+		copy(m.b[s.at:s.at+s.n], old[len(old)-s.n:])
+		old = old[:len(old)-s.n]
+	}
+	m.lost = false
+	m.close()
+}
+
+// close empties the journal, which held secrets, and wipes what lies beyond end.
+func (m *memory) close() {
+	clear(m.old)
+	m.journal, m.old = m.journal[:0], m.old[:0]
+	m.base = m.end()
+	clear(m.b[m.base:])
+	m.b = m.b[:m.base]
+}

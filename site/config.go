@@ -1,0 +1,175 @@
+// Package site is one installation of Ankan: its configuration, its standing
+// keys, what it does with the files that arrive, and the interface through
+// which its people work. A site holds one or more of the roles operator,
+// bureau and plant.
+package site
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/goccy/go-yaml"
+)
+
+// The roles of a site.
+const (
+	Operator = "operator"
+	Bureau   = "bureau"
+	Plant    = "plant"
+)
+
+// Config is a site's one configuration file. Relative paths are relative to
+// the file.
+type Config struct {
+	Site    string   `yaml:"site"`    // short name: partners know the site by it
+	Display string   `yaml:"display"` // for people
+	Country string   `yaml:"country"` // ISO 3166: personalisation and keys stay in IN
+	Roles   []string `yaml:"roles"`
+	Data    string   `yaml:"data"`    // folder of everything that the site keeps
+	Control string   `yaml:"control"` // unix socket for the site's own people
+	Token   Token    `yaml:"token"`
+	Edge    Edge     `yaml:"edge"`
+	// Partners are the cards of the sites that this one talks to. What is not
+	// here is refused at the door.
+	Partners []string `yaml:"partners"`
+	// Contracts between operators and this manufacturer (bureau), or between
+	// this operator and its manufacturer.
+	Contracts []string `yaml:"contracts,omitempty"`
+	Profiles  []string `yaml:"profiles,omitempty"` // electrical profiles: files, or builtin:NAME
+	// Plant is the partner that makes this bureau's cards.
+	Plant string `yaml:"plant,omitempty"`
+	// Stations are the readers of this plant's line.
+	Stations []StationConfig `yaml:"stations,omitempty"`
+
+	file string
+}
+
+// Token says where the site's security module is.
+type Token struct {
+	File       string `yaml:"file"`       // embedded token
+	Passphrase string `yaml:"passphrase"` // file that holds its passphrase; systemd: ${CREDENTIALS_DIRECTORY}/token
+	// RequireCertified refuses a module without a FIPS 140 certificate.
+	RequireCertified bool `yaml:"require_certified"`
+}
+
+// Edge is the face to the network.
+type Edge struct {
+	Listen  string `yaml:"listen"`  // host:port; empty: the site only fetches and sends
+	Address string `yaml:"address"` // as partners reach it; default: listen
+	// Separate says that `ankan edge` runs it as a process of its own, which
+	// shares nothing with the site but the spool folder.
+	Separate bool `yaml:"separate"`
+}
+
+// StationConfig is a reader at the line.
+type StationConfig struct {
+	Name    string `yaml:"name"`
+	Network string `yaml:"network"` // of the chip drawer: tcp or unix
+	Address string `yaml:"address"`
+}
+
+// maxSocketPath is what unix(7) leaves for a socket's name.
+const maxSocketPath = 107
+
+// LoadConfig reads a configuration file. Unknown keys are refused.
+func LoadConfig(path string) (*Config, error) {
+	doc, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseConfig(path, doc)
+}
+
+// ParseConfig reads a configuration that lies at path.
+func ParseConfig(path string, doc []byte) (*Config, error) {
+	c := &Config{file: path}
+	if err := yaml.UnmarshalWithOptions(doc, c, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("%s:%s", path, yaml.FormatError(err, false, true))
+	}
+	dir := filepath.Dir(path)
+	abs := func(p *string) {
+		*p = os.ExpandEnv(*p)
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	for _, p := range []*string{&c.Data, &c.Control, &c.Token.File, &c.Token.Passphrase} {
+		abs(p)
+	}
+	for _, list := range [][]string{c.Partners, c.Contracts} {
+		for i := range list {
+			abs(&list[i])
+		}
+	}
+	for i := range c.Profiles {
+		if _, ok := builtin(c.Profiles[i]); !ok {
+			abs(&c.Profiles[i])
+		}
+	}
+	if c.Edge.Address == "" {
+		c.Edge.Address = c.Edge.Listen
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+func (c *Config) check() error {
+	for name, v := range map[string]string{"site": c.Site, "display": c.Display, "data": c.Data, "control": c.Control, "token.file": c.Token.File, "token.passphrase": c.Token.Passphrase} {
+		if v == "" {
+			return fmt.Errorf("%s is missing", name)
+		}
+	}
+	if len(c.Control) > maxSocketPath {
+		return fmt.Errorf("control: %q has %d bytes, a unix socket takes %d; give a shorter path", c.Control, len(c.Control), maxSocketPath)
+	}
+	if len(c.Roles) == 0 {
+		return errors.New("roles: name at least one of operator, bureau, plant")
+	}
+	for _, r := range c.Roles {
+		if !slices.Contains([]string{Operator, Bureau, Plant}, r) {
+			return fmt.Errorf("roles: found %q, want operator, bureau or plant", r)
+		}
+	}
+	if c.Country != "IN" && (c.Is(Bureau) || c.Is(Plant)) {
+		return fmt.Errorf("country is %q: keys are made and cards are personalised in IN only (SOP 1.a, 6.4.e)", c.Country)
+	}
+	if c.Is(Bureau) && c.Plant == "" {
+		return errors.New("plant: name the partner that makes the cards")
+	}
+	for _, s := range c.Stations {
+		if s.Name == "" || s.Address == "" || s.Network != "tcp" && s.Network != "unix" {
+			return fmt.Errorf("stations: %q needs a name, network tcp or unix, and an address", s.Name)
+		}
+	}
+	return nil
+}
+
+// Is says whether the site has a role.
+func (c *Config) Is(role string) bool { return slices.Contains(c.Roles, role) }
+
+func (c *Config) path(name string) string { return filepath.Join(c.Data, name) }
+
+// SpoolDir is the folder through which the site and its edge talk.
+func (c *Config) SpoolDir() string { return c.path("spool") }
+
+// EdgeDir is the folder of the edge's own keys.
+func (c *Config) EdgeDir() string { return c.path("edge") }
+
+// Database is the path of the site's database.
+func (c *Config) Database() string { return c.path("ankan.db") }
+
+// CardFile is the partner card that the site gives to its partners.
+func (c *Config) CardFile() string { return c.path("partner.yaml") }
+
+func builtin(name string) (string, bool) {
+	const prefix = "builtin:"
+	if len(name) > len(prefix) && name[:len(prefix)] == prefix {
+		return name[len(prefix):], true
+	}
+	return "", false
+}

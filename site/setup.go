@@ -1,0 +1,333 @@
+package site
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
+
+	"ankan/access"
+	"ankan/act"
+	"ankan/audit"
+	"ankan/custody"
+	"ankan/datagen"
+	"ankan/exchange"
+	"ankan/exchange/edge"
+	"ankan/hlr"
+	"ankan/hsm"
+	"ankan/hsm/soft"
+	"ankan/order"
+	"ankan/perso"
+	"ankan/store"
+)
+
+// The standing keys of a site in its security module.
+const (
+	keyLog        = "log"
+	keySite       = "site"
+	keyMailSign   = "pgp-sign"
+	keyMailOpen   = "pgp-open"
+	keyAgree      = "agree"
+	keyLedger     = "ledger"
+	keySubscriber = "subscriber"
+)
+
+// standingKeys is made when a site is set up.
+func standingKeys(c *Config) map[string]struct {
+	hsm.Purpose
+	hsm.Algorithm
+} {
+	type kind = struct {
+		hsm.Purpose
+		hsm.Algorithm
+	}
+	keys := map[string]kind{
+		keyLog:      {hsm.LogSign, hsm.Ed25519},
+		keySite:     {hsm.SiteSign, hsm.Ed25519},
+		keyMailSign: {hsm.MailSign, hsm.P256},
+		keyMailOpen: {hsm.MailOpen, hsm.RSA3072},
+		keyAgree:    {hsm.Agree, hsm.P256},
+	}
+	if c.Is(Bureau) {
+		keys[keyLedger] = kind{hsm.Ledger, hsm.HMAC256}
+	}
+	if c.Is(Operator) {
+		keys[keySubscriber] = kind{hsm.Subscriber, hsm.AES256}
+	}
+	return keys
+}
+
+// People is the file that names the first people of a site.
+type People struct {
+	People []act.Person `json:"people"`
+}
+
+// Init sets a site up: security module, standing keys, the edge's keys,
+// database, first policy and people, and the card for its partners. It takes
+// at least two people and overwrites nothing. Cut short, it can be run again.
+func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, log func(string)) error {
+	if _, err := os.Stat(c.CardFile()); err == nil {
+		return fmt.Errorf("%s is there: the site is set up already", c.CardFile())
+	}
+	for _, dir := range []string{c.Data, c.SpoolDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	info := token.Info()
+	log(fmt.Sprintf("security module: %s, %s", info.Model, info.Certificate))
+	g, gctx := errgroup.WithContext(ctx)
+	for id, k := range standingKeys(c) {
+		g.Go(func() error {
+			if _, err := token.Generate(gctx, id, k.Purpose, k.Algorithm); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
+				return fmt.Errorf("key %s: %w", id, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	log("standing keys: " + strings.Join(keyNames(c), ", "))
+	if _, err := os.Stat(c.EdgeDir()); errors.Is(err, os.ErrNotExist) {
+		if _, err := edge.Init(c.EdgeDir(), c.Site); err != nil {
+			return err
+		}
+	}
+	if err := makeMailKey(ctx, c, token); err != nil {
+		return err
+	}
+	db, err := openStore(ctx, c, token)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := access.New(db).Found(ctx, access.DefaultPolicy(), people); err != nil && !errors.Is(err, access.ErrFounded) {
+		return err
+	}
+	log(fmt.Sprintf("people: %d founded the site", len(people)))
+	card, err := partnerCard(ctx, c, token)
+	if err != nil {
+		return err
+	}
+	return writeNew(c.CardFile(), card, 0o644)
+}
+
+func keyNames(c *Config) []string {
+	var names []string
+	for _, n := range []string{keyLog, keySite, keyMailSign, keyMailOpen, keyAgree, keyLedger, keySubscriber} {
+		if _, ok := standingKeys(c)[n]; ok {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// OpenToken opens the site's security module; with create it makes the
+// embedded one if there is none.
+func OpenToken(c *Config, create bool) (*soft.Token, error) {
+	pass, err := readSecretFile(c.Token.Passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("token passphrase: %w", err)
+	}
+	defer clear(pass)
+	if _, err := os.Stat(c.Token.File); errors.Is(err, os.ErrNotExist) && create {
+		if err := os.MkdirAll(filepath.Dir(c.Token.File), 0o700); err != nil {
+			return nil, err
+		}
+		return soft.Create(c.Token.File, pass)
+	}
+	t, err := soft.Open(c.Token.File, pass)
+	if err != nil {
+		return nil, err
+	}
+	if c.Token.RequireCertified && !t.Info().Certified {
+		t.Close()
+		return nil, fmt.Errorf("token %s: %s is %s, and require_certified is set (SOP 6.3.2.i); use a certified module", c.Token.File, t.Info().Model, t.Info().Certificate)
+	}
+	return t, nil
+}
+
+// readSecretFile reads a secret that only its owner may read.
+func readSecretFile(path string) ([]byte, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if fi.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s can be read by others (mode %o); run: chmod 600 %s", path, fi.Mode().Perm(), path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
+		b = b[:len(b)-1]
+	}
+	if len(b) == 0 {
+		return nil, fmt.Errorf("%s is empty", path)
+	}
+	return b, nil
+}
+
+// origin names a site's audit log.
+func (c *Config) origin() string { return "ankan/" + c.Site }
+
+func openStore(ctx context.Context, c *Config, t hsm.Token) (*store.Store, error) {
+	signer, err := t.Signer(ctx, keyLog)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", keyLog, err)
+	}
+	n, err := audit.NewSigner(c.origin(), signer)
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n},
+		access.Schema(), custody.Schema(), order.Schema(), datagen.Schema(), perso.Schema(), hlr.Schema(), Schema())
+}
+
+// makeMailKey keeps the site's OpenPGP public key as it was first made: its
+// self-signatures are not made again at each start.
+func makeMailKey(ctx context.Context, c *Config, t hsm.Token) error {
+	path := c.path("openpgp.asc")
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	sign, open, err := mailKeys(ctx, t)
+	if err != nil {
+		return err
+	}
+	id, err := exchange.NewIdentity(c.Display+", "+c.Site, time.Now(), sign, open)
+	if err != nil {
+		return err
+	}
+	return writeNew(path, []byte(id.PublicKey()), 0o644)
+}
+
+func mailKeys(ctx context.Context, t hsm.Token) (crypto.Signer, crypto.Decrypter, error) {
+	sign, err := t.Signer(ctx, keyMailSign)
+	if err != nil {
+		return nil, nil, err
+	}
+	open, err := t.Decrypter(ctx, keyMailOpen)
+	return sign, open, err
+}
+
+func loadMailKey(ctx context.Context, c *Config, t hsm.Token) (*exchange.Identity, error) {
+	armored, err := os.ReadFile(c.path("openpgp.asc"))
+	if err != nil {
+		return nil, err
+	}
+	sign, open, err := mailKeys(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return exchange.LoadIdentity(string(armored), sign, open)
+}
+
+// partnerCard is what partners pin.
+func partnerCard(ctx context.Context, c *Config, t hsm.Token) ([]byte, error) {
+	armored, err := os.ReadFile(c.path("openpgp.asc"))
+	if err != nil {
+		return nil, err
+	}
+	public := func(id string) (string, crypto.PublicKey, error) {
+		k, err := t.Key(ctx, id)
+		if err != nil {
+			return "", nil, err
+		}
+		text, err := exchange.MarshalPublicKey(k.Public)
+		return text, k.Public, err
+	}
+	agree, _, err := public(keyAgree)
+	if err != nil {
+		return nil, err
+	}
+	siteKey, _, err := public(keySite)
+	if err != nil {
+		return nil, err
+	}
+	_, logKey, err := public(keyLog)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := edge.Load(c.EdgeDir())
+	if err != nil {
+		return nil, err
+	}
+	vkey, err := audit.VerifierKey(c.origin(), logKey.(ed25519.PublicKey))
+	if err != nil {
+		return nil, err
+	}
+	return exchange.Card{
+		Name: c.Site, Display: c.Display, Roles: c.Roles, Country: c.Country, Address: c.Edge.Address,
+		OpenPGP: string(armored), TLS: keys.CertificatePEM(), SSH: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(keys.SSH()))),
+		Log: vkey, Agree: agree, Site: siteKey,
+	}.Marshal()
+}
+
+func loadPartners(c *Config) (map[string]*exchange.Partner, error) {
+	all := map[string]*exchange.Partner{}
+	for _, path := range c.Partners {
+		doc, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		p, err := exchange.ParsePartner(path, doc)
+		if err != nil {
+			return nil, err
+		}
+		if all[p.Name()] != nil || p.Name() == c.Site {
+			return nil, fmt.Errorf("%s: partner %q is there twice, or is this site", path, p.Name())
+		}
+		all[p.Name()] = p
+	}
+	return all, nil
+}
+
+// LoadPeople reads a people file.
+func LoadPeople(path string) ([]act.Person, error) {
+	doc, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var p People
+	if err := readJSON(bytes.NewReader(doc), &p); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return p.People, nil
+}
+
+// writeNew writes a file that must not be there yet, durable when it returns.
+func writeNew(path string, b []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(b); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

@@ -1,0 +1,327 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"ankan/audit"
+)
+
+// maxGroup bounds the changes of one transaction, so that the first of them
+// does not wait long for the last.
+const maxGroup = 512
+
+// A change waits for its turn, has it, and waits for the group's commit.
+type change struct {
+	ctx    context.Context
+	entry  audit.Entry
+	fn     func(*Tx) error
+	turn   chan *Tx   // to the caller: your turn
+	ran    chan error // to the committer: fn returned this
+	answer chan error // to the caller: the outcome; at most one
+
+	err      error // why the change is not in the group's commit
+	answered bool
+}
+
+// errUnwound is what fn returned when it did not return: it panicked, or ended
+// its goroutine.
+var errUnwound = errors.New("the change's function did not return")
+
+// Change runs fn and commits what it wrote together with the entry e, or
+// nothing of both when fn returns an error, which is then Change's. It is the
+// only way to write. When it returns nil, all is on disk.
+//
+// Changes run one after another, each seeing those before it, and share a
+// commit with others that wait at the same time: fn must be quick, must not
+// call outside and must not call Change. It runs on the caller's goroutine, so
+// that a panic in it is the caller's, after its writes are rolled back. fn may
+// be nil: then the entry is all there is.
+//
+// The entry's time is set by the store: it is e.Time or, when that is zero,
+// now; and never before the entry that stands before it in the log.
+//
+// When ctx ends before the change's turn, nothing was done. Later it is not
+// looked at: what has begun is carried to its end.
+func (s *Store) Change(ctx context.Context, e audit.Entry, fn func(*Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c := &change{ctx: ctx, entry: e, fn: fn, turn: make(chan *Tx, 1), ran: make(chan error, 1), answer: make(chan error, 1)}
+	if err := s.enqueue(c); err != nil {
+		return err
+	}
+	ended := ctx.Done()
+	for {
+		select {
+		case <-ended:
+			if s.withdraw(c) {
+				return ctx.Err()
+			}
+			ended = nil // the group has begun
+		case tx := <-c.turn:
+			c.run(tx)
+			return <-c.answer
+		case err := <-c.answer:
+			return err
+		}
+	}
+}
+
+// Refuse logs that something was refused or tried without leave; nothing else
+// is written.
+func (s *Store) Refuse(ctx context.Context, e audit.Entry) error { return s.Change(ctx, e, nil) }
+
+// run has the change's turn, on the caller's goroutine.
+func (c *change) run(tx *Tx) {
+	err := errUnwound
+	defer func() {
+		tx.over = true
+		c.ran <- err
+		if err == errUnwound {
+			<-c.answer // not before all is rolled back
+		}
+	}()
+	err = c.fn(tx)
+}
+
+func (s *Store) enqueue(c *change) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.done == nil {
+		return ErrClosed
+	}
+	s.waiting = append(s.waiting, c)
+	s.wake.Signal()
+	return nil
+}
+
+// withdraw takes c out of the queue. It reports false when c's group has begun.
+func (s *Store) withdraw(c *change) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.waiting, c)
+	if i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+	}
+	return i >= 0
+}
+
+// commitAll is the committer: it takes all that waits, commits it as one
+// group, and starts again.
+func (s *Store) commitAll() {
+	defer close(s.done)
+	for {
+		group := s.take()
+		if group == nil {
+			return
+		}
+		s.writing.Lock()
+		err := s.commit(group)
+		s.writing.Unlock()
+		for _, c := range group {
+			if !c.answered {
+				c.answer <- outcome(err, c.err)
+			}
+		}
+	}
+}
+
+// outcome is the answer to a change: that its group failed, or else why the
+// change itself did. A change that failed on its own in a group that failed
+// gets the group's error, for it may have failed over what others wrote.
+func outcome(group, own error) error {
+	if group != nil {
+		return group
+	}
+	return own
+}
+
+// take waits for changes and takes up to maxGroup of them; nil when the store
+// is closed and nothing waits any more.
+func (s *Store) take() []*change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.waiting) == 0 {
+		if s.closed {
+			return nil
+		}
+		s.wake.Wait()
+	}
+	n := min(len(s.waiting), maxGroup)
+	group := slices.Clone(s.waiting[:n])
+	s.waiting = slices.Delete(s.waiting, 0, n)
+	return group
+}
+
+// A group is one transaction under way.
+type group struct {
+	next   head
+	leaves [][]byte
+}
+
+// commit runs a group. Its error is that of the whole group; changes that
+// failed alone have theirs in c.err.
+func (s *Store) commit(changes []*change) error {
+	if s.broken != nil {
+		return s.broken
+	}
+	if err := s.writer.do(beginSQL); err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	now := s.head.Load()
+	g := &group{next: head{tree: now.tree.Clone(), last: now.last}}
+	err := s.runAll(g, changes)
+	if err == nil && len(g.leaves) > 0 {
+		err = s.writeLog(g)
+	}
+	if err != nil || len(g.leaves) == 0 {
+		// No error of the rollback counts: either SQLite has rolled back
+		// already, or the next begin fails and says so.
+		_ = s.writer.do("ROLLBACK")
+		return err
+	}
+	if err := s.writer.commit(); err != nil {
+		if err := s.lookAfter(err, g); err != nil {
+			return err
+		}
+	}
+	s.head.Store(&g.next)
+	return nil
+}
+
+func (s *Store) runAll(g *group, changes []*change) error {
+	for _, c := range changes {
+		if err := c.ctx.Err(); err != nil {
+			c.err = err
+			continue
+		}
+		if err := s.runOne(g, c); err != nil {
+			return fmt.Errorf("the transaction was lost, with all changes in it: %w", err)
+		}
+	}
+	return nil
+}
+
+// runOne gives c its turn inside a savepoint. Its error means that the whole
+// transaction is lost: some errors, a full disk for one, make SQLite roll back
+// everything, and then the savepoint is gone.
+func (s *Store) runOne(g *group, c *change) error {
+	tx := &Tx{w: s.writer, index: g.next.tree.Size() + int64(len(g.leaves)), time: s.timeOf(c.entry, g.next.last)}
+	tx.entries = []audit.Entry{c.entry}
+	tx.entries[0].Time = tx.time
+	if c.fn != nil {
+		if err := s.writer.do("SAVEPOINT one"); err != nil {
+			return err
+		}
+		c.turn <- tx
+		c.err = <-c.ran
+	}
+	leaves, err := tx.leaves(c.err)
+	if c.err = err; err != nil {
+		if c.fn == nil {
+			return nil
+		}
+		if err := s.writer.do("ROLLBACK TO one", "RELEASE one"); err != nil {
+			return fmt.Errorf("%w: %w", c.err, err)
+		}
+		if c.err == errUnwound {
+			c.answered = true
+			c.answer <- c.err
+		}
+		return nil
+	}
+	if c.fn != nil {
+		if err := s.writer.do("RELEASE one"); err != nil {
+			return err
+		}
+	}
+	g.leaves = append(g.leaves, leaves...)
+	g.next.last = tx.time
+	return nil
+}
+
+// timeOf is the time of a change that comes after the entry of the time last.
+func (s *Store) timeOf(e audit.Entry, last time.Time) time.Time {
+	t := e.Time
+	if t.IsZero() {
+		t = s.now()
+	}
+	t = t.UTC().Round(0)
+	if t.Before(last) {
+		return last
+	}
+	return t
+}
+
+// leaves renders the entries of a change whose function returned err.
+func (tx *Tx) leaves(err error) ([][]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	if tx.err != nil {
+		return nil, tx.err
+	}
+	leaves := make([][]byte, len(tx.entries))
+	for i, e := range tx.entries {
+		if leaves[i], err = e.Leaf(); err != nil {
+			return nil, err
+		}
+	}
+	return leaves, nil
+}
+
+// writeLog writes the group's entries, the tiles that they fill, and the
+// checkpoint over all.
+func (s *Store) writeLog(g *group) error {
+	for _, leaf := range g.leaves {
+		if _, err := s.writer.exec("INSERT INTO log_entry (idx, leaf) VALUES ($1, $2)", g.next.tree.Size(), leaf); err != nil {
+			return fmt.Errorf("writing the log: %w", err)
+		}
+		if err := g.next.tree.Append(audit.LeafHash(leaf), s.writeTile); err != nil {
+			return fmt.Errorf("writing the log: %w", err)
+		}
+	}
+	return s.sign(&g.next)
+}
+
+func (s *Store) writeTile(t audit.Tile) error {
+	_, err := s.writer.exec("INSERT INTO log_tile (level, n, hashes) VALUES ($1, $2, $3)", t.Level, t.N, t.Bytes())
+	return err
+}
+
+// sign writes the checkpoint of h. It is nobody's before the transaction
+// commits: one that is rolled back has never left this function.
+func (s *Store) sign(h *head) (err error) {
+	c := audit.Checkpoint{Origin: s.signer.Name(), Size: h.tree.Size(), Root: h.tree.Root()}
+	if h.signed, err = c.Sign(s.signer); err != nil {
+		return err
+	}
+	_, err = s.writer.exec(`INSERT INTO log_checkpoint (id, signed) VALUES (1, $1)
+		ON CONFLICT (id) DO UPDATE SET signed = excluded.signed`, h.signed)
+	return err
+}
+
+// lookAfter finds out whether a commit that failed did happen after all: the
+// checkpoint in the database tells. nil means that it did. When even that
+// cannot be read, the store takes no more changes.
+func (s *Store) lookAfter(failed error, g *group) error {
+	_ = s.writer.do("ROLLBACK") // says that there is no transaction, if it happened
+	var signed []byte
+	err := s.writer.queryRow("SELECT signed FROM log_checkpoint WHERE id = 1").Scan(&signed)
+	switch {
+	case err == nil && bytes.Equal(signed, g.next.signed):
+		return nil
+	case err == nil && bytes.Equal(signed, s.head.Load().signed):
+		return fmt.Errorf("committing: %w", failed)
+	}
+	if err == nil {
+		err = errors.New("the checkpoint is neither the old one nor the new one")
+	}
+	s.broken = fmt.Errorf("%w: committing: %w; looking after it: %w", ErrInDoubt, failed, err)
+	return s.broken
+}

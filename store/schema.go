@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+
+	"ankan/audit"
+)
+
+// A Schema is the tables of one package: its migrations as SQL files in
+// goose's form (00001_name.sql, -- +goose Up), at the root of Files. Each
+// schema counts its versions for itself.
+type Schema struct {
+	Name  string // lower-case letters and "_"
+	Files fs.FS
+}
+
+// ErrNewer means that a newer program has written the database.
+var ErrNewer = errors.New("the database is newer than this program")
+
+// provider makes the runner of s's migrations.
+func (s Schema) provider(db *sql.DB) (*goose.Provider, error) {
+	if s.Name == "" || strings.Trim(s.Name, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return nil, fmt.Errorf("schema name %q, want lower-case letters", s.Name)
+	}
+	p, err := goose.NewProvider(dialect, db, s.Files, goose.WithTableName("schema_"+s.Name),
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return nil, fmt.Errorf("schema %s: %w", s.Name, err)
+	}
+	return p, nil
+}
+
+// check refuses a database that has a version of s which s does not know.
+func (s Schema) check(ctx context.Context, p *goose.Provider) error {
+	has, knows, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("schema %s: %w", s.Name, err)
+	}
+	if has > knows {
+		return fmt.Errorf("schema %s: %w: it has version %d, the program knows %d; use the newer program", s.Name, ErrNewer, has, knows)
+	}
+	return nil
+}
+
+// migrate brings all schemas up to date. It looks at all of them before it
+// changes one, so that a program that is too old changes nothing.
+func migrate(ctx context.Context, db *sql.DB, schemas []Schema) error {
+	seen := map[string]bool{}
+	var providers []*goose.Provider
+	for _, s := range schemas {
+		if seen[s.Name] {
+			return fmt.Errorf("schema %s is there twice", s.Name)
+		}
+		seen[s.Name] = true
+		p, err := s.provider(db)
+		if err != nil {
+			return err
+		}
+		if err := s.check(ctx, p); err != nil {
+			return err
+		}
+		providers = append(providers, p)
+	}
+	for i, p := range providers {
+		if _, err := p.Up(ctx); err != nil {
+			return fmt.Errorf("schema %s: %w", schemas[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// logSchemas enters new versions of schemas into the log. A migration commits
+// before its entry; were the program killed in between, the next Open finds
+// the version that the log does not know and enters it.
+func (s *Store) logSchemas(ctx context.Context, schemas []Schema) error {
+	for _, schema := range schemas {
+		var has, logged int64
+		err := s.QueryRow(ctx, "SELECT coalesce(max(version_id), 0) FROM schema_"+schema.Name).Scan(&has)
+		if err == nil {
+			err = s.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM log_schema WHERE name = $1", schema.Name).Scan(&logged)
+		}
+		if err != nil {
+			return err
+		}
+		if has == logged {
+			continue
+		}
+		e := audit.Entry{Kind: "store.migrated", Actor: "system:store", Subject: "schema/" + schema.Name,
+			Data: map[string]any{"from": logged, "to": has}}
+		err = s.Change(ctx, e, func(tx *Tx) error {
+			_, err := tx.w.exec(`INSERT INTO log_schema (name, version) VALUES ($1, $2)
+				ON CONFLICT (name) DO UPDATE SET version = excluded.version`, schema.Name, has)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// What is particular to SQLite stands in this file and in the folder of its
+// name. The SQL elsewhere, with its $1 placeholders, is PostgreSQL's as well.
+
+const (
+	dialect = goose.DialectSQLite3
+
+	// readers is the number of reader handles. SQLite's readers share memory
+	// maps and do not wait for the writer; more than this only cost memory.
+	readers = 8
+
+	beginSQL = "BEGIN IMMEDIATE"
+)
+
+//go:embed sqlite
+var sqliteFiles embed.FS
+
+// logSchema is the store's own tables.
+func logSchema() Schema {
+	files, err := fs.Sub(sqliteFiles, "sqlite")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	return Schema{Name: "log", Files: files}
+}
+
+// createFile makes the database file readable for its owner only; SQLite gives
+// its companions the same mode. A file that exists stays as it is.
+func createFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// openWriter opens the one handle that writes. synchronous(FULL) makes a
+// commit wait for the disk; secure_delete overwrites what is deleted;
+// temp_store keeps intermediate results out of files.
+func openWriter(path string) (*sql.DB, error) {
+	db, err := openSQLite(path, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
+		"secure_delete(ON)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)", "cache_size(-16000)")
+	if err == nil {
+		db.SetMaxOpenConns(1)
+	}
+	return db, err
+}
+
+func openReaders(path string) (*sql.DB, error) {
+	db, err := openSQLite(path, "query_only(ON)", "temp_store(MEMORY)")
+	if err == nil {
+		db.SetMaxOpenConns(readers)
+		db.SetMaxIdleConns(readers)
+	}
+	return db, err
+}
+
+func openSQLite(path string, pragmas ...string) (*sql.DB, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	q := url.Values{"_pragma": append([]string{"busy_timeout(1000)"}, pragmas...), "_defensive": {"1"}, "_dqs": {"0"}}
+	return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}).String())
+}
+
+// truncateWAL moves everything from the write-ahead log into the database and
+// cuts the log to nothing. It reports whether a reader was in the way.
+func truncateWAL(ctx context.Context, conn *sql.Conn) (busy bool, err error) {
+	var blocked, frames, moved int
+	err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &frames, &moved)
+	return blocked != 0, err
+}
+
+// checkFiles asks SQLite whether the file is whole and its references hold.
+func checkFiles(ctx context.Context, tx *sql.Tx) error {
+	var said string
+	if err := tx.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&said); err != nil {
+		return err
+	}
+	if said != "ok" {
+		return fmt.Errorf("database file is damaged: %s", said)
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT \"table\", parent FROM pragma_foreign_key_check LIMIT 1")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if rows.Next() {
+		var table, parent string
+		if err := rows.Scan(&table, &parent); err != nil {
+			return err
+		}
+		return fmt.Errorf("a row of table %s refers to none of %s", table, parent)
+	}
+	return rows.Err()
+}
