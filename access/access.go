@@ -3,13 +3,16 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 
 	"github.com/goccy/go-yaml"
 
@@ -42,16 +45,85 @@ func DefaultPolicy() act.Policy {
 	return p
 }
 
-// ParsePolicy reads a policy document (YAML). Unknown keys are refused.
+// ParsePolicy reads a policy document (YAML). Unknown keys, a second document
+// and numbers that are not whole are refused.
 func ParsePolicy(doc []byte) (act.Policy, error) {
-	var p act.Policy
-	if err := yaml.UnmarshalWithOptions(doc, &p, yaml.Strict()); err != nil {
+	in, err := decode(doc)
+	if err != nil {
 		return act.Policy{}, fmt.Errorf("policy: %s", yaml.FormatError(err, false, false))
 	}
-	if err := p.Check(); err != nil {
+	p, err := in.policy()
+	if err == nil {
+		err = p.Check()
+	}
+	if err != nil {
 		return act.Policy{}, err
 	}
 	return p, nil
+}
+
+func decode(doc []byte) (in document, err error) {
+	defer func() {
+		if recover() != nil { // the YAML library does not survive everything
+			in, err = document{}, errors.New("not YAML that can be read")
+		}
+	}()
+	d := yaml.NewDecoder(bytes.NewReader(doc), yaml.Strict())
+	if err := d.Decode(&in); err != nil && err != io.EOF { // an empty one has no version
+		return document{}, err
+	}
+	if err := d.Decode(new(any)); err != io.EOF {
+		return document{}, errors.New("more follows after the first document")
+	}
+	return in, nil
+}
+
+// A document is a policy as YAML has it. It is not act.Policy itself because
+// the YAML library panics over an array that is too long, and cuts fractions off.
+type document struct {
+	Version   whole           `yaml:"version"`
+	Roles     []string        `yaml:"roles"`
+	Conflicts [][]string      `yaml:"conflicts"`
+	Acts      map[string]rule `yaml:"acts"`
+}
+
+type rule struct {
+	Request   []string   `yaml:"request"`
+	Seats     [][]string `yaml:"seats"`
+	ToApprove whole      `yaml:"to_approve"`
+	ToUse     whole      `yaml:"to_use"`
+	Clause    string     `yaml:"clause"`
+}
+
+func (d document) policy() (act.Policy, error) {
+	p := act.Policy{Version: int(d.Version), Roles: d.Roles, Acts: map[string]act.Rule{}}
+	for _, c := range d.Conflicts {
+		if len(c) != 2 {
+			return act.Policy{}, fmt.Errorf("policy: a conflict names %d roles, want 2", len(c))
+		}
+		p.Conflicts = append(p.Conflicts, [2]string(c))
+	}
+	for kind, r := range d.Acts {
+		p.Acts[kind] = act.Rule{Request: r.Request, Seats: r.Seats, ToApprove: int(r.ToApprove), ToUse: int(r.ToUse), Clause: r.Clause}
+	}
+	return p, nil
+}
+
+// whole is a number without a fraction and without quotes.
+type whole int32
+
+// UnmarshalYAML implements yaml.InterfaceUnmarshaler.
+func (w *whole) UnmarshalYAML(decode func(any) error) error {
+	var v any
+	if err := decode(&v); err != nil {
+		return err
+	}
+	n, ok := v.(uint64)
+	if !ok || n > math.MaxInt32 {
+		return fmt.Errorf("found %v, want a whole number up to %d", v, math.MaxInt32)
+	}
+	*w = whole(n)
+	return nil
 }
 
 // Errors that callers branch on.

@@ -72,7 +72,7 @@ func (d *Desk) request(ctx context.Context, a act.Act, canonical []byte, sig act
 		case err == nil && string(had.canonical) == string(canonical) && sig.Person == a.Requester && sig.Verb == act.Request:
 			return errRepeated
 		case err == nil:
-			return fmt.Errorf("act %s: %w: its number is taken by another act", a.ID, act.ErrNotAllowed)
+			return fmt.Errorf("act %s: %w: its number is taken", a.ID, act.ErrNotAllowed)
 		case !errors.Is(err, ErrNoAct):
 			return err
 		}
@@ -144,11 +144,7 @@ func (d *Desk) sign(ctx context.Context, a act.Act, sig act.Signature) error {
 		if err := act.CheckState(r.act, r.state, now); err != nil {
 			return err
 		}
-		requester, err := d.people.Person(ctx, r.act.Requester)
-		if err != nil {
-			return err
-		}
-		approvers, err := d.persons(ctx, r.approvers())
+		requester, approvers, err := d.prove(ctx, r)
 		if err != nil {
 			return err
 		}
@@ -219,16 +215,56 @@ func (d *Desk) look(ctx context.Context, a act.Act, sig act.Signature) (act.Pers
 	return who, rule, err
 }
 
-func (d *Desk) persons(ctx context.Context, ids []string) ([]act.Person, error) {
-	var all []act.Person
-	for _, id := range ids {
-		who, err := d.people.Person(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, who)
+// prove checks all signatures again, over the bytes as they are stored now:
+// somebody may have edited the rows. It finds the requester and the approvers.
+func (d *Desk) prove(ctx context.Context, s stored) (requester act.Person, approvers []act.Person, err error) {
+	if requester, err = d.people.Person(ctx, s.act.Requester); err != nil {
+		return requester, nil, err
 	}
-	return all, nil
+	requested := false
+	for _, sig := range s.signatures {
+		who, rule, err := d.look(ctx, s.act, sig)
+		if err != nil {
+			return requester, nil, err
+		}
+		if err := act.Verify(s.act, who, sig, sig.Verb); err != nil {
+			return requester, nil, err
+		}
+		switch sig.Verb {
+		case act.Request:
+			err, requested = rule.CheckRequest(s.act, who), true
+		case act.Approve:
+			err = rule.CheckApprover(s.act, requester, who, approvers)
+			approvers = append(approvers, who)
+		default:
+			err = fmt.Errorf("act %s: %w", s.act.ID, act.ErrRejected)
+		}
+		if err != nil {
+			return requester, nil, err
+		}
+	}
+	if !requested {
+		return requester, nil, fmt.Errorf("act %s: %w: the requester's signature is not there", s.act.ID, act.ErrOpen)
+	}
+	return requester, approvers, nil
+}
+
+// proveComplete proves that everybody has signed. What the row's state says is
+// not believed.
+func (d *Desk) proveComplete(ctx context.Context, s stored) error {
+	_, approvers, err := d.prove(ctx, s)
+	if err != nil {
+		return err
+	}
+	p, err := d.people.Policy(ctx)
+	if err != nil {
+		return err
+	}
+	rule, err := p.Rule(s.act.Kind)
+	if err == nil && !rule.Complete(approvers) {
+		err = fmt.Errorf("act %s: %w: it has %d approvals, want %d", s.act.ID, act.ErrOpen, len(approvers), len(rule.Seats))
+	}
+	return err
 }
 
 func keep(tx *store.Tx, id string, sig act.Signature) error {
@@ -252,16 +288,6 @@ type stored struct {
 	name       string
 	state      act.State
 	signatures []act.Signature
-}
-
-func (s stored) approvers() []string {
-	var ids []string
-	for _, sig := range s.signatures {
-		if sig.Verb == act.Approve {
-			ids = append(ids, sig.Person)
-		}
-	}
-	return ids
 }
 
 func (s stored) has(sig act.Signature) bool {
@@ -385,47 +411,10 @@ func (d *Desk) Warrant(ctx context.Context, id string) (Warrant, error) {
 	if err := act.CheckUse(s.act, s.state, d.store.Now()); err != nil {
 		return Warrant{}, err
 	}
-	if err := d.prove(ctx, s); err != nil {
+	if err := d.proveComplete(ctx, s); err != nil {
 		return Warrant{}, err
 	}
 	return Warrant{act: s.act}, nil
-}
-
-// prove checks all signatures again, over the bytes as they are stored now. A
-// row that says "approved" is not believed: somebody may have edited it.
-func (d *Desk) prove(ctx context.Context, s stored) error {
-	requested := false
-	var rule act.Rule
-	var approvers []act.Person
-	requester, err := d.people.Person(ctx, s.act.Requester)
-	if err != nil {
-		return err
-	}
-	for _, sig := range s.signatures {
-		var who act.Person
-		if who, rule, err = d.look(ctx, s.act, sig); err != nil {
-			return err
-		}
-		if err := act.Verify(s.act, who, sig, sig.Verb); err != nil {
-			return err
-		}
-		switch sig.Verb {
-		case act.Request:
-			err, requested = rule.CheckRequest(s.act, who), true
-		case act.Approve:
-			err = rule.CheckApprover(s.act, requester, who, approvers)
-			approvers = append(approvers, who)
-		default:
-			err = act.ErrRejected
-		}
-		if err != nil {
-			return fmt.Errorf("act %s: %w", s.act.ID, err)
-		}
-	}
-	if !requested || !rule.Complete(approvers) {
-		return fmt.Errorf("act %s: %w: its signatures are not all there", s.act.ID, act.ErrOpen)
-	}
-	return nil
 }
 
 // Act is what the warrant allows.

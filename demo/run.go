@@ -419,12 +419,15 @@ func (j *journey) audit() error {
 		if err := j.Clients[name].ExportLog(j.ctx, dir); err != nil {
 			return err
 		}
-		vkey, err := j.logKey(name)
+		card, err := j.card(name)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(dir+".vkey", []byte(vkey+"\n"), 0o600); err != nil {
-			return err
+		vkey := card.Log
+		for path, text := range map[string]string{dir + ".vkey": vkey + "\n", filepath.Join(j.Dir, name+".pub"): card.Site} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				return err
+			}
 		}
 		size, signatures, err := VerifyLog(os.DirFS(dir), vkey)
 		if err != nil {
@@ -438,17 +441,17 @@ func (j *journey) audit() error {
 	return nil
 }
 
-func (j *journey) logKey(name string) (string, error) {
+func (j *journey) card(name string) (exchange.Card, error) {
 	path := j.Configs[name].CardFile()
 	doc, err := os.ReadFile(path)
 	if err != nil {
-		return "", err
+		return exchange.Card{}, err
 	}
 	p, err := exchange.ParsePartner(path, doc)
 	if err != nil {
-		return "", err
+		return exchange.Card{}, err
 	}
-	return p.Card().Log, nil
+	return p.Card(), nil
 }
 
 // VerifyLog verifies an exported log and replays its acts.

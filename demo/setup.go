@@ -249,7 +249,7 @@ files:
   response_iccid: %s
   columns: ICCID/IMSI/PIN1/PUK1/PIN2/PUK2/ADM1/EKI/EOPC/Access_Control/EKIC1/EKID1/EKIK1/ESCP03_ENC/ESCP03_MAC/ESCP03_DEK
 transport_keys:
-  - {index: %d, key: transport/%s/%d}
+  - {index: %d}
 iccid_issuer: %q
 network: {mcc: %q, mnc: %q}
 ranges:
@@ -260,7 +260,7 @@ reject: remake
 destruction_limit: 30d
 alarms: [noc@operator.example]
 `, Operator, in.Value(order.Customer), osRelease, p.Name, version, p.Digest(), in.Dialect().Name(), variant, variant,
-		in.TransportKey(), Operator, in.TransportKey(), body(first.ICCID)[:7], plmn.MCC(), plmn.MNC(),
+		in.TransportKey(), body(first.ICCID)[:7], plmn.MCC(), plmn.MNC(),
 		body(first.ICCID), body(last.ICCID), first.IMSI, last.IMSI)
 	if in.Value(order.ProfileName) != p.Name {
 		return fmt.Errorf("%s: profile is %q; the demonstration has %q", f.plan.Order, in.Value(order.ProfileName), p.Name)

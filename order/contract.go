@@ -76,11 +76,10 @@ type AgreedProfile struct {
 	Product string `yaml:"product"` // name of the product that carries it
 }
 
-// A TransportKeyRef says which key an index in an order file means.
+// A TransportKeyRef is a transport key that operator and manufacturer agreed.
 type TransportKeyRef struct {
-	Index int
-	Key   string // its name in the security module
-	KCV   hsm.KCV
+	Index int     // as order files name it
+	KCV   hsm.KCV // check value with its method; zero if people compare it when the key is shared
 }
 
 // Owned is a range of ICCIDs and one of IMSIs that belong to the operator,
@@ -166,7 +165,6 @@ type contractFile struct {
 	} `yaml:"files"`
 	TransportKeys []struct {
 		Index int    `yaml:"index"`
-		Key   string `yaml:"key"`
 		KCV   string `yaml:"kcv"`
 	} `yaml:"transport_keys"`
 	Issuer  string `yaml:"iccid_issuer"`
@@ -401,11 +399,14 @@ func (r *contractReader) numbers() {
 			r.fault(at+".index", "%d is there twice", k.Index)
 		}
 		seen[k.Index] = true
-		kcv, err := hsm.ParseKCV(k.KCV)
-		if err != nil {
-			r.fault(at+".kcv", "%v", err)
+		ref := TransportKeyRef{Index: k.Index}
+		if k.KCV != "" {
+			var err error
+			if ref.KCV, err = hsm.ParseKCV(k.KCV); err != nil {
+				r.fault(at+".kcv", "%v", err)
+			}
 		}
-		c.TransportKeys = append(c.TransportKeys, TransportKeyRef{k.Index, r.token(at+".key", k.Key), kcv})
+		c.TransportKeys = append(c.TransportKeys, ref)
 	}
 	c.Issuer = r.digits("$.iccid_issuer", f.Issuer, 4, 8)
 	if !strings.HasPrefix(c.Issuer, "89") {

@@ -71,7 +71,7 @@ func TestContractRefused(t *testing.T) {
 		"c:34:13: transport_keys[0].index is 0 (not encr": {"index: 11", "index: 0"},
 		"c:34:13: transport_keys[0].index is 100, want 1": {"index: 11", "index: 100"},
 		"c:35:13: transport_keys[1].index 11 is there tw": {"index: 12", "index: 11"},
-		"c:33:17: transport_keys is empty: keys would no": {"\n  - {index: 11, key: tk-bharat-auc-1, kcv: C35280 GP}\n  - {index: 12, key: tk-bharat-ota-1, kcv: C6A13B GP}", " []"},
+		"c:33:17: transport_keys is empty: keys would no": {"\n  - {index: 11, kcv: C35280 GP}\n  - {index: 12, kcv: C6A13B GP}", " []"},
 		"c:37:15: iccid_issuer does not start with 89 (E": {`"8991999"`, `"7991999"`},
 		"c:38:16: network.mcc has 2 digits, want 3":       {`mcc: "404"`, `mcc: "40"`},
 		"c:40:12: ranges[0].iccid is not first-last, two": {"899199900000000001-", "89919990000000001-"},

@@ -54,7 +54,7 @@ func look(ctx context.Context, r Reader) (chip, error) {
 		return c, &Reject{NoAnswer, err}
 	}
 	s := uicc.NewSession(r)
-	if _, err := s.SelectAID(ctx, isdAID[:]); err != nil {
+	if _, err := s.Do(ctx, uicc.Command{INS: uicc.INSSelect, P1: 0x04, Data: isdAID[:], Le: 256}); err != nil {
 		return c, rejected(err)
 	}
 	object := func(tag uicc.Tag) ([]byte, error) {

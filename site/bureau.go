@@ -139,6 +139,15 @@ func (s *Site) checkMeans(ctx context.Context, operator string, c *order.Contrac
 			errs = append(errs, fmt.Errorf("key %s: %w; the operator shares it, and two people here accept it", id, err))
 		}
 	}
+	if ref, err := c.Transport(in.Header); err == nil && !ref.KCV.IsZero() && len(errs) == 0 {
+		k, err := s.token.Key(ctx, transportKey(operator, ref.Index))
+		if err != nil {
+			return []error{err}
+		}
+		if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
+			errs = append(errs, errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err))
+		}
+	}
 	return errs
 }
 

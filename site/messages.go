@@ -119,9 +119,9 @@ type destroyProof struct {
 
 // A certified is the certificate of destruction: signed JSON, and for people a PDF.
 type certified struct {
-	Order    string          `json:"order"`
-	Document json.RawMessage `json:"document"` // DSSE envelope
-	PDF      []byte          `json:"pdf"`
+	Order    string `json:"order"`
+	Document []byte `json:"document"` // DSSE envelope, byte for byte
+	PDF      []byte `json:"pdf"`
 }
 
 // maxMessage bounds what is read of a message that is one JSON document, in bytes.

@@ -50,14 +50,17 @@ func (d demoCmd) Run(a *app) error {
 		return err
 	}
 	fmt.Fprintf(out, "%d blank chips, %d cards to make\n", f.Cards+f.Cards/50+20, f.Cards)
-	w, err := watchSites(a.ctx, f, d.Keep, out)
+	w, ctx, err := watchSites(a.ctx, f, d.Keep, out)
 	if err != nil {
 		return err
 	}
 	defer w.stop()
 	r := newReporter(out)
-	sum, err := f.Run(a.ctx, r)
+	sum, err := f.Run(ctx, r)
 	r.close()
+	if failed := w.failure(); failed != nil {
+		return failed
+	}
 	if err != nil {
 		return err
 	}
@@ -79,13 +82,14 @@ type watcher struct {
 	done   sync.WaitGroup
 	mu     sync.Mutex
 	run    map[string]*exec.Cmd
+	err    error
 	out    io.Writer
 }
 
-func watchSites(ctx context.Context, f *demo.Factory, keep bool, out io.Writer) (*watcher, error) {
+func watchSites(ctx context.Context, f *demo.Factory, keep bool, out io.Writer) (*watcher, context.Context, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{keep: keep, cancel: cancel, run: map[string]*exec.Cmd{}, out: out}
@@ -97,18 +101,19 @@ func watchSites(ctx context.Context, f *demo.Factory, keep bool, out io.Writer) 
 		logFile, err := os.OpenFile(filepath.Join(f.Dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
 			cancel()
-			return nil, err
+			return nil, nil, err
 		}
 		w.done.Add(1)
 		go w.watch(ctx, name, self, args, logFile)
 	}
-	return w, nil
+	return w, ctx, nil
 }
 
 func (w *watcher) watch(ctx context.Context, name, self string, args []string, log *os.File) {
 	defer w.done.Done()
 	defer log.Close()
-	for ctx.Err() == nil {
+	for quick := 0; ctx.Err() == nil; {
+		began := time.Now()
 		cmd := exec.Command(self, args...)
 		cmd.Stdout, cmd.Stderr = log, log
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for us to pass on
@@ -123,10 +128,18 @@ func (w *watcher) watch(ctx context.Context, name, self string, args []string, l
 		go func() { ended <- cmd.Wait() }()
 		select {
 		case err := <-ended:
-			if ctx.Err() == nil {
-				fmt.Fprintf(w.out, "%s stopped (%v); starting it again\n", name, err)
-				sleep(ctx, 500*time.Millisecond)
+			if ctx.Err() != nil {
+				return
 			}
+			if quick++; time.Since(began) > 2*time.Second {
+				quick = 0
+			}
+			if quick == 3 {
+				w.fail(fmt.Errorf("%s does not start (%v): %s", name, err, lastLine(log.Name())))
+				return
+			}
+			fmt.Fprintf(w.out, "%s stopped (%v); starting it again\n", name, err)
+			sleep(ctx, 500*time.Millisecond)
 		case <-ctx.Done():
 			if w.keep {
 				return
@@ -140,6 +153,32 @@ func (w *watcher) watch(ctx context.Context, name, self string, args []string, l
 			}
 		}
 	}
+}
+
+// fail ends the demonstration: a site cannot be started.
+func (w *watcher) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+		w.cancel()
+	}
+}
+
+func (w *watcher) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// lastLine is the last line of a log file.
+func lastLine(path string) string {
+	doc, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	doc = bytes.TrimSpace(doc)
+	return string(doc[bytes.LastIndexByte(doc, '\n')+1:])
 }
 
 func sleep(ctx context.Context, d time.Duration) {

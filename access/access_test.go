@@ -1,0 +1,345 @@
+package access
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ankan/act"
+	"ankan/audit"
+	"ankan/passkey"
+	"ankan/store"
+)
+
+const origin = "bureau.example/log"
+
+func open(t *testing.T) (*store.Store, *Directory) {
+	t.Helper()
+	signer, err := audit.NewSigner(origin, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "site.db"), Origin: origin, Signer: signer}, Schema())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, New(s)
+}
+
+func person(t *testing.T, id string, roles ...string) act.Person {
+	t.Helper()
+	k, err := passkey.NewSoft("bureau.example", "https://bureau.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return act.Person{ID: id, Name: "Person " + id, Roles: roles, Credential: k.Credential}
+}
+
+func kinds(t *testing.T, s *store.Store, from int64) []string {
+	t.Helper()
+	all, err := s.Entries(t.Context(), from, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, e := range all {
+		kinds = append(kinds, e.Kind+" "+e.Subject)
+	}
+	return kinds
+}
+
+func TestFound(t *testing.T) {
+	s, d := open(t)
+	ctx, before := t.Context(), s.Size()
+	a, b := person(t, "0002", "key-manager"), person(t, "0001", "security-officer")
+	if err := d.Found(ctx, DefaultPolicy(), []act.Person{a, b}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"site.founded site", "policy.adopted policy", "person.enrolled person/0002", "person.enrolled person/0001"}
+	if diff := cmp.Diff(want, kinds(t, s, before)); diff != "" {
+		t.Error(diff)
+	}
+	p, err := d.Policy(ctx)
+	if err != nil || !reflect.DeepEqual(p, DefaultPolicy()) {
+		t.Errorf("%v: the policy came back as %+v", err, p)
+	}
+	people, err := d.People(ctx)
+	if diff := cmp.Diff([]act.Person{b, a}, people); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	if who, err := d.Person(ctx, "0002"); err != nil || !cmp.Equal(who, a) {
+		t.Errorf("%+v, %v", who, err)
+	}
+	if _, err := d.Person(ctx, "0003"); !errors.Is(err, ErrNoPerson) {
+		t.Errorf("unknown person: %v", err)
+	}
+
+	size := s.Size()
+	if err := d.Found(ctx, DefaultPolicy(), []act.Person{person(t, "0003", "witness"), person(t, "0004", "auditor")}); !errors.Is(err, ErrFounded) {
+		t.Errorf("founded again: %v", err)
+	}
+	if people, err := d.People(ctx); err != nil || len(people) != 2 || s.Size() != size {
+		t.Errorf("founding again left %d people and %d entries: %v", len(people), s.Size()-size, err)
+	}
+	if r, err := s.Fsck(ctx, s.VerifierKey()); err != nil || r.Size != size {
+		t.Errorf("the log: %v", err)
+	}
+}
+
+func TestFoundRefuses(t *testing.T) {
+	km, so := person(t, "0001", "key-manager"), person(t, "0002", "security-officer")
+	alter := func(p act.Person, f func(*act.Person)) act.Person { f(&p); return p }
+	broken := DefaultPolicy()
+	broken.Version = 0
+	for name, c := range map[string]struct {
+		policy act.Policy
+		people []act.Person
+		want   string
+	}{
+		"nobody":         {DefaultPolicy(), nil, "0 people"},
+		"alone":          {DefaultPolicy(), []act.Person{km}, "1 people, want at least 2"},
+		"twice":          {DefaultPolicy(), []act.Person{km, km}, "twice"},
+		"number":         {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.ID = km.ID })}, "twice"},
+		"passkey":        {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Credential.ID = km.Credential.ID })}, "twice"},
+		"key":            {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Credential.Public = km.Credential.Public })}, "twice"},
+		"conflict":       {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Roles = []string{"security-officer", "key-manager"} })}, "exclude each other"},
+		"unknown role":   {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Roles = []string{"boss"} })}, `role "boss"`},
+		"no role":        {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Roles = nil })}, "id and a role"},
+		"no number":      {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.ID = "" })}, "id and a role"},
+		"policy":         {broken, []act.Person{km, so}, "version"},
+		"zero policy":    {act.Policy{}, []act.Person{km, so}, "version"},
+		"entry too long": {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Name = strings.Repeat("x", audit.MaxEntry) })}, "bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, d := open(t)
+			size := s.Size()
+			if err := d.Found(t.Context(), c.policy, c.people); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			people, err := d.People(t.Context())
+			if err != nil || len(people) != 0 || s.Size() != size {
+				t.Errorf("left half done: %d people, %d entries, %v", len(people), s.Size()-size, err)
+			}
+			if _, err := d.Policy(t.Context()); err == nil || !strings.Contains(err.Error(), "no policy yet") {
+				t.Errorf("left a policy: %v", err)
+			}
+			if err := d.Found(t.Context(), DefaultPolicy(), []act.Person{km, so}); err != nil {
+				t.Errorf("after the refusal: %v", err)
+			}
+		})
+	}
+}
+
+func TestFoundCancelled(t *testing.T) {
+	s, d := open(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	size := s.Size()
+	if err := d.Found(ctx, DefaultPolicy(), []act.Person{person(t, "1", "auditor"), person(t, "2", "witness")}); !errors.Is(err, context.Canceled) || s.Size() != size {
+		t.Error(err)
+	}
+}
+
+// Two that found the site at the same time: one does.
+func TestFoundAtOnce(t *testing.T) {
+	_, d := open(t)
+	errs := make(chan error)
+	for i := range 2 {
+		people := []act.Person{person(t, fmt.Sprint(i, "a"), "key-manager"), person(t, fmt.Sprint(i, "b"), "witness")}
+		go func() { errs <- d.Found(context.WithoutCancel(t.Context()), DefaultPolicy(), people) }()
+	}
+	a, b := <-errs, <-errs
+	if (a == nil) == (b == nil) || !errors.Is(errors.Join(a, b), ErrFounded) {
+		t.Errorf("%v and %v", a, b)
+	}
+	if people, err := d.People(t.Context()); err != nil || len(people) != 2 {
+		t.Errorf("%d people, %v", len(people), err)
+	}
+}
+
+const small = "version: 1\nroles: [a, b]\nconflicts: [[a, b]]\nacts:\n  x: {request: [a], seats: [[b]], to_approve: 60, to_use: 30, clause: \"1.2\"}\n"
+
+func TestParsePolicy(t *testing.T) {
+	p, err := ParsePolicy([]byte(small))
+	want := act.Policy{Version: 1, Roles: []string{"a", "b"}, Conflicts: [][2]string{{"a", "b"}}, Acts: map[string]act.Rule{
+		"x": {Request: []string{"a"}, Seats: [][]string{{"b"}}, ToApprove: 60, ToUse: 30, Clause: "1.2"}}}
+	if diff := cmp.Diff(want, p); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	edit := func(old, new string) string {
+		if !strings.Contains(small, old) {
+			t.Fatalf("%q is not there", old)
+		}
+		return strings.Replace(small, old, new, 1)
+	}
+	for name, c := range map[string]struct{ doc, want string }{
+		"empty":                {"", "version"},
+		"list":                 {"[]", "policy: "},
+		"not YAML":             {"version: [", "policy: "},
+		"unknown key":          {small + "quorum: 1\n", "quorum"},
+		"key in other case":    {small + "Version: 2\n", "Version"},
+		"unknown key in rule":  {edit("to_use", "touse: 1, to_use"), "touse"},
+		"key twice":            {small + "version: 2\n", "already defined"},
+		"act twice":            {small + "  x: {request: [b], to_approve: 1, to_use: 1}\n", "already defined"},
+		"second document":      {small + "---\nversion: 2\n", "more follows"},
+		"broken second":        {small + "---\n[", "policy: "},
+		"no version":           {edit("version: 1", "version: 0"), "version"},
+		"library panics":       {edit("roles: [a, b]", "roles: !00\n00"), "policy: "},
+		"quoted version":       {edit("version: 1", `version: "1"`), "whole number"},
+		"negative version":     {edit("version: 1", "version: -1"), "whole number"},
+		"fraction":             {edit("60", "1.5"), "whole number"},
+		"clock too long":       {edit("60", "2147483648"), "whole number"},
+		"clock with unit":      {edit("60", "1h"), "whole number"},
+		"no clock to approve":  {edit("to_approve: 60, ", ""), "to_approve"},
+		"no clock to use":      {edit("to_use: 30", "to_use: 0"), "to_use"},
+		"act without a rule":   {small + "  y:\n", `"y" needs request`},
+		"nobody may ask":       {edit("request: [a]", "request: []"), "needs request"},
+		"unknown requester":    {edit("request: [a]", "request: [c]"), `"c", which is not in roles`},
+		"unknown approver":     {edit("seats: [[b]]", "seats: [[b], [c]]"), `"c", which is not in roles`},
+		"empty seat":           {edit("seats: [[b]]", "seats: [[]]"), "nobody can take"},
+		"seat not a list":      {edit("seats: [[b]]", "seats: [b]"), "policy: "},
+		"unknown in conflict":  {edit("[[a, b]]", "[[a, c]]"), `"c", which is not in roles`},
+		"conflict with itself": {edit("[[a, b]]", "[[a, a]]"), "conflicts with itself"},
+		"conflict of one":      {edit("[[a, b]]", "[[a]]"), "1 roles, want 2"},
+		"conflict of three":    {edit("[[a, b]]", "[[a, b, a]]"), "3 roles, want 2"},
+	} {
+		if p, err := ParsePolicy([]byte(c.doc)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		} else if !reflect.DeepEqual(p, act.Policy{}) {
+			t.Errorf("%s: refused, and yet there is %+v", name, p)
+		}
+	}
+}
+
+func FuzzParsePolicy(f *testing.F) {
+	f.Add(defaultPolicy)
+	f.Add([]byte(small))
+	f.Add([]byte("version: 1\nroles: &r [a]\nacts: {x: {request: *r, to_approve: 1, to_use: 1}}"))
+	f.Add([]byte("version: 1\nroles: [a]\nconflicts: [[a, b, c]]"))
+	f.Add([]byte("version: 1\n---\nversion: 2\n"))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		p, err := ParsePolicy(doc)
+		if err != nil {
+			return
+		}
+		if err := p.Check(); err != nil {
+			t.Errorf("%q is taken: %v", doc, err)
+		}
+		for kind, r := range p.Acts {
+			if len(r.Request) == 0 || r.ToApprove < 1 || r.ToUse < 1 {
+				t.Errorf("%q is taken with act %s: %+v", doc, kind, r)
+			}
+		}
+	})
+}
+
+func TestDefaultPolicy(t *testing.T) {
+	p := DefaultPolicy()
+	used := map[string]bool{}
+	for _, c := range p.Conflicts {
+		used[c[0]], used[c[1]] = true, true
+	}
+	for kind, r := range p.Acts {
+		for _, role := range slices.Concat(append(slices.Clone(r.Seats), r.Request)...) {
+			used[role] = true
+		}
+		if r.Clause == "" {
+			t.Errorf("%s cites no clause", kind)
+		}
+		if r.ToApprove > 86400 || r.ToUse > 900 {
+			t.Errorf("%s: clocks are %d s and %d s, want at most a day and 15 min", kind, r.ToApprove, r.ToUse)
+		}
+	}
+	seen := map[string]bool{}
+	for _, role := range p.Roles {
+		if seen[role] {
+			t.Errorf("role %s is there twice", role)
+		}
+		if seen[role] = true; !used[role] {
+			t.Errorf("role %s has no act and no conflict", role)
+		}
+	}
+	for _, c := range []struct {
+		kind  string
+		seats int
+	}{{"order.release", 2}, {"order.destroy", 3}, {"batch.destroy", 2}, {"chip.destroy", 2}, {"key.accept", 2}, {"key.share", 1}, {"order.submit", 1}, {"lot.accept", 1}} {
+		if got := len(p.Acts[c.kind].Seats); got < c.seats {
+			t.Errorf("%s has %d seats, want at least %d", c.kind, got, c.seats)
+		}
+	}
+}
+
+// A witness is independent (SOP 6.4.e.viii): a seat of the witness takes nobody
+// else, and a witness holds no other role in the act.
+func TestDefaultPolicyWitness(t *testing.T) {
+	p := DefaultPolicy()
+	isWitness := func(seat []string) bool { return slices.Contains(seat, "witness") }
+	for _, kind := range []string{"order.destroy", "batch.destroy"} {
+		if !slices.ContainsFunc(p.Acts[kind].Seats, isWitness) {
+			t.Errorf("%s has no witness", kind)
+		}
+	}
+	others := []string{"key-manager", "key-custodian", "security-officer", "auditor"}
+	for kind, r := range p.Acts {
+		if !slices.ContainsFunc(r.Seats, isWitness) {
+			continue
+		}
+		others = append(others, r.Request...)
+		for _, seat := range r.Seats {
+			if isWitness(seat) && len(seat) != 1 {
+				t.Errorf("%s: the seat %v takes others than a witness", kind, seat)
+			} else if !isWitness(seat) {
+				others = append(others, seat...)
+			}
+		}
+	}
+	for _, role := range others {
+		if err := p.CheckPerson(act.Person{ID: "1", Roles: []string{"witness", role}}); !errors.Is(err, act.ErrNotAllowed) {
+			t.Errorf("a witness may be %s: %v", role, err)
+		}
+	}
+	for _, role := range p.Roles {
+		if err := p.CheckPerson(act.Person{ID: "1", Roles: []string{"auditor", role}}); role != "auditor" && err == nil {
+			t.Errorf("an auditor may be %s", role)
+		}
+	}
+}
+
+// Every pair of conflicts that the SOP names is kept apart.
+func TestDefaultPolicyConflicts(t *testing.T) {
+	p := DefaultPolicy()
+	for _, pair := range [][]string{{"key-manager", "key-custodian"}, {"key-manager", "hsm-administrator"}, {"system-administrator", "security-officer"}, {"shift-lead", "warehouse"}} {
+		if err := p.CheckPerson(act.Person{ID: "1", Roles: pair}); !errors.Is(err, act.ErrNotAllowed) {
+			t.Errorf("%v: %v", pair, err)
+		}
+	}
+}
+
+func TestDirectoryReadsWhatItWrote(t *testing.T) {
+	s, d := open(t)
+	if err := d.Found(t.Context(), DefaultPolicy(), []act.Person{person(t, "1", "key-manager"), person(t, "2", "witness")}); err != nil {
+		t.Fatal(err)
+	}
+	e := audit.Entry{Kind: "test.tampered", Actor: "test"}
+	if err := s.Change(t.Context(), e, func(tx *store.Tx) error {
+		_, err := tx.Exec("UPDATE person SET document = $1 WHERE id = '1'", []byte("{"))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Person(t.Context(), "1"); err == nil {
+		t.Error("a broken person is taken")
+	}
+	if _, err := d.People(t.Context()); err == nil {
+		t.Error("broken people are taken")
+	}
+}
