@@ -144,11 +144,11 @@ func (d *Desk) sign(ctx context.Context, a act.Act, sig act.Signature) error {
 		if err := act.CheckState(r.act, r.state, now); err != nil {
 			return err
 		}
-		requester, approvers, err := d.prove(ctx, r)
+		had, err := d.prove(ctx, r)
 		if err != nil {
 			return err
 		}
-		if err := rule.CheckApprover(r.act, requester, who, approvers); err != nil {
+		if err := rule.CheckApprover(r.act, had.requester, who, had.approvers); err != nil {
 			return err
 		}
 		if err := act.Verify(r.act, who, sig, sig.Verb); err != nil {
@@ -160,7 +160,7 @@ func (d *Desk) sign(ctx context.Context, a act.Act, sig act.Signature) error {
 		switch {
 		case sig.Verb == act.Reject:
 			_, err = tx.Exec(`UPDATE act SET state = 'rejected' WHERE id = $1`, id)
-		case rule.Complete(append(approvers, who)):
+		case rule.Complete(append(had.approvers, who)):
 			_, err = tx.Exec(`UPDATE act SET state = 'approved', complete = $1 WHERE id = $2`, now.Format(time.RFC3339Nano), id)
 		}
 		return err
@@ -215,56 +215,45 @@ func (d *Desk) look(ctx context.Context, a act.Act, sig act.Signature) (act.Pers
 	return who, rule, err
 }
 
+// proof is what the stored signatures of an act show.
+type proof struct {
+	rule      act.Rule
+	requester act.Person
+	approvers []act.Person
+}
+
 // prove checks all signatures again, over the bytes as they are stored now:
-// somebody may have edited the rows. It finds the requester and the approvers.
-func (d *Desk) prove(ctx context.Context, s stored) (requester act.Person, approvers []act.Person, err error) {
-	if requester, err = d.people.Person(ctx, s.act.Requester); err != nil {
-		return requester, nil, err
+// somebody may have edited the rows.
+func (d *Desk) prove(ctx context.Context, s stored) (p proof, err error) {
+	if p.requester, err = d.people.Person(ctx, s.act.Requester); err != nil {
+		return proof{}, err
 	}
 	requested := false
 	for _, sig := range s.signatures {
-		who, rule, err := d.look(ctx, s.act, sig)
-		if err != nil {
-			return requester, nil, err
+		var who act.Person
+		if who, p.rule, err = d.look(ctx, s.act, sig); err != nil {
+			return proof{}, err
 		}
 		if err := act.Verify(s.act, who, sig, sig.Verb); err != nil {
-			return requester, nil, err
+			return proof{}, err
 		}
 		switch sig.Verb {
 		case act.Request:
-			err, requested = rule.CheckRequest(s.act, who), true
+			err, requested = p.rule.CheckRequest(s.act, who), true
 		case act.Approve:
-			err = rule.CheckApprover(s.act, requester, who, approvers)
-			approvers = append(approvers, who)
+			err = p.rule.CheckApprover(s.act, p.requester, who, p.approvers)
+			p.approvers = append(p.approvers, who)
 		default:
 			err = fmt.Errorf("act %s: %w", s.act.ID, act.ErrRejected)
 		}
 		if err != nil {
-			return requester, nil, err
+			return proof{}, err
 		}
 	}
 	if !requested {
-		return requester, nil, fmt.Errorf("act %s: %w: the requester's signature is not there", s.act.ID, act.ErrOpen)
+		return proof{}, fmt.Errorf("act %s: %w: the requester's signature is not there", s.act.ID, act.ErrOpen)
 	}
-	return requester, approvers, nil
-}
-
-// proveComplete proves that everybody has signed. What the row's state says is
-// not believed.
-func (d *Desk) proveComplete(ctx context.Context, s stored) error {
-	_, approvers, err := d.prove(ctx, s)
-	if err != nil {
-		return err
-	}
-	p, err := d.people.Policy(ctx)
-	if err != nil {
-		return err
-	}
-	rule, err := p.Rule(s.act.Kind)
-	if err == nil && !rule.Complete(approvers) {
-		err = fmt.Errorf("act %s: %w: it has %d approvals, want %d", s.act.ID, act.ErrOpen, len(approvers), len(rule.Seats))
-	}
-	return err
+	return p, nil
 }
 
 func keep(tx *store.Tx, id string, sig act.Signature) error {
@@ -311,6 +300,9 @@ func load(q querier, id string) (stored, error) {
 	}
 	if s.act, err = act.Parse(s.canonical); err != nil {
 		return s, err
+	}
+	if s.act.ID != id {
+		return s, fmt.Errorf("act %s: %w: another act is stored under its number", id, act.ErrNotAllowed)
 	}
 	if complete != "" {
 		if s.state.Complete, err = time.Parse(time.RFC3339Nano, complete); err != nil {
@@ -411,8 +403,13 @@ func (d *Desk) Warrant(ctx context.Context, id string) (Warrant, error) {
 	if err := act.CheckUse(s.act, s.state, d.store.Now()); err != nil {
 		return Warrant{}, err
 	}
-	if err := d.proveComplete(ctx, s); err != nil {
+	// The row says that it is approved; its signatures must say so too.
+	p, err := d.prove(ctx, s)
+	if err != nil {
 		return Warrant{}, err
+	}
+	if !p.rule.Complete(p.approvers) {
+		return Warrant{}, fmt.Errorf("act %s: %w: it has %d of %d approvals", id, act.ErrOpen, len(p.approvers), len(p.rule.Seats))
 	}
 	return Warrant{act: s.act}, nil
 }

@@ -12,10 +12,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	"ankan/act"
 	"ankan/client"
@@ -293,6 +298,11 @@ func (f *Factory) setUpSite(ctx context.Context, name, listen, socket string) er
 	if err != nil {
 		return err
 	}
+	if name == Operator {
+		if err := makeOfficer(filepath.Join(dir, "people")); err != nil {
+			return err
+		}
+	}
 	token, done, err := f.token(c)
 	if err != nil {
 		return err
@@ -334,6 +344,9 @@ edge:
 
 `, name, display, name, socket, listen)
 	cards := map[string][]string{Operator: {Bureau}, Bureau: {Operator, Plant}, Plant: {Bureau}}[name]
+	if name == Operator {
+		fmt.Fprintf(&b, "officers: [people/%s]\n", officerPublic)
+	}
 	b.WriteString("partners:\n")
 	for _, p := range cards {
 		fmt.Fprintf(&b, "  - ../%s/data/partner.yaml\n", p)
@@ -376,6 +389,38 @@ func (f *Factory) makePeople(name, dir string) ([]act.Person, error) {
 		return nil, err
 	}
 	return people, os.WriteFile(filepath.Join(dir, "people.json"), append(doc, '\n'), 0o600)
+}
+
+// The nodal officer's own OpenPGP key, for stock gpg.
+const (
+	officerPublic  = "nodal-officer.pub.asc"
+	officerPrivate = "nodal-officer.key.asc"
+)
+
+// makeOfficer gives the nodal officer an OpenPGP key, as gpg would make one.
+func makeOfficer(dir string) error {
+	e, err := openpgp.NewEntity("Nodal officer", "", "nodal.officer@operator.example", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, DefaultCipher: packet.CipherAES256})
+	if err != nil {
+		return err
+	}
+	write := func(name, kind string, to func(io.Writer) error) error {
+		var b bytes.Buffer
+		w, err := armor.Encode(&b, kind, nil)
+		if err != nil {
+			return err
+		}
+		if err := to(w); err != nil {
+			return err
+		}
+		if err := w.Close(); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, name), append(b.Bytes(), '\n'), 0o600)
+	}
+	if err := write(officerPrivate, openpgp.PrivateKeyType, func(w io.Writer) error { return e.SerializePrivate(w, nil) }); err != nil {
+		return err
+	}
+	return write(officerPublic, openpgp.PublicKeyType, e.Serialize)
 }
 
 // makeChips is the chip maker: blank chips under a lot key, and the delivery

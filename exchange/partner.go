@@ -47,6 +47,9 @@ type Card struct {
 	Log     string   `yaml:"log"`     // verifier key of its audit log (C2SP signed-note)
 	Agree   string   `yaml:"agree"`   // PEM P-256 public key that receives wrapped keys
 	Site    string   `yaml:"site"`    // PEM Ed25519 public key that signs certificates and receipts
+	// Officers are the OpenPGP public keys of the partner's nodal officers,
+	// armored: response files are sealed to them as well (SOP 5.4.b).
+	Officers []string `yaml:"officers,omitempty"`
 }
 
 // A Partner is another site, pinned by its keys. Only ParsePartner makes one;
@@ -60,6 +63,8 @@ type Partner struct {
 	log   note.Verifier
 	agree *ecdsa.PublicKey
 	site  ed25519.PublicKey
+
+	officers []*openpgp.Entity
 }
 
 // Card is what ParsePartner read.
@@ -82,7 +87,7 @@ func (p *Partner) Certificate() *x509.Certificate { return p.tls }
 // SSH is the key of the partner's SSH user and of its SSH host.
 func (p *Partner) SSH() ssh.PublicKey { return p.ssh }
 
-// Log verifies the partner's audit log checkpoints.
+// Log verifies the partner's audit log checkpoints; nil if it has none.
 func (p *Partner) Log() note.Verifier { return p.log }
 
 // Agree is the P-256 key to which keys for this partner are wrapped.
@@ -165,6 +170,7 @@ var cardFields = []struct {
 	{"log", (*Partner).readLog},
 	{"agree", (*Partner).readAgree},
 	{"site", (*Partner).readSite},
+	{"officers", (*Partner).readOfficers},
 }
 
 func (p *Partner) checkName() error {
@@ -232,6 +238,20 @@ func (p *Partner) readOpenPGP() error {
 		return fmt.Errorf("OpenPGP key %X cannot sign", key.PrimaryKey.Fingerprint)
 	}
 	p.key = key
+	return nil
+}
+
+func (p *Partner) readOfficers() error {
+	for i, armored := range p.card.Officers {
+		key, err := readPublicKey(armored)
+		if err != nil {
+			return fmt.Errorf("officer %d: %w", i+1, err)
+		}
+		if _, err := key.EncryptionKeyWithError(time.Time{}, sealConfig()); err != nil {
+			return fmt.Errorf("officer %d: OpenPGP key %X cannot receive: %w", i+1, key.PrimaryKey.Fingerprint, err)
+		}
+		p.officers = append(p.officers, key)
+	}
 	return nil
 }
 

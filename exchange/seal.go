@@ -19,6 +19,16 @@ import (
 // Close finishes and signs the message but does not close w. A message that is
 // not closed does not open: after an error, leave it.
 func Seal(w io.Writer, from *Identity, to *Partner, name string) (io.WriteCloser, error) {
+	return sealTo(w, from, to, name, false)
+}
+
+// SealForOfficers is Seal to the partner and, each with a key of their own, to
+// its nodal officers.
+func SealForOfficers(w io.Writer, from *Identity, to *Partner, name string) (io.WriteCloser, error) {
+	return sealTo(w, from, to, name, true)
+}
+
+func sealTo(w io.Writer, from *Identity, to *Partner, name string, officers bool) (io.WriteCloser, error) {
 	if err := from.usable(); err != nil {
 		return nil, err
 	}
@@ -26,11 +36,17 @@ func Seal(w io.Writer, from *Identity, to *Partner, name string) (io.WriteCloser
 		return nil, errors.New("partner has no OpenPGP key")
 	}
 	config := sealConfig()
-	if err := takesAES256(to.key, config); err != nil {
-		return nil, fmt.Errorf("partner %s: %w", to.Name(), err)
+	keys := []*openpgp.Entity{to.key}
+	if officers {
+		keys = append(keys, to.officers...)
+	}
+	for _, key := range keys {
+		if err := takesAES256(key, config); err != nil {
+			return nil, fmt.Errorf("partner %s: %w", to.Name(), err)
+		}
 	}
 	out := bufio.NewWriterSize(w, 256<<10)
-	message, err := openpgp.EncryptWithParams(out, []*openpgp.Entity{to.key}, nil, &openpgp.EncryptParams{
+	message, err := openpgp.EncryptWithParams(out, keys, nil, &openpgp.EncryptParams{
 		Signers: []*openpgp.Entity{from.entity},
 		Hints:   &openpgp.FileHints{FileName: name},
 		Config:  config,

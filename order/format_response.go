@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,20 +91,35 @@ func (rw *ResponseWriter) begin() (err error) {
 	return nil
 }
 
-// Row writes the row of one card. cells has one cell for each column: nil for
-// a Derived one; the encrypted blocks themselves for a Sealed one, 16 or 32
-// bytes; digits, FF-padded as on the card or not, for a PIN, PUK or ADM. Row
-// keeps no cell. An error names the column and never the value.
+// Row writes the row of one card: Rows of what AppendRow appends.
 func (rw *ResponseWriter) Row(id sim.Identity, cells [][]byte) error {
-	switch {
-	case rw.err != nil:
+	if rw.err != nil {
 		return rw.err
-	case rw.rows == rw.d.Quantity:
-		return rw.stop(fmt.Errorf("response: row %d, want %d (the quantity)", rw.rows+1, rw.d.Quantity))
-	case len(cells) != len(rw.d.Columns):
-		return rw.stop(fmt.Errorf("response: row %d has %d cells, want %d", rw.rows+1, len(cells), len(rw.d.Columns)))
 	}
-	b := rw.buf
+	b, err := rw.AppendRow(rw.buf, id, cells)
+	if err != nil {
+		return rw.stop(fmt.Errorf("response: row %d: %w", rw.rows+1, err))
+	}
+	if err := rw.count(1); err != nil {
+		return err
+	}
+	rw.buf = b
+	if len(rw.buf) >= flushAt {
+		return rw.flush()
+	}
+	return nil
+}
+
+// AppendRow appends the row of one card to dst and writes nothing. cells has
+// one cell for each column: nil for a Derived one; the encrypted blocks
+// themselves for a Sealed one, 16 or 32 bytes; digits, FF-padded as on the card
+// or not, for a PIN, PUK or ADM. It keeps no cell. An error names the column
+// and never the value. It may be called by many goroutines, for Rows.
+func (rw *ResponseWriter) AppendRow(dst []byte, id sim.Identity, cells [][]byte) ([]byte, error) {
+	if len(cells) != len(rw.d.Columns) {
+		return dst, fmt.Errorf("has %d cells, want %d", len(cells), len(rw.d.Columns))
+	}
+	b := dst
 	for i := range rw.d.Columns {
 		if i > 0 {
 			b = append(b, ' ')
@@ -130,22 +146,47 @@ func (rw *ResponseWriter) Row(id sim.Identity, cells [][]byte) error {
 			b, err = rw.derived(b, c.kind, id)
 		}
 		if err != nil {
-			return rw.stop(fmt.Errorf("response: row %d: %s %w", rw.rows+1, c.name, err))
+			return dst, fmt.Errorf("%s %w", c.name, err)
 		}
 	}
-	rw.buf = append(b, rw.end...)
-	rw.rows++
-	if len(rw.buf) >= flushAt {
-		return rw.flush()
+	return append(b, rw.end...), nil
+}
+
+// Rows writes n rows that AppendRow made, in the order of the calls to Rows.
+func (rw *ResponseWriter) Rows(rows []byte, n int) error {
+	if rw.err != nil {
+		return rw.err
 	}
+	if err := rw.count(n); err != nil {
+		return err
+	}
+	if len(rw.buf) > 0 {
+		if err := rw.flush(); err != nil {
+			return err
+		}
+	}
+	if _, err := rw.w.Write(rows); err != nil {
+		return rw.stop(fmt.Errorf("response: %w", err))
+	}
+	return nil
+}
+
+// count counts n more rows, unless that is more than the header says.
+func (rw *ResponseWriter) count(n int) error {
+	if rw.rows+n > rw.d.Quantity {
+		return rw.stop(fmt.Errorf("response: row %d, want %d (the quantity)", rw.rows+n, rw.d.Quantity))
+	}
+	rw.rows += n
 	return nil
 }
 
 // appendHex is hex.AppendEncode in upper case, as the trade writes keys.
 func appendHex(dst, src []byte) []byte {
 	const digits = "0123456789ABCDEF"
-	for _, v := range src {
-		dst = append(dst, digits[v>>4], digits[v&0xF])
+	at := len(dst)
+	dst = slices.Grow(dst, 2*len(src))[:at+2*len(src)]
+	for out := dst[at:]; len(src) > 0 && len(out) > 1; src, out = src[1:], out[2:] {
+		out[0], out[1] = digits[src[0]>>4], digits[src[0]&0xF]
 	}
 	return dst
 }

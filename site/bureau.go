@@ -18,6 +18,7 @@ import (
 	"ankan/audit"
 	"ankan/custody"
 	"ankan/datagen"
+	"ankan/exchange"
 	"ankan/hsm"
 	"ankan/order"
 	"ankan/perso"
@@ -585,7 +586,7 @@ func (s *Site) respond(ctx context.Context, o order.Order) error {
 	}
 	name := o.ID + ".out.pgp"
 	digest := newDigest()
-	err = s.send(ctx, o.Partner, name, func(w io.Writer) error {
+	err = s.sendBy(ctx, exchange.SealForOfficers, o.Partner, name, func(w io.Writer) error {
 		return s.writeResponse(ctx, o, j, io.MultiWriter(w, digest))
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ func (s *Site) describeKey(ctx context.Context, id string) (order.DestroyedKey, 
 		return order.DestroyedKey{}, err
 	}
 	info := s.token.Info()
-	d := order.DestroyedKey{ID: id, Purpose: string(k.Purpose) + ", " + string(k.Algorithm), Where: s.config.Site + ": " + info.Model + ", " + info.Certificate}
+	d := order.DestroyedKey{ID: id, Purpose: string(k.Purpose) + ", " + string(k.Algorithm), Where: s.config.Site + ", " + info.Certificate}
 	if !k.KCV.IsZero() {
 		d.Check = k.KCV.String()
 		return d, nil
@@ -40,7 +40,8 @@ func (s *Site) describeKey(ctx context.Context, id string) (order.DestroyedKey, 
 	if err != nil {
 		return d, err
 	}
-	d.Check = fmt.Sprintf("SHA-256 %.16x", sha256.Sum256(der))
+	sum := sha256.Sum256(der)
+	d.Check = fmt.Sprintf("%X SPKI", sum[:4]) // the start of its public key's SHA-256
 	return d, nil
 }
 
@@ -91,10 +92,10 @@ func (s *Site) certificate(ctx context.Context, o order.Order) (*order.Certifica
 		Clock:        order.DestroyClock{Acknowledged: acknowledged, Limit: acknowledged.Add(contract.DestructionLimit), Destroyed: here.At},
 		Keys:         append(here.Keys, plant.Keys...),
 		Copies: []order.Copy{
-			{Where: "bureau " + s.config.Site + ", database", What: "sealed blocks of key sets", Count: here.Blocks, How: "key erased, rows overwritten", At: here.At},
-			{Where: "bureau " + s.config.Site + ", database", What: "order text", Count: 1, How: "key erased, rows overwritten", At: here.At},
-			{Where: "bureau " + s.config.Site + ", spool", What: "files to partners", Count: 2, How: "withdrawn and deleted", At: here.At},
-			{Where: "plant " + plant.Site + ", database", What: "sealed blocks of key sets", Count: plant.Blocks, How: "keys erased, rows overwritten", At: plant.At},
+			{Where: s.config.Site + ", database", What: "sealed blocks of key sets", Count: here.Blocks, How: "key erased, rows overwritten", At: here.At},
+			{Where: s.config.Site + ", database", What: "order text", Count: 1, How: "key erased, rows overwritten", At: here.At},
+			{Where: s.config.Site + ", spool", What: "files to partners", Count: 2, How: "withdrawn and deleted", At: here.At},
+			{Where: plant.Site + ", database", What: "sealed blocks of key sets", Count: plant.Blocks, How: "key erased, rows overwritten", At: plant.At},
 		},
 		Act: st.Digest,
 		Log: order.LogRef{Index: here.LogIndex, Checkpoint: string(s.store.Checkpoint())},

@@ -35,6 +35,9 @@ type Config struct {
 	// Partners are the cards of the sites that this one talks to. What is not
 	// here is refused at the door.
 	Partners []string `yaml:"partners"`
+	// Officers are files with the OpenPGP public keys of this operator's nodal
+	// officers: response files are sealed to them too (SOP 5.4.b).
+	Officers []string `yaml:"officers,omitempty"`
 	// Contracts between operators and this manufacturer (bureau), or between
 	// this operator and its manufacturer.
 	Contracts []string `yaml:"contracts,omitempty"`
@@ -99,7 +102,7 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 	for _, p := range []*string{&c.Data, &c.Control, &c.Token.File, &c.Token.Passphrase} {
 		abs(p)
 	}
-	for _, list := range [][]string{c.Partners, c.Contracts} {
+	for _, list := range [][]string{c.Partners, c.Officers, c.Contracts} {
 		for i := range list {
 			abs(&list[i])
 		}

@@ -268,10 +268,18 @@ func partnerCard(ctx context.Context, c *Config, t hsm.Token) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	var officers []string
+	for _, path := range c.Officers {
+		key, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		officers = append(officers, string(key))
+	}
 	return exchange.Card{
 		Name: c.Site, Display: c.Display, Roles: c.Roles, Country: c.Country, Address: c.Edge.Address,
 		OpenPGP: string(armored), TLS: keys.CertificatePEM(), SSH: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(keys.SSH()))),
-		Log: vkey, Agree: agree, Site: siteKey,
+		Log: vkey, Agree: agree, Site: siteKey, Officers: officers,
 	}.Marshal()
 }
 

@@ -534,14 +534,22 @@ func (s *Site) refuse(ctx context.Context, a *arrival, r *refusal) error {
 
 func first(list []string, n int) []string { return list[:min(len(list), n)] }
 
+// sealing is exchange.Seal or exchange.SealForOfficers.
+type sealing func(w io.Writer, from *exchange.Identity, to *exchange.Partner, name string) (io.WriteCloser, error)
+
 // send seals a file to a partner and puts it into the spool, once by its name.
 func (s *Site) send(ctx context.Context, to, name string, write func(io.Writer) error) error {
+	return s.sendBy(ctx, exchange.Seal, to, name, write)
+}
+
+// sendBy is send with the sealing that a kind of file asks for.
+func (s *Site) sendBy(ctx context.Context, seal sealing, to, name string, write func(io.Writer) error) error {
 	p := s.partners[to]
 	if p == nil {
 		return fmt.Errorf("%s: %q is no partner; add its card to partners in the configuration", name, to)
 	}
 	sum, size, err := s.spool.Put(to, name, func(w io.Writer) error {
-		sealed, err := exchange.Seal(w, s.mail, p, name)
+		sealed, err := seal(w, s.mail, p, name)
 		if err != nil {
 			return err
 		}

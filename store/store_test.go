@@ -667,3 +667,32 @@ func BenchmarkOpenFsckExport(b *testing.B) {
 	}
 	s.Close()
 }
+
+// Now is the time of a change that would happen now.
+func TestNow(t *testing.T) {
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	c := testConfig(t, filepath.Join(t.TempDir(), "test.db"))
+	c.Now = func() time.Time { return at }
+	s, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	last := at.Add(time.Hour)
+	for _, want := range []time.Time{at, last} {
+		if got := s.Now(); !got.Equal(want) {
+			t.Errorf("now is %s, want %s", got, want)
+		}
+		at = last
+		if err := s.Refuse(t.Context(), noted("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at = at.Add(-time.Minute) // the clock is set back
+	if got := s.Now(); !got.Equal(last) {
+		t.Errorf("now is %s, want that of the last entry, %s", got, last)
+	}
+	if got := new(Store).Now(); !got.IsZero() {
+		t.Errorf("the zero store says %s", got)
+	}
+}

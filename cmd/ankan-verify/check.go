@@ -29,7 +29,7 @@ type finding struct {
 // checks are those of every run, in the order of their sections. A new rule
 // about what a log may say is one more check here.
 func checks() []check {
-	return []check{&census{title: "entries by kind", of: kind}, &census{title: "entries by actor", of: actor}}
+	return []check{&acts{}, &census{title: "entries by kind", of: kind}, &census{title: "entries by actor", of: actor}}
 }
 
 func kind(e audit.Entry) string  { return e.Kind }

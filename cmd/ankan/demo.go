@@ -309,7 +309,9 @@ func printSummary(a *app, f *demo.Factory, s demo.Summary, took time.Duration) {
 	a.printf("\nWhat is where, and what opens it:\n\n")
 	for _, l := range []struct{ what, path, cmd string }{
 		{"operator's order", f.OrderFile, "less %s"},
-		{"response, as the operator holds it", s.Artefacts["response"], "gpg --list-packets %s"},
+		{"response, as the operator holds it; with the nodal officer's own key", filepath.Join(f.Dir, "operator/people/nodal-officer.key.asc"),
+			"export GNUPGHOME=$(mktemp -d); gpg --import %s " + rel(filepath.Join(f.Dir, "bureau/data/openpgp.asc"))},
+		{"", s.Artefacts["response"], "gpg --decrypt %s | less"},
 		{"certificate of destruction", s.Artefacts["certificate-pdf"], "pdftotext -layout %s -"},
 		{"", s.Artefacts["certificate"], "bin/ankan-verify document %s --key " + rel(filepath.Join(f.Dir, "bureau.pub"))},
 		{"audit log of the bureau", s.Artefacts["log-bureau"], "bin/ankan-verify log %s --key " + rel(s.Artefacts["log-bureau"]+".vkey")},

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"fmt"
+
+	"ankan/act"
+	"ankan/audit"
+)
+
+// acts replays the acts of a log: every signature is verified again with the
+// public key that its person was enrolled with, and every use of a warrant
+// against the policy that was in force.
+type acts struct{ book act.Book }
+
+func (a *acts) entry(index int64, e audit.Entry) error {
+	data, err := e.DataJSON()
+	if err != nil {
+		return err
+	}
+	if err := a.book.Apply(e.Kind, e.Time, data); err != nil {
+		return fmt.Errorf("entry %d, %s of %s: %w", index, e.Kind, e.Subject, err)
+	}
+	return nil
+}
+
+func (a *acts) findings() section {
+	return section{Title: "acts", Found: []finding{
+		{"signatures verified", int64(a.book.Signatures)},
+		{"warrants used, each with all its signatures", int64(a.book.Used)},
+	}}
+}
