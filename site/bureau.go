@@ -585,9 +585,8 @@ func (s *Site) respond(ctx context.Context, o order.Order) error {
 		return err
 	}
 	name := o.ID + ".out.pgp"
-	digest := newDigest()
 	err = s.sendBy(ctx, exchange.SealForOfficers, o.Partner, name, func(w io.Writer) error {
-		return s.writeResponse(ctx, o, j, io.MultiWriter(w, digest))
+		return s.writeResponse(ctx, o, j, w)
 	})
 	if err != nil {
 		return err
@@ -595,41 +594,17 @@ func (s *Site) respond(ctx context.Context, o order.Order) error {
 	return s.step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": o.Good, "file": name}, nil)
 }
 
-// writeResponse writes a row for each good card, in the order's order. Columns
-// of keys are encrypted in the security module, a block of cards at a time.
+// writeResponse writes the response of an order that was made.
 func (s *Site) writeResponse(ctx context.Context, o order.Order, j job, w io.Writer) error {
-	reader, err := datagen.NewReader(ctx, s.store, s.token, o.ID)
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
 	remakes, err := order.Remakes(ctx, s.store, o.ID)
 	if err != nil {
 		return err
 	}
-	key, err := s.token.Key(ctx, transportKey(o.Partner, o.Transport))
-	if err != nil {
-		return err
-	}
-	out, err := order.NewResponse(w, order.Delivery{
-		Header: j.input.Header, First: j.input.First(), Quantity: o.Good, KCV: key.KCV,
+	r := Response{
+		Order: o.ID, Input: j.input, Key: transportKey(o.Partner, o.Transport), Good: o.Good, Remakes: remakes,
 		Columns: j.contract.Columns, Variant: j.contract.ResponseICCID,
-	})
-	if err != nil {
-		return err
 	}
-	rows := newRowMaker(s.token, key.ID, reader.Batch.Profile, j.contract.Columns)
-	defer rows.close()
-	for first := 0; first < o.Quantity; first += reader.Batch.BlockSize {
-		last := min(first+reader.Batch.BlockSize, o.Quantity)
-		if err := rows.load(ctx, reader, first, last, remakes); err != nil {
-			return err
-		}
-		if err := rows.write(out, j.input); err != nil {
-			return err
-		}
-	}
-	return out.Close()
+	return r.Write(ctx, s.store, s.token, w)
 }
 
 // ---- acknowledgement and destruction

@@ -225,7 +225,12 @@ func (s *Site) advanceRuns(ctx context.Context, g *errgroup.Group) error {
 	}
 	for _, r := range runs {
 		if step := steps[r.State]; step != nil {
-			s.begin(ctx, g, "run "+r.Order, func(ctx context.Context) error { return step(ctx, r) })
+			s.begin(ctx, g, "run "+r.Order, func(ctx context.Context) error {
+				if now, err := perso.GetRun(ctx, s.store, r.Order); err != nil || now.State != r.State {
+					return err
+				}
+				return step(ctx, r)
+			})
 		}
 	}
 	return nil
@@ -432,11 +437,7 @@ func (s *Site) doChips(ctx context.Context, w custody.Warrant) error {
 	for _, r := range rejects {
 		chips = append(chips, r.Chip)
 	}
-	if err := perso.DestroyChips(ctx, s.store, w, ord, chips); err != nil {
-		return err
-	}
-	s.hurry("run " + ord)
-	return nil
+	return perso.DestroyChips(ctx, s.store, w, ord, chips)
 }
 
 // ---- destruction

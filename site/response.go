@@ -2,20 +2,101 @@ package site
 
 import (
 	"context"
-	"crypto/sha256"
-	"hash"
+	"fmt"
+	"io"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 
 	"ankan/datagen"
 	"ankan/hsm"
 	"ankan/order"
 	"ankan/profile"
+	"ankan/sim"
+	"ankan/store"
 )
 
-func newDigest() hash.Hash { return sha256.New() }
+// A Response is what a response file is written from, besides the batch in the
+// store.
+type Response struct {
+	Order   string       // whose batch it is
+	Input   *order.Input // the order as it was placed
+	Key     string       // name of the transport key in the security module
+	Good    int          // rows: cards that are not retired
+	Remakes map[int]int  // cards with the keys of a spare; -1: retired
+	Columns []order.Column
+	Variant sim.ICCIDVariant // how the file writes ICCIDs
+}
 
-// rowMaker makes the rows of a response, a block of cards at a time: it lays
-// the values of each key column side by side and has the security module
-// encrypt them in one call.
+// Write writes a row for each good card, in the order's order. Columns of keys
+// are encrypted in the security module, a block of cards in one call. Blocks
+// are opened and laid out side by side and written one after the other; memory
+// is that of a few blocks.
+func (r Response) Write(ctx context.Context, s *store.Store, t hsm.Token, w io.Writer) error {
+	reader, err := datagen.NewReader(ctx, s, t, r.Order)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	key, err := t.Key(ctx, r.Key)
+	if err != nil {
+		return err
+	}
+	out, err := order.NewResponse(w, order.Delivery{
+		Header: r.Input.Header, First: r.Input.First(), Quantity: r.Good, KCV: key.KCV, Columns: r.Columns, Variant: r.Variant,
+	})
+	if err != nil {
+		return err
+	}
+	workers := runtime.GOMAXPROCS(0)
+	free := make(chan *rowMaker, workers+1)
+	for range cap(free) {
+		m := newRowMaker(t, key.ID, reader.Batch.Profile, r.Columns)
+		defer m.close()
+		free <- m
+	}
+	queue := make(chan chan *rowMaker, workers)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(queue)
+		for n := 0; n*reader.Batch.BlockSize < r.Input.Quantity(); n++ {
+			var m *rowMaker
+			select {
+			case m = <-free:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			done := make(chan *rowMaker, 1)
+			queue <- done
+			g.Go(func() error {
+				m.err = m.make(ctx, reader, n, r, out)
+				done <- m
+				return m.err
+			})
+		}
+		return nil
+	})
+	g.Go(func() error {
+		for done := range queue {
+			m := <-done
+			if m.err == nil {
+				m.err = out.Rows(m.rows, len(m.cards))
+			}
+			if m.err != nil {
+				return m.err
+			}
+			free <- m
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// A rowMaker makes the rows of a block of cards: it lays the values of each key
+// column side by side and has the security module encrypt them in one call.
 type rowMaker struct {
 	token   hsm.Token
 	key     string
@@ -25,6 +106,9 @@ type rowMaker struct {
 	cards   []int            // of the rows
 	cells   [][]byte         // one column after the other
 	row     [][]byte
+	rows    []byte
+	spare   []byte // record of a spare key set
+	err     error
 }
 
 func newRowMaker(t hsm.Token, key string, p *profile.Profile, columns []order.Column) *rowMaker {
@@ -47,23 +131,24 @@ func (m *rowMaker) width(i int) int {
 	return m.layout.Len[m.slots[i]]
 }
 
-// load reads cards first to last, without the retired, and encrypts.
-func (m *rowMaker) load(ctx context.Context, r *datagen.Reader, first, last int, remakes map[int]int) error {
+// make makes the rows of the cards of block n, without the retired.
+func (m *rowMaker) make(ctx context.Context, reader *datagen.Reader, n int, r Response, out *order.ResponseWriter) error {
 	m.close()
-	m.cards = m.cards[:0]
-	var record []byte
-	defer func() { clear(record[:cap(record)]) }()
-	for card := first; card < last; card++ {
-		keyset, remade := remakes[card]
-		if !remade {
-			keyset = card
-		}
-		if keyset < 0 {
-			continue
-		}
-		var err error
-		if record, err = r.Record(ctx, record[:0], keyset); err != nil {
-			return err
+	block, err := reader.Block(ctx, n)
+	if err != nil {
+		return err
+	}
+	defer block.Close()
+	for card := block.First; card < min(block.First+block.Count, r.Input.Quantity()); card++ {
+		record := block.Record(card)
+		if keyset, remade := r.Remakes[card]; remade {
+			if keyset < 0 {
+				continue
+			}
+			if m.spare, err = reader.Record(ctx, m.spare[:0], keyset); err != nil {
+				return err
+			}
+			record = m.spare
 		}
 		m.cards = append(m.cards, card)
 		for i := range m.columns {
@@ -79,17 +164,18 @@ func (m *rowMaker) load(ctx context.Context, r *datagen.Reader, first, last int,
 			}
 		}
 	}
-	return nil
+	return m.append(r.Input, out)
 }
 
-func (m *rowMaker) write(out *order.ResponseWriter, in *order.Input) error {
+// append lays the rows out.
+func (m *rowMaker) append(in *order.Input, out *order.ResponseWriter) (err error) {
 	for n, card := range m.cards {
 		for i := range m.columns {
 			w := m.width(i)
 			m.row[i] = m.cells[i][n*w : (n+1)*w]
 		}
-		if err := out.Row(in.At(card), m.row); err != nil {
-			return err
+		if m.rows, err = out.AppendRow(m.rows, in.At(card), m.row); err != nil {
+			return fmt.Errorf("response: card %d: %w", card+1, err)
 		}
 	}
 	return nil
@@ -98,8 +184,12 @@ func (m *rowMaker) write(out *order.ResponseWriter, in *order.Input) error {
 // close wipes the values. Growing slices may have left copies behind in memory
 // that the runtime frees; nothing of them is written anywhere.
 func (m *rowMaker) close() {
+	m.cards = m.cards[:0]
 	for i := range m.cells {
 		clear(m.cells[i][:cap(m.cells[i])])
 		m.cells[i] = m.cells[i][:0]
 	}
+	clear(m.spare[:cap(m.spare)])
+	clear(m.rows[:cap(m.rows)])
+	m.rows = m.rows[:0]
 }

@@ -251,6 +251,9 @@ func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
 // errIdle is returned by work that found nothing to do but wait.
 var errIdle = errors.New("nothing to do")
 
+// idle is how long such work rests if nothing happens.
+const idle = time.Second
+
 // begin starts a piece of work unless it is under way or waits after a failure.
 func (s *Site) begin(ctx context.Context, g *errgroup.Group, name string, do func(context.Context) error) {
 	s.mu.Lock()
@@ -276,7 +279,7 @@ func (s *Site) begin(ctx context.Context, g *errgroup.Group, name string, do fun
 			s.poke()
 			return nil
 		case errors.Is(err, errIdle):
-			delete(s.busy, name)
+			w.next = time.Now().Add(idle)
 			return nil
 		case ctx.Err() != nil:
 			return nil
@@ -291,11 +294,12 @@ func (s *Site) begin(ctx context.Context, g *errgroup.Group, name string, do fun
 	})
 }
 
-// hurry lets waiting work go on in the next round: somebody did what it waited for.
-func (s *Site) hurry(name string) {
+// hurry lets waiting work go on in the next round: something happened that it
+// may have waited for.
+func (s *Site) hurry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w := s.busy[name]; w != nil {
+	for _, w := range s.busy {
 		w.next = time.Time{}
 	}
 	s.poke()
@@ -319,7 +323,13 @@ func (s *Site) advance(ctx context.Context, g *errgroup.Group) error {
 	}
 	for _, o := range orders {
 		if step := s.orderStep(o); step != nil {
-			s.begin(ctx, g, "order "+o.ID, func(ctx context.Context) error { return step(ctx, o) })
+			s.begin(ctx, g, "order "+o.ID, func(ctx context.Context) error {
+				// The list may be older than the step that ended just now.
+				if now, err := order.Get(ctx, s.store, o.ID); err != nil || now.State != o.State {
+					return err
+				}
+				return step(ctx, o)
+			})
 		}
 	}
 	if s.config.Is(Operator) {
@@ -408,12 +418,16 @@ func limits() exchange.Limits { return exchange.Limits{MaxCipher: 64 << 30, MaxP
 // takeIn opens a file that arrived, checks who sent it, and hands it to what
 // it is for. It is refused, or done, or tried again later: never half done.
 func (s *Site) takeIn(ctx context.Context, f *edge.File) error {
+	if _, err := os.Stat(f.Path); errors.Is(err, os.ErrNotExist) {
+		return nil // the list was older than the file's end
+	}
 	a := &arrival{File: f, partner: s.partners[f.Partner], site: s}
 	err := s.dispatch(ctx, a)
 	var r *refusal
 	var e *exchange.Refusal
 	switch {
 	case err == nil:
+		s.hurry()
 		return s.spool.Done(f)
 	case errors.As(err, &e):
 		r = &refusal{reasons: []string{e.Error()}}
@@ -643,7 +657,7 @@ func (s *Site) do(ctx context.Context, id string) error {
 		e := audit.Entry{Kind: "act.failed", Actor: "person/" + a.Requester, Subject: a.Subject, Data: map[string]any{"id": a.ID, "kind": a.Kind, "why": err.Error()}}
 		return errors.Join(err, s.store.Refuse(ctx, e))
 	}
-	s.poke()
+	s.hurry()
 	return nil
 }
 
