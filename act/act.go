@@ -11,9 +11,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
+	"ankan/audit"
 	"ankan/passkey"
 )
 
@@ -67,13 +67,8 @@ func (a Act) Canonical() []byte {
 // same act do not exist.
 func Parse(canonical []byte) (Act, error) {
 	var a Act
-	d := json.NewDecoder(bytes.NewReader(canonical))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&a); err != nil {
+	if err := audit.Strict(canonical, &a); err != nil {
 		return Act{}, fmt.Errorf("act: %w", err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return Act{}, errors.New("act: more follows after its end")
 	}
 	id, err := hex.DecodeString(a.ID)
 	switch {

@@ -1,12 +1,10 @@
 package act
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"time"
+
+	"ankan/audit"
 )
 
 // The kinds of log entries that a Book reads. Their data is PolicyEntry,
@@ -71,7 +69,7 @@ func (b *Book) Apply(kind string, at time.Time, data []byte) error {
 	switch kind {
 	case PolicyAdopted:
 		var e PolicyEntry
-		if err := decode(data, &e); err != nil {
+		if err := audit.Strict(data, &e); err != nil {
 			return err
 		}
 		if err := e.Policy.Check(); err != nil {
@@ -80,7 +78,7 @@ func (b *Book) Apply(kind string, at time.Time, data []byte) error {
 		b.policy = e.Policy
 	case PersonEnrolled:
 		var e PersonEntry
-		if err := decode(data, &e); err != nil {
+		if err := audit.Strict(data, &e); err != nil {
 			return err
 		}
 		if err := b.policy.CheckPerson(e.Person); err != nil {
@@ -92,13 +90,13 @@ func (b *Book) Apply(kind string, at time.Time, data []byte) error {
 		b.people[e.Person.ID] = e.Person
 	case ActRequested, ActApproved, ActRejected:
 		var e ActEntry
-		if err := decode(data, &e); err != nil {
+		if err := audit.Strict(data, &e); err != nil {
 			return err
 		}
 		return b.sign(kind, at, e)
 	case ActUsed:
 		var e UseEntry
-		if err := decode(data, &e); err != nil {
+		if err := audit.Strict(data, &e); err != nil {
 			return err
 		}
 		return b.use(at, e)
@@ -248,19 +246,6 @@ func Verify(a Act, who Person, s Signature, verb Verb) error {
 	}
 	if _, err := who.Credential.Verify(s.Assertion, a.Challenge(verb)); err != nil {
 		return fmt.Errorf("act %s: person %s: %w", a.ID, who.ID, err)
-	}
-	return nil
-}
-
-// decode reads exactly one JSON object without unknown fields.
-func decode(data []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("more follows after the end")
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ankan/audit"
 )
 
 // CertificateType is the payload type of a signed certificate of destruction
@@ -265,13 +267,8 @@ func (c *Certificate) times() []*time.Time {
 // verified the signature (audit.OpenDocument).
 func ParseCertificate(payload []byte) (*Certificate, error) {
 	c := new(Certificate)
-	dec := json.NewDecoder(bytes.NewReader(payload))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(c); err != nil {
+	if err := audit.Strict(payload, c); err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("certificate: more follows the JSON")
 	}
 	again, err := c.Payload()
 	if err != nil {

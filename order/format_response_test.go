@@ -297,7 +297,7 @@ func TestWriterRefused(t *testing.T) {
 		id    sim.Identity
 		cells [][]byte
 	}{
-		"response: row 1 has 3 cells, want 15":                                                   {id, cells[:3]},
+		"response: row 1: has 3 cells, want 15":                                                  {id, cells[:3]},
 		"response: row 1: ICCID comes from the identity, want no cell":                           {id, spoil(0, []byte("8"))},
 		"response: row 1: PIN1 has 3 digits, want 4 to 8":                                        {id, spoil(2, []byte("123\xff"))},
 		"response: row 1: PIN1 has no digit at character 1":                                      {id, spoil(2, []byte("A123"))},

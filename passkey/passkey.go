@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 )
 
 // A Bytes is binary data that JSON carries as base64url without padding, as
@@ -142,17 +141,4 @@ func signedDigest(authData, clientDataJSON []byte) []byte {
 	h.Write(authData)
 	h.Write(cd[:])
 	return h.Sum(nil)
-}
-
-// decodeStrict reads exactly one JSON value without unknown fields.
-func decodeStrict(doc []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(doc))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("more follows after the end")
-	}
-	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+
+	"ankan/audit"
 )
 
 // SoftModel is the model that a software passkey's credential carries, so that
@@ -114,7 +116,7 @@ func LoadSoft(path string) (*Soft, error) {
 
 func parseSoft(doc []byte) (*Soft, error) {
 	var f softFile
-	if err := decodeStrict(doc, &f); err != nil {
+	if err := audit.Strict(doc, &f); err != nil {
 		return nil, errors.New("not a software passkey")
 	}
 	k, err := x509.ParsePKCS8PrivateKey(f.Private)

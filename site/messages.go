@@ -1,12 +1,11 @@
 package site
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
+
+	"ankan/audit"
 )
 
 // A kind of file that sites exchange: the end of its name before ".pgp".
@@ -136,13 +135,5 @@ func readJSON(r io.Reader, v any) error {
 	if len(doc) > maxMessage {
 		return fmt.Errorf("the message has more than %d bytes", maxMessage)
 	}
-	d := json.NewDecoder(bytes.NewReader(doc))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("more follows after the end")
-	}
-	return nil
+	return audit.Strict(doc, v)
 }
