@@ -92,6 +92,7 @@ type rule struct {
 	Seats     [][]string `yaml:"seats"`
 	ToApprove whole      `yaml:"to_approve"`
 	ToUse     whole      `yaml:"to_use"`
+	Entry     string     `yaml:"entry"`
 	Clause    string     `yaml:"clause"`
 }
 
@@ -104,7 +105,7 @@ func (d document) policy() (act.Policy, error) {
 		p.Conflicts = append(p.Conflicts, [2]string(c))
 	}
 	for kind, r := range d.Acts {
-		p.Acts[kind] = act.Rule{Request: r.Request, Seats: r.Seats, ToApprove: int(r.ToApprove), ToUse: int(r.ToUse), Clause: r.Clause}
+		p.Acts[kind] = act.Rule{Request: r.Request, Seats: r.Seats, ToApprove: int(r.ToApprove), ToUse: int(r.ToUse), Entry: r.Entry, Clause: r.Clause}
 	}
 	return p, nil
 }

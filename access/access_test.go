@@ -166,12 +166,12 @@ func TestFoundAtOnce(t *testing.T) {
 	}
 }
 
-const small = "version: 1\nroles: [a, b]\nconflicts: [[a, b]]\nacts:\n  x: {request: [a], seats: [[b]], to_approve: 60, to_use: 30, clause: \"1.2\"}\n"
+const small = "version: 1\nroles: [a, b]\nconflicts: [[a, b]]\nacts:\n  x: {request: [a], seats: [[b]], to_approve: 60, to_use: 30, entry: x.done, clause: \"1.2\"}\n"
 
 func TestParsePolicy(t *testing.T) {
 	p, err := ParsePolicy([]byte(small))
 	want := act.Policy{Version: 1, Roles: []string{"a", "b"}, Conflicts: [][2]string{{"a", "b"}}, Acts: map[string]act.Rule{
-		"x": {Request: []string{"a"}, Seats: [][]string{{"b"}}, ToApprove: 60, ToUse: 30, Clause: "1.2"}}}
+		"x": {Request: []string{"a"}, Seats: [][]string{{"b"}}, ToApprove: 60, ToUse: 30, Entry: "x.done", Clause: "1.2"}}}
 	if diff := cmp.Diff(want, p); err != nil || diff != "" {
 		t.Error(err, diff)
 	}

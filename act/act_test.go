@@ -18,8 +18,8 @@ func policy() Policy {
 	return Policy{
 		Version: 1, Roles: []string{"prep", "km", "so"}, Conflicts: [][2]string{{"km", "so"}},
 		Acts: map[string]Rule{
-			"order.release": {Request: []string{"prep"}, Seats: [][]string{{"km"}, {"so", "km"}}, ToApprove: 3600, ToUse: 900},
-			"hlr.load":      {Request: []string{"so"}, ToApprove: 60, ToUse: 60},
+			"order.release": {Request: []string{"prep"}, Seats: [][]string{{"km"}, {"so", "km"}}, ToApprove: 3600, ToUse: 900, Entry: "order.released"},
+			"hlr.load":      {Request: []string{"so"}, ToApprove: 60, ToUse: 60, Entry: "hlr.load-begun"},
 		},
 	}
 }
@@ -111,9 +111,14 @@ func TestPolicyCheck(t *testing.T) {
 		"version":  func(p *Policy) { p.Version = 0 },
 		"conflict": func(p *Policy) { p.Conflicts = append(p.Conflicts, [2]string{"km", "nobody"}) },
 		"self":     func(p *Policy) { p.Conflicts = append(p.Conflicts, [2]string{"km", "km"}) },
-		"request":  func(p *Policy) { p.Acts["x"] = Rule{ToApprove: 1, ToUse: 1} },
-		"clock":    func(p *Policy) { p.Acts["x"] = Rule{Request: []string{"km"}, ToUse: 1} },
-		"role":     func(p *Policy) { p.Acts["x"] = Rule{Request: []string{"boss"}, ToApprove: 1, ToUse: 1} },
+		"request":  func(p *Policy) { p.Acts["x"] = Rule{ToApprove: 1, ToUse: 1, Entry: "x"} },
+		"clock":    func(p *Policy) { p.Acts["x"] = Rule{Request: []string{"km"}, ToUse: 1, Entry: "x"} },
+		"year":     func(p *Policy) { p.Acts["x"] = Rule{Request: []string{"km"}, ToApprove: 1 << 40, ToUse: 1, Entry: "x"} },
+		"entry":    func(p *Policy) { p.Acts["x"] = Rule{Request: []string{"km"}, ToApprove: 1, ToUse: 1} },
+		"entries": func(p *Policy) {
+			p.Acts["x"] = Rule{Request: []string{"km"}, ToApprove: 1, ToUse: 1, Entry: "order.released"}
+		},
+		"role": func(p *Policy) { p.Acts["x"] = Rule{Request: []string{"boss"}, ToApprove: 1, ToUse: 1, Entry: "x"} },
 		"seat": func(p *Policy) {
 			p.Acts["x"] = Rule{Request: []string{"km"}, Seats: [][]string{{}}, ToApprove: 1, ToUse: 1}
 		},
@@ -162,7 +167,7 @@ func try(b *Book, kind string, at time.Time, data any) error {
 	if err != nil {
 		return err
 	}
-	return b.Apply(kind, at, doc)
+	return b.Apply(kind, "order/1", at, doc)
 }
 
 func entry(a Act, s Signature) ActEntry {
@@ -180,6 +185,9 @@ func TestBook(t *testing.T) {
 	use := UseEntry{a.ID, fmt.Sprintf("%x", a.Digest())}
 	refused := func(want error, kind string, at time.Time, data any) {
 		t.Helper()
+		if kind == ActUsed && want != nil {
+			b.due = a.ID // the entry before did something under it
+		}
 		if err := try(b, kind, at, data); err == nil || want != nil && !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
@@ -199,9 +207,17 @@ func TestBook(t *testing.T) {
 	refused(ErrTooLate, ActApproved, t0.Add(2*time.Hour), entry(a, p["so"].sign(t, a, Approve)))
 	apply(t, b, ActApproved, t0, entry(a, p["so"].sign(t, a, Approve)))
 	refused(ErrNotAllowed, ActApproved, t0, entry(a, p["km2"].sign(t, a, Approve)))
+	b.due = a.ID
 	refused(nil, ActUsed, t0, UseEntry{a.ID, strings.Repeat("0", 64)})
 	refused(ErrTooLate, ActUsed, t0.Add(16*time.Minute), use)
+	done := Deed{a.ID}
+	refused(nil, "order.released", t0, Deed{})
+	refused(nil, "hlr.load-begun", t0, done)
+	refused(nil, ActUsed, t0.Add(time.Minute), use) // nothing was done under it
+	apply(t, b, "order.released", t0.Add(time.Minute), done)
+	refused(nil, ActApproved, t0, entry(a, p["km2"].sign(t, a, Approve))) // its use is missing
 	apply(t, b, ActUsed, t0.Add(time.Minute), use)
+	apply(t, b, "order.released", t0.Add(time.Minute), done)
 	refused(ErrUsed, ActUsed, t0.Add(time.Minute), use)
 	if b.Used != 1 || b.Signatures != 3 {
 		t.Errorf("used %d, signatures %d, want 1 and 3", b.Used, b.Signatures)
@@ -217,6 +233,7 @@ func TestBookRejected(t *testing.T) {
 	if err := try(b, ActApproved, t0, entry(a, p["km2"].sign(t, a, Approve))); !errors.Is(err, ErrRejected) {
 		t.Error(err)
 	}
+	b.due = a.ID
 	if err := try(b, ActUsed, t0, UseEntry{a.ID, fmt.Sprintf("%x", a.Digest())}); !errors.Is(err, ErrRejected) {
 		t.Error(err)
 	}
@@ -234,10 +251,14 @@ func TestBookRequests(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	a := New("bureau", "hlr.load", "o", "so", nil, policy().Acts["hlr.load"], t0)
+	a := New("bureau", "hlr.load", "order/1", "so", nil, policy().Acts["hlr.load"], t0)
 	apply(t, b, ActRequested, t0, entry(a, p["so"].sign(t, a, Request)))
+	apply(t, b, "hlr.load-begun", t0, Deed{a.ID})
+	if b.End() == nil {
+		t.Error("the log may end before the use of what was done")
+	}
 	apply(t, b, ActUsed, t0, UseEntry{a.ID, fmt.Sprintf("%x", a.Digest())})
-	if err := (&Book{}).Apply(ActRequested, t0, []byte(`{}`)); err == nil {
+	if err := (&Book{}).Apply(ActRequested, "order/1", t0, []byte(`{}`)); err == nil {
 		t.Error("the zero book takes a request")
 	}
 }

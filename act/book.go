@@ -1,6 +1,7 @@
 package act
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -53,6 +54,12 @@ type Book struct {
 	policy Policy
 	people map[string]Person
 	acts   map[string]*record
+	due    string // act that the entry before this one was done under: its use comes next
+}
+
+// A Deed is what an entry says that is done under a warrant, beside its data.
+type Deed struct {
+	Warrant string `json:"warrant"` // number of the act
 }
 
 type record struct {
@@ -64,8 +71,15 @@ type record struct {
 	used      bool
 }
 
-// Apply reads one entry. Kinds that it does not know are none of its business.
-func (b *Book) Apply(kind string, at time.Time, data []byte) error {
+// Apply reads one entry: its kind, what it is about, when, and its data as JSON.
+// Kinds that neither it nor the policy knows are none of its business. An entry
+// by which an act is done names its warrant, and is followed by its use.
+func (b *Book) Apply(kind, subject string, at time.Time, data []byte) error {
+	due := b.due
+	if due != "" && kind != ActUsed {
+		return b.End()
+	}
+	b.due = ""
 	switch kind {
 	case PolicyAdopted:
 		var e PolicyEntry
@@ -99,8 +113,40 @@ func (b *Book) Apply(kind string, at time.Time, data []byte) error {
 		if err := audit.Strict(data, &e); err != nil {
 			return err
 		}
+		if e.ID != due {
+			return fmt.Errorf("act %s was used and the entry before does nothing under it", e.ID)
+		}
 		return b.use(at, e)
+	default:
+		if needs := b.policy.entryOf(kind); needs != "" {
+			return b.deed(needs, subject, data)
+		}
 	}
+	return nil
+}
+
+// End refuses a log that ends between an act's deed and its use.
+func (b *Book) End() error {
+	if b.due != "" {
+		return fmt.Errorf("act %s was done and its use is not entered", b.due)
+	}
+	return nil
+}
+
+// deed checks that what is done is what its act asked for.
+func (b *Book) deed(kind, subject string, data []byte) error {
+	var d Deed
+	if err := json.Unmarshal(data, &d); err != nil {
+		return err
+	}
+	r, ok := b.acts[d.Warrant]
+	if !ok {
+		return fmt.Errorf("it is done without the warrant of %s", kind)
+	}
+	if r.act.Kind != kind || r.act.Subject != subject {
+		return fmt.Errorf("%s of %s is done under act %s, which is %s of %s", kind, subject, d.Warrant, r.act.Kind, r.act.Subject)
+	}
+	b.due = d.Warrant
 	return nil
 }
 
@@ -110,11 +156,14 @@ func (b *Book) sign(kind string, at time.Time, e ActEntry) error {
 		return fmt.Errorf("person %s is not enrolled", e.Signature.Person)
 	}
 	if kind == ActRequested {
-		return b.request(who, e)
+		return b.request(who, at, e)
 	}
 	r, ok := b.acts[e.ID]
 	if !ok {
 		return fmt.Errorf("act %s was never requested", e.ID)
+	}
+	if fmt.Sprintf("%x", r.act.Digest()) != e.Digest {
+		return fmt.Errorf("act %s is signed under another digest", e.ID)
 	}
 	verb := Approve
 	if kind == ActRejected {
@@ -145,7 +194,7 @@ func (b *Book) sign(kind string, at time.Time, e ActEntry) error {
 	return nil
 }
 
-func (b *Book) request(who Person, e ActEntry) error {
+func (b *Book) request(who Person, at time.Time, e ActEntry) error {
 	a, err := Parse([]byte(e.Act))
 	if err != nil {
 		return err
@@ -153,8 +202,11 @@ func (b *Book) request(who Person, e ActEntry) error {
 	if _, ok := b.acts[a.ID]; ok {
 		return fmt.Errorf("act %s is requested twice", a.ID)
 	}
-	if a.ID != e.ID {
-		return fmt.Errorf("act %s is entered as %s", a.ID, e.ID)
+	if a.ID != e.ID || fmt.Sprintf("%x", a.Digest()) != e.Digest {
+		return fmt.Errorf("act %s is entered under another number or digest", a.ID)
+	}
+	if err := CheckTimes(a, at); err != nil {
+		return err
 	}
 	if err := Verify(a, who, e.Signature, Request); err != nil {
 		return err
@@ -203,6 +255,15 @@ type State struct {
 	Complete time.Time // when the last seat was filled; zero while seats are open
 	Rejected bool
 	Used     bool
+}
+
+// CheckTimes refuses a request whose time is not now, or is over.
+func CheckTimes(a Act, now time.Time) error {
+	if now.After(a.ApproveBy) || a.At.After(now.Add(time.Minute)) {
+		return fmt.Errorf("act %s: %w: its times are %s to %s, now is %s", a.ID, ErrTooLate,
+			a.At.Format(time.RFC3339), a.ApproveBy.Format(time.RFC3339), now.Format(time.RFC3339))
+	}
+	return nil
 }
 
 // CheckState refuses a signature on an act that is over.

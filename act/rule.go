@@ -36,7 +36,10 @@ type Rule struct {
 	Seats     [][]string `json:"seats" yaml:"seats"`
 	ToApprove int        `json:"to_approve" yaml:"to_approve"` // seconds
 	ToUse     int        `json:"to_use" yaml:"to_use"`         // seconds
-	Clause    string     `json:"clause" yaml:"clause"`         // of the SOP
+	// Entry is the kind of log entry by which the act is done. The log holds
+	// no such entry without the warrant of such an act.
+	Entry  string `json:"entry" yaml:"entry"`
+	Clause string `json:"clause" yaml:"clause"` // of the SOP
 }
 
 // A Policy is the document in force: roles, roles that exclude each other, and
@@ -78,10 +81,19 @@ func (p Policy) Check() error {
 			return fmt.Errorf("policy: role %q conflicts with itself", c[0])
 		}
 	}
+	const most = 366 * 24 * 3600 // seconds: no clock runs longer
+	entries := map[string]string{}
 	for kind, r := range p.Acts {
-		if len(r.Request) == 0 || r.ToApprove <= 0 || r.ToUse <= 0 {
-			return fmt.Errorf("policy: act %q needs request, to_approve and to_use", kind)
+		if len(r.Request) == 0 || r.ToApprove <= 0 || r.ToUse <= 0 || r.Entry == "" {
+			return fmt.Errorf("policy: act %q needs request, to_approve, to_use and entry", kind)
 		}
+		if r.ToApprove > most || r.ToUse > most {
+			return fmt.Errorf("policy: act %q has a clock of more than a year", kind)
+		}
+		if other := entries[r.Entry]; other != "" {
+			return fmt.Errorf("policy: acts %q and %q have the same entry %q", other, kind, r.Entry)
+		}
+		entries[r.Entry] = kind
 		if err := known("act "+kind, r.Request); err != nil {
 			return err
 		}
@@ -122,6 +134,17 @@ func (p Policy) Rule(kind string) (Rule, error) {
 		return Rule{}, fmt.Errorf("%s: %w: the policy has no such act", kind, ErrNotAllowed)
 	}
 	return r, nil
+}
+
+// entryOf is the kind of act that an entry of this kind takes; "" for an entry
+// that takes none.
+func (p Policy) entryOf(entry string) string {
+	for kind, r := range p.Acts {
+		if r.Entry == entry {
+			return kind
+		}
+	}
+	return ""
 }
 
 // CheckRequest refuses a request by somebody who may not ask, or with other

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strings"
 	"time"
 
@@ -89,9 +90,8 @@ func (d *Desk) request(ctx context.Context, a act.Act, canonical []byte, sig act
 		if err := act.Verify(a, who, sig, act.Request); err != nil {
 			return err
 		}
-		if now.After(a.ApproveBy) || a.At.After(now.Add(time.Minute)) {
-			return fmt.Errorf("act %s: %w: its times are %s to %s, now is %s", a.ID, act.ErrTooLate,
-				a.At.Format(time.RFC3339), a.ApproveBy.Format(time.RFC3339), now.Format(time.RFC3339))
+		if err := act.CheckTimes(a, now); err != nil {
+			return err
 		}
 		state, complete := "open", ""
 		if len(rule.Seats) == 0 {
@@ -390,7 +390,9 @@ func (d *Desk) List(ctx context.Context, state string) ([]Status, error) {
 // A Warrant is leave to do one act once. Only a Desk makes one; the zero
 // Warrant refuses.
 type Warrant struct {
-	act act.Act
+	act   act.Act
+	entry string // kind of log entry by which the act is done
+	store *store.Store
 }
 
 // Warrant is the leave that act id gives, if everybody has signed in time.
@@ -411,19 +413,31 @@ func (d *Desk) Warrant(ctx context.Context, id string) (Warrant, error) {
 	if !p.rule.Complete(p.approvers) {
 		return Warrant{}, fmt.Errorf("act %s: %w: it has %d of %d approvals", id, act.ErrOpen, len(p.approvers), len(p.rule.Seats))
 	}
-	return Warrant{act: s.act}, nil
+	return Warrant{act: s.act, entry: p.rule.Entry, store: d.store}, nil
 }
 
 // Act is what the warrant allows.
 func (w Warrant) Act() act.Act { return w.act }
 
-// Redeem spends the warrant in the very transaction that acts. It refuses if
-// the act is of another kind or about another subject, if its time is over, or
-// if it was spent before.
-func (w Warrant) Redeem(tx *store.Tx, kind, subject string) error {
-	if w.act.ID == "" {
+// Use does the act: fn writes, in one change with the entry that the policy
+// names for such an act, and the warrant is spent in that very transaction. It
+// refuses if the act is of another kind or about another subject, if its time
+// is over, or if the warrant was spent before. If fn fails nothing is spent.
+func (w Warrant) Use(ctx context.Context, kind, subject string, data map[string]any, fn func(*store.Tx) error) error {
+	if w.store == nil || w.act.ID == "" {
 		return fmt.Errorf("%s: %w: no warrant", kind, act.ErrNotAllowed)
 	}
+	e := audit.Entry{Kind: w.entry, Actor: "person/" + w.act.Requester, Subject: subject, Data: maps.Clone(data)}
+	return w.store.Change(ctx, e, func(tx *store.Tx) error {
+		tx.Note("warrant", w.act.ID)
+		if err := w.redeem(tx, kind, subject); err != nil || fn == nil {
+			return err
+		}
+		return fn(tx)
+	})
+}
+
+func (w Warrant) redeem(tx *store.Tx, kind, subject string) error {
 	if w.act.Kind != kind || w.act.Subject != subject {
 		return fmt.Errorf("%s of %s: %w: the warrant is for %s of %s", kind, subject, act.ErrNotAllowed, w.act.Kind, w.act.Subject)
 	}

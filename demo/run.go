@@ -462,10 +462,13 @@ func VerifyLog(log fs.FS, vkey string) (size int64, signatures int, err error) {
 		if err != nil {
 			return err
 		}
-		if err := book.Apply(e.Kind, e.Time, data); err != nil {
+		if err := book.Apply(e.Kind, e.Subject, e.Time, data); err != nil {
 			return fmt.Errorf("entry %d, %s: %w", i, e.Kind, err)
 		}
 		return nil
 	}})
+	if err == nil {
+		err = book.End()
+	}
 	return rep.Size, book.Signatures, err
 }

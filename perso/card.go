@@ -45,55 +45,68 @@ type chip struct {
 	os     []byte // digest of its operating system; none on a blank chip
 }
 
-func (c chip) name() string { return hex.EncodeToString(c.serial[:]) }
-
-// look asks a chip who it is. It writes nothing.
-func look(ctx context.Context, r Reader) (chip, error) {
-	var c chip
-	if _, err := r.Reset(ctx); err != nil {
-		return c, &Reject{NoAnswer, err}
+// name is the serial number in hex, as the line's books have it.
+func (c chip) name() string {
+	if c.serial == [8]byte{} {
+		return "unknown"
 	}
-	s := uicc.NewSession(r)
-	if _, err := s.Do(ctx, uicc.Command{INS: uicc.INSSelect, P1: 0x04, Data: isdAID[:], Le: 256}); err != nil {
+	return hex.EncodeToString(c.serial[:])
+}
+
+// look resets the chip in the reader and asks it who it is. It writes nothing.
+// Its error is a *Reject, or the line's own.
+func look(ctx context.Context, s *seat) (chip, error) {
+	var c chip
+	if err := s.reset(); err != nil {
 		return c, rejected(err)
 	}
-	object := func(tag uicc.Tag) ([]byte, error) {
-		b, err := s.GetData(ctx, tag)
-		if err != nil {
-			return nil, err
-		}
-		v, ok := uicc.FindTLV(b, tag)
-		if !ok {
-			return nil, fmt.Errorf("GET DATA %X holds no such object", tag)
-		}
-		return v, nil
+	session := uicc.NewSession(s)
+	if _, err := session.Do(ctx, uicc.Command{INS: uicc.INSSelect, P1: 0x04, Data: isdAID[:], Le: 256}); err != nil {
+		return c, rejected(err)
 	}
-	cplc, err := object(tagCPLC)
+	cplc, err := object(ctx, session, tagCPLC)
 	if err != nil {
 		return c, rejected(err)
 	}
 	if len(cplc) != 42 {
-		return c, &Reject{BadStatus, fmt.Errorf("CPLC data has %d bytes, want 42", len(cplc))}
+		return c, &Reject{BadAnswer, fmt.Errorf("CPLC data has %d bytes, want 42", len(cplc))}
 	}
 	copy(c.serial[:], cplc[10:18])
-	lot, err := object(tagLot)
+	lot, err := object(ctx, session, tagLot)
 	if err != nil {
 		return c, rejected(err)
 	}
 	c.lot = string(lot)
-	state, err := object(tagLifeCycle)
+	err = c.readState(ctx, session)
+	return c, rejected(err)
+}
+
+// readState reads how far the chip has come and its operating system's digest.
+func (c *chip) readState(ctx context.Context, s *uicc.Session) error {
+	state, err := object(ctx, s, tagLifeCycle)
 	if err != nil {
-		return c, rejected(err)
+		return err
 	}
 	if len(state) != 1 {
-		return c, &Reject{BadStatus, fmt.Errorf("life cycle has %d bytes, want 1", len(state))}
+		return &Reject{BadAnswer, fmt.Errorf("life cycle has %d bytes, want 1", len(state))}
 	}
 	if c.state = state[0]; c.state != stateBlank {
-		if c.os, err = object(tagOSDigest); err != nil {
-			return c, rejected(err)
-		}
+		c.os, err = object(ctx, s, tagOSDigest)
 	}
-	return c, nil
+	return err
+}
+
+// object is the value of a data object of the card manager.
+func object(ctx context.Context, s *uicc.Session, tag uicc.Tag) ([]byte, error) {
+	b, err := s.GetData(ctx, tag)
+	if err != nil {
+		return nil, err
+	}
+	v, ok := uicc.FindTLV(b, tag)
+	if !ok {
+		return nil, fmt.Errorf("GET DATA %X holds no such object", tag)
+	}
+	return v, nil
 }
 
 // suits refuses a fresh chip that is not the product's.
@@ -109,27 +122,37 @@ func (p Product) suits(c chip) error {
 	return nil
 }
 
-// rejected makes a reject of what a chip did.
+// errLine is wrapped by errors that are not the chip's: no chip is rejected
+// for them.
+var errLine = errors.New("the line stops")
+
+// rejected makes a reject of what a chip did. What is not the chip's doing
+// stays as it is.
 func rejected(err error) error {
 	var reject *Reject
 	var step *profile.StepError
 	var status *uicc.StatusError
 	var mismatch *profile.Mismatch
+	reason := BadAnswer
 	switch {
-	case err == nil || errors.As(err, &reject):
+	case err == nil || errors.Is(err, errLine) || errors.Is(err, errReader) || errors.Is(err, profile.ErrRecord) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		return err
+	case errors.As(err, &reject):
+		reason = reject.Reason
+		if err == error(reject) {
+			return err
+		}
 	case errors.Is(err, scp.ErrCryptogram):
-		return &Reject{WrongKeys, err}
+		reason = OtherKeys
 	case errors.Is(err, scp.ErrRMAC) || errors.Is(err, scp.ErrHandshake):
-		return &Reject{ChannelLost, err}
+		reason = ChannelLost
 	case errors.As(err, &mismatch):
-		return &Reject{ReadBack, err}
-	case errors.As(err, &status):
-		return &Reject{BadStatus, err}
-	case errors.As(err, &step) && step.Err == nil:
-		return &Reject{BadStatus, err}
+		reason = ReadBack
+	case errors.As(err, &status), errors.As(err, &step) && step.Err == nil:
+		reason = BadStatus
 	}
-	return &Reject{NoAnswer, err}
+	return &Reject{reason, err}
 }
 
 // maker makes the cards of one order.
@@ -140,49 +163,43 @@ type maker struct {
 	derive  func(ctx context.Context, serial []byte) (scp.Static, func(), error)
 }
 
-// make writes record to the chip in the reader and looks at what came of it.
-// It may be called again for the same chip and record, however far an earlier
-// try went.
-func (m *maker) make(ctx context.Context, r Reader, serial [8]byte, record []byte) error {
+// make writes record to the chip in the reader, which look says is now, and
+// looks at what came of it. It may be called again for the same chip and
+// record, however far an earlier try went. Its error is a *Reject, or the
+// line's own.
+func (m *maker) make(ctx context.Context, s *seat, now chip, record []byte) error {
 	own, err := m.script.NewKeys(record)
 	if err != nil {
 		return err
 	}
 	defer own.Close()
-	now, err := look(ctx, r)
-	if err != nil {
-		return err
-	}
-	if now.serial != serial {
-		return &Reject{NoAnswer, fmt.Errorf("chip %s is in the reader, want %x", now.name(), serial)}
-	}
 	if now.state < stateSecured {
-		if err := m.write(ctx, r, now, own, record); err != nil {
+		if err := m.write(ctx, s, now, own, record); err != nil {
 			return rejected(err)
 		}
 	}
-	if err := m.verify(ctx, r, own, record); err != nil {
-		return rejected(err)
-	}
-	return nil
+	return rejected(m.verify(ctx, s, own, record))
 }
 
 // write opens the channel with the chip maker's keys and writes everything. An
 // earlier try may have gone as far as the card's own keys; then these open it.
-func (m *maker) write(ctx context.Context, r Reader, now chip, own scp.Static, record []byte) error {
+func (m *maker) write(ctx context.Context, s *seat, now chip, own scp.Static, record []byte) error {
 	keys, done, err := m.derive(ctx, now.serial[:])
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: keys of chip %s: %w", errLine, now.name(), err)
 	}
 	defer done()
 	options := scp.Options{KeyVersion: isdKeyVersion, Level: scp.Commands, AID: isdAID[:]}
-	channel, err := scp.Open(ctx, r, keys, options)
-	if errors.Is(err, scp.ErrCryptogram) && now.state != stateBlank {
+	channel, err := scp.Open(ctx, s, keys, options)
+	if errors.Is(err, scp.ErrCryptogram) {
+		if now.state == stateBlank {
+			return &Reject{WrongKeys, err}
+		}
 		keys = own
-		if _, err = r.Reset(ctx); err != nil {
+		if err = s.reset(); err != nil {
 			return err
 		}
-		channel, err = scp.Open(ctx, r, keys, options)
+		channel, err = scp.Open(ctx, s, keys, options)
 	}
 	if err != nil {
 		return err
@@ -215,30 +232,34 @@ func loadOS(ctx context.Context, card uicc.Card, image []byte) error {
 }
 
 // verify reads the card as it will be in the field, compares, and has it
-// answer a challenge.
-func (m *maker) verify(ctx context.Context, r Reader, own scp.Static, record []byte) error {
-	if _, err := r.Reset(ctx); err != nil {
+// answer a challenge. That it is secured, and its operating system, it says
+// under its own keys.
+func (m *maker) verify(ctx context.Context, s *seat, own scp.Static, record []byte) error {
+	if err := s.reset(); err != nil {
 		return err
 	}
-	channel, err := scp.Open(ctx, r, own, scp.Options{KeyVersion: isdKeyVersion, Level: scp.Full, AID: isdAID[:]})
+	channel, err := scp.Open(ctx, s, own, scp.Options{KeyVersion: isdKeyVersion, Level: scp.Full, AID: isdAID[:]})
 	if err != nil {
 		return err
 	}
-	channel.Close()
-	if c, err := look(ctx, r); err != nil {
+	defer channel.Close()
+	var c chip
+	if err := c.readState(ctx, uicc.NewSession(channel)); err != nil {
 		return err
-	} else if c.state != stateSecured {
+	}
+	switch {
+	case c.state != stateSecured:
 		return &Reject{ReadBack, fmt.Errorf("life cycle is %02X, want %02X", c.state, stateSecured)}
-	} else if string(c.os) != string(m.product.Digest[:]) {
+	case string(c.os) != string(m.product.Digest[:]):
 		return &Reject{WrongOS, fmt.Errorf("chip holds image %x, want %x", c.os, m.product.Digest)}
 	}
-	if _, err := r.Reset(ctx); err != nil {
+	if err := s.reset(); err != nil {
 		return err
 	}
-	if err := m.script.ReadBack(ctx, r, record); err != nil {
+	if err := m.script.ReadBack(ctx, s, record); err != nil {
 		return err
 	}
-	return m.authenticate(ctx, r, record)
+	return m.authenticate(ctx, s, record)
 }
 
 // factorySQN is the sequence number of the line's own challenge: the lowest
@@ -247,15 +268,15 @@ const factorySQN aka.SQN = 1 << 5
 
 // authenticate has the USIM answer a challenge made from the record's keys.
 // ReadBack leaves the USIM selected and PIN1 verified.
-func (m *maker) authenticate(ctx context.Context, r Reader, record []byte) error {
+func (m *maker) authenticate(ctx context.Context, s *seat, record []byte) error {
 	alg, err := aka.New(m.layout.Of(record, profile.SlotK), m.layout.Of(record, profile.SlotOPC))
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errLine, err)
 	}
 	var challenge aka.RAND
 	rand.Read(challenge[:])
 	v := alg.Vector(challenge, factorySQN, aka.EPS())
-	answer, err := uicc.NewSession(r).Authenticate(ctx, v.RAND, v.AUTN)
+	answer, err := uicc.NewSession(s).Authenticate(ctx, v.RAND, v.AUTN)
 	if err != nil {
 		var status *uicc.StatusError
 		if errors.As(err, &status) {

@@ -2,14 +2,17 @@ package perso
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"ankan/act"
 	"ankan/audit"
 	"ankan/custody"
 	"ankan/datagen"
@@ -22,12 +25,6 @@ import (
 // maxTries is how often the same chip is tried as itself. Most failures on a
 // line are bad contacts.
 const maxTries = 3
-
-// A Station is a reader at the line.
-type Station struct {
-	Name   string
-	Reader Reader
-}
 
 // A Line makes the cards of batches. Its zero value refuses.
 type Line struct {
@@ -59,6 +56,7 @@ type run struct {
 	maker  maker
 
 	mu     sync.Mutex
+	back   []task // given back: they found no chip
 	next   int    // first identity that was not looked at
 	taken  []bool // identities that have a chip, or are retired
 	remake []int  // identities whose chip is destroyed
@@ -69,6 +67,9 @@ type run struct {
 // retired, or waits for people. It returns nil when the batch is finished,
 // ErrRejects when rejects must be destroyed, ErrNoChips when chips ran out.
 // Called again it goes on where it was, also after a crash.
+//
+// A station that fails stops, and its card stays in doubt until the next run;
+// the other stations go on.
 func (l *Line) Run(ctx context.Context, ord string, stations []Station) error {
 	if l == nil || l.store == nil {
 		return errors.New("line: not set up")
@@ -81,12 +82,17 @@ func (l *Line) Run(ctx context.Context, ord string, stations []Station) error {
 		return err
 	}
 	defer r.reader.Close()
-	if err := r.resolve(ctx, stations[0]); err != nil {
+	seats := make([]*seat, len(stations))
+	for i, st := range stations {
+		seats[i] = newSeat(ctx, st)
+		defer seats[i].close()
+	}
+	if err := r.resolve(ctx, seats); err != nil {
 		return err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	for _, st := range stations {
-		g.Go(func() error { return r.work(gctx, st) })
+	var g errgroup.Group
+	for _, s := range seats {
+		g.Go(func() error { return r.work(ctx, s) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -96,6 +102,13 @@ func (l *Line) Run(ctx context.Context, ord string, stations []Station) error {
 
 // open reads where the run stands.
 func (l *Line) open(ctx context.Context, ord string) (*run, error) {
+	had, err := GetRun(ctx, l.store, ord)
+	if err != nil {
+		return nil, err
+	}
+	if had.State != "received" {
+		return nil, fmt.Errorf("batch %s is %s, want received", ord, had.State)
+	}
 	reader, err := datagen.NewReader(ctx, l.store, l.token, ord)
 	if err != nil {
 		return nil, err
@@ -172,51 +185,50 @@ func (r *run) load(ctx context.Context, cards int) error {
 	return gone.Err()
 }
 
-// claim is the next card to make. An identity goes to one station only: the
-// database refuses a second one as well.
-func (r *run) claim() (task, bool, error) {
+// claim is the next card to make; false if there is none. An identity goes to
+// one station only: the database refuses a second one as well.
+func (r *run) claim() (task, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if n := len(r.back); n > 0 {
+		t := r.back[n-1]
+		r.back = r.back[:n-1]
+		return t, true
+	}
 	b := r.reader.Batch
 	for ; r.next < b.Cards; r.next++ {
 		if !r.taken[r.next] {
-			t := task{r.next, r.next}
 			r.next++
-			return t, true, nil
+			return task{r.next - 1, r.next - 1}, true
 		}
 	}
 	if len(r.remake) == 0 {
-		return task{}, false, nil
+		return task{}, false
 	}
 	t := task{r.remake[0], r.spare}
 	r.remake = r.remake[1:]
 	if r.spare == b.Cards+b.Spares {
 		t.keyset = -1 // no fresh keys are left: the identity is retired
-		return t, true, nil
+		return t, true
 	}
 	r.spare++
-	return t, true, nil
+	return t, true
 }
 
-// giveBack returns a card that found no chip.
+// giveBack returns a card that found no chip, with its key set: nothing of
+// either is on a chip.
 func (r *run) giveBack(t task) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t.card == t.keyset {
-		r.next = min(r.next, t.card)
-		return
-	}
-	r.remake = append(r.remake, t.card)
-	if t.keyset == r.spare-1 {
-		r.spare--
-	}
+	r.back = append(r.back, t)
 }
 
-func (r *run) work(ctx context.Context, st Station) error {
+func (r *run) work(ctx context.Context, s *seat) error {
+	defer s.close()
 	for ctx.Err() == nil {
-		t, ok, err := r.claim()
-		if err != nil || !ok {
-			return err
+		t, ok := r.claim()
+		if !ok {
+			return nil
 		}
 		if t.keyset < 0 {
 			if err := r.retire(ctx, t.card); err != nil {
@@ -224,15 +236,15 @@ func (r *run) work(ctx context.Context, st Station) error {
 			}
 			continue
 		}
-		c, err := r.fresh(ctx, st)
+		c, err := r.fresh(ctx, s)
 		if err != nil {
 			r.giveBack(t)
 			return err
 		}
-		if err := r.card(ctx, st, t, c); err != nil {
+		if err := r.card(ctx, s, t, c); err != nil {
 			return err
 		}
-		if err := st.Reader.Eject(ctx); err != nil {
+		if err := s.eject(); err != nil {
 			return err
 		}
 	}
@@ -240,90 +252,136 @@ func (r *run) work(ctx context.Context, st Station) error {
 }
 
 // fresh takes chips until one suits; the others are set aside.
-func (r *run) fresh(ctx context.Context, st Station) (chip, error) {
+func (r *run) fresh(ctx context.Context, s *seat) (chip, error) {
 	for {
-		if err := st.Reader.Take(ctx); err != nil {
-			return chip{}, fmt.Errorf("station %s: %w", st.Name, err)
-		}
-		c, err := look(ctx, st.Reader)
-		if err == nil {
-			err = r.product.suits(c)
-		}
-		if err == nil {
-			var n int
-			err = r.store.QueryRow(ctx, `SELECT count(*) FROM card WHERE chip = $1`, c.name()).Scan(&n)
-			if err != nil {
-				return chip{}, err
-			}
-			if n == 0 {
-				return c, nil
-			}
-			err = &Reject{Taken, fmt.Errorf("chip %s was in a reader here before", c.name())}
-		}
-		if ctx.Err() != nil {
-			return chip{}, ctx.Err()
-		}
-		if err := r.setAside(ctx, st, c, err); err != nil {
+		if err := s.take(); err != nil {
 			return chip{}, err
 		}
-		if err := st.Reader.Eject(ctx); err != nil {
+		c, err := r.meet(ctx, s)
+		if err == nil {
+			return c, nil
+		}
+		if err := r.setAside(ctx, s, c, err); err != nil {
+			return chip{}, err
+		}
+		if err := s.eject(); err != nil {
 			return chip{}, err
 		}
 	}
 }
 
-func (r *run) setAside(ctx context.Context, st Station, c chip, why error) error {
+// meet looks at a fresh chip, more than once if it does not answer, and says
+// whether it suits.
+func (r *run) meet(ctx context.Context, s *seat) (c chip, err error) {
+	for range maxTries {
+		var reject *Reject
+		c, err = look(ctx, s)
+		if !errors.As(err, &reject) || reject.Reason != NoAnswer {
+			break
+		}
+	}
+	if err != nil {
+		return c, err
+	}
+	if err := r.product.suits(c); err != nil {
+		return c, err
+	}
+	var n int
+	err = r.store.QueryRow(ctx, `SELECT count(*) FROM card WHERE chip = $1`, c.name()).Scan(&n)
+	if err == nil && n > 0 {
+		err = &Reject{Taken, fmt.Errorf("chip %s was in a reader here before", c.name())}
+	}
+	return c, err
+}
+
+// setAside counts a chip that got no identity; why must be a *Reject.
+func (r *run) setAside(ctx context.Context, s *seat, c chip, why error) error {
 	var reject *Reject
 	if !errors.As(why, &reject) {
 		return why
 	}
-	e := r.entry("chip.set-aside", st, map[string]any{"chip": c.name(), "reason": string(reject.Reason), "seen": reject.Err.Error()})
-	return r.store.Change(ctx, e, func(tx *store.Tx) error {
-		_, err := tx.Exec(`INSERT INTO set_aside (chip, ord, reason, at) VALUES ($1, $2, $3, $4)`,
-			c.name(), r.ord, string(reject.Reason), tx.Time().Format(time.RFC3339Nano))
-		return err
-	})
+	e := r.entry("chip.set-aside", s.Name, map[string]any{"chip": c.name(), "reason": string(reject.Reason), "seen": reject.Err.Error()})
+	return r.store.Change(ctx, e, func(tx *store.Tx) error { return r.putAside(tx, c, reject) })
 }
 
-// card commits the intent, makes the card, and commits the outcome.
-func (r *run) card(ctx context.Context, st Station, t task, c chip) error {
-	e := r.entry("card.intent", st, map[string]any{"card": t.card, "keyset": t.keyset, "chip": c.name()})
+func (r *run) putAside(tx *store.Tx, c chip, why *Reject) error {
+	_, err := tx.Exec(`INSERT INTO set_aside (chip, ord, reason, at) VALUES ($1, $2, $3, $4)`,
+		c.name(), r.ord, string(why.Reason), tx.Time().Format(time.RFC3339Nano))
+	return err
+}
+
+// card commits the intent, makes the card on the fresh chip in the reader, and
+// commits the outcome.
+func (r *run) card(ctx context.Context, s *seat, t task, c chip) error {
+	e := r.entry("card.intent", s.Name, map[string]any{"card": t.card, "keyset": t.keyset, "chip": c.name()})
 	err := r.store.Change(ctx, e, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO card (ord, card, keyset, chip, state, tries, reason, station, at) VALUES ($1, $2, $3, $4, 'doubt', 0, '', $5, $6)`,
-			r.ord, t.card, t.keyset, c.name(), st.Name, tx.Time().Format(time.RFC3339Nano))
+			r.ord, t.card, t.keyset, c.name(), s.Name, tx.Time().Format(time.RFC3339Nano))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return r.attempt(ctx, st, t, c.serial)
+	tries, reject, err := r.attempt(ctx, s, t, c.serial, &c)
+	if err != nil {
+		return err
+	}
+	return r.outcome(ctx, s, t, c.serial, tries, reject)
 }
 
 // attempt makes the card on the chip in the reader, as itself, up to maxTries
-// times, and commits the outcome.
-func (r *run) attempt(ctx context.Context, st Station, t task, serial [8]byte) error {
+// times. fresh is what the chip said of itself just now; nil to look first. The
+// reject is why the chip is not a good card; with an error it is in doubt.
+func (r *run) attempt(ctx context.Context, s *seat, t task, serial [8]byte, fresh *chip) (tries int, reject *Reject, err error) {
 	record, err := r.record(ctx, t)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer clear(record)
+	for tries = 1; ; tries++ {
+		err := r.try(ctx, s, serial, fresh, record)
+		fresh = nil
+		switch {
+		case ctx.Err() != nil:
+			return tries, nil, ctx.Err() // to be resolved by looking
+		case err == nil:
+			return tries, nil, nil
+		case errors.As(err, &reject):
+			// A chip that is late holds up the line, and lateness is not a bad contact.
+			if tries == maxTries || reject.Reason == TooLate {
+				return tries, reject, nil
+			}
+		case errors.Is(err, errReader) && tries < maxTries: // the chip is none the worse
+		default:
+			return tries, nil, err
+		}
+	}
+}
+
+// try is one try. After a reader failed, the same chip is put into a new one.
+func (r *run) try(ctx context.Context, s *seat, serial [8]byte, fresh *chip, record []byte) error {
+	if fresh != nil {
+		return r.maker.make(ctx, s, *fresh, record)
+	}
+	if s.reader == nil {
+		if err := s.insert(serial); err != nil {
+			return err
+		}
+	}
+	now, err := look(ctx, s)
 	if err != nil {
 		return err
 	}
-	defer clear(record)
-	var reject *Reject
-	tries := 1
-	for ; ; tries++ {
-		err := r.maker.make(ctx, st.Reader, serial, record)
-		if ctx.Err() != nil {
-			return ctx.Err() // the card stays in doubt, to be resolved by looking
-		}
-		if err == nil {
-			reject = nil
-			break
-		}
-		if !errors.As(err, &reject) {
-			return err
-		}
-		if tries == maxTries {
-			break
-		}
+	if now.serial != serial {
+		return fmt.Errorf("%w: station %s: chip %s is in the reader, want %x", errLine, s.Name, now.name(), serial)
+	}
+	return r.maker.make(ctx, s, now, record)
+}
+
+// outcome commits what became of a card.
+func (r *run) outcome(ctx context.Context, s *seat, t task, serial [8]byte, tries int, reject *Reject) error {
+	if reject != nil && reject.Reason == WrongKeys {
+		return r.withdraw(ctx, s, t, chip{serial: serial}, reject)
 	}
 	kind, state, reason := "card.good", "good", ""
 	data := map[string]any{"card": t.card, "keyset": t.keyset, "chip": hex.EncodeToString(serial[:]), "tries": tries, "os": hex.EncodeToString(r.product.Digest[:8])}
@@ -331,11 +389,28 @@ func (r *run) attempt(ctx context.Context, st Station, t task, serial [8]byte) e
 		kind, state, reason = "card.reject", "reject", string(reject.Reason)
 		data["reason"], data["seen"] = reason, reject.Err.Error()
 	}
-	return r.store.Change(ctx, r.entry(kind, st, data), func(tx *store.Tx) error {
+	return r.store.Change(ctx, r.entry(kind, s.Name, data), func(tx *store.Tx) error {
 		return one(tx, fmt.Sprintf("order %s: card %d is not in doubt", r.ord, t.card),
 			`UPDATE card SET state = $1, tries = tries + $2, reason = $3, at = $4 WHERE ord = $5 AND keyset = $6 AND state = 'doubt'`,
 			state, tries, reason, tx.Time().Format(time.RFC3339Nano), r.ord, t.keyset)
 	})
+}
+
+// withdraw takes the intent back from a blank chip whose channel does not open:
+// nothing was written to it, so it is set aside and the card goes on another.
+func (r *run) withdraw(ctx context.Context, s *seat, t task, c chip, why *Reject) error {
+	e := r.entry("chip.set-aside", s.Name, map[string]any{"chip": c.name(), "reason": string(why.Reason), "seen": why.Err.Error(), "card": t.card, "keyset": t.keyset})
+	err := r.store.Change(ctx, e, func(tx *store.Tx) error {
+		if err := one(tx, fmt.Sprintf("order %s: card %d is not in doubt", r.ord, t.card),
+			`DELETE FROM card WHERE ord = $1 AND keyset = $2 AND state = 'doubt'`, r.ord, t.keyset); err != nil {
+			return err
+		}
+		return r.putAside(tx, c, why)
+	})
+	if err == nil {
+		r.giveBack(t)
+	}
+	return err
 }
 
 // record is the record that goes on a card: the identity of one key set, the
@@ -354,42 +429,58 @@ func (r *run) record(ctx context.Context, t task) ([]byte, error) {
 	return record, nil
 }
 
-// resolve looks at each chip that has an intent and no outcome: it is tried
-// again as itself, and what it then is, is its outcome.
-func (r *run) resolve(ctx context.Context, st Station) error {
-	rows, err := r.store.Query(ctx, `SELECT card, keyset, chip FROM card WHERE ord = $1 AND state = 'doubt' ORDER BY card`, r.ord)
+// doubt is a card with an intent and no outcome.
+type doubt struct {
+	task
+	serial  [8]byte
+	station string
+}
+
+func (r *run) doubts(ctx context.Context) ([]doubt, error) {
+	rows, err := r.store.Query(ctx, `SELECT card, keyset, chip, station FROM card WHERE ord = $1 AND state = 'doubt' ORDER BY card`, r.ord)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	type doubt struct {
-		task
-		serial [8]byte
-	}
+	defer rows.Close()
 	var all []doubt
 	for rows.Next() {
 		var d doubt
 		var name string
-		if err := rows.Scan(&d.card, &d.keyset, &name); err != nil {
-			rows.Close()
-			return err
+		if err := rows.Scan(&d.card, &d.keyset, &name, &d.station); err != nil {
+			return nil, err
 		}
 		if d.serial, err = ParseSerial(name); err != nil {
-			rows.Close()
-			return fmt.Errorf("order %s: card %d: %w", r.ord, d.card, err)
+			return nil, fmt.Errorf("order %s: card %d: %w", r.ord, d.card, err)
 		}
 		all = append(all, d)
 	}
-	if err := rows.Err(); err != nil {
+	return all, rows.Err()
+}
+
+// resolve looks at each chip that has an intent and no outcome: it is tried
+// again as itself, at the station where it was, and what it then is, is its
+// outcome.
+func (r *run) resolve(ctx context.Context, seats []*seat) error {
+	all, err := r.doubts(ctx)
+	if err != nil {
 		return err
 	}
 	for _, d := range all {
-		if err := st.Reader.Insert(ctx, d.serial); err != nil {
-			return fmt.Errorf("station %s: chip %x of card %d is in doubt; put it into the reader: %w", st.Name, d.serial, d.card, err)
+		s := seats[0]
+		if i := slices.IndexFunc(seats, func(s *seat) bool { return s.Name == d.station }); i >= 0 {
+			s = seats[i]
 		}
-		if err := r.attempt(ctx, st, d.task, d.serial); err != nil {
+		if err := s.insert(d.serial); err != nil {
+			return fmt.Errorf("chip %x of card %d is in doubt; put it into the reader: %w", d.serial, d.card, err)
+		}
+		tries, reject, err := r.attempt(ctx, s, d.task, d.serial, nil)
+		if err != nil {
 			return err
 		}
-		if err := st.Reader.Eject(ctx); err != nil {
+		if err := r.outcome(ctx, s, d.task, d.serial, tries, reject); err != nil {
+			return err
+		}
+		if err := s.eject(); err != nil {
 			return err
 		}
 	}
@@ -421,8 +512,8 @@ func (r *run) finish(ctx context.Context) error {
 	return r.store.Change(ctx, e, func(tx *store.Tx) error { return MoveRun(tx, r.ord, "received", "finished") })
 }
 
-func (r *run) entry(kind string, st Station, data map[string]any) audit.Entry {
-	return audit.Entry{Kind: kind, Actor: "station/" + st.Name, Subject: "order/" + r.ord, Data: data}
+func (r *run) entry(kind, station string, data map[string]any) audit.Entry {
+	return audit.Entry{Kind: kind, Actor: "station/" + station, Subject: "order/" + r.ord, Data: data}
 }
 
 // A Rejected is a rejected chip.
@@ -450,15 +541,27 @@ func Rejects(ctx context.Context, s *store.Store, ord string) ([]Rejected, error
 	return all, rows.Err()
 }
 
+// ChipsDigest is the SHA-256 over these chips, a line each: what an act of
+// kind chip.destroy names as chips_sha256.
+func ChipsDigest(chips []string) string {
+	h := sha256.New()
+	for _, c := range chips {
+		fmt.Fprintln(h, c)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // DestroyChips records that exactly these rejected chips were destroyed, under
-// a warrant for chip.destroy. Their identities may then be made again, on new
-// chips and with fresh keys.
+// a warrant for chip.destroy that names their ChipsDigest. Their identities may
+// then be made again, on new chips and with fresh keys.
 func DestroyChips(ctx context.Context, s *store.Store, w custody.Warrant, ord string, chips []string) error {
-	e := audit.Entry{Kind: "chips.destroyed", Actor: "person/" + w.Act().Requester, Subject: "order/" + ord,
-		Data: map[string]any{"warrant": w.Act().ID, "chips": chips}}
-	return s.Change(ctx, e, func(tx *store.Tx) error {
-		if err := w.Redeem(tx, "chip.destroy", "order/"+ord); err != nil {
-			return err
+	if len(chips) == 0 {
+		return fmt.Errorf("order %s: no chips are named", ord)
+	}
+	a := w.Act()
+	return w.Use(ctx, "chip.destroy", "order/"+ord, map[string]any{"chips": chips}, func(tx *store.Tx) error {
+		if found := ChipsDigest(chips); found != a.Params["chips_sha256"] {
+			return fmt.Errorf("order %s: %w: these chips have the digest %s, the act says %q", ord, act.ErrNotAllowed, found, a.Params["chips_sha256"])
 		}
 		for _, c := range chips {
 			if err := one(tx, fmt.Sprintf("order %s: chip %s is not a reject of this order; nothing was recorded", ord, c),

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"ankan/store"
-	"ankan/uicc"
 )
 
 //go:embed migrations
@@ -30,23 +29,6 @@ func Schema() store.Schema {
 	}
 	return store.Schema{Name: "perso", Files: files}
 }
-
-// A Reader holds one chip at a time. A card reader, a remote station and a
-// drawer of software chips are Readers.
-type Reader interface {
-	uicc.Card
-	// Take puts the next fresh chip into the reader. ErrNoChips if there is none.
-	Take(ctx context.Context) error
-	// Insert puts the chip with this serial number back into the reader.
-	Insert(ctx context.Context, serial [8]byte) error
-	// Eject takes the chip out.
-	Eject(ctx context.Context) error
-	// Reset is a warm reset; it returns the answer to reset.
-	Reset(ctx context.Context) (uicc.ATR, error)
-}
-
-// ErrNoChips is wrapped by Take when the reader has no fresh chip.
-var ErrNoChips = errors.New("no chips left; load the reader")
 
 // A Product is what a line accepts: chips of one lot, with one operating system.
 type Product struct {
@@ -62,11 +44,14 @@ type Reason string
 // The reasons.
 const (
 	NoAnswer    Reason = "no answer"            // the chip stopped answering
+	TooLate     Reason = "late answer"          // the chip took longer than its station waits
 	BadStatus   Reason = "status"               // the chip refused a command
+	BadAnswer   Reason = "malformed answer"     // what the chip answered is no answer to the command
 	WrongLot    Reason = "wrong lot"            // set aside: not of the lot that was ordered
 	WrongOS     Reason = "wrong OS"             // another operating system than the product's
 	Taken       Reason = "already personalised" // set aside: it is somebody's card
-	WrongKeys   Reason = "wrong transport keys" // set aside: not the lot's keys
+	WrongKeys   Reason = "wrong transport keys" // set aside: blank, and not the lot's keys
+	OtherKeys   Reason = "unknown keys"         // neither the lot's keys nor the card's own
 	ReadBack    Reason = "read back differs"    // what was written is not what is there
 	AuthFailed  Reason = "authentication fails" // the card does not answer as its keys say
 	ChannelLost Reason = "secure channel lost"  // an answer was not the chip's

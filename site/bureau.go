@@ -280,11 +280,7 @@ func (s *Site) doAccept(ctx context.Context, w custody.Warrant) error {
 			return errors.Join(fmt.Errorf("key %s: its check value is %s, the operator says %s; it was destroyed again", id, made.KCV, k.KCV), s.forgetKey(ctx, id))
 		}
 	}
-	e := audit.Entry{Kind: "key.accepted", Actor: "person/" + w.Act().Requester, Subject: w.Act().Subject, Data: map[string]any{"warrant": w.Act().ID}}
-	return s.store.Change(ctx, e, func(tx *store.Tx) error {
-		if err := w.Redeem(tx, "key.accept", w.Act().Subject); err != nil {
-			return err
-		}
+	return w.Use(ctx, "key.accept", w.Act().Subject, nil, func(tx *store.Tx) error {
 		for _, k := range keys {
 			tx.Note(k.Purpose, k.KCV)
 		}
@@ -324,20 +320,16 @@ func (s *Site) proposeRelease(ctx context.Context, subject string) (map[string]s
 }
 
 func (s *Site) doRelease(ctx context.Context, w custody.Warrant) error {
-	return s.move(ctx, w, "order.release", "order.released", order.Accepted, order.Released, nil)
+	return s.move(ctx, w, "order.release", order.Accepted, order.Released, nil)
 }
 
 // move takes an order on under a warrant.
-func (s *Site) move(ctx context.Context, w custody.Warrant, actKind, entryKind string, from, to order.State, also func(*store.Tx) error) error {
+func (s *Site) move(ctx context.Context, w custody.Warrant, kind string, from, to order.State, also func(*store.Tx) error) error {
 	id, err := subjectOf(w.Act().Subject, "order")
 	if err != nil {
 		return err
 	}
-	e := audit.Entry{Kind: entryKind, Actor: "person/" + w.Act().Requester, Subject: w.Act().Subject, Data: map[string]any{"warrant": w.Act().ID}}
-	return s.store.Change(ctx, e, func(tx *store.Tx) error {
-		if err := w.Redeem(tx, actKind, w.Act().Subject); err != nil {
-			return err
-		}
+	return w.Use(ctx, kind, w.Act().Subject, nil, func(tx *store.Tx) error {
 		if also != nil {
 			if err := also(tx); err != nil {
 				return err
@@ -654,7 +646,7 @@ func (s *Site) doDestroy(ctx context.Context, w custody.Warrant) error {
 		return err
 	}
 	papers := map[string]any{"destroy-act": w.Act().ID, "destroy-keys": []order.DestroyedKey{key}}
-	return s.move(ctx, w, "order.destroy", "order.destruction-begun", order.Received, order.Destroying, func(tx *store.Tx) error {
+	return s.move(ctx, w, "order.destroy", order.Received, order.Destroying, func(tx *store.Tx) error {
 		for kind, v := range papers {
 			if err := putPaper(tx, o.ID, kind, v); err != nil {
 				return err

@@ -25,6 +25,21 @@ func (d drawer) Insert(ctx context.Context, serial [8]byte) error {
 	return d.Reader.Insert(ctx, serial)
 }
 
-func (d drawer) Reset(ctx context.Context) (uicc.ATR, error) { return d.Reader.Reset(ctx) }
+func (d drawer) Reset(ctx context.Context) (uicc.ATR, error) {
+	atr, err := d.Reader.Reset(ctx)
+	return atr, mute(err)
+}
+
+func (d drawer) Transmit(ctx context.Context, cmd []byte) ([]byte, error) {
+	answer, err := d.Reader.Transmit(ctx, cmd)
+	return answer, mute(err)
+}
+
+func mute(err error) error {
+	if errors.Is(err, simos.ErrMute) {
+		return fmt.Errorf("%w: %w", perso.ErrMute, err)
+	}
+	return err
+}
 
 var _ perso.Reader = drawer{}

@@ -73,11 +73,7 @@ func (s *Site) doShare(ctx context.Context, w custody.Warrant) error {
 	if err != nil {
 		return err
 	}
-	e := audit.Entry{Kind: "key.shared", Actor: "person/" + w.Act().Requester, Subject: w.Act().Subject, Data: map[string]any{"warrant": w.Act().ID}}
-	return s.store.Change(ctx, e, func(tx *store.Tx) error {
-		if err := w.Redeem(tx, "key.share", w.Act().Subject); err != nil {
-			return err
-		}
+	return w.Use(ctx, "key.share", w.Act().Subject, nil, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO offered_key (partner, idx, purpose, document, state) VALUES ($1, $2, 'share', $3, 'sharing')`, partner, index, []byte("{}"))
 		return err
 	})
@@ -193,7 +189,7 @@ func (s *Site) proposeSubmit(ctx context.Context, subject string) (map[string]st
 }
 
 func (s *Site) doSubmit(ctx context.Context, w custody.Warrant) error {
-	return s.move(ctx, w, "order.submit", "order.submitted", order.Drafted, order.Submitted, nil)
+	return s.move(ctx, w, "order.submit", order.Drafted, order.Submitted, nil)
 }
 
 func (s *Site) sendOrder(ctx context.Context, o order.Order) error {
@@ -239,6 +235,9 @@ func (s *Site) takeReceipt(ctx context.Context, a *arrival) error {
 	if !ok {
 		return refused("%s: it is about the file %q", a.Name, m.File)
 	}
+	if _, err := order.Get(ctx, s.store, id); errors.Is(err, order.ErrNoOrder) && !m.Accepted {
+		return s.stray(ctx, a, m)
+	}
 	o, err := s.about(ctx, a, id, order.Submitted)
 	if err != nil {
 		return err
@@ -258,6 +257,20 @@ func (s *Site) takeReceipt(ctx context.Context, a *arrival) error {
 		return refused("%s: it accepts %s with digest %.12s…, want %s with %.12s…", a.Name, m.Order, m.Digest, o.ID, o.Digest)
 	}
 	return s.step(ctx, o, "order.accepted", order.Accepted, nil, a.taken)
+}
+
+// stray logs the answer to a file that came in this site's name and was none of
+// its orders. Somebody here should know why.
+func (s *Site) stray(ctx context.Context, a *arrival, m receipt) error {
+	e := audit.Entry{Kind: "receipt.stray", Actor: "partner/" + a.Partner, Subject: "partner/" + a.Partner}
+	return s.store.Change(ctx, e, func(tx *store.Tx) error {
+		if err := a.taken(tx); err != nil {
+			return err
+		}
+		tx.Note("about", m.File)
+		tx.Note("reasons", first(m.Reasons, 20))
+		return nil
+	})
 }
 
 // ---- the response
@@ -420,11 +433,11 @@ func (s *Site) proposeLoad(ctx context.Context, subject string) (map[string]stri
 }
 
 func (s *Site) doLoad(ctx context.Context, w custody.Warrant) error {
-	return s.moveAs(ctx, w, "hlr.load", "hlr.load-begun", order.Answered, order.Loading, "load-by")
+	return s.moveAs(ctx, w, "hlr.load", order.Answered, order.Loading, "load-by")
 }
 
 // moveAs takes an order on and keeps who asked for it.
-func (s *Site) moveAs(ctx context.Context, w custody.Warrant, actKind, entryKind string, from, to order.State, paper string) error {
+func (s *Site) moveAs(ctx context.Context, w custody.Warrant, kind string, from, to order.State, paper string) error {
 	id, err := subjectOf(w.Act().Subject, "order")
 	if err != nil {
 		return err
@@ -433,7 +446,7 @@ func (s *Site) moveAs(ctx context.Context, w custody.Warrant, actKind, entryKind
 	if err != nil {
 		return err
 	}
-	return s.move(ctx, w, actKind, entryKind, from, to, func(tx *store.Tx) error {
+	return s.move(ctx, w, kind, from, to, func(tx *store.Tx) error {
 		return order.PutPaper(tx, id, paper, []byte(who.ID+" "+who.Roles[0]))
 	})
 }
@@ -519,7 +532,7 @@ func (s *Site) proposeAck(ctx context.Context, subject string) (map[string]strin
 }
 
 func (s *Site) doAck(ctx context.Context, w custody.Warrant) error {
-	return s.moveAs(ctx, w, "order.acknowledge", "order.acknowledged", order.Loaded, order.Acknowledged, "ack-by")
+	return s.moveAs(ctx, w, "order.acknowledge", order.Loaded, order.Acknowledged, "ack-by")
 }
 
 func (s *Site) sendAck(ctx context.Context, o order.Order) error {

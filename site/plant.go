@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -152,11 +151,7 @@ func (s *Site) doLot(ctx context.Context, w custody.Warrant) error {
 	if k.KCV.String() != l.KCV {
 		return errors.Join(fmt.Errorf("lot %s: its key's check value is %s, the chip maker says %s; it was destroyed again", name, k.KCV, l.KCV), s.forgetKey(ctx, k.ID))
 	}
-	e := audit.Entry{Kind: "lot.accepted", Actor: "person/" + w.Act().Requester, Subject: w.Act().Subject, Data: map[string]any{"warrant": w.Act().ID}}
-	return s.store.Change(ctx, e, func(tx *store.Tx) error {
-		if err := w.Redeem(tx, "lot.accept", w.Act().Subject); err != nil {
-			return err
-		}
+	return w.Use(ctx, "lot.accept", w.Act().Subject, nil, func(tx *store.Tx) error {
 		_, err := tx.Exec(`UPDATE lot SET state = 'accepted' WHERE name = $1`, name)
 		return err
 	})
@@ -292,7 +287,7 @@ func (s *Site) readBatch(ctx context.Context, a *arrival, r *bufio.Reader) error
 	}
 	defer dk.Close()
 	if err := datagen.Import(ctx, s.store, dk, b, r); err != nil {
-		if errors.Is(err, hsm.ErrSealed) {
+		if errors.Is(err, datagen.ErrBlocks) {
 			return refused("%s: %v", a.Name, err)
 		}
 		return err
@@ -338,33 +333,22 @@ func (s *Site) run(ctx context.Context, r perso.Run) error {
 	if err != nil {
 		return err
 	}
-	stations, closeAll, err := s.stations(ctx)
-	if err != nil {
-		return err
-	}
-	defer closeAll()
-	return line.Run(ctx, r.Order, stations)
+	return line.Run(ctx, r.Order, s.stations())
 }
 
-// stations connects to the readers of the configuration.
-func (s *Site) stations(ctx context.Context) ([]perso.Station, func(), error) {
-	var all []perso.Station
-	var open []io.Closer
-	closeAll := func() {
-		for _, c := range open {
-			c.Close()
-		}
+// stations is the readers of the configuration. The line connects to them.
+func (s *Site) stations() []perso.Station {
+	all := make([]perso.Station, len(s.config.Stations))
+	for i, c := range s.config.Stations {
+		all[i] = perso.Station{Name: c.Name, Open: func(ctx context.Context) (perso.Reader, error) {
+			slot, err := simos.Dial(ctx, c.Network, c.Address)
+			if err != nil {
+				return nil, err
+			}
+			return drawer{slot}, nil
+		}}
 	}
-	for _, c := range s.config.Stations {
-		slot, err := simos.Dial(ctx, c.Network, c.Address)
-		if err != nil {
-			closeAll()
-			return nil, nil, fmt.Errorf("station %s: %w", c.Name, err)
-		}
-		open = append(open, slot)
-		all = append(all, perso.Station{Name: c.Name, Reader: drawer{slot}})
-	}
-	return all, closeAll, nil
+	return all
 }
 
 func (s *Site) report(ctx context.Context, r perso.Run) error {
@@ -414,14 +398,12 @@ func (s *Site) proposeChips(ctx context.Context, subject string) (map[string]str
 	if len(rejects) == 0 {
 		return nil, fmt.Errorf("order %s has no rejected chip that waits for destruction", ord)
 	}
-	h := sha256.New()
 	var chips []string
 	for _, r := range rejects {
-		fmt.Fprintln(h, r.Chip)
 		chips = append(chips, r.Chip)
 	}
 	// The list is shown as far as an act can; the digest binds all of it.
-	return map[string]string{"count": strconv.Itoa(len(chips)), "chips": strings.Join(first(chips, 200), " "), "chips_sha256": fmt.Sprintf("%x", h.Sum(nil))}, nil
+	return map[string]string{"count": strconv.Itoa(len(chips)), "chips": strings.Join(first(chips, 200), " "), "chips_sha256": perso.ChipsDigest(chips)}, nil
 }
 
 func (s *Site) doChips(ctx context.Context, w custody.Warrant) error {
@@ -512,11 +494,7 @@ func (s *Site) doEmpty(ctx context.Context, w custody.Warrant) error {
 			proof.Approvers = append(proof.Approvers, who.ID+" "+who.Roles[0])
 		}
 	}
-	e := audit.Entry{Kind: "batch.destruction-begun", Actor: "person/" + w.Act().Requester, Subject: w.Act().Subject, Data: map[string]any{"warrant": w.Act().ID}}
-	return s.store.Change(ctx, e, func(tx *store.Tx) error {
-		if err := w.Redeem(tx, "batch.destroy", w.Act().Subject); err != nil {
-			return err
-		}
+	return w.Use(ctx, "batch.destroy", w.Act().Subject, nil, func(tx *store.Tx) error {
 		if err := setProof(tx, ord, proof); err != nil {
 			return err
 		}

@@ -154,6 +154,9 @@ func (s *Site) Close() error {
 	if s.auc != nil {
 		s.auc.Close()
 	}
+	if s.spool != nil {
+		errs = append(errs, s.spool.Close())
+	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
@@ -430,7 +433,8 @@ func (s *Site) takeIn(ctx context.Context, f *edge.File) error {
 		s.hurry()
 		return s.spool.Done(f)
 	case errors.As(err, &e):
-		r = &refusal{reasons: []string{e.Error()}}
+		// The refusal names the place in our spool, which is not the partner's business.
+		r = &refusal{reasons: []string{f.Name + ": " + e.Text}}
 	case !errors.As(err, &r):
 		return err
 	}

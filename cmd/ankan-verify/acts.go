@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"ankan/act"
 	"ankan/audit"
 )
@@ -12,16 +10,15 @@ import (
 // against the policy that was in force.
 type acts struct{ book act.Book }
 
-func (a *acts) entry(index int64, e audit.Entry) error {
+func (a *acts) entry(_ int64, e audit.Entry) error {
 	data, err := e.DataJSON()
 	if err != nil {
 		return err
 	}
-	if err := a.book.Apply(e.Kind, e.Time, data); err != nil {
-		return fmt.Errorf("entry %d, %s of %s: %w", index, e.Kind, e.Subject, err)
-	}
-	return nil
+	return a.book.Apply(e.Kind, e.Subject, e.Time, data)
 }
+
+func (a *acts) end() error { return a.book.End() }
 
 func (a *acts) findings() section {
 	return section{Title: "acts", Found: []finding{

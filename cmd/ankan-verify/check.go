@@ -12,6 +12,7 @@ import (
 // says something that must not be.
 type check interface {
 	entry(index int64, e audit.Entry) error
+	end() error // what the log may not end with
 	findings() section
 }
 
@@ -49,6 +50,8 @@ func (c *census) entry(_ int64, e audit.Entry) error {
 	c.count[c.of(e)]++
 	return nil
 }
+
+func (c *census) end() error { return nil }
 
 func (c *census) findings() section {
 	s := section{Title: c.title, Found: []finding{}}

@@ -83,6 +83,9 @@ func (c logCommand) verify() (audit.Report, []section, error) {
 	}
 	var found []section
 	for _, ch := range all {
+		if err := ch.end(); err != nil {
+			return r, nil, err
+		}
 		found = append(found, ch.findings())
 	}
 	return r, found, nil
