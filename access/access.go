@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 
 	"github.com/goccy/go-yaml"
@@ -28,13 +27,7 @@ var defaultPolicy []byte
 var migrations embed.FS
 
 // Schema is the tables that this package owns.
-func Schema() store.Schema {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	return store.Schema{Name: "access", Files: files}
-}
+func Schema() store.Schema { return store.Embedded("access", migrations) }
 
 // DefaultPolicy is the policy that a new site starts with.
 func DefaultPolicy() act.Policy {

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"strings"
 	"time"
@@ -24,13 +23,7 @@ import (
 var migrations embed.FS
 
 // Schema is the tables that this package owns.
-func Schema() store.Schema {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	return store.Schema{Name: "custody", Files: files}
-}
+func Schema() store.Schema { return store.Embedded("custody", migrations) }
 
 // ErrNoAct is wrapped where an act does not exist.
 var ErrNoAct = errors.New("no such act")

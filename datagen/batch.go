@@ -10,10 +10,10 @@ import (
 	"database/sql"
 	"embed"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"sync"
 
 	"ankan/audit"
@@ -26,22 +26,18 @@ import (
 var migrations embed.FS
 
 // Schema is the tables that this package owns.
-func Schema() store.Schema {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	return store.Schema{Name: "datagen", Files: files}
-}
+func Schema() store.Schema { return store.Embedded("datagen", migrations) }
 
 // BlockSize is the number of key sets in a block of a new batch.
 const BlockSize = 1000
 
-// maxBlock bounds what is read for one sealed block, in bytes.
-const maxBlock = 64 << 20
-
-// ErrNoBatch is wrapped where an order has no batch, or had one and it was destroyed.
-var ErrNoBatch = errors.New("no batch")
+// Errors that callers branch on.
+var (
+	// ErrNoBatch is wrapped where an order has no batch, or had one and it was destroyed.
+	ErrNoBatch = errors.New("no batch")
+	// ErrBlocks is wrapped by Import if what it reads is not the batch's blocks.
+	ErrBlocks = errors.New("these are not the batch's blocks")
+)
 
 // A Batch is what an order's blocks have in common. It holds no clear key.
 //
@@ -133,19 +129,37 @@ func Have(ctx context.Context, s *store.Store, ord string) (int, error) {
 	return n, err
 }
 
-func putBlock(ctx context.Context, s *store.Store, b Batch, n int, sealed []byte, kind string, also func(*store.Tx) error) error {
-	first, count := b.span(n)
-	sum := sha256.Sum256(sealed)
-	e := audit.Entry{Kind: kind, Actor: "system:datagen", Subject: "order/" + b.Order,
-		Data: map[string]any{"block": n, "first": first, "count": count, "sha256": fmt.Sprintf("%x", sum)}}
-	return s.Change(ctx, e, func(tx *store.Tx) error {
-		if also != nil {
-			if err := also(tx); err != nil {
+// A sealedBlock is a block on its way into the store.
+type sealedBlock struct {
+	sealed      []byte
+	sum         [sha256.Size]byte
+	fingerprint [32]byte // of a block that was drawn here
+}
+
+// putBlocks stores blocks from block n on in one change, each with its entry.
+func putBlocks(ctx context.Context, s *store.Store, b Batch, n int, blocks []sealedBlock, kind string, also func(*store.Tx, sealedBlock) error) error {
+	entry := func(i int) audit.Entry {
+		first, count := b.span(n + i)
+		return audit.Entry{Kind: kind, Actor: "system:datagen", Subject: "order/" + b.Order,
+			Data: map[string]any{"block": n + i, "first": first, "count": count, "sha256": hex.EncodeToString(blocks[i].sum[:])}}
+	}
+	return s.Change(ctx, entry(0), func(tx *store.Tx) error {
+		for i, block := range blocks {
+			if i > 0 {
+				if err := tx.Append(entry(i)); err != nil {
+					return err
+				}
+			}
+			if also != nil {
+				if err := also(tx, block); err != nil {
+					return err
+				}
+			}
+			if _, err := tx.Exec(`INSERT INTO block (ord, n, sealed) VALUES ($1, $2, $3)`, b.Order, n+i, block.sealed); err != nil {
 				return err
 			}
 		}
-		_, err := tx.Exec(`INSERT INTO block (ord, n, sealed) VALUES ($1, $2, $3)`, b.Order, n, sealed)
-		return err
+		return nil
 	})
 }
 
@@ -168,27 +182,26 @@ func Export(ctx context.Context, s *store.Store, b Batch, w io.Writer) error {
 }
 
 // Import stores the blocks that Export wrote for a batch that Create recorded.
-// Each must open under the data key. Blocks that are there already are passed
-// over, so that an import that was cut short goes on.
+// Each must open under the data key; ErrBlocks if one does not, or the text is
+// too short or too long. Blocks that are there already are passed over, so that
+// an import that was cut short goes on.
 func Import(ctx context.Context, s *store.Store, dk *hsm.DataKey, b Batch, r io.Reader) error {
+	if err := b.check(); err != nil {
+		return err
+	}
 	have, err := Have(ctx, s, b.Order)
 	if err != nil {
 		return err
 	}
-	var head [4]byte
 	for n := range b.Blocks() {
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return fmt.Errorf("order %s: block %d of %d: %w", b.Order, n, b.Blocks(), err)
-		}
-		size := binary.BigEndian.Uint32(head[:])
-		if size > maxBlock {
-			return fmt.Errorf("order %s: block %d has %d bytes, at most %d are taken", b.Order, n, size, maxBlock)
-		}
-		sealed := make([]byte, size)
-		if _, err := io.ReadFull(r, sealed); err != nil {
+		sealed, err := b.read(r, n)
+		if err != nil {
 			return fmt.Errorf("order %s: block %d of %d: %w", b.Order, n, b.Blocks(), err)
 		}
 		blk, err := open(dk, b, n, sealed)
+		if errors.Is(err, hsm.ErrSealed) {
+			return fmt.Errorf("%w: %w", ErrBlocks, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -196,14 +209,42 @@ func Import(ctx context.Context, s *store.Store, dk *hsm.DataKey, b Batch, r io.
 		if n < have {
 			continue
 		}
-		if err := putBlock(ctx, s, b, n, sealed, "batch.block-received", nil); err != nil {
+		if err := putBlocks(ctx, s, b, n, []sealedBlock{{sealed: sealed, sum: sha256.Sum256(sealed)}}, "batch.block-received", nil); err != nil {
 			return err
 		}
 	}
-	if _, err := io.ReadFull(r, head[:1]); err != io.EOF {
-		return fmt.Errorf("order %s: more follows after the last of %d blocks", b.Order, b.Blocks())
+	switch _, err := io.ReadFull(r, make([]byte, 1)); err {
+	case io.EOF:
+		return nil
+	case nil:
+		return fmt.Errorf("order %s: %w: more follows after the last of %d", b.Order, ErrBlocks, b.Blocks())
+	default:
+		return fmt.Errorf("order %s: after the last block: %w", b.Order, err)
 	}
-	return nil
+}
+
+// read reads sealed block n. Its length is known before.
+func (b Batch) read(r io.Reader, n int) ([]byte, error) {
+	_, count := b.span(n)
+	want := count*b.Profile.Layout().Size + hsm.SealOverhead
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, cut(err)
+	}
+	if size := binary.BigEndian.Uint32(head[:]); int64(size) != int64(want) {
+		return nil, fmt.Errorf("%w: it has %d bytes, want %d", ErrBlocks, size, want)
+	}
+	sealed := make([]byte, want)
+	_, err := io.ReadFull(r, sealed)
+	return sealed, cut(err)
+}
+
+// cut says that a text which ends too early is none of the batch's.
+func cut(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("%w: it is cut short", ErrBlocks)
+	}
+	return err
 }
 
 // A Block is an open block: the one place outside the security module where

@@ -42,27 +42,38 @@ func newDRBG(t hsm.Token, name []byte) (*drbg, error) {
 
 func (d *drbg) fill(p []byte) {
 	for len(p) > 0 {
-		if len(d.left) == 0 {
-			clear(d.buf[:])
-			d.stream.XORKeyStream(d.buf[:], d.buf[:])
-			d.left = d.buf[:]
-		}
+		d.refill()
 		n := copy(p, d.left)
 		clear(d.left[:n])
 		p, d.left = p[n:], d.left[n:]
 	}
 }
 
+// refill sees to it that something is left.
+func (d *drbg) refill() {
+	if len(d.left) == 0 {
+		clear(d.buf[:])
+		d.stream.XORKeyStream(d.buf[:], d.buf[:])
+		d.left = d.buf[:]
+	}
+}
+
 // digits fills p with decimal digits in ASCII, each as likely as the others.
 func (d *drbg) digits(p []byte) {
 	for i := range p {
-		b := [1]byte{255}
-		for b[0] >= 250 {
-			d.fill(b[:])
+		b := byte(255)
+		for b >= 250 {
+			d.refill()
+			b = d.left[0]
+			d.left[0] = 0
+			d.left = d.left[1:]
 		}
-		p[i] = '0' + b[0]%10
+		p[i] = '0' + b%10
 	}
 }
 
 // Close wipes what is left of the stream.
-func (d *drbg) Close() { clear(d.buf[:]) }
+func (d *drbg) Close() {
+	clear(d.buf[:])
+	d.left = nil
+}

@@ -2,9 +2,11 @@ package datagen
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -51,30 +53,32 @@ func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, progress f
 		return err
 	}
 	defer dk.Close()
-	// Blocks are drawn side by side and stored in order, so that what is
-	// stored is always the start of the batch.
+	// What is being drawn ends before the keys are closed, here and at the caller.
+	var drawing sync.WaitGroup
+	defer drawing.Wait()
+	// Blocks are drawn side by side, a few at a time, and stored in order, so
+	// that what is stored is always the start of the batch. A commit waits for
+	// the disk, so a few blocks share one.
 	type drawn struct {
-		sealed      []byte
-		fingerprint [32]byte
-		err         error
+		blocks []sealedBlock
+		err    error
 	}
-	workers := runtime.GOMAXPROCS(0)
-	queue := make(chan chan drawn, workers)
+	queue := make(chan chan drawn, runtime.GOMAXPROCS(0))
 	eg, ctx := errgroup.WithContext(ctx)
 	eg.Go(func() error {
 		defer close(queue)
-		for n := have; n < b.Blocks(); n++ {
+		for n := have; n < b.Blocks(); n += perCommit {
 			out := make(chan drawn, 1)
 			select {
 			case queue <- out:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			go func() {
+			drawing.Go(func() {
 				var d drawn
-				d.sealed, d.fingerprint, d.err = g.block(ctx, dk, b, n, ids)
+				d.blocks, d.err = g.blocks(ctx, dk, b, n, ids)
 				out <- d
-			}()
+			})
 		}
 		return nil
 	})
@@ -85,21 +89,47 @@ func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, progress f
 			if d.err != nil {
 				return d.err
 			}
-			err := putBlock(ctx, g.Store, b, n, d.sealed, "batch.block-generated", func(tx *store.Tx) error {
-				return g.Ledger.InsertFingerprint(tx, d.fingerprint)
-			})
-			if err != nil {
-				return fmt.Errorf("order %s: block %d: %w", b.Order, n, err)
+			if err := g.put(ctx, b, n, d.blocks); err != nil {
+				return err
 			}
-			if progress != nil {
-				first, count := b.span(n)
-				progress(first + count)
+			for range d.blocks {
+				if progress != nil {
+					first, count := b.span(n)
+					progress(first + count)
+				}
+				n++
 			}
-			n++
 		}
 		return nil
 	})
 	return eg.Wait()
+}
+
+// perCommit is how many blocks are stored in one change.
+const perCommit = 8
+
+// blocks draws the blocks of one change, from block n on.
+func (g *Generator) blocks(ctx context.Context, dk *hsm.DataKey, b Batch, n int, ids Identities) (all []sealedBlock, err error) {
+	for ; n < b.Blocks() && len(all) < perCommit; n++ {
+		var s sealedBlock
+		if s.sealed, s.fingerprint, err = g.block(ctx, dk, b, n, ids); err != nil {
+			return nil, err
+		}
+		s.sum = sha256.Sum256(s.sealed)
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// put stores blocks, unless the fingerprint of one is known.
+func (g *Generator) put(ctx context.Context, b Batch, n int, blocks []sealedBlock) error {
+	err := putBlocks(ctx, g.Store, b, n, blocks, "batch.block-generated", func(tx *store.Tx, s sealedBlock) error {
+		return g.Ledger.InsertFingerprint(tx, s.fingerprint)
+	})
+	if err != nil {
+		return fmt.Errorf("order %s: blocks %d to %d: %w", b.Order, n, n+len(blocks)-1, err)
+	}
+	return nil
 }
 
 // block draws one block and seals it. The clear records live in this call.

@@ -9,7 +9,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"ankan/aka"
 	"ankan/audit"
@@ -22,13 +21,7 @@ import (
 var migrations embed.FS
 
 // Schema is the tables that this package owns.
-func Schema() store.Schema {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	return store.Schema{Name: "hlr", Files: files}
-}
+func Schema() store.Schema { return store.Embedded("hlr", migrations) }
 
 // Errors that callers branch on.
 var (

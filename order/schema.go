@@ -2,7 +2,6 @@ package order
 
 import (
 	"embed"
-	"io/fs"
 
 	"ankan/store"
 )
@@ -11,10 +10,4 @@ import (
 var migrations embed.FS
 
 // Schema is the tables of this package.
-func Schema() store.Schema {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is part of the program
-	}
-	return store.Schema{Name: "orders", Files: files}
-}
+func Schema() store.Schema { return store.Embedded("orders", migrations) }

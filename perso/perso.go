@@ -12,7 +12,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"ankan/store"
@@ -22,13 +21,7 @@ import (
 var migrations embed.FS
 
 // Schema is the tables that this package owns.
-func Schema() store.Schema {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	return store.Schema{Name: "perso", Files: files}
-}
+func Schema() store.Schema { return store.Embedded("perso", migrations) }
 
 // A Product is what a line accepts: chips of one lot, with one operating system.
 type Product struct {

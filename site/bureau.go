@@ -352,6 +352,16 @@ func (s *Site) step(ctx context.Context, o order.Order, kind string, to order.St
 	})
 }
 
+// stepOn takes an order on because a file arrived, which is recorded with it.
+func (s *Site) stepOn(ctx context.Context, a *arrival, o order.Order, kind string, to order.State, data map[string]any, also func(*store.Tx) error) error {
+	return s.step(ctx, o, kind, to, data, func(tx *store.Tx) error {
+		if err := a.taken(tx); err != nil || also == nil {
+			return err
+		}
+		return also(tx)
+	})
+}
+
 // job is what a bureau needs to know of an order that it makes.
 type job struct {
 	contract *order.Contract
@@ -550,22 +560,15 @@ func (s *Site) takeReport(ctx context.Context, a *arrival) error {
 	if rep.Counts.Cards != o.Quantity || rep.Site != a.Partner {
 		return refused("%s: %d cards of site %s, want %d of %s", a.Name, rep.Counts.Cards, rep.Site, o.Quantity, a.Partner)
 	}
-	doc, err := json.Marshal(rep)
-	if err != nil {
-		return err
-	}
 	data := map[string]any{"good": rep.Counts.Good, "remade": rep.Counts.Remade, "retired": rep.Counts.Retired, "destroyed": rep.Counts.Destroyed, "plant": a.Partner}
-	return s.step(ctx, o, "order.made", order.Made, data, func(tx *store.Tx) error {
-		if err := a.taken(tx); err != nil {
-			return err
-		}
+	return s.stepOn(ctx, a, o, "order.made", order.Made, data, func(tx *store.Tx) error {
 		if err := order.PutRemakes(tx, o.ID, remakes); err != nil {
 			return err
 		}
 		if err := order.SetCounts(tx, o.ID, rep.Counts.Good, rep.Counts.Retired); err != nil {
 			return err
 		}
-		return order.PutPaper(tx, o.ID, "report", doc)
+		return putPaper(tx, o.ID, "report", rep)
 	})
 }
 
@@ -613,15 +616,8 @@ func (s *Site) takeAck(ctx context.Context, a *arrival) error {
 	if m.Cards != o.Good {
 		return refused("%s: %d cards are acknowledged, want %d", a.Name, m.Cards, o.Good)
 	}
-	doc, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	return s.step(ctx, o, "order.received", order.Received, map[string]any{"cards": m.Cards, "by": m.By}, func(tx *store.Tx) error {
-		if err := a.taken(tx); err != nil {
-			return err
-		}
-		return order.PutPaper(tx, o.ID, "ack", doc)
+	return s.stepOn(ctx, a, o, "order.received", order.Received, map[string]any{"cards": m.Cards, "by": m.By}, func(tx *store.Tx) error {
+		return putPaper(tx, o.ID, "ack", m)
 	})
 }
 
@@ -703,10 +699,7 @@ func (s *Site) takeDestroyed(ctx context.Context, a *arrival) error {
 	if m.Site != a.Partner || len(m.Keys) == 0 || len(m.Approvers) < 2 {
 		return refused("%s: it proves no destruction at %s under dual control", a.Name, a.Partner)
 	}
-	return s.step(ctx, o, "order.emptied", order.Emptied, map[string]any{"plant": a.Partner, "keys": len(m.Keys), "blocks": m.Blocks}, func(tx *store.Tx) error {
-		if err := a.taken(tx); err != nil {
-			return err
-		}
+	return s.stepOn(ctx, a, o, "order.emptied", order.Emptied, map[string]any{"plant": a.Partner, "keys": len(m.Keys), "blocks": m.Blocks}, func(tx *store.Tx) error {
 		return putPaper(tx, o.ID, "plant-proof", m)
 	})
 }

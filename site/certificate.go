@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -63,12 +62,8 @@ func (s *Site) certificate(ctx context.Context, o order.Order) (*order.Certifica
 	var received ack
 	var id string
 	for kind, v := range map[string]any{"destroyed": &here, "plant-proof": &plant, "ack": &received, "destroy-act": &id} {
-		doc, err := order.Paper(ctx, s.store, o.ID, kind)
-		if err != nil {
+		if err := s.paper(ctx, o.ID, kind, v); err != nil {
 			return nil, err
-		}
-		if err := json.Unmarshal(doc, v); err != nil {
-			return nil, fmt.Errorf("order %s: %s: %w", o.ID, kind, err)
 		}
 	}
 	contract, err := s.contract(o.Partner)

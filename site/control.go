@@ -244,11 +244,8 @@ func (s *Site) orderView(ctx context.Context, id string) (OrderView, error) {
 			}
 			v.Generated = min(n*b.BlockSize, b.Cards)
 		}
-		if doc, err := order.Paper(ctx, s.store, id, "report"); err == nil {
-			var rep perso.Report
-			if err := json.Unmarshal(doc, &rep); err != nil {
-				return v, err
-			}
+		var rep perso.Report
+		if err := s.paper(ctx, id, "report", &rep); err == nil {
 			v.Counts = &rep.Counts
 		}
 	}

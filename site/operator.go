@@ -243,10 +243,7 @@ func (s *Site) takeReceipt(ctx context.Context, a *arrival) error {
 		return err
 	}
 	if !m.Accepted {
-		return s.step(ctx, o, "order.refused", order.Refused, map[string]any{"reasons": first(m.Reasons, 20)}, func(tx *store.Tx) error {
-			if err := a.taken(tx); err != nil {
-				return err
-			}
+		return s.stepOn(ctx, a, o, "order.refused", order.Refused, map[string]any{"reasons": first(m.Reasons, 20)}, func(tx *store.Tx) error {
 			if len(m.Reasons) == 0 {
 				m.Reasons = []string{"no reason was given"}
 			}
@@ -256,7 +253,7 @@ func (s *Site) takeReceipt(ctx context.Context, a *arrival) error {
 	if m.Order != o.ID || m.Digest != o.Digest {
 		return refused("%s: it accepts %s with digest %.12s…, want %s with %.12s…", a.Name, m.Order, m.Digest, o.ID, o.Digest)
 	}
-	return s.step(ctx, o, "order.accepted", order.Accepted, nil, a.taken)
+	return s.stepOn(ctx, a, o, "order.accepted", order.Accepted, nil, nil)
 }
 
 // stray logs the answer to a file that came in this site's name and was none of
@@ -307,10 +304,7 @@ func (s *Site) takeResponse(ctx context.Context, a *arrival) error {
 		return err
 	}
 	data := map[string]any{"cards": rows, "content_sha256": fmt.Sprintf("%x", digest.Sum(nil)), "kcv": want.kcv.String()}
-	return s.step(ctx, o, "order.answered", order.Answered, data, func(tx *store.Tx) error {
-		if err := a.taken(tx); err != nil {
-			return err
-		}
+	return s.stepOn(ctx, a, o, "order.answered", order.Answered, data, func(tx *store.Tx) error {
 		if err := order.SetCounts(tx, o.ID, rows, o.Quantity-rows); err != nil {
 			return err
 		}
@@ -579,10 +573,7 @@ func (s *Site) takeCertificate(ctx context.Context, a *arrival) error {
 		}
 	}
 	data := map[string]any{"certificate": c.Number, "document_sha256": fmt.Sprintf("%x", sha256.Sum256(m.Document)), "pdf_sha256": fmt.Sprintf("%x", sha256.Sum256(m.PDF))}
-	return s.step(ctx, o, "order.closed", order.Closed, data, func(tx *store.Tx) error {
-		if err := a.taken(tx); err != nil {
-			return err
-		}
+	return s.stepOn(ctx, a, o, "order.closed", order.Closed, data, func(tx *store.Tx) error {
 		return order.PutPaper(tx, o.ID, "certificate", bytes.Clone(m.Document))
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -33,13 +32,7 @@ import (
 var migrations embed.FS
 
 // Schema is the tables that this package owns.
-func Schema() store.Schema {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	return store.Schema{Name: "site", Files: files}
-}
+func Schema() store.Schema { return store.Embedded("site", migrations) }
 
 // A Site is a running installation. Only Open makes one.
 type Site struct {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +20,16 @@ import (
 type Schema struct {
 	Name  string // lower-case letters and "_"
 	Files fs.FS
+}
+
+// Embedded is the schema whose migrations lie in the folder "migrations" of a
+// package's embedded files.
+func Embedded(name string, files embed.FS) Schema {
+	migrations, err := fs.Sub(files, "migrations")
+	if err != nil {
+		panic(err) // only for a name that is no path
+	}
+	return Schema{Name: name, Files: migrations}
 }
 
 // ErrNewer means that a newer program has written the database.
