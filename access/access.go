@@ -3,20 +3,17 @@
 package access
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-
-	"github.com/goccy/go-yaml"
 
 	"ankan/act"
 	"ankan/audit"
+	"ankan/document"
 	"ankan/store"
 )
 
@@ -41,9 +38,9 @@ func DefaultPolicy() act.Policy {
 // ParsePolicy reads a policy document (YAML). Unknown keys, a second document
 // and numbers that are not whole are refused.
 func ParsePolicy(doc []byte) (act.Policy, error) {
-	in, err := decode(doc)
-	if err != nil {
-		return act.Policy{}, fmt.Errorf("policy: %s", yaml.FormatError(err, false, false))
+	var in written
+	if _, err := document.Read("policy", doc, &in); err != nil {
+		return act.Policy{}, err
 	}
 	p, err := in.policy()
 	if err == nil {
@@ -55,25 +52,9 @@ func ParsePolicy(doc []byte) (act.Policy, error) {
 	return p, nil
 }
 
-func decode(doc []byte) (in document, err error) {
-	defer func() {
-		if recover() != nil { // the YAML library does not survive everything
-			in, err = document{}, errors.New("not YAML that can be read")
-		}
-	}()
-	d := yaml.NewDecoder(bytes.NewReader(doc), yaml.Strict())
-	if err := d.Decode(&in); err != nil && err != io.EOF { // an empty one has no version
-		return document{}, err
-	}
-	if err := d.Decode(new(any)); err != io.EOF {
-		return document{}, errors.New("more follows after the first document")
-	}
-	return in, nil
-}
-
-// A document is a policy as YAML has it. It is not act.Policy itself because
+// A written policy is a policy as YAML has it. It is not act.Policy itself because
 // the YAML library panics over an array that is too long, and cuts fractions off.
-type document struct {
+type written struct {
 	Version   whole           `yaml:"version"`
 	Roles     []string        `yaml:"roles"`
 	Conflicts [][]string      `yaml:"conflicts"`
@@ -89,7 +70,7 @@ type rule struct {
 	Clause    string     `yaml:"clause"`
 }
 
-func (d document) policy() (act.Policy, error) {
+func (d written) policy() (act.Policy, error) {
 	p := act.Policy{Version: int(d.Version), Roles: d.Roles, Acts: map[string]act.Rule{}}
 	for _, c := range d.Conflicts {
 		if len(c) != 2 {

@@ -21,10 +21,10 @@ import (
 
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/mod/sumdb/note"
+
+	"ankan/document"
 )
 
 // maxCard is the most bytes that a partner card may have.
@@ -133,21 +133,15 @@ func ParsePartner(file string, doc []byte) (*Partner, error) {
 	if len(doc) > maxCard {
 		return nil, fmt.Errorf("%s: partner card has %d bytes, want at most %d", file, len(doc), maxCard)
 	}
-	tree, err := parseYAML(doc)
-	if err != nil {
-		return nil, placeYAML(file, err)
-	}
-	if n := len(tree.Docs); n != 1 {
-		return nil, fmt.Errorf("%s: found %d YAML documents, want 1", file, n)
-	}
 	var card Card
-	if err := yaml.NodeToValue(tree.Docs[0].Body, &card, yaml.Strict()); err != nil {
-		return nil, placeYAML(file, err)
+	tree, err := document.Read(file, doc, &card)
+	if err != nil {
+		return nil, err
 	}
 	p := &Partner{card: card}
 	for _, f := range cardFields {
 		if err := f.check(p); err != nil {
-			line, column := fieldPlace(tree, f.name)
+			line, column := tree.Place("$." + f.name)
 			return nil, fmt.Errorf("%s:%d:%d: %s: %w", file, line, column, f.name, err)
 		}
 	}
@@ -337,41 +331,4 @@ func onePEM(text, kind string) ([]byte, error) {
 		return nil, fmt.Errorf("found text around the PEM block %q, want it alone", kind)
 	}
 	return block.Bytes, nil
-}
-
-// parseYAML guards the library's parser, which is not ours to trust with a
-// stranger's file.
-func parseYAML(doc []byte) (tree *ast.File, err error) {
-	defer func() {
-		if recover() != nil {
-			tree, err = nil, errors.New("is not YAML")
-		}
-	}()
-	tree, err = parser.ParseBytes(doc, 0)
-	if err == nil && len(tree.Docs) == 1 && tree.Docs[0].Body == nil {
-		err = errors.New("is empty")
-	}
-	return tree, err
-}
-
-// placeYAML turns the library's error into `file:line:column: what`.
-func placeYAML(file string, err error) error {
-	var at yaml.Error
-	if errors.As(err, &at) && at.GetToken() != nil && at.GetToken().Position != nil {
-		pos := at.GetToken().Position
-		return fmt.Errorf("%s:%d:%d: %s", file, pos.Line, pos.Column, at.GetMessage())
-	}
-	return fmt.Errorf("%s: %w", file, err)
-}
-
-// fieldPlace is where a field of the card stands; 1:1 if it is missing.
-func fieldPlace(tree *ast.File, name string) (line, column int) {
-	if m, ok := tree.Docs[0].Body.(*ast.MappingNode); ok {
-		for _, v := range m.Values {
-			if v.Key.GetToken().Value == name && v.Key.GetToken().Position != nil {
-				return v.Key.GetToken().Position.Line, v.Key.GetToken().Position.Column
-			}
-		}
-	}
-	return 1, 1
 }

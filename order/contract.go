@@ -9,10 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-
+	"ankan/document"
 	"ankan/hsm"
 	"ankan/sim"
 )
@@ -183,18 +180,18 @@ type contractFile struct {
 	Alarms           []string    `yaml:"alarms"`
 }
 
-// maxContract bounds a contract file in bytes.
-const maxContract = 1 << 20
-
 // ParseContract reads a contract file. It is strict: unknown, repeated and
 // missing keys and wrong values are Faults with their place.
 func ParseContract(name string, doc []byte) (*Contract, error) {
-	if len(doc) > maxContract {
-		return nil, Faults{{name, 1, 1, fmt.Sprintf("file is longer than %d bytes", maxContract)}}
-	}
-	tree, f, err := decodeContract(doc)
+	f := new(contractFile)
+	tree, err := document.Read(name, doc, f)
 	if err != nil {
-		return nil, Faults{yamlFault(name, err)}
+		fault := Fault{File: name, Line: 1, Column: 1, Text: err.Error()}
+		var at *document.Error
+		if errors.As(err, &at) {
+			fault = Fault(*at)
+		}
+		return nil, Faults{&fault}
 	}
 	r := &contractReader{name: name, tree: tree, f: f, c: new(Contract)}
 	r.parties()
@@ -208,34 +205,10 @@ func ParseContract(name string, doc []byte) (*Contract, error) {
 	return r.c, nil
 }
 
-func decodeContract(doc []byte) (tree *ast.File, f *contractFile, err error) {
-	defer func() { // the parser is not ours, and the file is a partner's
-		if p := recover(); p != nil {
-			err = errors.New("not YAML that can be read")
-		}
-	}()
-	if tree, err = parser.ParseBytes(doc, 0); err != nil {
-		return nil, nil, err
-	}
-	if len(tree.Docs) != 1 || tree.Docs[0].Body == nil {
-		return nil, nil, fmt.Errorf("%d YAML documents, want 1 with a contract", len(tree.Docs))
-	}
-	f = new(contractFile)
-	return tree, f, yaml.NodeToValue(tree.Docs[0].Body, f, yaml.Strict())
-}
-
-func yamlFault(name string, err error) *Fault {
-	var at yaml.Error
-	if errors.As(err, &at) && at.GetToken() != nil && at.GetToken().Position != nil {
-		return &Fault{name, at.GetToken().Position.Line, at.GetToken().Position.Column, at.GetMessage()}
-	}
-	return &Fault{name, 1, 1, err.Error()}
-}
-
 // A contractReader turns the file into a Contract.
 type contractReader struct {
 	name   string
-	tree   *ast.File
+	tree   *document.Tree
 	f      *contractFile
 	c      *Contract
 	faults Faults
@@ -244,20 +217,7 @@ type contractReader struct {
 // fault notes what is wrong with the value at path ("$.ranges[1].imsi"), or
 // with the nearest thing around it that is there.
 func (r *contractReader) fault(path, format string, args ...any) {
-	line, column := 1, 1
-	for at := path; at != ""; at = at[:max(strings.LastIndexAny(at, ".["), 0)] {
-		p, err := yaml.PathString(at)
-		if err != nil {
-			continue
-		}
-		if n, err := p.FilterFile(r.tree); err == nil && n != nil {
-			if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 {
-				n = m.Values[0].Key // a mapping's own token is its first colon
-			}
-			line, column = n.GetToken().Position.Line, n.GetToken().Position.Column
-			break
-		}
-	}
+	line, column := r.tree.Place(path)
 	r.faults = append(r.faults, &Fault{r.name, line, column, strings.TrimPrefix(path, "$.") + " " + fmt.Sprintf(format, args...)})
 }
 

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"ankan/document"
 	"errors"
 	"fmt"
 	"strings"
@@ -55,7 +56,7 @@ func TestContractRefused(t *testing.T) {
 		`c:4:11: customer is not one line of plain text`:  {"Bharat Demo Mobile Ltd #", `"a\nb" #`},
 		"c:7:3: manufacturer.registration is missing":     {"  registration: U26000DL2020PTC000001\n", ""},
 		"c:7:3: manufacturer.partner is missing":          {"  partner: ankan-cards\n", ""},
-		"c:34:44: transport_keys[0].kcv malformed key":    {"C35280 GP", "C35280"},
+		"c:34:22: transport_keys[0].kcv malformed key":    {"C35280 GP", "C35280"},
 		`c:14:9: licence.kind is "ISP", want one of CMTS`: {"UL #", "ISP #"},
 		"c:16:18: licence.service_areas is empty":         {"[Delhi, Haryana, Uttar Pradesh (West)]", "[]"},
 		`c:17:16: licence.valid_until is "March", want a`: {"2036-03-31", "March"},
@@ -85,7 +86,7 @@ func TestContractRefused(t *testing.T) {
 		`c:48:20: destruction_limit is "400d", want hour`: {"30d", "400d"},
 		`c:48:20: destruction_limit is "0h", want hours`:  {"30d", "0h"},
 		"c:49:9: alarms is empty: nobody would be told":   {`[noc@bharat-demo.example, "+911140000000"]`, "[]"},
-		"c:1:1: 2 YAML documents, want 1 with a contract": {"contract: BD", "contract: X\n---\ncontract: BD"},
+		"c:1:1: 2 YAML documents, want 1":                 {"contract: BD", "contract: X\n---\ncontract: BD"},
 	} {
 		text := strings.Replace(good, change[0], change[1], 1)
 		if text == good {
@@ -100,7 +101,7 @@ func TestContractRefused(t *testing.T) {
 	if _, err := ParseContract("c", nil); err == nil {
 		t.Error("an empty file is a contract")
 	}
-	if _, err := ParseContract("c", make([]byte, maxContract+1)); err == nil {
+	if _, err := ParseContract("c", make([]byte, document.MaxSize+1)); err == nil {
 		t.Error("an endless file is a contract")
 	}
 	for key, next := range map[string]string{"products": "profiles", "profiles": "\nfiles"} {

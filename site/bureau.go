@@ -50,7 +50,11 @@ func (s *Site) takeOrder(ctx context.Context, a *arrival) error {
 		}
 		return r
 	}
-	if errs := append(c.Check(in, time.Now()), s.checkMeans(ctx, a.Partner, c, in)...); len(errs) > 0 {
+	errs := c.Check(in, time.Now())
+	if len(errs) == 0 {
+		errs = s.checkMeans(ctx, a.Partner, c, in) // what is not agreed need not be here
+	}
+	if len(errs) > 0 {
 		return refuse(errs...)
 	}
 	switch had, err := order.Get(ctx, s.store, o.ID); {
@@ -137,7 +141,7 @@ func (s *Site) checkMeans(ctx context.Context, operator string, c *order.Contrac
 	}
 	for _, id := range []string{transportKey(operator, in.TransportKey()), opKey(operator, in.TransportKey())} {
 		if _, err := s.token.Key(ctx, id); err != nil {
-			errs = append(errs, fmt.Errorf("key %s: %w; the operator shares it, and two people here accept it", id, err))
+			errs = append(errs, fmt.Errorf("%w; the operator shares it, and two people here accept it", err))
 		}
 	}
 	if ref, err := c.Transport(in.Header); err == nil && !ref.KCV.IsZero() && len(errs) == 0 {
@@ -159,10 +163,12 @@ func transportKey(operator string, index int) string {
 
 func opKey(operator string, index int) string { return "op/" + operator + "/" + strconv.Itoa(index) }
 
-// sendReceipt answers an order file, once for each file that came.
+// sendReceipt answers an order file, once for each time that a file came: who
+// sends one again is told so.
 func (s *Site) sendReceipt(ctx context.Context, a *arrival, r receipt) error {
 	r.File = a.Name
-	return s.send(ctx, a.Partner, fmt.Sprintf("%.16s.receipt.pgp", a.SHA256), jsonWriter(r))
+	sum := sha256.Sum256([]byte(a.place()))
+	return s.send(ctx, a.Partner, fmt.Sprintf("%x.receipt.pgp", sum[:8]), jsonWriter(r))
 }
 
 func jsonWriter(v any) func(io.Writer) error {

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/goccy/go-yaml"
+	"ankan/document"
 )
 
 // The roles of a site.
@@ -89,8 +89,8 @@ func LoadConfig(path string) (*Config, error) {
 // ParseConfig reads a configuration that lies at path.
 func ParseConfig(path string, doc []byte) (*Config, error) {
 	c := &Config{file: path}
-	if err := yaml.UnmarshalWithOptions(doc, c, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("%s:%s", path, yaml.FormatError(err, false, true))
+	if _, err := document.Read(path, doc, c); err != nil {
+		return nil, err
 	}
 	dir := filepath.Dir(path)
 	abs := func(p *string) {
