@@ -50,7 +50,6 @@ var next = map[State][]State{
 	"":           {Drafted, Accepted},
 	Drafted:      {Submitted},
 	Submitted:    {Accepted, Refused},
-	Refused:      {Drafted}, // the same content again, when its reason is gone
 	Accepted:     {Released, Answered},
 	Answered:     {Loading},
 	Loading:      {Loaded},

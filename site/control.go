@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ankan/act"
 	"ankan/custody"
 	"ankan/datagen"
@@ -72,19 +74,20 @@ type Proposal struct {
 	Rule    act.Rule          `json:"rule"`
 }
 
-func (s *Site) serveControl(ctx context.Context) error {
+// listenControl opens the socket before anything else of the site runs: the
+// mask that makes it private from its first moment is the whole process's.
+func (s *Site) listenControl() (net.Listener, error) {
 	// A socket that a crash left behind is in the way. The database's lock
 	// says that no other process of this site runs.
 	if err := os.Remove(s.config.Control); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		return nil, err
 	}
-	l, err := net.Listen("unix", s.config.Control)
-	if err != nil {
-		return err
-	}
-	if err := os.Chmod(s.config.Control, 0o600); err != nil {
-		return err
-	}
+	mask := unix.Umask(0o177)
+	defer unix.Umask(mask)
+	return net.Listen("unix", s.config.Control)
+}
+
+func (s *Site) serveControl(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{Handler: s.control(), ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() {
 		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

@@ -138,7 +138,9 @@ func (s *Site) Draft(ctx context.Context, name string, r io.Reader) (order.Order
 		Profile: in.Value(order.ProfileName), Quantity: in.Quantity(), Transport: in.TransportKey(), State: order.Drafted,
 	}
 	o.KEK = orderKEK(o.ID, "draft")
-	if had, err := order.Get(ctx, s.store, o.ID); err == nil {
+	if had, err := order.Get(ctx, s.store, o.ID); err == nil && had.State == order.Refused {
+		return had, fmt.Errorf("%s: this very order was refused: %s; change what was wrong, or its batch number, and draft it again", name, had.Reason)
+	} else if err == nil {
 		return had, fmt.Errorf("%s: this order is here already, as %s; it is %s", name, had.ID, had.State)
 	}
 	if had, err := order.ByBatch(ctx, s.store, partner, o.Batch); err == nil {

@@ -162,8 +162,18 @@ const tick = 100 * time.Millisecond
 // Run serves until ctx ends: the edge (unless it is separate), the files that
 // arrive, the orders that can go on by themselves, and the control socket.
 func (s *Site) Run(ctx context.Context) error {
+	control, err := s.listenControl()
+	if err != nil {
+		return err
+	}
+	defer control.Close()
+	pinned := map[string]any{}
+	for name, p := range s.partners {
+		pinned[name] = fmt.Sprintf("%x", p.Digest())
+	}
 	e := audit.Entry{Kind: "site.started", Actor: "system:site", Subject: "site/" + s.config.Site,
-		Data: map[string]any{"token": s.token.Info().Model, "certificate": s.token.Info().Certificate, "listen": s.config.Edge.Listen, "edge_separate": s.config.Edge.Separate}}
+		Data: map[string]any{"token": s.token.Info().Model, "certificate": s.token.Info().Certificate, "listen": s.config.Edge.Listen,
+			"edge_separate": s.config.Edge.Separate, "partners": pinned}}
 	if err := s.store.Refuse(ctx, e); err != nil {
 		return err
 	}
@@ -171,7 +181,7 @@ func (s *Site) Run(ctx context.Context) error {
 	if !s.config.Edge.Separate {
 		g.Go(func() error { return RunEdge(ctx, s.config, s.log) })
 	}
-	g.Go(func() error { return s.serveControl(ctx) })
+	g.Go(func() error { return s.serveControl(ctx, control) })
 	g.Go(func() error {
 		t := time.NewTicker(tick)
 		defer t.Stop()
@@ -187,7 +197,7 @@ func (s *Site) Run(ctx context.Context) error {
 			}
 		}
 	})
-	err := g.Wait()
+	err = g.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
