@@ -44,9 +44,10 @@ type Card struct {
 	OpenPGP string   `yaml:"openpgp"` // armored public key
 	TLS     string   `yaml:"tls"`     // PEM certificate, of client and server alike; pinned by its public key
 	SSH     string   `yaml:"ssh"`     // authorized_keys line, of user and host alike
-	Log     string   `yaml:"log"`     // verifier key of its audit log (C2SP signed-note)
-	Agree   string   `yaml:"agree"`   // PEM P-256 public key that receives wrapped keys
-	Site    string   `yaml:"site"`    // PEM Ed25519 public key that signs certificates and receipts
+	// The three that follow are empty for a partner who works with stock tools.
+	Log   string `yaml:"log,omitempty"`   // verifier key of its audit log (C2SP signed-note)
+	Agree string `yaml:"agree,omitempty"` // PEM P-256 public key that receives wrapped keys
+	Site  string `yaml:"site,omitempty"`  // PEM Ed25519 public key that signs certificates and receipts
 	// Officers are the OpenPGP public keys of the partner's nodal officers,
 	// armored: response files are sealed to them as well (SOP 5.4.b).
 	Officers []string `yaml:"officers,omitempty"`
@@ -90,10 +91,12 @@ func (p *Partner) SSH() ssh.PublicKey { return p.ssh }
 // Log verifies the partner's audit log checkpoints; nil if it has none.
 func (p *Partner) Log() note.Verifier { return p.log }
 
-// Agree is the P-256 key to which keys for this partner are wrapped.
+// Agree is the P-256 key to which keys for this partner are wrapped; nil if it
+// has none.
 func (p *Partner) Agree() *ecdsa.PublicKey { return p.agree }
 
-// Site is the Ed25519 key that signs the partner's certificates and receipts.
+// Site is the Ed25519 key that signs the partner's certificates and receipts;
+// nil if it has none.
 func (p *Partner) Site() ed25519.PublicKey { return p.site }
 
 // Digest is the SHA-256 of the card's canonical form: what two people compare
@@ -278,6 +281,9 @@ func (p *Partner) readSSH() error {
 }
 
 func (p *Partner) readLog() error {
+	if p.card.Log == "" {
+		return nil
+	}
 	v, err := note.NewVerifier(p.card.Log)
 	if err != nil {
 		return fmt.Errorf("found %q, want name+hash+key: %w", p.card.Log, err)
@@ -287,6 +293,9 @@ func (p *Partner) readLog() error {
 }
 
 func (p *Partner) readAgree() error {
+	if p.card.Agree == "" {
+		return nil
+	}
 	key, err := readPKIX(p.card.Agree)
 	if err != nil {
 		return err
@@ -300,6 +309,9 @@ func (p *Partner) readAgree() error {
 }
 
 func (p *Partner) readSite() error {
+	if p.card.Site == "" {
+		return nil
+	}
 	key, err := readPKIX(p.card.Site)
 	if err != nil {
 		return err

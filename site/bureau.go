@@ -142,6 +142,7 @@ func (s *Site) checkMeans(ctx context.Context, operator string, c *order.Contrac
 	for _, id := range []string{transportKey(operator, in.TransportKey()), opKey(operator, in.TransportKey())} {
 		if _, err := s.token.Key(ctx, id); err != nil {
 			errs = append(errs, fmt.Errorf("%w; the operator shares it, and two people here accept it", err))
+			break // both come together
 		}
 	}
 	if ref, err := c.Transport(in.Header); err == nil && !ref.KCV.IsZero() && len(errs) == 0 {

@@ -91,8 +91,8 @@ func (s *Site) sendKeys(ctx context.Context) error {
 		return err
 	}
 	p := s.partners[partner]
-	if p == nil {
-		return fmt.Errorf("%q is no partner", partner)
+	if p == nil || p.Agree() == nil {
+		return fmt.Errorf("%q is no partner with a key that receives wrapped keys (agree in its card)", partner)
 	}
 	shared := sharedKeys{From: s.config.Site}
 	for purpose, id := range map[hsm.Purpose]string{hsm.Transport: transportKey(s.config.Site, index), hsm.Operator: opKey(s.config.Site, index)} {
@@ -554,6 +554,9 @@ func (s *Site) takeCertificate(ctx context.Context, a *arrival) error {
 	o, err := s.about(ctx, a, m.Order, order.Acknowledged)
 	if err != nil {
 		return err
+	}
+	if a.partner.Site() == nil {
+		return refused("%s: the card of %s names no key that signs certificates (site)", a.Name, a.Partner)
 	}
 	c, err := readCertificate(m.Document, a.partner.Site())
 	if err != nil {
