@@ -103,7 +103,7 @@ func (w *whole) UnmarshalYAML(decode func(any) error) error {
 
 // Errors that callers branch on.
 var (
-	ErrFounded  = errors.New("the site is founded already; people join by an act now")
+	ErrFounded  = errors.New("the site is founded already")
 	ErrNoPerson = errors.New("no such person")
 )
 

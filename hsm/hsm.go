@@ -103,9 +103,9 @@ type Key struct {
 
 // Info says what a token is, so that nobody takes one for what it is not.
 type Info struct {
-	Model       string // "Ankan soft token"
-	Certified   bool   // FIPS 140 or equivalent, as configured and checked
-	Certificate string // its number, or why there is none: "not certified"
+	Model       string `json:"model"`       // "Ankan soft token"
+	Certified   bool   `json:"certified"`   // FIPS 140 or equivalent, as configured and checked
+	Certificate string `json:"certificate"` // its number, or why there is none: "not certified"
 }
 
 // A Token is a security module. Its methods may be called at the same time.

@@ -60,7 +60,7 @@ type Token struct {
 
 // Edge is the face to the network.
 type Edge struct {
-	Listen  string `yaml:"listen"`  // host:port; empty: the site only fetches and sends
+	Listen  string `yaml:"listen"`  // host:port; empty: nobody can send files to the site
 	Address string `yaml:"address"` // as partners reach it; default: listen
 	// Separate says that `ankan edge` runs it as a process of its own, which
 	// shares nothing with the site but the spool folder.

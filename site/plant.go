@@ -67,12 +67,13 @@ func (s *Site) AddLot(ctx context.Context, doc []byte) (Lot, error) {
 	if l.Lot == "" || l.Quantity <= 0 || l.OS == "" || len(l.Image) == 0 || len(l.Given) == 0 {
 		return l, errors.New("lot: name, quantity, os, image and wrapped key must be there")
 	}
+	if _, state, err := s.lot(ctx, l.Lot); err == nil {
+		return l, fmt.Errorf("lot %s is here already; it is %s", l.Lot, state)
+	}
 	e := audit.Entry{Kind: "lot.offered", Actor: "system:site", Subject: "lot/" + l.Lot, Data: map[string]any{"vendor": l.Vendor, "chip": l.Chip, "quantity": l.Quantity, "kcv": l.KCV, "os": l.OS}}
 	return l, s.store.Change(ctx, e, func(tx *store.Tx) error {
-		if _, err := tx.Exec(`INSERT INTO lot (name, document, state) VALUES ($1, $2, 'offered')`, l.Lot, doc); err != nil {
-			return fmt.Errorf("lot %s is here already: %w", l.Lot, err)
-		}
-		return nil
+		_, err := tx.Exec(`INSERT INTO lot (name, document, state) VALUES ($1, $2, 'offered')`, l.Lot, doc)
+		return err
 	})
 }
 

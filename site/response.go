@@ -69,9 +69,10 @@ func (r Response) Write(ctx context.Context, s *store.Store, t hsm.Token, w io.W
 			done := make(chan *rowMaker, 1)
 			queue <- done
 			g.Go(func() error {
-				m.err = m.make(ctx, reader, n, r, out)
-				done <- m
-				return m.err
+				err := m.make(ctx, reader, n, r, out)
+				m.err = err
+				done <- m // from here on it is not ours
+				return err
 			})
 		}
 		return nil

@@ -140,30 +140,47 @@ func OpenToken(c *Config, create bool) (*soft.Token, error) {
 		return nil, fmt.Errorf("token passphrase: %w", err)
 	}
 	defer clear(pass)
+	open := func() (*soft.Token, error) { return soft.Open(c.Token.File, pass) }
 	if _, err := os.Stat(c.Token.File); errors.Is(err, os.ErrNotExist) && create {
+		if err := certified(c, soft.Info()); err != nil {
+			return nil, err
+		}
 		if err := os.MkdirAll(filepath.Dir(c.Token.File), 0o700); err != nil {
 			return nil, err
 		}
-		return soft.Create(c.Token.File, pass)
+		open = func() (*soft.Token, error) { return soft.Create(c.Token.File, pass) }
 	}
-	t, err := soft.Open(c.Token.File, pass)
+	t, err := open()
 	if err != nil {
 		return nil, err
 	}
-	if c.Token.RequireCertified && !t.Info().Certified {
-		t.Close()
-		return nil, fmt.Errorf("token %s: %s is %s, and require_certified is set (SOP 6.3.2.i); use a certified module", c.Token.File, t.Info().Model, t.Info().Certificate)
+	if err := certified(c, t.Info()); err != nil {
+		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
-// readSecretFile reads a secret that only its owner may read.
+// certified refuses a module without a certificate where the site asks for one.
+func certified(c *Config, i hsm.Info) error {
+	if c.Token.RequireCertified && !i.Certified {
+		return fmt.Errorf("token %s: %s is %s, and require_certified is set (SOP 6.3.2.i); use a certified module", c.Token.File, i.Model, i.Certificate)
+	}
+	return nil
+}
+
+// readSecretFile reads a secret that only its owner may read. systemd hands
+// credentials over in a folder of its own and lets their reader in by an access
+// list, which shows as the group's bit.
 func readSecretFile(path string) ([]byte, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	if fi.Mode().Perm()&0o077 != 0 {
+	allowed := os.FileMode(0o700)
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && filepath.Dir(path) == filepath.Clean(dir) {
+		allowed = 0o740
+	}
+	if fi.Mode().Perm()&^allowed != 0 {
 		return nil, fmt.Errorf("%s can be read by others (mode %o); run: chmod 600 %s", path, fi.Mode().Perm(), path)
 	}
 	b, err := os.ReadFile(path)
