@@ -306,7 +306,7 @@ func (m *maker) authenticate(ctx context.Context, s *seat, record []byte) error 
 }
 
 // Identify resets the card in the reader and reads who it is. It leaves the
-// USIM selected. pin is PIN1's digits; empty if the card asks for none.
+// USIM selected. pin is PIN1's digits; it may be empty if the card asks for none.
 func Identify(ctx context.Context, r Reader, pin []byte) (sim.Identity, error) {
 	var id sim.Identity
 	if _, err := r.Reset(ctx); err != nil {
@@ -335,7 +335,7 @@ func Identify(ctx context.Context, r Reader, pin []byte) (sim.Identity, error) {
 		if n, err := s.Tries(ctx, 0x01); err != nil || n < 2 {
 			return id, errors.Join(fmt.Errorf("PIN1 has %d tries left; 2 are wanted before one is used", n), err)
 		}
-		if err := s.Verify(ctx, 0x01, code.Coded()); err != nil {
+		if err := s.Verify(ctx, 0x01, code.Coded()); err != nil && !errors.Is(err, uicc.SWDisabled) {
 			return id, fmt.Errorf("PIN1: %w", err)
 		}
 	}

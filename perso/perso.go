@@ -217,11 +217,11 @@ func scanRun(row interface{ Scan(...any) error }) (Run, error) {
 	return r, nil
 }
 
-// ParseSerial reads a chip's serial number: 16 hexadecimal digits.
+// ParseSerial reads a chip's serial number: 16 lower case hexadecimal digits.
 func ParseSerial(s string) ([8]byte, error) {
 	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != 8 {
-		return [8]byte{}, fmt.Errorf("chip %q: want a serial number of 16 hexadecimal digits", s)
+	if err != nil || len(b) != 8 || hex.EncodeToString(b) != s {
+		return [8]byte{}, fmt.Errorf("chip %q: want a serial number of 16 lower case hexadecimal digits", s)
 	}
 	return [8]byte(b), nil
 }

@@ -2,8 +2,10 @@ package perso
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -29,12 +31,16 @@ type Report struct {
 
 // WriteReport writes the report of a finished batch.
 func WriteReport(ctx context.Context, s *store.Store, w io.Writer, rep Report) error {
+	head, err := rep.line()
+	if err != nil {
+		return err
+	}
 	out := bufio.NewWriter(w)
-	if err := json.NewEncoder(out).Encode(rep); err != nil {
+	if _, err := out.Write(head); err != nil {
 		return err
 	}
 	rows := 0
-	err := remakes(ctx, s, rep.Order, func(card, keyset int) error {
+	err = remakes(ctx, s, rep.Order, func(card, keyset int) error {
 		rows++
 		_, err := fmt.Fprintf(out, "%d %d\n", card, keyset)
 		return err
@@ -69,30 +75,36 @@ func remakes(ctx context.Context, s *store.Store, ord string, yield func(card, k
 	return rows.Err()
 }
 
+// line is the first line of a report.
+func (rep Report) line() ([]byte, error) {
+	b, err := json.Marshal(rep)
+	return append(b, '\n'), err
+}
+
+// check refuses counts of a batch that is not finished or does not balance.
+func (c Counts) check() error {
+	open := c.Doubt != 0 || c.Reject != 0 || c.Waiting != 0
+	if open || c.Cards <= 0 || c.Good < 0 || c.Retired < 0 || c.Aside < 0 || c.Cards != c.Good+c.Retired {
+		return fmt.Errorf("report: %d identities, but %d good and %d retired; %d in doubt, %d rejected, %d waiting, want none",
+			c.Cards, c.Good, c.Retired, c.Doubt, c.Reject, c.Waiting)
+	}
+	// Each remade or retired identity has cost at least one chip.
+	if c.Remade < 0 || c.Remade > c.Good || c.Destroyed < c.Remade+c.Retired {
+		return fmt.Errorf("report: %d of %d good cards are remade, %d identities retired, but %d chips destroyed", c.Remade, c.Good, c.Retired, c.Destroyed)
+	}
+	return nil
+}
+
 // ParseReport reads a report and calls row for each remake. The counts must
-// balance and the rows must be the counts'.
+// balance and the rows must be the counts'. What it takes is what WriteReport
+// writes, byte for byte.
 func ParseReport(r io.Reader, row func(card, keyset int) error) (Report, error) {
-	var rep Report
-	in := bufio.NewReader(io.LimitReader(r, 1<<30))
-	head, err := in.ReadSlice('\n')
+	in := bufio.NewReader(r)
+	rep, err := readHead(in)
 	if err != nil {
-		return rep, fmt.Errorf("report: first line: %w", err)
+		return rep, err
 	}
-	d := json.NewDecoder(strings.NewReader(string(head)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&rep); err != nil {
-		return rep, fmt.Errorf("report: %w", err)
-	}
-	c := rep.Counts
-	switch {
-	case rep.Format != ReportFormat:
-		return rep, fmt.Errorf("report: format is %q, want %q", rep.Format, ReportFormat)
-	case c.Good < 0 || c.Retired < 0 || c.Remade < 0 || c.Cards != c.Good+c.Retired || c.Doubt+c.Reject+c.Waiting != 0:
-		return rep, fmt.Errorf("report: %d identities, but %d good and %d retired cards, %d open", c.Cards, c.Good, c.Retired, c.Doubt+c.Reject+c.Waiting)
-	case rep.Rows != c.Remade+c.Retired:
-		return rep, fmt.Errorf("report: %d rows, want %d remade and %d retired", rep.Rows, c.Remade, c.Retired)
-	}
-	last, retired := -1, 0
+	last, retired, keysets := -1, 0, map[int]bool{}
 	for n := range rep.Rows {
 		line, err := in.ReadSlice('\n')
 		if err != nil {
@@ -103,21 +115,51 @@ func ParseReport(r io.Reader, row func(card, keyset int) error) (Report, error) 
 		if _, err := fmt.Sscanf(text, "%d %d\n", &card, &keyset); err != nil || text != fmt.Sprintf("%d %d\n", card, keyset) {
 			return rep, fmt.Errorf("report:%d: found %q, want a card and a key set", n+2, strings.TrimSpace(text))
 		}
-		if card <= last || card >= c.Cards || keyset < -1 || keyset >= 0 && keyset < c.Cards {
+		if card <= last || card >= rep.Counts.Cards || keyset < -1 || keyset >= 0 && keyset < rep.Counts.Cards || keysets[keyset] {
 			return rep, fmt.Errorf("report:%d: card %d with key set %d does not fit", n+2, card, keyset)
 		}
 		if last = card; keyset < 0 {
 			retired++
+		} else {
+			keysets[keyset] = true
 		}
 		if err := row(card, keyset); err != nil {
 			return rep, err
 		}
 	}
-	if retired != c.Retired {
-		return rep, fmt.Errorf("report: %d retired rows, want %d", retired, c.Retired)
+	if retired != rep.Counts.Retired {
+		return rep, fmt.Errorf("report: %d retired rows, want %d", retired, rep.Counts.Retired)
 	}
 	if _, err := in.ReadByte(); err != io.EOF {
-		return rep, fmt.Errorf("report: more follows after %d rows", rep.Rows)
+		return rep, errors.Join(fmt.Errorf("report: more follows after %d rows", rep.Rows), err)
+	}
+	return rep, nil
+}
+
+// readHead reads the first line, in the one form that line writes.
+func readHead(in *bufio.Reader) (Report, error) {
+	var rep Report
+	head, err := in.ReadSlice('\n')
+	if err != nil {
+		return rep, fmt.Errorf("report: first line: %w", err)
+	}
+	if err := json.Unmarshal(head, &rep); err != nil {
+		return rep, fmt.Errorf("report: %w", err)
+	}
+	if rep.Format != ReportFormat {
+		return rep, fmt.Errorf("report: format is %q, want %q", rep.Format, ReportFormat)
+	}
+	if again, err := rep.line(); err != nil || !bytes.Equal(again, head) {
+		return rep, errors.New("report: the first line is not in its one form")
+	}
+	if rep.Order == "" {
+		return rep, errors.New("report: it names no order")
+	}
+	if err := rep.Counts.check(); err != nil {
+		return rep, err
+	}
+	if rep.Rows != rep.Counts.Remade+rep.Counts.Retired {
+		return rep, fmt.Errorf("report: %d rows, want %d remade and %d retired", rep.Rows, rep.Counts.Remade, rep.Counts.Retired)
 	}
 	return rep, nil
 }

@@ -142,7 +142,7 @@ func OpenToken(c *Config, create bool) (*soft.Token, error) {
 	defer clear(pass)
 	open := func() (*soft.Token, error) { return soft.Open(c.Token.File, pass) }
 	if _, err := os.Stat(c.Token.File); errors.Is(err, os.ErrNotExist) && create {
-		if err := certified(c, soft.Info()); err != nil {
+		if err := checkCertified(c, soft.Info()); err != nil {
 			return nil, err
 		}
 		if err := os.MkdirAll(filepath.Dir(c.Token.File), 0o700); err != nil {
@@ -154,14 +154,14 @@ func OpenToken(c *Config, create bool) (*soft.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := certified(c, t.Info()); err != nil {
+	if err := checkCertified(c, t.Info()); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
-// certified refuses a module without a certificate where the site asks for one.
-func certified(c *Config, i hsm.Info) error {
+// checkCertified refuses a module without a certificate where the site asks for one.
+func checkCertified(c *Config, i hsm.Info) error {
 	if c.Token.RequireCertified && !i.Certified {
 		return fmt.Errorf("token %s: %s is %s, and require_certified is set (SOP 6.3.2.i); use a certified module", c.Token.File, i.Model, i.Certificate)
 	}

@@ -8,29 +8,32 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
-
+	"ankan/client"
 	"ankan/demo"
 	"ankan/examples"
+	"ankan/site"
 )
 
 type demoCmd struct {
 	Order    string `help:"Order file, dialect 1 or 2." placeholder:"FILE" type:"existingfile"`
 	Cards    int    `help:"Number of cards, instead of the file's." placeholder:"N"`
 	Dir      string `help:"Folder to make the sites in; one of an earlier demo is replaced." default:"ankan-demo" type:"path"`
-	Stations int    `help:"Readers at the line." default:"8"`
+	Stations int    `help:"Readers at the line." default:"8" placeholder:"N"`
 	Keep     bool   `help:"Leave the sites running."`
 	NoFaults bool   `help:"Let no chip fail."`
 	JSON     bool   `help:"Print the summary as JSON, and nothing else."`
 }
 
 func (d demoCmd) Run(a *app) error {
+	if d.Cards < 0 || d.Stations < 1 {
+		return fmt.Errorf("%d cards at %d stations cannot be made; want 1 or more", d.Cards, d.Stations)
+	}
 	start := time.Now()
 	plan := demo.Plan{Dir: d.Dir, Order: "order-1000.inp", Document: examples.Order(), Cards: d.Cards, Stations: d.Stations, Faults: !d.NoFaults}
 	if d.Order != "" {
@@ -44,20 +47,29 @@ func (d demoCmd) Run(a *app) error {
 	if d.JSON {
 		out = io.Discard
 	}
-	fmt.Fprintf(out, "setting up three sites in %s\n", d.Dir)
+	if err := stillRunning(a.ctx, d.Dir); err != nil {
+		return err
+	}
+	r := newReporter(out)
+	r.Stage("three sites, set up in "+short(d.Dir), 0)
 	f, err := demo.SetUp(a.ctx, plan)
 	if err != nil {
+		r.close(true)
 		return err
 	}
-	fmt.Fprintf(out, "%d blank chips, %d cards to make\n", f.Cards+f.Cards/50+20, f.Cards)
-	w, ctx, err := watchSites(a.ctx, f, d.Keep, out)
+	w, ctx, err := watchSites(a.ctx, f, r)
 	if err != nil {
+		r.close(true)
 		return err
 	}
-	defer w.stop()
-	r := newReporter(out)
 	sum, err := f.Run(ctx, r)
-	r.close()
+	r.close(err != nil)
+	kept := d.Keep && err == nil
+	if kept {
+		w.leave()
+	} else {
+		w.stop()
+	}
 	if failed := w.failure(); failed != nil {
 		return failed
 	}
@@ -67,9 +79,29 @@ func (d demoCmd) Run(a *app) error {
 	if d.JSON {
 		return a.print(true, sum, nil)
 	}
-	printSummary(a, f, sum, time.Since(start))
-	if d.Keep {
+	printSummary(a, f, sum, time.Since(start), kept)
+	if kept {
 		a.printf("\nThe sites are running. Stop them with: kill %s\n", w.pids())
+	}
+	return nil
+}
+
+// stillRunning refuses to replace the folder of sites that an earlier
+// demonstration left running.
+func stillRunning(ctx context.Context, dir string) error {
+	sockets, err := filepath.Glob(filepath.Join(dir, "*.sock"))
+	if err != nil {
+		return err
+	}
+	var pids []string
+	for _, s := range sockets {
+		var st site.Status
+		if client.New(s).Get(ctx, "/status", &st) == nil {
+			pids = append(pids, strconv.Itoa(st.PID))
+		}
+	}
+	if len(pids) > 0 {
+		return fmt.Errorf("%s holds sites that are running; stop them first: kill %s", short(dir), strings.Join(pids, " "))
 	}
 	return nil
 }
@@ -77,22 +109,22 @@ func (d demoCmd) Run(a *app) error {
 // watcher keeps the sites' processes running: one that dies is started again,
 // as a service manager would.
 type watcher struct {
-	keep   bool
+	report *reporter
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	mu     sync.Mutex
+	keep   bool
 	run    map[string]*exec.Cmd
 	err    error
-	out    io.Writer
 }
 
-func watchSites(ctx context.Context, f *demo.Factory, keep bool, out io.Writer) (*watcher, context.Context, error) {
+func watchSites(ctx context.Context, f *demo.Factory, r *reporter) (*watcher, context.Context, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	w := &watcher{keep: keep, cancel: cancel, run: map[string]*exec.Cmd{}, out: out}
+	w := &watcher{report: r, cancel: cancel, run: map[string]*exec.Cmd{}}
 	jobs := map[string][]string{"chips": {"chips", f.ChipsDir, "--listen", f.ChipsAddr}}
 	for _, name := range demo.Sites() {
 		jobs[name] = []string{"serve", "-c", filepath.Join(f.Dir, name, "site.yaml")}
@@ -100,7 +132,7 @@ func watchSites(ctx context.Context, f *demo.Factory, keep bool, out io.Writer) 
 	for name, args := range jobs {
 		logFile, err := os.OpenFile(filepath.Join(f.Dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
-			cancel()
+			w.stop()
 			return nil, nil, err
 		}
 		w.done.Add(1)
@@ -118,7 +150,7 @@ func (w *watcher) watch(ctx context.Context, name, self string, args []string, l
 		cmd.Stdout, cmd.Stderr = log, log
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for us to pass on
 		if err := cmd.Start(); err != nil {
-			fmt.Fprintf(w.out, "%s: %v\n", name, err)
+			w.fail(fmt.Errorf("%s: %w", name, err))
 			return
 		}
 		w.mu.Lock()
@@ -138,10 +170,10 @@ func (w *watcher) watch(ctx context.Context, name, self string, args []string, l
 				w.fail(fmt.Errorf("%s does not start (%v): %s", name, err, lastLine(log.Name())))
 				return
 			}
-			fmt.Fprintf(w.out, "%s stopped (%v); starting it again\n", name, err)
+			w.report.Note("%s stopped (%v); starting it again", name, err)
 			sleep(ctx, 500*time.Millisecond)
 		case <-ctx.Done():
-			if w.keep {
+			if w.kept() {
 				return
 			}
 			cmd.Process.Signal(syscall.SIGTERM)
@@ -188,9 +220,24 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// stop ends the sites.
 func (w *watcher) stop() {
 	w.cancel()
 	w.done.Wait()
+}
+
+// leave lets the sites run on.
+func (w *watcher) leave() {
+	w.mu.Lock()
+	w.keep = true
+	w.mu.Unlock()
+	w.stop()
+}
+
+func (w *watcher) kept() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.keep
 }
 
 func (w *watcher) pids() string {
@@ -203,75 +250,7 @@ func (w *watcher) pids() string {
 	return string(bytes.TrimSpace(b.Bytes()))
 }
 
-// reporter shows progress: bars on a terminal, plain lines elsewhere.
-type reporter struct {
-	out   io.Writer
-	bars  *mpb.Progress
-	bar   *mpb.Bar
-	total int
-	name  string
-	last  int
-	lines []string
-}
-
-func newReporter(out io.Writer) *reporter {
-	r := &reporter{out: out}
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		r.bars = mpb.New(mpb.WithOutput(f), mpb.WithWidth(60), mpb.WithAutoRefresh())
-	}
-	return r
-}
-
-func (r *reporter) Stage(name string, total int) {
-	r.end()
-	r.name, r.total, r.last = name, total, 0
-	if r.bars == nil {
-		fmt.Fprintf(r.out, "\n%s\n", name)
-		return
-	}
-	r.bar = r.bars.AddBar(int64(max(total, 1)), mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)),
-		mpb.AppendDecorators(decor.CountersNoUnit("%d / %d"), decor.Name(" "), decor.Elapsed(decor.ET_STYLE_GO)))
-}
-
-func (r *reporter) Progress(done int) {
-	if r.bar != nil {
-		r.bar.SetCurrent(int64(done))
-		return
-	}
-	// A plain line for each tenth.
-	if step := max(r.total/10, 1); done/step > r.last/step || done == r.total && r.last < done {
-		fmt.Fprintf(r.out, "  %d of %d\n", done, r.total)
-		r.last = done
-	}
-}
-
-func (r *reporter) Note(format string, args ...any) {
-	text := fmt.Sprintf("  "+format+"\n", args...)
-	if r.bars != nil {
-		r.bars.Write([]byte(text))
-		return
-	}
-	fmt.Fprint(r.out, text)
-}
-
-func (r *reporter) end() {
-	if r.bar != nil {
-		r.bar.SetTotal(-1, true)
-		r.bar.Wait()
-		r.bars.Write([]byte("done: " + r.name + "\n"))
-		r.bar = nil
-	}
-}
-
-func (r *reporter) close() {
-	r.end()
-	if r.bars != nil {
-		r.bars.Wait()
-	}
-}
-
-func printSummary(a *app, f *demo.Factory, s demo.Summary, took time.Duration) {
+func printSummary(a *app, f *demo.Factory, s demo.Summary, took time.Duration, running bool) {
 	a.printf("\nOrder %s\n\n", s.Order)
 	rows := []struct {
 		name string
@@ -296,30 +275,33 @@ func printSummary(a *app, f *demo.Factory, s demo.Summary, took time.Duration) {
 		a.printf("  %-36s %8.2f\n", t.Name, t.Seconds)
 	}
 	a.printf("  %-36s %8.2f\n", "all, with set-up", took.Seconds())
-	rel := func(path string) string {
-		wd, err := os.Getwd()
-		if err != nil {
-			return path
-		}
-		if r, err := filepath.Rel(wd, path); err == nil && len(r) < len(path) {
-			return r
-		}
-		return path
+	card := "bin/ankan card read --drawer " + f.ChipsAddr + " --chip " + firstChip(f.ChipsDir)
+	if !running {
+		card = "bin/ankan chips %s --listen " + f.ChipsAddr + " &  " + card
 	}
 	a.printf("\nWhat is where, and what opens it:\n\n")
 	for _, l := range []struct{ what, path, cmd string }{
 		{"operator's order", f.OrderFile, "less %s"},
 		{"response, as the operator holds it; with the nodal officer's own key", filepath.Join(f.Dir, "operator/people/nodal-officer.key.asc"),
-			"export GNUPGHOME=$(mktemp -d); gpg --import %s " + rel(filepath.Join(f.Dir, "bureau/data/openpgp.asc"))},
+			"export GNUPGHOME=$(mktemp -d); gpg --import %s " + short(filepath.Join(f.Dir, "bureau/data/openpgp.asc"))},
 		{"", s.Artefacts["response"], "gpg --decrypt %s | less"},
 		{"certificate of destruction", s.Artefacts["certificate-pdf"], "pdftotext -layout %s -"},
-		{"", s.Artefacts["certificate"], "bin/ankan-verify document %s --key " + rel(filepath.Join(f.Dir, "bureau.pub"))},
-		{"audit log of the bureau", s.Artefacts["log-bureau"], "bin/ankan-verify log %s --key " + rel(s.Artefacts["log-bureau"]+".vkey")},
-		{"a card", f.ChipsDir, "bin/ankan chips %s --listen " + f.ChipsAddr + " &  bin/ankan card read --drawer " + f.ChipsAddr},
+		{"", s.Artefacts["certificate"], "bin/ankan-verify document %s --key " + short(filepath.Join(f.Dir, "bureau.pub"))},
+		{"audit log of the bureau", s.Artefacts["log-bureau"], "bin/ankan-verify log %s --key " + short(s.Artefacts["log-bureau"]+".vkey")},
+		{"a card", f.ChipsDir, card},
 	} {
 		if l.what != "" {
 			a.printf("  %s\n", l.what)
 		}
-		a.printf("    "+l.cmd+"\n", rel(l.path))
+		a.printf("    %s\n", strings.ReplaceAll(l.cmd, "%s", short(l.path)))
 	}
+}
+
+// firstChip is the serial number of the first chip in a drawer's folder.
+func firstChip(dir string) string {
+	chips, err := filepath.Glob(filepath.Join(dir, "*.chip"))
+	if err != nil || len(chips) == 0 {
+		return "SERIAL"
+	}
+	return strings.TrimSuffix(filepath.Base(chips[0]), ".chip")
 }

@@ -1,4 +1,7 @@
 // Command ankan is a site of Ankan, its command line, and the demonstration.
+//
+// It exits with 0 when it did what was asked, with 1 when that was refused or
+// did not work, and with 2 when it was called wrongly.
 package main
 
 import (
@@ -9,16 +12,24 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
-	"ankan/client"
-	"ankan/site"
+	"ankan/access"
 )
 
 // version is set by the build.
 var version = "unknown"
+
+// The exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1 // refused, or did not work
+	exitUsage  = 2
+)
 
 // cli is the command line.
 type cli struct {
@@ -36,30 +47,20 @@ type cli struct {
 	Audit   auditCmd   `cmd:"" help:"Export and verify the audit log."`
 	Person  personCmd  `cmd:"" help:"Make a software passkey, or list a site's people."`
 	Chips   chipsCmd   `cmd:"" help:"Serve a drawer of software chips."`
+	Bench   benchCmd   `cmd:"" help:"Measure, side by side with peers."`
 
-	Completion completionCmd    `cmd:"" help:"Print a completion script: ankan completion bash."`
+	Completion completionCmd    `cmd:"" help:"Print a shell's completion script: source <(ankan completion bash)."`
+	Man        manCmd           `cmd:"" help:"Print the manual page: ankan man | man -l -."`
 	Version    kong.VersionFlag `help:"Print the version."`
 }
 
 // app is what every command needs.
 type app struct {
-	ctx  context.Context
-	out  io.Writer
-	json bool
-}
-
-// siteFlag names the site that a command speaks to.
-type siteFlag struct {
-	Config string `short:"c" required:"" placeholder:"site.yaml" help:"Configuration of the site." type:"path"`
-	JSON   bool   `help:"Print JSON."`
-}
-
-func (f siteFlag) client() (*client.Client, error) {
-	c, err := site.LoadConfig(f.Config)
-	if err != nil {
-		return nil, err
-	}
-	return client.New(c.Control), nil
+	ctx    context.Context
+	out    io.Writer
+	model  *kong.Application
+	config string // of the site that the command spoke to, for the next step after an error
+	act    string // that the command was about, likewise
 }
 
 // print prints v as JSON, or calls text.
@@ -76,6 +77,7 @@ func (a *app) print(asJSON bool, v any, text func()) error {
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
 
 func main() {
+	noCoreDumps()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -83,15 +85,16 @@ func main() {
 
 // run is the program; it returns the exit code.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	var c cli
 	code := -1
-	parser, err := kong.New(&c, kong.Name("ankan"),
-		kong.Description("The system behind a SIM card's secrets: from the operator's order to cards, HLR and certificate of destruction."),
-		kong.Vars{"version": version}, kong.Writers(out, errs), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Exit(func(n int) { code = n; panic(exited{}) }))
+	parser, err := newParser(out, errs, func(n int) { code = n; panic(exited{}) })
 	if err != nil {
 		fmt.Fprintln(errs, "ankan:", err)
-		return 2
+		return exitUsage
+	}
+	if len(args) == 0 {
+		fmt.Fprintln(errs, "ankan: no command")
+		fmt.Fprintln(errs, "try: ankan --help")
+		return exitUsage
 	}
 	k, err := parse(parser, args)
 	if code >= 0 {
@@ -99,16 +102,60 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintln(errs, "ankan:", err)
-		return 2
+		fmt.Fprintf(errs, "try: %s --help\n", where(err))
+		return exitUsage
 	}
-	err = k.Run(&app{ctx: ctx, out: out})
-	if err == nil {
-		return 0
-	}
-	if !errors.Is(err, context.Canceled) {
+	a := &app{ctx: ctx, out: out, model: parser.Model}
+	err = k.Run(a)
+	switch {
+	case err == nil:
+		return exitDone
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(errs, "ankan: stopped")
+	default:
 		fmt.Fprintln(errs, "ankan:", err)
+		if next := a.advice(k.Command(), err); next != "" {
+			fmt.Fprintln(errs, "next:", next)
+		}
 	}
-	return 1
+	return exitFailed
+}
+
+func newParser(out, errs io.Writer, exit func(int)) (*kong.Kong, error) {
+	return kong.New(&cli{}, kong.Name("ankan"),
+		kong.Description("The system behind a SIM card's secrets: from the operator's order to cards, HLR and certificate of destruction."),
+		kong.Vars{"version": versionText(), "kinds": strings.Join(actKinds(), ", "), "roles": strings.Join(access.DefaultPolicy().Roles, ", ")},
+		kong.Writers(out, errs), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Exit(exit))
+}
+
+// versionText is the version of the build, or else the commit that it was
+// built from.
+func versionText() string {
+	if version != "unknown" {
+		return "ankan " + version
+	}
+	if b, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range b.Settings {
+			if s.Key == "vcs.revision" {
+				return fmt.Sprintf("ankan %.12s", s.Value)
+			}
+		}
+	}
+	return "ankan " + version
+}
+
+// where is the command that was called wrongly.
+func where(err error) string {
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context.Selected() != nil {
+		return p.Context.Selected().FullPath()
+	}
+	if errors.As(err, &p) && len(p.Context.Path) > 0 {
+		if n := p.Context.Path[len(p.Context.Path)-1].Node(); n != nil {
+			return n.FullPath()
+		}
+	}
+	return "ankan"
 }
 
 type exited struct{}

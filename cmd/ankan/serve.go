@@ -12,17 +12,17 @@ import (
 	"ankan/site"
 )
 
-type serveCmd struct {
-	Config string `short:"c" required:"" placeholder:"site.yaml" help:"Configuration of the site." type:"path"`
-}
+type serveCmd struct{ configFlag }
 
 func (s serveCmd) Run(a *app) error {
-	noCoreDumps()
-	c, err := site.LoadConfig(s.Config)
+	c, err := s.load()
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("site", c.Site)
+	if _, err := os.Stat(c.CardFile()); err != nil {
+		return fmt.Errorf("site %s is not set up; run: ankan site init -c %s --people people.json", c.Site, short(s.Config))
+	}
 	token, err := site.OpenToken(c, false)
 	if err != nil {
 		return err
@@ -37,12 +37,10 @@ func (s serveCmd) Run(a *app) error {
 	return st.Run(a.ctx)
 }
 
-type edgeCmd struct {
-	Config string `short:"c" required:"" placeholder:"site.yaml" help:"Configuration of the site." type:"path"`
-}
+type edgeCmd struct{ configFlag }
 
 func (e edgeCmd) Run(a *app) error {
-	c, err := site.LoadConfig(e.Config)
+	c, err := e.load()
 	if err != nil {
 		return err
 	}
@@ -59,7 +57,9 @@ func (c chipsCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	a.printf("chips of %s at %s\n", c.Dir, l.Addr())
+	if t, ok := l.Addr().(*net.TCPAddr); ok && t.IP.IsLoopback() {
+		a.printf("chips of %s at %s\n", short(c.Dir), l.Addr())
+	}
 	return demo.ServeChips(a.ctx, c.Dir, l)
 }
 
