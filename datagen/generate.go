@@ -63,11 +63,13 @@ func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, progress f
 		blocks []sealedBlock
 		err    error
 	}
-	queue := make(chan chan drawn, runtime.GOMAXPROCS(0))
+	workers := runtime.GOMAXPROCS(0)
+	share := max(1, min(perCommit, (b.Blocks()-have)/workers))
+	queue := make(chan chan drawn, workers)
 	eg, ctx := errgroup.WithContext(ctx)
 	eg.Go(func() error {
 		defer close(queue)
-		for n := have; n < b.Blocks(); n += perCommit {
+		for n := have; n < b.Blocks(); n += share {
 			out := make(chan drawn, 1)
 			select {
 			case queue <- out:
@@ -76,7 +78,7 @@ func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, progress f
 			}
 			drawing.Go(func() {
 				var d drawn
-				d.blocks, d.err = g.blocks(ctx, dk, b, n, ids)
+				d.blocks, d.err = g.blocks(ctx, dk, b, n, share, ids)
 				out <- d
 			})
 		}
@@ -105,12 +107,12 @@ func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, progress f
 	return eg.Wait()
 }
 
-// perCommit is how many blocks are stored in one change.
-const perCommit = 8
+// perCommit is how many blocks are stored in one change, at most: some 8 MB.
+const perCommit = 32
 
-// blocks draws the blocks of one change, from block n on.
-func (g *Generator) blocks(ctx context.Context, dk *hsm.DataKey, b Batch, n int, ids Identities) (all []sealedBlock, err error) {
-	for ; n < b.Blocks() && len(all) < perCommit; n++ {
+// blocks draws the blocks of one change, at most count from block n on.
+func (g *Generator) blocks(ctx context.Context, dk *hsm.DataKey, b Batch, n, count int, ids Identities) (all []sealedBlock, err error) {
+	for ; n < b.Blocks() && len(all) < count; n++ {
 		var s sealedBlock
 		if s.sealed, s.fingerprint, err = g.block(ctx, dk, b, n, ids); err != nil {
 			return nil, err

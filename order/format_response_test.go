@@ -2,6 +2,7 @@ package order
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -318,6 +320,75 @@ func TestWriterRefused(t *testing.T) {
 		}
 		if w.Row(id, cells) == nil || w.Close() == nil || out.Len() > 0 {
 			t.Errorf("%s: the writer went on", want)
+		}
+	}
+}
+
+// Rows that were made side by side are the bytes that Row writes.
+func TestWriterRows(t *testing.T) {
+	const n = 50
+	one, many := new(bytes.Buffer), new(bytes.Buffer)
+	write := func(out io.Writer, do func(*ResponseWriter) error) {
+		t.Helper()
+		w, err := NewResponse(out, delivery(t, n, allColumns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(do(w), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(one, func(w *ResponseWriter) (err error) {
+		for i := range n {
+			id, cells := card(i)
+			err = errors.Join(err, w.Row(id, cells))
+		}
+		return err
+	})
+	write(many, func(w *ResponseWriter) error {
+		var pages [2][]byte
+		var wait sync.WaitGroup
+		for p := range pages {
+			wait.Go(func() {
+				for i := p * n / 2; i < (p+1)*n/2; i++ {
+					id, cells := card(i)
+					var err error
+					if pages[p], err = w.AppendRow(pages[p], id, cells); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wait.Wait()
+		return errors.Join(w.Rows(pages[0], n/2), w.Rows(pages[1], n/2))
+	})
+	if !bytes.Equal(one.Bytes(), many.Bytes()) {
+		t.Error("rows made side by side are not those that Row writes")
+	}
+	id, cells := card(0)
+	w, err := NewResponse(io.Discard, delivery(t, 1, allColumns))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row, err := w.AppendRow(nil, id, cells[:2]); err == nil || len(row) > 0 {
+		t.Errorf("a row of two cells: %v, %d bytes", err, len(row))
+	}
+	if err := w.Rows(nil, 2); err == nil || err.Error() != "response: row 2, want 1 (the quantity)" {
+		t.Error(err)
+	}
+	if w.Row(id, cells) == nil || w.Rows(nil, 0) == nil {
+		t.Error("the writer went on")
+	}
+}
+
+func TestAppendHex(t *testing.T) {
+	src := make([]byte, 256)
+	for i := range src {
+		src[i] = byte(i * 7)
+	}
+	for n := range src {
+		if got, want := string(appendHex([]byte("x"), src[:n])), "x"+strings.ToUpper(hex.EncodeToString(src[:n])); got != want {
+			t.Fatalf("%d bytes: got %s, want %s", n, got, want)
 		}
 	}
 }

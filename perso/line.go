@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -176,7 +177,7 @@ func (r *run) load(ctx context.Context, cards int) error {
 		}
 		r.taken[card] = true
 	}
-	for card := range destroyed {
+	for _, card := range slices.Sorted(maps.Keys(destroyed)) {
 		if !r.taken[card] {
 			r.remake = append(r.remake, card)
 			r.taken[card] = true

@@ -175,6 +175,9 @@ func (s *Site) Run(ctx context.Context) error {
 		Data: map[string]any{"token": s.token.Info().Model, "certificate": s.token.Info().Certificate, "listen": s.config.Edge.Listen,
 			"edge_separate": s.config.Edge.Separate, "partners": pinned}}
 	if err := s.store.Refuse(ctx, e); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)

@@ -1,0 +1,468 @@
+package factory
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ankan/access"
+	"ankan/act"
+	"ankan/audit"
+	"ankan/client"
+	"ankan/custody"
+	"ankan/datagen"
+	"ankan/demo"
+	"ankan/examples"
+	"ankan/exchange"
+	"ankan/exchange/edge"
+	"ankan/hlr"
+	"ankan/hsm"
+	"ankan/hsm/hsmtest"
+	"ankan/hsm/soft"
+	"ankan/order"
+	"ankan/passkey"
+	"ankan/perso"
+	"ankan/site"
+	"ankan/store"
+)
+
+// patience is how long anything may take that is waited for.
+const patience = 60 * time.Second
+
+// until looks until done, and ends the test when that takes too long.
+func until(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s did not happen in %s", what, patience)
+		}
+	}
+}
+
+func must[T any](t testing.TB) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// A works is three sites that run in this process, and a drawer of chips.
+type works struct {
+	*demo.Factory
+	t      *testing.T
+	ctx    context.Context
+	tokens map[string]*soft.Token
+	up     map[string]*running
+}
+
+type running struct {
+	stop context.CancelFunc
+	done chan error
+}
+
+// options is how a works differs from the demonstration.
+type options struct {
+	cards  int
+	faults bool
+	random func(site string) io.Reader          // the modules' source; nil: the usual one
+	change func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
+}
+
+// wide gives the operator more identities than it orders first, and a key that
+// is agreed but was never shared.
+func wide(path, doc string) string {
+	if filepath.Base(path) != "contract.yaml" {
+		return doc
+	}
+	lines := strings.Split(doc, "\n")
+	for i, l := range lines {
+		switch {
+		case strings.Contains(l, "{iccid: "):
+			lines[i] = "  - {iccid: 899199900000100000-899199900000109999, imsi: 404990000100000-404990000109999}"
+		case strings.HasPrefix(l, "max_quantity:"):
+			lines[i] = "max_quantity: 5000"
+		case strings.Contains(l, "{index: 11}"):
+			lines[i] = l + "\n  - {index: 12}"
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// start sets a works up and runs it until the test ends.
+func start(t *testing.T, o options) *works {
+	t.Helper()
+	// A unix socket's name is short, so the folder's must be.
+	dir := must[string](t)(os.MkdirTemp("", "ankan"))
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	w := &works{t: t, ctx: ctx, tokens: map[string]*soft.Token{}, up: map[string]*running{}}
+	w.Factory = must[*demo.Factory](t)(demo.SetUp(ctx, demo.Plan{
+		Dir: dir, Order: "order.inp", Document: examples.Order(), Cards: o.cards, Stations: 4, Faults: o.faults,
+		Token: func(c *site.Config) (hsm.Token, error) {
+			var random io.Reader
+			if o.random != nil {
+				random = o.random(c.Site)
+			}
+			w.tokens[c.Site] = hsmtest.Soft(t, random)
+			return w.tokens[c.Site], nil
+		},
+	}))
+	w.change(o.change)
+	w.serveChips()
+	for _, name := range demo.Sites() {
+		w.start(name)
+	}
+	t.Cleanup(func() {
+		for name := range w.up {
+			w.stop(name)
+		}
+	})
+	return w
+}
+
+// change rewrites the documents that the sites read when they start.
+func (w *works) change(f func(path, doc string) string) {
+	w.t.Helper()
+	if f == nil {
+		return
+	}
+	paths := []string{filepath.Join(w.Dir, "contract.yaml")}
+	for _, name := range demo.Sites() {
+		paths = append(paths, filepath.Join(w.Dir, name, "site.yaml"))
+	}
+	for _, path := range paths {
+		doc := f(path, string(must[[]byte](w.t)(os.ReadFile(path))))
+		if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for _, name := range demo.Sites() {
+		w.Configs[name] = must[*site.Config](w.t)(site.LoadConfig(filepath.Join(w.Dir, name, "site.yaml")))
+	}
+}
+
+func (w *works) serveChips() {
+	l := must[net.Listener](w.t)(net.Listen("tcp", w.ChipsAddr))
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(w.ctx)
+	go func() { done <- demo.ServeChips(ctx, w.ChipsDir, l) }()
+	w.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			w.t.Errorf("chips: %v", err)
+		}
+	})
+}
+
+// start runs a site.
+func (w *works) start(name string) {
+	w.t.Helper()
+	if err := w.run(name); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// run runs a site. What it says goes to a file in its folder.
+func (w *works) run(name string) error {
+	out, err := os.OpenFile(filepath.Join(w.Dir, name, "stderr.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(out, nil)).With("site", name)
+	s, err := site.Open(w.ctx, w.Configs[name], w.tokens[name], log)
+	if err != nil {
+		return errors.Join(err, out.Close())
+	}
+	ctx, stop := context.WithCancel(w.ctx)
+	r := &running{stop: stop, done: make(chan error, 1)}
+	go func() {
+		err := s.Run(ctx)
+		r.done <- errors.Join(err, s.Close(), out.Close())
+	}()
+	w.up[name] = r
+	return nil
+}
+
+// stop ends a site, if it runs.
+func (w *works) stop(name string) {
+	w.t.Helper()
+	r := w.up[name]
+	if r == nil {
+		return
+	}
+	delete(w.up, name)
+	r.stop()
+	if err := <-r.done; err != nil {
+		w.t.Errorf("site %s: %v", name, err)
+	}
+}
+
+// stages is a demo.Reporter that does something when a stage begins.
+type stages struct {
+	t   *testing.T
+	do  map[string]func() // by the stage's name
+	ran map[string]bool
+}
+
+// The stages of the journey at whose beginning tests do something.
+const (
+	stageOrder       = "order, from operator to bureau"
+	stageRelease     = "key sets"
+	stageLine        = "cards"
+	stageResponse    = "response, from bureau to operator"
+	stageProof       = "cards that answer the subscriber store"
+	stageDestruction = "destruction of the manufacturer's copy"
+)
+
+func (s *stages) Stage(name string, _ int) {
+	if f := s.do[name]; f != nil {
+		s.ran[name] = true
+		f()
+	}
+}
+func (s *stages) Progress(int)                    {}
+func (s *stages) Note(format string, args ...any) { s.t.Logf(format, args...) }
+
+// journey drives the order through; do is done when a stage begins.
+func (w *works) journey(do map[string]func()) demo.Summary {
+	w.t.Helper()
+	r := &stages{w.t, do, map[string]bool{}}
+	sum, err := w.Run(w.ctx, r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for name := range do {
+		if !r.ran[name] {
+			w.t.Fatalf("no stage %q began", name)
+		}
+	}
+	return sum
+}
+
+// person is who holds a role at a site.
+func (w *works) person(name, role string) client.Signer {
+	w.t.Helper()
+	dir := filepath.Join(w.Dir, name)
+	for _, p := range must[[]act.Person](w.t)(site.LoadPeople(filepath.Join(dir, "people.json"))) {
+		if p.Has(role) {
+			return client.Signer{Person: p.ID, Key: must[*passkey.Soft](w.t)(passkey.LoadSoft(filepath.Join(dir, "people", p.ID+".passkey")))}
+		}
+	}
+	w.t.Fatalf("nobody at %s is %s", name, role)
+	return client.Signer{}
+}
+
+// approved has an act asked for, signed and done.
+func (w *works) approved(name, kind, subject, requester string, approvers ...string) {
+	w.t.Helper()
+	st := must[custody.Status](w.t)(w.Clients[name].Request(w.ctx, w.person(name, requester), kind, subject))
+	for _, role := range approvers {
+		must[custody.Status](w.t)(w.Clients[name].Sign(w.ctx, w.person(name, role), st.Act.ID, act.Approve, "compared"))
+	}
+	if err := w.Clients[name].Do(w.ctx, st.Act.ID); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// orders is the orders of a site.
+func (w *works) orders(name string) []order.Order {
+	w.t.Helper()
+	var all []order.Order
+	if err := w.Clients[name].Get(w.ctx, "/orders", &all); err != nil {
+		w.t.Fatal(err)
+	}
+	return all
+}
+
+// view is one order of a site.
+func (w *works) view(name, id string) site.OrderView {
+	w.t.Helper()
+	var v site.OrderView
+	if err := w.Clients[name].Get(w.ctx, "/orders/"+url.PathEscape(id), &v); err != nil {
+		w.t.Fatal(err)
+	}
+	return v
+}
+
+// submit places an order as the operator's people do, and waits for its answer.
+func (w *works) submit(name, text string) site.OrderView {
+	w.t.Helper()
+	var o order.Order
+	if err := w.Clients[demo.Operator].Send(w.ctx, "/orders?name="+url.QueryEscape(name), strings.NewReader(text), &o); err != nil {
+		w.t.Fatal(err)
+	}
+	w.approved(demo.Operator, "order.submit", "order/"+o.ID, "sourcing", "nodal-officer")
+	var v site.OrderView
+	until(w.t, "the bureau's answer to "+name, func() bool {
+		v = w.view(demo.Operator, o.ID)
+		return v.State != order.Drafted && v.State != order.Submitted
+	})
+	return v
+}
+
+// log exports a site's audit log, verifies it as a stranger would, and returns
+// its entries.
+func (w *works) log(name string) []audit.Entry {
+	w.t.Helper()
+	dir := filepath.Join(w.t.TempDir(), name)
+	if err := w.Clients[name].ExportLog(w.ctx, dir); err != nil {
+		w.t.Fatal(err)
+	}
+	return readLog(w.t, dir, w.card(name).Log)
+}
+
+func readLog(t testing.TB, dir, vkey string) []audit.Entry {
+	t.Helper()
+	var book act.Book
+	var all []audit.Entry
+	_, err := audit.Verify(os.DirFS(dir), vkey, audit.Options{Visit: func(_ int64, e audit.Entry) error {
+		all = append(all, e)
+		data, err := e.DataJSON()
+		if err != nil {
+			return err
+		}
+		return book.Apply(e.Kind, e.Subject, e.Time, data)
+	}})
+	if err != nil {
+		t.Fatalf("%s: %v", dir, err)
+	}
+	return all
+}
+
+// card is a site's partner card.
+func (w *works) card(name string) exchange.Card {
+	w.t.Helper()
+	return w.partner(name).Card()
+}
+
+// partner is a site as its partners know it.
+func (w *works) partner(name string) *exchange.Partner {
+	w.t.Helper()
+	path := w.Configs[name].CardFile()
+	return must[*exchange.Partner](w.t)(exchange.ParsePartner(path, must[[]byte](w.t)(os.ReadFile(path))))
+}
+
+// mail is a site's own OpenPGP identity.
+func (w *works) mail(name string) *exchange.Identity {
+	w.t.Helper()
+	armored := must[[]byte](w.t)(os.ReadFile(filepath.Join(w.Configs[name].Data, "openpgp.asc")))
+	t := w.tokens[name]
+	signer, err := t.Signer(w.ctx, "pgp-sign")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	opener, err := t.Decrypter(w.ctx, "pgp-open")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return must[*exchange.Identity](w.t)(exchange.LoadIdentity(string(armored), signer, opener))
+}
+
+// send puts a file for the bureau into the operator's spool, from where the
+// operator's edge sends it. It returns the file's SHA-256 in hex.
+func (w *works) send(name string, write func(io.Writer) error) string {
+	w.t.Helper()
+	spool := must[*edge.Spool](w.t)(edge.OpenSpool(w.Configs[demo.Operator].SpoolDir()))
+	defer spool.Close()
+	sum, _, err := spool.Put(demo.Bureau, name, write)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sum)
+}
+
+// sealed writes text as an OpenPGP message from one site to the bureau.
+func (w *works) sealed(from string, write func(io.Writer) error) func(io.Writer) error {
+	return func(out io.Writer) error {
+		m, err := exchange.Seal(out, w.mail(from), w.partner(demo.Bureau), "order.inp")
+		if err != nil {
+			return err
+		}
+		return errors.Join(write(m), m.Close())
+	}
+}
+
+func plain(text string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	}
+}
+
+// ask reads one row of a site's database, which may be in use.
+func (w *works) ask(name, query string, v any, args ...any) {
+	w.t.Helper()
+	db := openSQLite(w.t, w.Configs[name].Database(), "ro")
+	defer db.Close()
+	if err := db.QueryRow(query, args...).Scan(v); err != nil {
+		w.t.Fatalf("%s: %v", query, err)
+	}
+}
+
+func openSQLite(t testing.TB, path, mode string) *sql.DB {
+	q := url.Values{"_pragma": {"busy_timeout(5000)"}, "mode": {mode}}
+	return must[*sql.DB](t)(sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()))
+}
+
+// copied is a backup of a site's database as it is now.
+func (w *works) copied(name string) string {
+	w.t.Helper()
+	path := filepath.Join(w.t.TempDir(), name+".db")
+	db := openSQLite(w.t, w.Configs[name].Database(), "ro")
+	defer db.Close()
+	if _, err := db.Exec(`VACUUM INTO $1`, path); err != nil {
+		w.t.Fatal(err)
+	}
+	return path
+}
+
+// open opens a site's database, or a copy of it, with the site's own token.
+func (w *works) open(name, path string) *store.Store {
+	w.t.Helper()
+	origin := "ankan/" + name
+	key, err := w.tokens[name].Signer(w.ctx, "log")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	signer := must[*audit.Signer](w.t)(audit.NewSigner(origin, key))
+	s := must[*store.Store](w.t)(store.Open(w.ctx, store.Config{Path: path, Origin: origin, Signer: signer},
+		access.Schema(), custody.Schema(), order.Schema(), datagen.Schema(), perso.Schema(), hlr.Schema(), site.Schema()))
+	w.t.Cleanup(func() {
+		if err := s.Close(); err != nil && !errors.Is(err, store.ErrClosed) {
+			w.t.Error(err)
+		}
+	})
+	return s
+}
+
+// refusedWith checks that a site refused, and why.
+func refusedWith(t testing.TB, what string, err error, want string) {
+	t.Helper()
+	var r *client.Refusal
+	if !errors.As(err, &r) || !strings.Contains(r.Text, want) {
+		t.Errorf("%s: got %v, want a refusal that says %q", what, err, want)
+	}
+}
+
+// sealedTo writes text as a message from the operator to a site.
+func (w *works) sealedTo(name string, out io.Writer, text string) error {
+	m, err := exchange.Seal(out, w.mail(demo.Operator), w.partner(name), "order.inp")
+	if err != nil {
+		return err
+	}
+	return errors.Join(plain(text)(m), m.Close())
+}
