@@ -173,12 +173,12 @@ func (p *page) order(c *Certificate) {
 
 func (p *page) keys(c *Certificate) {
 	p.section("Keys erased")
-	widths := []float64{50, 42, 30, 44}
+	widths := []float64{68, 30, 27, 41}
 	p.small()
-	p.table(widths, "Key", "Purpose", "Check value", "Module, time (IST)")
+	p.table(widths, "Key", "Purpose", "Check value", "Module")
 	p.body()
 	for _, k := range c.Keys[:min(len(c.Keys), mostKeys)] {
-		p.table(widths, k.ID, k.Purpose, k.Check, k.Where+", "+k.At.In(ist()).Format("02 Jan 15:04:05"))
+		p.table(widths, k.ID, k.Purpose, k.Check, k.Where)
 	}
 	p.more(len(c.Keys) - mostKeys)
 }
