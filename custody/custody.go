@@ -185,7 +185,7 @@ func (d *Desk) answer(ctx context.Context, a act.Act, sig act.Signature, err err
 	}
 	refusal := audit.Entry{Kind: "act.refused", Actor: "person/" + short(sig.Person), Subject: short(a.Subject),
 		Data: map[string]any{"id": short(a.ID), "kind": short(a.Kind), "verb": short(string(sig.Verb)), "why": short(err.Error())}}
-	return errors.Join(err, d.store.Refuse(context.WithoutCancel(ctx), refusal))
+	return errors.Join(err, d.store.Enter(context.WithoutCancel(ctx), refusal))
 }
 
 // short bounds what a stranger wrote, so that no refusal is too long to log.

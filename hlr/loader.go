@@ -82,7 +82,7 @@ func (l *Loader) Load(ctx context.Context, records []Record) error {
 func (l *Loader) refuse(ctx context.Context, why error) error {
 	e := audit.Entry{Kind: "hlr.load-refused", Actor: l.source.Actor, Subject: "order/" + l.source.Order,
 		Data: map[string]any{"reason": why.Error()}}
-	if err := l.auc.store.Refuse(ctx, e); err != nil {
+	if err := l.auc.store.Enter(ctx, e); err != nil {
 		return errors.Join(why, err)
 	}
 	return why

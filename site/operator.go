@@ -46,7 +46,7 @@ func (s *Site) NewKeys(ctx context.Context, partner string, index int, a hsm.Alg
 	}
 	e := audit.Entry{Kind: "key.generated", Actor: "system:site", Subject: "key/" + partner + "/" + strconv.Itoa(index),
 		Data: map[string]any{"transport": transport.KCV.String(), "algorithm": string(a), "op": op.KCV.String()}}
-	return []hsm.Key{transport, op}, s.store.Refuse(ctx, e)
+	return []hsm.Key{transport, op}, s.store.Enter(ctx, e)
 }
 
 func (s *Site) proposeShare(ctx context.Context, subject string) (map[string]string, error) {

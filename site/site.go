@@ -174,7 +174,7 @@ func (s *Site) Run(ctx context.Context) error {
 	e := audit.Entry{Kind: "site.started", Actor: "system:site", Subject: "site/" + s.config.Site,
 		Data: map[string]any{"token": s.token.Info().Model, "certificate": s.token.Info().Certificate, "listen": s.config.Edge.Listen,
 			"edge_separate": s.config.Edge.Separate, "partners": pinned}}
-	if err := s.store.Refuse(ctx, e); err != nil {
+	if err := s.store.Enter(ctx, e); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -588,7 +588,7 @@ func (s *Site) sendBy(ctx context.Context, seal sealing, to, name string, write 
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return s.store.Refuse(ctx, audit.Entry{Kind: "file.sealed", Actor: "system:site", Subject: fmt.Sprintf("file/%x", sum),
+	return s.store.Enter(ctx, audit.Entry{Kind: "file.sealed", Actor: "system:site", Subject: fmt.Sprintf("file/%x", sum),
 		Data: map[string]any{"partner": to, "file": name, "size": size}})
 }
 
@@ -601,7 +601,7 @@ func (s *Site) logTransfers(ctx context.Context) error {
 	for _, r := range records {
 		e := audit.Entry{Kind: "transfer." + r.Outcome, Actor: "partner/" + r.Partner, Subject: "file/" + r.SHA256,
 			Data: map[string]any{"direction": r.Direction, "file": r.File, "size": r.Size, "text": r.Text, "remote": r.Remote}}
-		if err := s.store.Refuse(ctx, e); err != nil {
+		if err := s.store.Enter(ctx, e); err != nil {
 			return err
 		}
 		if err := s.spool.Forget(r); err != nil {
@@ -665,7 +665,7 @@ func (s *Site) do(ctx context.Context, id string) error {
 	}
 	if err != nil {
 		e := audit.Entry{Kind: "act.failed", Actor: "person/" + a.Requester, Subject: a.Subject, Data: map[string]any{"id": a.ID, "kind": a.Kind, "why": err.Error()}}
-		return errors.Join(err, s.store.Refuse(ctx, e))
+		return errors.Join(err, s.store.Enter(ctx, e))
 	}
 	s.hurry()
 	return nil

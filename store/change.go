@@ -72,9 +72,9 @@ func (s *Store) Change(ctx context.Context, e audit.Entry, fn func(*Tx) error) e
 	}
 }
 
-// Refuse logs that something was refused or tried without leave; nothing else
-// is written.
-func (s *Store) Refuse(ctx context.Context, e audit.Entry) error { return s.Change(ctx, e, nil) }
+// Enter logs what changed nothing in the database: a refusal, a start, a file
+// that was sent.
+func (s *Store) Enter(ctx context.Context, e audit.Entry) error { return s.Change(ctx, e, nil) }
 
 // run has the change's turn, on the caller's goroutine.
 func (c *change) run(tx *Tx) {

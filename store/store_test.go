@@ -189,7 +189,7 @@ func TestTimesNeverRunBackwards(t *testing.T) {
 	}
 	given := noted("3")
 	given.Time = at.Add(time.Minute)
-	if err := s.Refuse(t.Context(), given); err != nil {
+	if err := s.Enter(t.Context(), given); err != nil {
 		t.Fatal(err)
 	}
 	all, err := s.Entries(t.Context(), start, 4)
@@ -342,7 +342,7 @@ func TestZeroAndClosedStoresRefuse(t *testing.T) {
 	}
 	for name, s := range map[string]*Store{"zero": {}, "closed": closed} {
 		t.Run(name, func(t *testing.T) {
-			if err := s.Refuse(t.Context(), noted("x")); !errors.Is(err, ErrClosed) {
+			if err := s.Enter(t.Context(), noted("x")); !errors.Is(err, ErrClosed) {
 				t.Errorf("Change: %v", err)
 			}
 			if err := s.Close(); !errors.Is(err, ErrClosed) {
@@ -465,7 +465,7 @@ func TestContextEndsWaiting(t *testing.T) {
 	if err := <-first; err != nil {
 		t.Error(err)
 	}
-	if err := s.Refuse(ctx, noted("c")); !errors.Is(err, context.Canceled) {
+	if err := s.Enter(ctx, noted("c")); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	checkBooks(t, s)
@@ -570,7 +570,7 @@ func TestScrub(t *testing.T) {
 		if err := tx.QueryRow("SELECT count(*) FROM item").Scan(new(int)); err != nil {
 			return err
 		}
-		if err := s.Refuse(t.Context(), noted("y")); err != nil {
+		if err := s.Enter(t.Context(), noted("y")); err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -684,7 +684,7 @@ func TestNow(t *testing.T) {
 			t.Errorf("now is %s, want %s", got, want)
 		}
 		at = last
-		if err := s.Refuse(t.Context(), noted("x")); err != nil {
+		if err := s.Enter(t.Context(), noted("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
