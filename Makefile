@@ -30,6 +30,7 @@ packages:
 vet:
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
+	@python3 docs/check-links.py
 
 bench: build
 	bin/ankan bench vectors

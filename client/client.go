@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"ankan/act"
@@ -85,7 +86,7 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, v a
 			return ctx.Err()
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%s: %w (%v)", c.socket, ErrAway, err)
+			return c.away(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -93,6 +94,15 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, v a
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// away says that nobody answers, and what the system says to that.
+func (c *Client) away(err error) error {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		err = no
+	}
+	return fmt.Errorf("%s: %w (%w)", c.socket, ErrAway, err)
 }
 
 func (c *Client) once(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
@@ -182,14 +192,23 @@ func (c *Client) Do(ctx context.Context, id string) error {
 	return err
 }
 
-// ExportLog writes the site's audit log to a new folder, as C2SP tlog-tiles.
+// ExportLog writes the site's audit log to a new folder, as C2SP tlog-tiles. If
+// it does not come whole, no folder is left.
 func (c *Client) ExportLog(ctx context.Context, dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
+		return fmt.Errorf("export: %w; it goes to a new folder", err)
 	}
+	err := c.exportTo(ctx, dir)
+	if err != nil {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
+}
+
+func (c *Client) exportTo(ctx context.Context, dir string) error {
 	res, err := c.once(ctx, http.MethodGet, "/log", nil)
 	if err != nil {
-		return fmt.Errorf("%s: %w (%v)", c.socket, ErrAway, err)
+		return c.away(err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
@@ -206,24 +225,34 @@ func (c *Client) ExportLog(ctx context.Context, dir string) error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("export: %w", err)
 		}
-		if h.Typeflag == tar.TypeDir {
-			continue
-		}
-		if err := root.MkdirAll(filepath.Dir(h.Name), 0o755); err != nil {
-			return err
-		}
-		f, err := root.OpenFile(h.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(f, t); err != nil {
-			f.Close()
-			return err
-		}
-		if err := f.Close(); err != nil {
-			return err
+		if err := unpack(root, h, t); err != nil {
+			return fmt.Errorf("export: %w", err)
 		}
 	}
+}
+
+// unpack writes one file of an archive. A name that leaves the folder is
+// refused by the root, and so is a file that is there already.
+func unpack(root *os.Root, h *tar.Header, r io.Reader) error {
+	switch h.Typeflag {
+	case tar.TypeDir:
+		return nil // made with the files in it
+	case tar.TypeReg:
+	default:
+		return fmt.Errorf("%q is of type %q, want a regular file", h.Name, h.Typeflag)
+	}
+	if err := root.MkdirAll(filepath.Dir(h.Name), 0o755); err != nil {
+		return err
+	}
+	f, err := root.OpenFile(h.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, r); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,12 +55,28 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("EXAMPLES", examples)
+			e.Defer(func() { endKept(filepath.Join(e.WorkDir, "kept")) })
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"freeport": freePort, "field": field, "until": until, "modes": modes, "absent": absent, "nowhere": nowhere, "flip": flip,
 		},
 	})
+}
+
+// endKept ends the sites that a demonstration left running, if its script broke
+// off before it could.
+func endKept(output string) {
+	doc, err := os.ReadFile(output)
+	if err != nil {
+		return
+	}
+	_, pids, _ := strings.Cut(string(doc), "Stop them with: kill ")
+	for _, f := range strings.Fields(pids) {
+		if pid, err := strconv.Atoi(f); err == nil {
+			syscall.Kill(pid, syscall.SIGTERM)
+		}
+	}
 }
 
 // freePort sets each variable to a loopback address that is free: freeport VAR...

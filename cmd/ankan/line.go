@@ -1,0 +1,132 @@
+package main
+
+import (
+	"net/url"
+	"os"
+	"strconv"
+
+	"ankan/perso"
+	"ankan/site"
+)
+
+type lotCmd struct {
+	Receive lotReceiveCmd `cmd:"" help:"Record a chip maker's delivery note."`
+	List    lotListCmd    `cmd:"" help:"List accepted lots."`
+}
+
+type lotReceiveCmd struct {
+	siteFlag
+	File string `arg:"" type:"existingfile" help:"Delivery note (JSON)."`
+}
+
+func (l lotReceiveCmd) Run(a *app) error {
+	c, err := l.client(a)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(l.File)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var v site.Lot
+	if err := c.Send(a.ctx, "/lots", f, &v); err != nil {
+		return err
+	}
+	return a.print(l.JSON, v, func() {
+		a.printf("lot %s: %s of %s for %s, transport key %s\n", v.Lot, count(v.Quantity, "chip", "chips"), v.Vendor, v.OS, v.KCV)
+		a.next("ankan act request lot.accept lot/%s -c %s --person N --passkey FILE", v.Lot, short(l.Config))
+	})
+}
+
+type lotListCmd struct{ siteFlag }
+
+func (l lotListCmd) Run(a *app) error {
+	c, err := l.client(a)
+	if err != nil {
+		return err
+	}
+	var all []site.Lot
+	if err := c.Get(a.ctx, "/lots", &all); err != nil {
+		return err
+	}
+	return a.print(l.JSON, all, func() {
+		if len(all) == 0 {
+			a.printf("no accepted lots yet\n")
+			return
+		}
+		var rows [][]string
+		for _, v := range all {
+			rows = append(rows, []string{v.Lot, strconv.Itoa(v.Quantity), v.Vendor, v.OS, v.KCV})
+		}
+		a.table([]string{"LOT", "CHIPS", "VENDOR", "OS", "CHECK VALUE"}, rows)
+	})
+}
+
+type lineCmd struct {
+	List lineListCmd `cmd:"" help:"List batches."`
+	Show lineShowCmd `cmd:"" help:"Show a batch: counts, rejects, what it waits for."`
+}
+
+type lineListCmd struct{ siteFlag }
+
+func (l lineListCmd) Run(a *app) error {
+	c, err := l.client(a)
+	if err != nil {
+		return err
+	}
+	var all []perso.Run
+	if err := c.Get(a.ctx, "/runs", &all); err != nil {
+		return err
+	}
+	return a.print(l.JSON, all, func() {
+		if len(all) == 0 {
+			a.printf("no batches yet\n")
+			return
+		}
+		var rows [][]string
+		for _, v := range all {
+			rows = append(rows, []string{v.Order, string(v.State), v.Bureau})
+		}
+		a.table([]string{"ORDER", "STATE", "FROM"}, rows)
+	})
+}
+
+type lineShowCmd struct {
+	siteFlag
+	Order string `arg:"" help:"Number of the order."`
+}
+
+func (l lineShowCmd) Run(a *app) error {
+	c, err := l.client(a)
+	if err != nil {
+		return err
+	}
+	var v site.RunView
+	if err := c.Get(a.ctx, "/runs/"+url.PathEscape(l.Order), &v); err != nil {
+		return err
+	}
+	return a.print(l.JSON, v, func() {
+		n := v.Counts
+		a.printf("order %s: %s\n", v.Order, v.State)
+		if n.Cards > 0 {
+			a.printf("  %s = %d good + %d in doubt + %d rejected + %d waiting + %d retired\n",
+				count(n.Cards, "identity", "identities"), n.Good, n.Doubt, n.Reject, n.Waiting, n.Retired)
+			a.printf("  %s destroyed, %d set aside, %s remade with fresh keys\n", count(n.Destroyed, "chip", "chips"), n.Aside, count(n.Remade, "card", "cards"))
+		} else {
+			a.printf("  nothing of it is here: the batch has not come, or was destroyed\n")
+		}
+		for _, r := range v.Rejects {
+			a.printf("  card %d: chip %s: %s\n", r.Card, r.Chip, r.Reason)
+		}
+		if v.Waiting != "" {
+			a.printf("  waits: %s\n", v.Waiting)
+		}
+		switch {
+		case len(v.Rejects) > 0:
+			a.next("destroy the rejected chips: ankan act request chip.destroy order/%s -c %s --person N --passkey FILE", v.Order, short(l.Config))
+		case v.State == "condemned":
+			a.next("ankan act request batch.destroy order/%s -c %s --person N --passkey FILE", v.Order, short(l.Config))
+		}
+	})
+}
