@@ -280,7 +280,7 @@ type conn struct {
 	peer Peer // under Edge.mu; zero before login
 
 	alive atomic.Bool
-	moved atomic.Int64 // Unix seconds of the deadline's last setting
+	moved atomic.Int64 // Unix nanoseconds of the deadline's last setting
 }
 
 // deadline ends the connection after d, whatever moves.
@@ -292,12 +292,18 @@ func (c *conn) keepAlive() {
 	c.deadline(c.idle)
 }
 
+// touch puts the end off. It does so eight times in an idle limit at most:
+// setting a deadline costs more than a small read.
 func (c *conn) touch() {
 	if !c.alive.Load() {
 		return
 	}
 	now := time.Now()
-	if last := c.moved.Load(); now.Unix() != last && c.moved.CompareAndSwap(last, now.Unix()) {
+	last := c.moved.Load()
+	if gone := now.UnixNano() - last; gone >= 0 && gone < int64(c.idle/8) {
+		return // a clock that went back sets the deadline anew
+	}
+	if c.moved.CompareAndSwap(last, now.UnixNano()) {
 		c.SetDeadline(now.Add(c.idle))
 	}
 }
