@@ -163,7 +163,9 @@ func (w *watcher) watch(ctx context.Context, name, self string, args []string, l
 			if ctx.Err() != nil {
 				return
 			}
-			if quick++; time.Since(began) > 2*time.Second {
+			// A site that somebody killed had started; one that exits
+			// by itself at once will do so again.
+			if quick++; time.Since(began) > 2*time.Second || !cmd.ProcessState.Exited() {
 				quick = 0
 			}
 			if quick == 3 {

@@ -37,6 +37,7 @@ type cli struct {
 	Edge    edgeCmd    `cmd:"" help:"Run only a site's face to the network, as a process of its own."`
 	Demo    demoCmd    `cmd:"" help:"Drive one order through three sites on this machine."`
 	Site    siteCmd    `cmd:"" help:"Set up a site, or show how it is."`
+	Partner partnerCmd `cmd:"" help:"Partner cards: whom a site exchanges files with."`
 	Order   orderCmd   `cmd:"" help:"Draft and follow orders."`
 	Act     actCmd     `cmd:"" help:"Ask for an act, sign it, do it."`
 	Key     keyCmd     `cmd:"" help:"Keys of the site."`
