@@ -67,11 +67,10 @@ const patience = 60 * time.Second
 // journey is one run through the stages.
 type journey struct {
 	*Factory
-	ctx     context.Context
-	report  Reporter
-	sum     Summary
-	started time.Time
-	id      string // of the order
+	ctx    context.Context
+	report Reporter
+	sum    Summary
+	id     string // of the order
 }
 
 // Run drives the order through the sites, which must be running.

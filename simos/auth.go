@@ -11,11 +11,12 @@ import (
 // C.2.1; C.3.2 proposes 2^28).
 const maxJump = 1 << 28
 
-// EF.UST and its services that decide what AUTHENTICATE gives (TS 31.102, 4.2.8).
+const efUST uicc.FileID = 0x6F38
+
+// Services of EF.UST that decide what AUTHENTICATE gives (TS 31.102, 4.2.8).
 const (
-	efUST         uicc.FileID = 0x6F38
-	serviceGSM                = 27 // GSM access: Kc comes with CK and IK
-	serviceGSMCtx             = 38 // GSM security context
+	serviceGSM    = 27 // GSM access: Kc comes with CK and IK
+	serviceGSMCtx = 38 // GSM security context
 )
 
 // authenticate is AUTHENTICATE in the current application, in the 3G and the

@@ -2,6 +2,9 @@
 // exported log, the proof of one entry, a signed document. It needs nothing but
 // the files and the site's public key, which must have come by another way. It
 // opens no connection and no database.
+//
+// It exits with 0 when all is well, with 1 when something is not, and with 2
+// when it was called wrongly.
 package main
 
 import (
@@ -25,16 +28,23 @@ type program struct {
 	Entry    entryCommand    `cmd:"" help:"Check the proof that one entry stands in a log."`
 	Prove    proveCommand    `cmd:"" help:"Make the proof of one entry from an exported log."`
 	Document documentCommand `cmd:"" help:"Check a signed document, such as a certificate of destruction."`
+
+	Version kong.VersionFlag `help:"Print the version."`
 }
+
+// version is set by the build.
+var version = "unknown"
 
 func main() {
 	var p program
 	parser := kong.Must(&p, kong.Name("ankan-verify"),
-		kong.Description("Checks logs, proofs and documents of an Ankan site, offline."))
+		kong.Description("Checks logs, proofs and documents of an Ankan site, offline."), kong.Vars{"version": version})
 	ctx, err := parser.Parse(os.Args[1:])
-	if err == nil {
-		err = ctx.Run()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ankan-verify:", err)
+		os.Exit(2)
 	}
+	err = ctx.Run()
 	if err != nil && !errors.Is(err, errSaid) {
 		fmt.Fprintln(os.Stderr, "ankan-verify:", err)
 	}

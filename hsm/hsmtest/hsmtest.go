@@ -364,8 +364,10 @@ func (s *suite) decrypt() {
 	if !pub.Equal(d.Public()) {
 		s.Error("Public is another key's")
 	}
+	//lint:ignore SA1019 OpenPGP knows no other padding
 	sealed, err := rsa.EncryptPKCS1v15(rand.Reader, pub, []byte("session key 1234"))
 	s.must(err)
+	//lint:ignore SA1019 OpenPGP knows no other padding
 	for _, opts := range []crypto.DecrypterOpts{nil, &rsa.PKCS1v15DecryptOptions{SessionKeyLen: 16}} {
 		plain, err := d.Decrypt(rand.Reader, sealed, opts)
 		if err != nil || string(plain) != "session key 1234" {

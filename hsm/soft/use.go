@@ -80,6 +80,7 @@ func (d *decrypter) Decrypt(_ io.Reader, msg []byte, opts crypto.DecrypterOpts) 
 		return nil, err
 	}
 	switch opts.(type) {
+	//lint:ignore SA1019 OpenPGP knows no other padding; the options carry the constant-time road
 	case nil, *rsa.PKCS1v15DecryptOptions:
 	default:
 		return nil, fmt.Errorf("key %q: %w: decryption other than PKCS #1 v1.5", d.id, hsm.ErrPurpose)
