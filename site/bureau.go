@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"ankan/audit"
@@ -237,10 +238,10 @@ func keySubject(subject string) (partner string, index int, err error) {
 	if err != nil {
 		return "", 0, err
 	}
-	for i := len(rest) - 1; i > 0; i-- {
-		if rest[i] == '/' {
-			index, err = strconv.Atoi(rest[i+1:])
-			return rest[:i], index, err
+	if i := strings.LastIndexByte(rest, '/'); i > 0 {
+		// One key has one subject: "01" and "+1" are none.
+		if index, err = strconv.Atoi(rest[i+1:]); err == nil && strconv.Itoa(index) == rest[i+1:] {
+			return rest[:i], index, nil
 		}
 	}
 	return "", 0, fmt.Errorf("subject %q is not key/PARTNER/INDEX", subject)
@@ -582,6 +583,9 @@ func (s *Site) takeReport(ctx context.Context, a *arrival) error {
 // ---- the response
 
 func (s *Site) respond(ctx context.Context, o order.Order) error {
+	if o.Good == 0 {
+		return s.respondRetired(ctx, o)
+	}
 	j, err := s.job(ctx, o)
 	if err != nil {
 		return err
@@ -594,6 +598,17 @@ func (s *Site) respond(ctx context.Context, o order.Order) error {
 		return err
 	}
 	return s.step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": o.Good, "file": name}, nil)
+}
+
+// respondRetired tells the operator that no card of its order could be made: a
+// response file has at least one row. The order goes on to its destruction.
+func (s *Site) respondRetired(ctx context.Context, o order.Order) error {
+	name := o.ID + ".retired.receipt.pgp"
+	m := receipt{Order: o.ID, File: o.Name, Digest: o.Digest, Accepted: true, Retired: o.Retired, Reasons: []string{"no card could be made; every identity is retired"}}
+	if err := s.send(ctx, o.Partner, name, jsonWriter(m)); err != nil {
+		return err
+	}
+	return s.step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": 0, "retired": o.Retired, "file": name}, nil)
 }
 
 // writeResponse writes the response of an order that was made.

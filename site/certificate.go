@@ -78,6 +78,10 @@ func (s *Site) certificate(ctx context.Context, o order.Order) (*order.Certifica
 	if err != nil {
 		return nil, err
 	}
+	files := 1 // the batch
+	if o.Good > 0 {
+		files++ // the response
+	}
 	c := &order.Certificate{
 		Number: "CoD-" + o.ID, Issued: here.At,
 		Order:        order.OrderRef{ID: o.ID, Batch: o.Batch, Digest: o.Digest},
@@ -89,7 +93,7 @@ func (s *Site) certificate(ctx context.Context, o order.Order) (*order.Certifica
 		Copies: []order.Copy{
 			{Where: s.config.Site + ", database", What: "sealed blocks of key sets", Count: here.Blocks, How: "key erased, rows overwritten", At: here.At},
 			{Where: s.config.Site + ", database", What: "order text", Count: 1, How: "key erased, rows overwritten", At: here.At},
-			{Where: s.config.Site + ", spool", What: "files to partners", Count: 2, How: "withdrawn and deleted", At: here.At},
+			{Where: s.config.Site + ", spool", What: "files to partners", Count: files, How: "withdrawn and deleted", At: here.At},
 			{Where: plant.Site + ", database", What: "sealed blocks of key sets", Count: plant.Blocks, How: "key erased, rows overwritten", At: plant.At},
 		},
 		Act: st.Digest,

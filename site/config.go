@@ -122,9 +122,11 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 }
 
 func (c *Config) check() error {
-	for name, v := range map[string]string{"site": c.Site, "display": c.Display, "data": c.Data, "control": c.Control, "token.file": c.Token.File, "token.passphrase": c.Token.Passphrase} {
-		if v == "" {
-			return fmt.Errorf("%s is missing", name)
+	for _, key := range []struct{ name, value string }{
+		{"site", c.Site}, {"display", c.Display}, {"data", c.Data}, {"control", c.Control}, {"token.file", c.Token.File}, {"token.passphrase", c.Token.Passphrase},
+	} {
+		if key.value == "" {
+			return fmt.Errorf("%s is missing", key.name)
 		}
 	}
 	if len(c.Control) > maxSocketPath {

@@ -149,7 +149,7 @@ func (s *Site) control() http.Handler {
 	})
 	get("/lots", func(r *http.Request) (any, error) { return s.lots(r.Context(), "accepted") })
 	post("/lots", func(r *http.Request) (any, error) {
-		doc, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
+		doc, err := readBody(r)
 		if err != nil {
 			return nil, err
 		}
@@ -380,12 +380,17 @@ func (s *Site) getLog(w http.ResponseWriter, r *http.Request) {
 }
 
 func readRequest(r *http.Request, v any) error {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
+	body, err := readBody(r)
 	if err != nil {
 		return err
 	}
-	if len(body) > maxRequest {
-		return fmt.Errorf("the request has more than %d bytes", maxRequest)
-	}
 	return readJSON(bytes.NewReader(body), v)
+}
+
+func readBody(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
+	if err == nil && len(body) > maxRequest {
+		err = fmt.Errorf("the request has more than %d bytes", maxRequest)
+	}
+	return body, err
 }

@@ -3,6 +3,7 @@ package site
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"ankan/audit"
@@ -29,22 +30,37 @@ const (
 // kindOf reads the kind out of a file's name. Orders may come from stock
 // tools: .gpg and .asc are taken as well.
 func kindOf(name string) (kind, bool) {
-	for _, end := range []string{".pgp", ".gpg", ".asc"} {
-		if base, ok := strings.CutSuffix(strings.ToLower(name), end); ok {
-			i := strings.LastIndexByte(base, '.')
-			return kind(base[i+1:]), i > 0
-		}
-	}
-	return "", false
+	_, k, ok := splitName(name)
+	return k, ok
 }
 
-// A receipt answers an order.
+// cutKind is a file's name without ".KIND.pgp".
+func cutKind(name string) (string, bool) {
+	base, _, ok := splitName(name)
+	return base, ok
+}
+
+// splitName takes BASE.KIND.pgp apart. The name is cut as it stands: in lower
+// case it may be longer.
+func splitName(name string) (base string, k kind, ok bool) {
+	const end = len(".pgp")
+	if len(name) < end || !slices.Contains([]string{".pgp", ".gpg", ".asc"}, strings.ToLower(name[len(name)-end:])) {
+		return "", "", false
+	}
+	name = name[:len(name)-end]
+	i := strings.LastIndexByte(name, '.')
+	return name[:max(i, 0)], kind(strings.ToLower(name[i+1:])), i > 0
+}
+
+// A receipt answers an order. Where no card of an order could be made it also
+// stands for the response, which has at least one row.
 type receipt struct {
 	Order    string   `json:"order"`
 	File     string   `json:"file"`
 	Digest   string   `json:"digest"` // of the order's content; empty if it could not be read
 	Accepted bool     `json:"accepted"`
 	Reasons  []string `json:"reasons,omitempty"`
+	Retired  int      `json:"retired,omitempty"` // all cards of the order: there will be no response
 }
 
 // sharedKeys are keys that an operator shares with a bureau.

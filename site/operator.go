@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"ankan/act"
 	"ankan/aka"
 	"ankan/audit"
 	"ankan/custody"
@@ -30,6 +31,9 @@ import (
 // NewKeys makes a transport key and an OP under one index, for one
 // manufacturer. They are shared when people have signed key.share.
 func (s *Site) NewKeys(ctx context.Context, partner string, index int, a hsm.Algorithm) ([]hsm.Key, error) {
+	if !s.config.Is(Operator) {
+		return nil, fmt.Errorf("site %s is no operator: %w to make keys for sharing", s.config.Site, act.ErrNotAllowed)
+	}
 	if s.partners[partner] == nil {
 		return nil, fmt.Errorf("%q is no partner", partner)
 	}
@@ -233,6 +237,9 @@ func (s *Site) takeReceipt(ctx context.Context, a *arrival) error {
 	if err := a.json(&m); err != nil {
 		return err
 	}
+	if m.Retired != 0 {
+		return s.takeRetired(ctx, a, m)
+	}
 	id, ok := cutKind(m.File)
 	if !ok {
 		return refused("%s: it is about the file %q", a.Name, m.File)
@@ -256,6 +263,24 @@ func (s *Site) takeReceipt(ctx context.Context, a *arrival) error {
 		return refused("%s: it accepts %s with digest %.12s…, want %s with %.12s…", a.Name, m.Order, m.Digest, o.ID, o.Digest)
 	}
 	return s.stepOn(ctx, a, o, "order.accepted", order.Accepted, nil, nil)
+}
+
+// takeRetired ends the wait for a response that has no row: no card of the
+// order could be made. The receipt stands in its place.
+func (s *Site) takeRetired(ctx context.Context, a *arrival, m receipt) error {
+	o, err := s.about(ctx, a, m.Order, order.Accepted)
+	if err != nil {
+		return err
+	}
+	if m.Digest != o.Digest || m.Retired != o.Quantity {
+		return refused("%s: it retires %d cards of %s with digest %.12s…, want %d with %.12s…", a.Name, m.Retired, o.ID, m.Digest, o.Quantity, o.Digest)
+	}
+	return s.stepOn(ctx, a, o, "order.answered", order.Answered, map[string]any{"cards": 0, "retired": m.Retired}, func(tx *store.Tx) error {
+		if err := order.SetCounts(tx, o.ID, 0, m.Retired); err != nil {
+			return err
+		}
+		return order.PutPaper(tx, o.ID, "response", []byte(a.SHA256))
+	})
 }
 
 // stray logs the answer to a file that came in this site's name and was none of
@@ -453,6 +478,9 @@ const loadChunk = 4096
 // load re-wraps every K and OPc from the transport key to the subscriber
 // store's, inside the module, and stores them. Cut short, it goes on.
 func (s *Site) load(ctx context.Context, o order.Order) error {
+	if o.Good == 0 { // all cards are retired: there is no response
+		return s.step(ctx, o, "hlr.loaded", order.Loaded, map[string]any{"subscribers": 0}, nil)
+	}
 	want, err := s.expect(ctx, o)
 	if err != nil {
 		return err
@@ -581,15 +609,6 @@ func (s *Site) takeCertificate(ctx context.Context, a *arrival) error {
 	return s.stepOn(ctx, a, o, "order.closed", order.Closed, data, func(tx *store.Tx) error {
 		return order.PutPaper(tx, o.ID, "certificate", bytes.Clone(m.Document))
 	})
-}
-
-// cutKind is a file's name without ".KIND.pgp".
-func cutKind(name string) (string, bool) {
-	k, ok := kindOf(name)
-	if !ok {
-		return "", false
-	}
-	return name[:len(name)-len(k)-len(".")-len(".pgp")], true
 }
 
 // ---- the proof

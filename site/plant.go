@@ -61,6 +61,9 @@ func lotKey(lot string) string { return "lot/" + lot }
 // accepted it.
 func (s *Site) AddLot(ctx context.Context, doc []byte) (Lot, error) {
 	var l Lot
+	if !s.config.Is(Plant) {
+		return l, fmt.Errorf("site %s is no plant: %w to receive chips", s.config.Site, act.ErrNotAllowed)
+	}
 	if err := readJSON(bytes.NewReader(doc), &l); err != nil {
 		return l, fmt.Errorf("lot: %w", err)
 	}
@@ -259,13 +262,9 @@ func (s *Site) takeBatch(ctx context.Context, a *arrival) error {
 }
 
 func (s *Site) readBatch(ctx context.Context, a *arrival, r *bufio.Reader) error {
-	line, err := r.ReadSlice('\n')
+	head, err := readBatchHead(a.Name, r)
 	if err != nil {
-		return refused("%s: its first line: %v", a.Name, err)
-	}
-	var head batchHead
-	if err := readJSON(bytes.NewReader(line), &head); err != nil || head.Format != batchFormat {
-		return refused("%s: format is %q, want %q: %v", a.Name, head.Format, batchFormat, err)
+		return err
 	}
 	run, err := perso.GetRun(ctx, s.store, head.Order)
 	if errors.Is(err, perso.ErrNoRun) || err == nil && (run.Bureau != a.Partner || run.State != "offered") {
@@ -304,6 +303,22 @@ func (s *Site) readBatch(ctx context.Context, a *arrival, r *bufio.Reader) error
 		}
 		return perso.MoveRun(tx, b.Order, "offered", "received")
 	})
+}
+
+// readBatchHead reads a batch file up to its blocks.
+func readBatchHead(name string, r *bufio.Reader) (batchHead, error) {
+	var head batchHead
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		return head, refused("%s: its first line: %v", name, err)
+	}
+	if err := readJSON(bytes.NewReader(line), &head); err != nil {
+		return head, refused("%s: its first line: %v", name, err)
+	}
+	if head.Format != batchFormat {
+		return head, refused("%s: format is %q, want %q", name, head.Format, batchFormat)
+	}
+	return head, nil
 }
 
 // createBatch takes the data key into the module and records the batch, unless

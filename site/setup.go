@@ -78,6 +78,9 @@ func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, 
 	if _, err := os.Stat(c.CardFile()); err == nil {
 		return fmt.Errorf("%s is there: the site is set up already", c.CardFile())
 	}
+	if err := checkFounders(people); err != nil {
+		return err
+	}
 	for _, dir := range []string{c.Data, c.SpoolDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
@@ -111,15 +114,33 @@ func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, 
 		return err
 	}
 	defer db.Close()
-	if err := access.New(db).Found(ctx, access.DefaultPolicy(), people); err != nil && !errors.Is(err, access.ErrFounded) {
+	switch err := access.New(db).Found(ctx, access.DefaultPolicy(), people); {
+	case errors.Is(err, access.ErrFounded):
+		log("people: a try before this one founded the site, with the people that it had")
+	case err != nil:
 		return err
+	default:
+		log(fmt.Sprintf("people: %d founded the site", len(people)))
 	}
-	log(fmt.Sprintf("people: %d founded the site", len(people)))
 	card, err := partnerCard(ctx, c, token)
 	if err != nil {
 		return err
 	}
 	return writeNew(c.CardFile(), card, 0o644)
+}
+
+// checkFounders refuses people who cannot found a site, before anything is made.
+func checkFounders(people []act.Person) error {
+	if len(people) < 2 {
+		return fmt.Errorf("founding: %d people, want at least 2", len(people))
+	}
+	policy := access.DefaultPolicy()
+	for _, who := range people {
+		if err := policy.CheckPerson(who); err != nil {
+			return fmt.Errorf("founding: %w", err)
+		}
+	}
+	return nil
 }
 
 func keyNames(c *Config) []string {
@@ -332,21 +353,19 @@ func LoadPeople(path string) ([]act.Person, error) {
 	return p.People, nil
 }
 
-// writeNew writes a file that must not be there yet, durable when it returns.
+// writeNew writes a file that must not be there yet, durable when it returns. A
+// crash leaves the whole file or none: half a file would be taken for one.
 func writeNew(path string, b []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
 		return err
 	}
-	if _, err := f.Write(b); err != nil {
-		f.Close()
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Close(); err != nil {
+	if err := os.Link(f.Name(), path); err != nil { // fails if path is there
 		return err
 	}
 	d, err := os.Open(filepath.Dir(path))
