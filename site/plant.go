@@ -20,6 +20,7 @@ import (
 	"ankan/datagen"
 	"ankan/exchange"
 	"ankan/hsm"
+	"ankan/order"
 	"ankan/perso"
 	"ankan/profile"
 	"ankan/simos"
@@ -317,6 +318,9 @@ func readBatchHead(name string, r *bufio.Reader) (batchHead, error) {
 	}
 	if head.Format != batchFormat {
 		return head, refused("%s: format is %q, want %q", name, head.Format, batchFormat)
+	}
+	if head.Cards < 1 || head.Cards > order.MaxQuantity || head.Spares < 0 || head.Spares > order.MaxQuantity || head.BlockSize < 1 {
+		return head, refused("%s: %d cards and %d spares in blocks of %d", name, head.Cards, head.Spares, head.BlockSize)
 	}
 	return head, nil
 }

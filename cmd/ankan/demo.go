@@ -116,6 +116,8 @@ type watcher struct {
 	keep   bool
 	run    map[string]*exec.Cmd
 	err    error
+
+	sockets map[string]string // of the sites
 }
 
 func watchSites(ctx context.Context, f *demo.Factory, r *reporter) (*watcher, context.Context, error) {
@@ -124,10 +126,11 @@ func watchSites(ctx context.Context, f *demo.Factory, r *reporter) (*watcher, co
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	w := &watcher{report: r, cancel: cancel, run: map[string]*exec.Cmd{}}
+	w := &watcher{report: r, cancel: cancel, run: map[string]*exec.Cmd{}, sockets: map[string]string{}}
 	jobs := map[string][]string{"chips": {"chips", f.ChipsDir, "--listen", f.ChipsAddr}}
 	for _, name := range demo.Sites() {
 		jobs[name] = []string{"serve", "-c", filepath.Join(f.Dir, name, "site.yaml")}
+		w.sockets[name] = f.Configs[name].Control
 	}
 	for name, args := range jobs {
 		logFile, err := os.OpenFile(filepath.Join(f.Dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -168,9 +171,13 @@ func (w *watcher) watch(ctx context.Context, name, self string, args []string, l
 			if quick++; time.Since(began) > 2*time.Second || !cmd.ProcessState.Exited() {
 				quick = 0
 			}
-			if quick == 3 {
+			if quick == 3 && !w.answers(ctx, name) {
 				w.fail(fmt.Errorf("%s does not start (%v): %s", name, err, lastLine(log.Name())))
 				return
+			}
+			if w.elsewhere(ctx, name) {
+				quick = 0
+				continue
 			}
 			w.report.Note("%s stopped (%v); starting it again", name, err)
 			sleep(ctx, 500*time.Millisecond)
@@ -187,6 +194,25 @@ func (w *watcher) watch(ctx context.Context, name, self string, args []string, l
 			}
 		}
 	}
+}
+
+// answers says whether a site answers at its socket.
+func (w *watcher) answers(ctx context.Context, name string) bool {
+	var st site.Status
+	return w.sockets[name] != "" && client.New(w.sockets[name]).Get(ctx, "/status", &st) == nil
+}
+
+// elsewhere waits while somebody else runs the site: whoever killed it may have
+// started it again by hand.
+func (w *watcher) elsewhere(ctx context.Context, name string) bool {
+	if !w.answers(ctx, name) {
+		return false
+	}
+	w.report.Note("%s was started by somebody else", name)
+	for w.answers(ctx, name) {
+		sleep(ctx, 500*time.Millisecond)
+	}
+	return true
 }
 
 // fail ends the demonstration: a site cannot be started.
