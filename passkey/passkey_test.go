@@ -113,6 +113,16 @@ func TestSoftKeepsItsKey(t *testing.T) {
 			t.Errorf("%s prints %s", verb, got)
 		}
 	}
+	holder := struct{ s *Soft }{s}
+	secret := s.key().D.Bytes()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		got := fmt.Sprintf(verb, holder)
+		for _, form := range []string{fmt.Sprintf("%x", secret), fmt.Sprintf("%d", secret), string(secret), s.key().D.String()} {
+			if strings.Contains(got, form) {
+				t.Errorf("%s of a struct that holds it prints the key", verb)
+			}
+		}
+	}
 	if _, err := json.Marshal(s); err == nil {
 		t.Error("JSON takes it")
 	}

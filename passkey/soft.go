@@ -24,7 +24,8 @@ const SoftModel = "software passkey: no biometric, no hardware"
 type Soft struct {
 	Credential Credential
 
-	key *ecdsa.PrivateKey
+	// A function, because fmt follows a pointer in an unexported field.
+	key func() *ecdsa.PrivateKey
 }
 
 // NewSoft makes a software passkey for a relying party.
@@ -41,7 +42,7 @@ func NewSoft(rpID, origin string) (*Soft, error) {
 	rand.Read(id)
 	return &Soft{
 		Credential: Credential{ID: id, RPID: rpID, Origin: origin, Public: der, Model: SoftModel},
-		key:        key,
+		key:        func() *ecdsa.PrivateKey { return key },
 	}, nil
 }
 
@@ -57,7 +58,7 @@ func (s *Soft) Sign(challenge [32]byte) (Assertion, error) {
 	rp := sha256.Sum256([]byte(s.Credential.RPID))
 	ad := append(rp[:], flagUP|flagUV)
 	ad = append(ad, 0, 0, 0, 0) // it keeps no counter (WebAuthn level 3, 6.1.1)
-	sig, err := ecdsa.SignASN1(rand.Reader, s.key, signedDigest(ad, cd))
+	sig, err := ecdsa.SignASN1(rand.Reader, s.key(), signedDigest(ad, cd))
 	if err != nil {
 		return Assertion{}, err
 	}
@@ -82,7 +83,7 @@ type softFile struct {
 
 // Save writes the passkey to a new file that only its owner can read.
 func (s *Soft) Save(path string) error {
-	der, err := x509.MarshalPKCS8PrivateKey(s.key)
+	der, err := x509.MarshalPKCS8PrivateKey(s.key())
 	if err != nil {
 		return err
 	}
@@ -130,5 +131,5 @@ func parseSoft(doc []byte) (*Soft, error) {
 	if pub, err := f.Credential.publicKey(); err != nil || !pub.Equal(&key.PublicKey) {
 		return nil, errors.New("its public key does not belong to its private key")
 	}
-	return &Soft{Credential: f.Credential, key: key}, nil
+	return &Soft{Credential: f.Credential, key: func() *ecdsa.PrivateKey { return key }}, nil
 }
