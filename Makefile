@@ -36,7 +36,8 @@ bench: build
 	bin/ankan bench vectors
 	bin/ankan bench audit
 	bin/ankan bench line
-	bin/ankan bench order
+	bin/ankan bench order --cards 1000000
+	bin/ankan bench sftp
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)

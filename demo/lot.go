@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -98,11 +99,14 @@ const faultsName = "faults.json"
 
 // ServeChips serves the drawer in a folder that MakeLot filled.
 func ServeChips(ctx context.Context, dir string, l net.Listener) error {
-	rack, err := simos.NewRack(dir)
+	doc, err := os.ReadFile(filepath.Join(dir, faultsName))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is no drawer of chips: it has no %s; `ankan demo` makes one", dir, faultsName)
+	}
 	if err != nil {
 		return err
 	}
-	doc, err := os.ReadFile(filepath.Join(dir, faultsName))
+	rack, err := simos.NewRack(dir)
 	if err != nil {
 		return err
 	}

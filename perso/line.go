@@ -44,7 +44,7 @@ func New(s *store.Store, t hsm.Token, p Product) (*Line, error) {
 
 // ErrRejects says that a run waits for people: rejects are to be destroyed
 // before their identities can be made again.
-var ErrRejects = errors.New("rejected chips wait for destruction by two people")
+var ErrRejects = errors.New("rejected chips wait for their destruction to be signed")
 
 // task is one card to make.
 type task struct{ card, keyset int }
@@ -504,7 +504,7 @@ func (r *run) finish(ctx context.Context) error {
 	}
 	switch {
 	case c.Reject > 0:
-		return fmt.Errorf("order %s: %d %w", r.ord, c.Reject, ErrRejects)
+		return fmt.Errorf("order %s: %w; there are %d", r.ord, ErrRejects, c.Reject)
 	case c.Doubt > 0 || c.Waiting > 0:
 		return fmt.Errorf("order %s: %d cards are in doubt and %d wait for a chip", r.ord, c.Doubt, c.Waiting)
 	}

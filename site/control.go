@@ -252,6 +252,9 @@ func (s *Site) orderView(ctx context.Context, id string) (OrderView, error) {
 			v.Counts = &rep.Counts
 		}
 	}
+	if o.State == order.Destroyed || o.State == order.Certified {
+		return v, nil
+	}
 	for _, st := range v.Steps {
 		if c, err := s.contract(o.Partner); err == nil && st.State == order.Received {
 			v.Due = st.At.Add(c.DestructionLimit)
