@@ -126,6 +126,9 @@ func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, 
 	if err != nil {
 		return err
 	}
+	if _, err := exchange.ParsePartner(c.CardFile(), card); err != nil {
+		return fmt.Errorf("no partner would take this site's card; correct %s and set the site up again: %w", c.file, err)
+	}
 	return writeNew(c.CardFile(), card, 0o644)
 }
 

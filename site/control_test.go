@@ -1,0 +1,154 @@
+package site
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"ankan/audit"
+	"ankan/hsm"
+)
+
+// A control is a running site's socket.
+type control struct {
+	t    *testing.T
+	http *http.Client
+}
+
+// serve runs a site until the test ends.
+func serve(t *testing.T, s *Site) control {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		fi, err := os.Lstat(s.config.Control)
+		if err == nil && fi.Mode().Type() == os.ModeSocket {
+			if fi.Mode() != os.ModeSocket|0o600 {
+				t.Errorf("the socket begins as %v, want 0600", fi.Mode())
+			}
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("no socket", err)
+		}
+	}
+	var d net.Dialer
+	return control{t, &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.DialContext(ctx, "unix", s.config.Control)
+	}}}}
+}
+
+// ask sends a request and returns the answer.
+func (c control) ask(method, path string, body io.Reader) (status int, text string) {
+	c.t.Helper()
+	q := must[*http.Request](c.t)(http.NewRequestWithContext(c.t.Context(), method, "http://site"+path, body))
+	r := must[*http.Response](c.t)(c.http.Do(q))
+	defer r.Body.Close()
+	return r.StatusCode, string(must[[]byte](c.t)(io.ReadAll(r.Body)))
+}
+
+func TestControl(t *testing.T) {
+	c := configOf(t, "works", "operator, bureau, plant", "")
+	token := initSite(t, c)
+	s := openSite(t, c, token)
+	// What a crash left in the socket's place is in nobody's way.
+	if err := os.WriteFile(c.Control, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	at := serve(t, s)
+	large := func() io.Reader { return strings.NewReader(`{"act":"` + strings.Repeat("x", maxRequest) + `"}`) }
+	for _, tt := range []struct {
+		method, path string
+		body         io.Reader
+		status       int
+		want         string
+	}{
+		{"GET", "/v1/status", nil, 200, `"site":"works","display":"Site works","roles":["operator","bureau","plant"]`},
+		{"GET", "/v1/people", nil, 200, `"id":"0001"`},
+		{"GET", "/v1/orders", nil, 200, ""},
+		{"GET", "/v1/runs", nil, 200, ""},
+		{"GET", "/v1/lots", nil, 200, "[]"},
+		{"GET", "/v1/keys", nil, 200, `"id":"log"`},
+		{"GET", "/", nil, 404, "404 page not found"},
+		{"GET", "/v1/nothing", nil, 404, "404 page not found"},
+		{"GET", "/status", nil, 404, "404 page not found"},
+		{"DELETE", "/v1/keys", nil, 405, "Method Not Allowed"},
+		{"GET", "/v1/orders/none", nil, 404, `order \"none\": no such order`},
+		{"GET", "/v1/runs/none", nil, 404, "order none: "},
+		{"GET", "/v1/runs/none/cards?samples=0", nil, 409, `samples is \"0\", want 1 to 1000`},
+		{"GET", "/v1/acts/none", nil, 404, "no such act"},
+		{"POST", "/v1/acts/none/do", nil, 404, "no such act"},
+		{"GET", "/v1/proposal?kind=order.release&subject=order/none", nil, 404, "no such order"},
+		{"GET", "/v1/proposal?kind=none", nil, 403, "this site does no such act"},
+		{"POST", "/v1/keys", strings.NewReader(`{"partner":"none","index":1}`), 409, `\"none\" is no partner`},
+		{"POST", "/v1/keys", strings.NewReader(`{"partner":"none","size":1}`), 409, "unknown field"},
+		{"POST", "/v1/acts", strings.NewReader("{"), 409, ""},
+		{"POST", "/v1/acts", large(), 409, "the request has more than 1048576 bytes"},
+		{"POST", "/v1/acts/none/sign", large(), 409, "the request has more than 1048576 bytes"},
+		{"POST", "/v1/prove", large(), 409, "the request has more than 1048576 bytes"},
+		{"POST", "/v1/lots", large(), 409, "the request has more than 1048576 bytes"},
+		{"POST", "/v1/lots", bytes.NewReader(lotNote(t, "L1")), 200, `"lot":"L1"`},
+		{"POST", "/v1/orders?name=a.inp", strings.NewReader("x"), 409, "no contract of this operator with a partner that is a bureau"},
+	} {
+		status, text := at.ask(tt.method, tt.path, tt.body)
+		if status != tt.status || !strings.Contains(text, tt.want) {
+			t.Errorf("%s %s: %d %s, want %d %s", tt.method, tt.path, status, text, tt.status, tt.want)
+		}
+	}
+	at.log(s, token)
+}
+
+// log checks that the exported log verifies, and has what was done.
+func (c control) log(s *Site, token hsm.Token) {
+	c.t.Helper()
+	status, text := c.ask("GET", "/v1/log", nil)
+	if status != http.StatusOK {
+		c.t.Fatal(status, text)
+	}
+	files := fstest.MapFS{}
+	for r := tar.NewReader(strings.NewReader(text)); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if h.Typeflag == tar.TypeReg {
+			files[h.Name] = &fstest.MapFile{Data: must[[]byte](c.t)(io.ReadAll(r))}
+		}
+	}
+	signer, err := token.Signer(c.t.Context(), keyLog)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	vkey := must[*audit.Signer](c.t)(audit.NewSigner(s.config.origin(), signer)).VerifierKey()
+	seen := map[string]bool{}
+	report, err := audit.Verify(files, vkey, audit.Options{Visit: func(_ int64, e audit.Entry) error {
+		seen[e.Kind+" "+e.Subject] = true
+		return nil
+	}})
+	if err != nil || report.Entries != s.store.Size() || !seen["site.founded site"] || !seen["site.started site/works"] || !seen["lot.offered lot/L1"] {
+		c.t.Errorf("%+v of %d entries, %v: %v", report, s.store.Size(), seen, err)
+	}
+	if left := must[[]string](c.t)(filepath.Glob(filepath.Join(s.config.Data, "export-*"))); len(left) > 0 {
+		c.t.Errorf("the export left %v", left)
+	}
+}

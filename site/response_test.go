@@ -1,0 +1,266 @@
+package site
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"ankan/datagen"
+	"ankan/examples"
+	"ankan/hsm"
+	"ankan/order"
+	"ankan/profile"
+	"ankan/sim"
+	"ankan/store"
+)
+
+// The batch of the response tests: three blocks of cards, and spares.
+const (
+	testCards  = 2500
+	testSpares = 30
+)
+
+// A batchRig is a bureau with a drawn batch.
+type batchRig struct {
+	*Site
+	response Response
+	reader   *datagen.Reader
+	slots    map[string]profile.SlotID
+}
+
+func newBatchRig(t *testing.T) *batchRig {
+	t.Helper()
+	c := configOf(t, "maker", "bureau", "")
+	s := openSite(t, c, initSite(t, c))
+	for id, k := range map[string]struct {
+		hsm.Purpose
+		hsm.Algorithm
+	}{"kek": {hsm.Order, hsm.AES256}, transportKey("op", 11): {hsm.Transport, hsm.AES256}, opKey("op", 11): {hsm.Operator, hsm.AES128}} {
+		must[hsm.Key](t)(s.token.Generate(t.Context(), id, k.Purpose, k.Algorithm))
+	}
+	in := orderOf(t, testCards)
+	p := s.profiles["in-5g-usim"]
+	dk, wrapped, err := s.token.NewDataKey(t.Context(), "kek")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dk.Close()
+	b := datagen.Batch{Order: "op-1", KEK: "kek", Wrapped: wrapped, Document: []byte(p.String()), Profile: p, Cards: testCards, Spares: testSpares, BlockSize: datagen.BlockSize}
+	s.change(t, func(tx *store.Tx) error { return datagen.Create(tx, b) })
+	op := must[*hsm.OP](t)(s.token.OP(t.Context(), opKey("op", 11)))
+	defer op.Close()
+	g := datagen.Generator{Store: s.store, Token: s.token, Ledger: s.ledger, OP: op}
+	if err := g.Run(t.Context(), b, in.At, nil); err != nil {
+		t.Fatal(err)
+	}
+	r := &batchRig{Site: s, slots: map[string]profile.SlotID{}}
+	r.response = Response{
+		Order: b.Order, Input: in, Key: transportKey("op", 11), Variant: s.contracts[0].ResponseICCID,
+		Columns: must[[]order.Column](t)(order.ParseColumns("ICCID/IMSI/PIN1/PUK1/ADM1/EKI/EOPC/Access_Control/EKIC1")),
+	}
+	r.reader = must[*datagen.Reader](t)(datagen.NewReader(t.Context(), s.store, s.token, b.Order))
+	t.Cleanup(r.reader.Close)
+	for _, slot := range p.Slots() {
+		r.slots[slot.Name] = slot.ID
+	}
+	return r
+}
+
+// orderOf is the example order for n cards.
+func orderOf(t testing.TB, n int) *order.Input {
+	t.Helper()
+	in := must[*order.Input](t)(order.ParseInput("order.inp", bytes.NewReader(examples.Order())))
+	if in.Quantity() == n {
+		return in
+	}
+	return must[*order.Input](t)(order.ParseInput("order.inp", bytes.NewReader(must[[]byte](t)(in.WithQuantity(n)))))
+}
+
+func (r *batchRig) write(t *testing.T, good int, remakes map[int]int) ([]byte, error) {
+	t.Helper()
+	q := r.response
+	q.Good, q.Remakes = good, remakes
+	var out bytes.Buffer
+	err := q.Write(t.Context(), r.store, r.token, &out)
+	return out.Bytes(), err
+}
+
+// A madeRow is what a test keeps of a row of a response.
+type madeRow struct {
+	id     sim.Identity
+	texts  map[string]string
+	sealed map[string][]byte
+}
+
+func (r *batchRig) parse(t *testing.T, text []byte) (order.Delivery, []madeRow) {
+	t.Helper()
+	var rows []madeRow
+	reading := order.Reading{Variant: r.response.Variant}
+	d, err := reading.ParseResponse("op-1.out", bytes.NewReader(text), nil, func(row *order.Row) error {
+		m := madeRow{id: row.ID, texts: map[string]string{}, sealed: map[string][]byte{}}
+		for i, c := range r.response.Columns {
+			if c.Sealed() {
+				m.sealed[c.Slot()] = bytes.Clone(row.Cell(i))
+			} else {
+				m.texts[c.String()] = string(row.Cell(i))
+			}
+		}
+		rows = append(rows, m)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, rows
+}
+
+// opened decrypts columns of all rows through the module, side by side.
+func (r *batchRig) opened(t *testing.T, rows []madeRow, slots ...string) [][]byte {
+	t.Helper()
+	dk, _, err := r.token.NewDataKey(t.Context(), "kek")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dk.Close()
+	aad := func(i int) []byte { return fmt.Append(nil, i) }
+	var column []byte
+	size := 0
+	for i, row := range rows {
+		for _, slot := range slots {
+			column = append(column, row.sealed[slot]...)
+		}
+		if i == 0 {
+			size = len(column)
+		}
+	}
+	sealed := must[[][]byte](t)(r.token.Translate(t.Context(), r.response.Key, column, size, dk, aad))
+	if len(sealed) != len(rows) {
+		t.Fatalf("%d records, want %d", len(sealed), len(rows))
+	}
+	for i := range sealed {
+		sealed[i] = must[[]byte](t)(dk.Open(nil, sealed[i], aad(i)))
+	}
+	return sealed
+}
+
+func TestResponse(t *testing.T) {
+	r := newBatchRig(t)
+	middle := map[int]int{}
+	for card := 1000; card < 2000; card++ {
+		middle[card] = -1
+	}
+	for _, tt := range []struct {
+		what    string
+		remakes map[int]int // card to key set; -1: retired
+	}{
+		{"as drawn", nil},
+		{"remakes and retired at the edges of blocks", map[int]int{
+			0: 2507, 1: -1, 500: 2500, 998: -1, 999: 2501, 1000: -1, 1001: 2529, 1500: 2506, 1999: 2503, 2000: 2504, 2001: -1, 2498: -1, 2499: 2505,
+		}},
+		{"first and last retired", map[int]int{0: -1, 2499: -1, 1234: 2510}},
+		{"a whole block retired", middle},
+	} {
+		t.Run(tt.what, func(t *testing.T) { r.check(t, tt.remakes) })
+	}
+}
+
+// check writes a response and compares each of its rows with the batch.
+func (r *batchRig) check(t *testing.T, remakes map[int]int) {
+	var cards []int
+	for card := range testCards {
+		if k, ok := remakes[card]; !ok || k >= 0 {
+			cards = append(cards, card)
+		}
+	}
+	text, err := r.write(t, len(cards), remakes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, rows := r.parse(t, text)
+	key := must[hsm.Key](t)(r.token.Key(t.Context(), r.response.Key))
+	if same, err := d.KCV.Matches(key.KCV); !same || err != nil || d.Quantity != len(cards) || len(rows) != len(cards) || d.Header.Value(order.Batch) != r.response.Input.Value(order.Batch) {
+		t.Fatalf("delivery of %d with %d rows under %s, want %d under %s (%v)", d.Quantity, len(rows), d.KCV, len(cards), key.KCV, err)
+	}
+	keys, ota := r.opened(t, rows, "K", "OPC"), r.opened(t, rows, r.response.Columns[8].Slot())
+	op := must[*hsm.OP](t)(r.token.OP(t.Context(), opKey("op", 11)))
+	defer op.Close()
+	layout := r.reader.Batch.Profile.Layout()
+	var record []byte
+	for i, card := range cards {
+		set := card
+		if k, ok := remakes[card]; ok {
+			set = k
+		}
+		if record, err = r.reader.Record(t.Context(), record[:0], set); err != nil {
+			t.Fatal(err)
+		}
+		of := func(slot string) []byte { return layout.Of(record, r.slots[slot]) }
+		if rows[i].id != sameNumbers(rows[i].id, r.response.Input.At(card)) || rows[i].id.ICCID != r.response.Input.At(card).ICCID || rows[i].id.IMSI != r.response.Input.At(card).IMSI {
+			t.Fatalf("row %d is not of card %d", i+1, card)
+		}
+		for _, code := range []string{"PIN1", "PUK1", "ADM1"} {
+			if want := strings.TrimRight(string(of(code)), "\xff"); rows[i].texts[code] != want {
+				t.Fatalf("card %d: %s is not that of key set %d", card, code, set)
+			}
+		}
+		opc := must[[]byte](t)(op.OPc(nil, of("K")))
+		if !bytes.Equal(keys[i], append(bytes.Clone(of("K")), of("OPC")...)) || !bytes.Equal(opc, of("OPC")) {
+			t.Fatalf("card %d: K and OPc are not those of key set %d", card, set)
+		}
+		if !bytes.Equal(ota[i], of(r.response.Columns[8].Slot())) {
+			t.Fatalf("card %d: the OTA key is not that of key set %d", card, set)
+		}
+	}
+}
+
+func TestResponseRefused(t *testing.T) {
+	r := newBatchRig(t)
+	all := map[int]int{}
+	for card := range testCards {
+		all[card] = -1
+	}
+	for _, tt := range []struct {
+		what    string
+		good    int
+		remakes map[int]int
+		want    string
+	}{
+		{"more rows than good cards", testCards - 1, nil, "response: row 2500, want 2499 (the quantity)"},
+		{"fewer", testCards, map[int]int{7: -1}, "response: 2499 rows, want 2500 (the quantity)"},
+		{"a key set that was never drawn", testCards, map[int]int{1700: testCards + testSpares}, "order op-1: key set 2530, there are 2530"},
+		{"no good card", 0, all, "response: quantity is 0, want 1 to 100000000"},
+	} {
+		if _, err := r.write(t, tt.good, tt.remakes); err == nil || err.Error() != tt.want {
+			t.Errorf("%s: %v, want %s", tt.what, err, tt.want)
+		}
+	}
+	good := r.response
+	good.Good = testCards
+	if err := good.Write(t.Context(), r.store, r.token, broken{}); !errors.Is(err, errBroken) {
+		t.Errorf("a writer that fails: %v", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := good.Write(ended, r.store, r.token, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end: %v", err)
+	}
+	r.response.Key = "none"
+	if _, err := r.write(t, testCards, nil); !errors.Is(err, hsm.ErrNoKey) {
+		t.Errorf("no transport key: %v", err)
+	}
+	r.response.Order = "none"
+	if _, err := r.write(t, testCards, nil); !errors.Is(err, datagen.ErrNoBatch) {
+		t.Errorf("no batch: %v", err)
+	}
+}
+
+var errBroken = errors.New("broken")
+
+// broken is a writer that fails.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errBroken }
