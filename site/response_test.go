@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"testing"
 
 	"ankan/datagen"
@@ -203,7 +202,7 @@ func (r *batchRig) check(t *testing.T, remakes map[int]int) {
 			t.Fatalf("row %d is not of card %d", i+1, card)
 		}
 		for _, code := range []string{"PIN1", "PUK1", "ADM1"} {
-			if want := strings.TrimRight(string(of(code)), "\xff"); rows[i].texts[code] != want {
+			if want, _, _ := bytes.Cut(of(code), []byte{0xFF}); rows[i].texts[code] != string(want) {
 				t.Fatalf("card %d: %s is not that of key set %d", card, code, set)
 			}
 		}
