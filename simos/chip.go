@@ -120,6 +120,7 @@ type channel struct {
 	open           bool
 	dir, adf, file int
 	record         int // record pointer of file; 0: not set
+	transfer       transfer
 }
 
 // The beginning of the memory: what every chip has.

@@ -54,11 +54,11 @@
 //	    MF. What is created is current. ADFs stand under the MF: SELECT 3F00
 //	    before the next one. Security is 8B with EF.ARR and record, or absent,
 //	    which allows nothing; 8A is absent, 05 or 04; C1 and C2 fill the file,
-//	    or each of its records. No BER-TLV files (6A80), no unknown objects
-//	    (6A80). An ADF is found by its name only; its identifier is told in its
-//	    FCP.
-//	UPDATE BINARY, UPDATE RECORD, SELECT, READ ... as on a card; access rules
-//	    are not asked. A cyclic file also takes absolute updates.
+//	    or each of its records. A BER-TLV file begins empty, without C1 and C2,
+//	    and does not grow: A5/86 is absent or the size. No unknown objects (6A80).
+//	    An ADF is found by its name only; its identifier is told in its FCP.
+//	UPDATE BINARY, UPDATE RECORD, SET DATA, SELECT, READ ... as on a card; access
+//	    rules are not asked. A cyclic file also takes absolute updates.
 //	STORE DATA (80 E2) P1 = 00 or 80, P2 is not looked at. Data is whole DGIs:
 //	    DGI, 2 bytes; length, 1 byte; value. Each command stands by itself.
 //	    A001  authentication data of the current application: 01 (MILENAGE),
@@ -88,11 +88,19 @@
 // SELECT by identifier (P1 00), parent (03), AID or its beginning (04), path from
 // the MF (08, which may begin with 7FFF) and from the current DF (09); P2 04
 // returns the FCP, 0C nothing. STATUS; READ and UPDATE BINARY; READ, UPDATE and
-// SEARCH RECORD; VERIFY, CHANGE, DISABLE, ENABLE and UNBLOCK PIN; AUTHENTICATE
-// with P2 81 and, if EF.UST has service 38, 80 (Kc comes with CK and IK if it
+// SEARCH RECORD; RETRIEVE and SET DATA (80 CB, 80 DB); VERIFY, CHANGE, DISABLE,
+// ENABLE and UNBLOCK PIN; AUTHENTICATE with P2 81 and, if EF.UST has service 38, 80 (Kc comes with CK and IK if it
 // has service 27); MANAGE CHANNEL 1..3; GET CHALLENGE; CREATE, DELETE, ACTIVATE,
 // DEACTIVATE and TERMINATE by the access rules; TERMINAL PROFILE. The card has
 // no toolkit: ENVELOPE, FETCH and TERMINAL RESPONSE are 6985.
+//
+// SET DATA of a tag alone deletes (6A88: there is none); length 0 is an object
+// without a value. Blocks before the last are answered 63F1 and change nothing;
+// the last one changes the file in one go. Tag 5C is kept for the list of tags,
+// which RETRIEVE DATA answers as an object too; what does not fit one answer ends
+// with 62F1. SELECT, another EF, a refused block or a new first block on the same
+// logical channel ends a transfer, as SET DATA on any channel ends a RETRIEVE DATA
+// of that file (6985 to the next block); STATUS and the like do not.
 //
 // A rule is found through 8B of the file: the EF.ARR with that identifier in the
 // file's directory (of a DF, in itself) or else in the ones above.

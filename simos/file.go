@@ -49,6 +49,9 @@ func (c *core) current(sfi byte) (int, uicc.SW) {
 	if f == 0 || ch.dir == 0 {
 		return 0, uicc.SWFileNotFound
 	}
+	if f != ch.file {
+		ch.transfer = transfer{}
+	}
 	ch.file, ch.record = f, 0
 	return f, uicc.SWOK
 }
@@ -101,7 +104,7 @@ func (c *core) selectFile(cmd *uicc.Command) uicc.SW {
 // enter makes a file current. Another application's local codes are forgotten.
 func (c *core) enter(f int) {
 	ch := c.session.ch
-	ch.file, ch.record = 0, 0
+	ch.file, ch.record, ch.transfer = 0, 0, transfer{}
 	if !c.kind(f).Dedicated() {
 		ch.dir, ch.file = c.parent(f), f
 		return
@@ -287,13 +290,15 @@ func (c *core) createFile(cmd *uicc.Command) uicc.SW {
 	return c.makeFile(parent, &p)
 }
 
-// creatable reports whether this operating system makes such files. It has no
-// BER-TLV files; access rules are referenced in the short form of 8B or there
+// creatable reports whether this operating system makes such files. A
+// BER-TLV file does not grow and begins empty; access rules are referenced in the short form of 8B or there
 // are none, which allows nothing.
 func creatable(p *uicc.FCP) bool {
 	s := p.Security
 	switch {
-	case p.Kind == uicc.BERTLV, len(p.Other) > 0, s.Sets != nil, s.Compact != nil, s.Expanded != nil:
+	case len(p.Other) > 0, s.Sets != nil, s.Compact != nil, s.Expanded != nil:
+		return false
+	case p.Maximum != 0 && p.Maximum != p.Size, p.Kind == uicc.BERTLV && (p.Fill != nil || p.Repeat != nil):
 		return false
 	case p.LifeCycle != 0 && p.LifeCycle != uicc.Activated && p.LifeCycle != uicc.Deactivated:
 		return false
@@ -362,7 +367,9 @@ func (c *core) makeFile(parent int, p *uicc.FCP) uicc.SW {
 		r[fileShare] = 1
 	}
 	copy(r[fileHeader:], p.Name)
-	fill(r[fileHeader+len(p.Name):], p)
+	if p.Kind != uicc.BERTLV {
+		fill(r[fileHeader+len(p.Name):], p)
+	}
 	at := c.add(r)
 	if c.life() == Loaded {
 		c.write(atLife, byte(Initialized))
@@ -458,7 +465,7 @@ func (c *core) drop(f int) {
 			ch.adf = 0
 		}
 		if c.within(ch.file, f) {
-			ch.file = 0
+			ch.file, ch.transfer = 0, transfer{}
 		}
 	}
 	// From the end, so that a file goes before the DF that it is found by.

@@ -232,6 +232,9 @@ func (m *memory) soundFile(at, n, mf int) bool {
 	switch size, count := int(m.b[at+fileRecord]), int(m.b[at+fileCount]); kind {
 	case uicc.KindDF, uicc.KindADF, uicc.Transparent:
 		return true
+	case uicc.BERTLV:
+		_, _, ok := m.objects(at)
+		return ok
 	case uicc.LinearFixed, uicc.Cyclic:
 		return size > 0 && count > 0 && count < 255 && size*count == n-fileHeader-name && int(m.b[at+fileHead]) < count
 	}

@@ -21,6 +21,7 @@ func TestRestoreRefuses(t *testing.T) {
 		return at
 	}
 	mf, arr, adf, cyclic := find(recordFile, 0), find(recordFile, 1), find(recordFile, 2), find(recordFile, 4)
+	tlv := find(recordFile, 5) + fileHeader
 	code, auth := find(recordCode, 0), find(recordAKA, 0)
 	if _, err := restore(bytes.Clone(b)); err != nil {
 		t.Fatal(err)
@@ -43,9 +44,13 @@ func TestRestoreRefuses(t *testing.T) {
 		"parent comes later":        func(b []byte) []byte { put24(b[arr+fileParent:], adf); return b },
 		"name too long":             func(b []byte) []byte { b[adf+fileName] = 17; return b },
 		"SFI 31":                    func(b []byte) []byte { b[arr+fileSFI] = 31; return b },
-		"unknown kind":              func(b []byte) []byte { b[arr+fileKind] = byte(uicc.BERTLV); return b },
+		"unknown kind":              func(b []byte) []byte { b[arr+fileKind] = 99; return b },
 		"records do not fit":        func(b []byte) []byte { b[arr+fileCount]++; return b },
 		"newest record not there":   func(b []byte) []byte { b[cyclic+fileHead] = 3; return b },
+		"object does not end":       func(b []byte) []byte { copy(b[tlv:], "\x80\x1F"); return b },
+		"bytes behind the objects":  func(b []byte) []byte { copy(b[tlv:], "\x80\x01\xAA\x00\x01"); return b },
+		"object twice":              func(b []byte) []byte { copy(b[tlv:], "\x80\x00\x80\x00"); return b },
+		"object 5C":                 func(b []byte) []byte { copy(b[tlv:], "\x5C\x00"); return b },
 		"code of another file":      func(b []byte) []byte { b[code+codeOwner+2] = 1; return b },
 		"authentication of nothing": func(b []byte) []byte { clear(b[auth+akaOwner : auth+akaOwner+3]); return b },
 	} {

@@ -42,12 +42,14 @@ func (s *session) status(sw uicc.SW) []byte {
 	return append(s.answer[:0], byte(sw>>8), byte(sw))
 }
 
+// wrapRoom is what fits a short response with padding and MAC, see scp.
+const wrapRoom = 239
+
 // wrap protects the answer to a command that came through the secure channel.
 func (s *session) wrap(c *core, cmd *uicc.Command, sw uicc.SW) []byte {
-	const room = 239 // what fits a short response with padding and MAC, see scp
-	if len(s.out) > room && s.scp.Level()&scp.RMAC != 0 {
+	if len(s.out) > wrapRoom && s.scp.Level()&scp.RMAC != 0 {
 		s.out = s.out[:0]
-		sw = 0x6C00 | room
+		sw = 0x6C00 | wrapRoom
 	}
 	s.out = append(s.out, byte(sw>>8), byte(sw))
 	s.out = s.scp.Wrap(s.out[:0], s.out)
@@ -235,6 +237,10 @@ func (c *core) proprietary(cmd *uicc.Command) uicc.SW {
 		return c.putKey(cmd)
 	case uicc.INSSetStatus:
 		return c.setStatus(cmd)
+	case uicc.INSRetrieveData:
+		return c.retrieveData(cmd)
+	case uicc.INSSetData:
+		return c.setData(cmd)
 	case uicc.INSTerminalProfile:
 		return c.terminalProfile(cmd)
 	case uicc.INSEnvelope, uicc.INSFetch, uicc.INSTerminalResponse:

@@ -15,6 +15,7 @@ type FCP struct {
 	SFI        byte   // of an EF: 1..30, or 0 for none
 	LifeCycle  LifeCycle
 	Size       int // bytes of an EF's body; bytes reserved for a DF, 0 if not said
+	Maximum    int // bytes that a BER-TLV EF may grow to (A5, 86); 0 if not said
 	RecordSize int // bytes of a record
 	Records    int // number of records
 	Security   Security
@@ -63,6 +64,7 @@ const (
 	tagExpanded    Tag = 0xAB
 	tagPINs        Tag = 0xC6
 	tagUsage       Tag = 0x95
+	tagMaximum     Tag = 0x86 // in A5
 )
 
 // Append appends the template, tag 62, to dst. Objects stand in the order of
@@ -110,10 +112,13 @@ func (f FCP) appendBody(b []byte) []byte {
 }
 
 func (f FCP) appendProprietary(b []byte) []byte {
-	if f.Fill == nil && f.Repeat == nil {
+	if f.Fill == nil && f.Repeat == nil && f.Maximum == 0 {
 		return b
 	}
 	var p []byte
+	if f.Maximum > 0 {
+		p = appendSize(p, tagMaximum, f.Maximum)
+	}
 	if f.Fill != nil {
 		p = AppendTLV(p, 0xC1, f.Fill...)
 	}
@@ -290,6 +295,13 @@ func (p *fcpParser) proprietary(v []byte) bool {
 			return false
 		}
 		switch o.Tag {
+		case tagMaximum:
+			if len(o.Value) < 1 || len(o.Value) > 4 {
+				return false
+			}
+			for _, x := range o.Value {
+				p.f.Maximum = p.f.Maximum<<8 | int(x)
+			}
 		case 0xC1:
 			p.f.Fill = o.Value
 		case 0xC2:

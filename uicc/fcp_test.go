@@ -32,6 +32,8 @@ var fcps = map[string]struct {
 		uicc.FCP{Kind: uicc.KindDF, ID: 0x5F01, Size: 1 << 24, Repeat: []byte{1, 2}, Other: []uicc.TLV{{Tag: 0xC5, Value: []byte{0xAA}}}}},
 	"BER-TLV": {"6200 82027921 83024F01 80030FFFFF 8800",
 		uicc.FCP{Kind: uicc.BERTLV, Shareable: true, ID: 0x4F01, Size: 0xFFFFF}},
+	"BER-TLV, growing": {"6200 82023921 83024F01 80020010 880108 A50486020100",
+		uicc.FCP{Kind: uicc.BERTLV, ID: 0x4F01, SFI: 1, Size: 16, Maximum: 256}},
 	"large, compact rules": {"62138202412183026F018C0203008003010000880 108",
 		uicc.FCP{Kind: uicc.Transparent, Shareable: true, ID: 0x6F01, SFI: 1, Size: 65536, Security: uicc.Security{Compact: []byte{3, 0}}}},
 }

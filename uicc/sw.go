@@ -13,7 +13,9 @@ const (
 	SWEndOfFile       SW = 0x6282 // end of file or record, or the search found nothing
 	SWDeactivated     SW = 0x6283
 	SWTerminated      SW = 0x6285
+	SWMoreData        SW = 0x62F1 // RETRIEVE DATA: the object goes on
 	SWFailed          SW = 0x6300 // authentication of host cryptogram failed
+	SWMoreExpected    SW = 0x63F1 // SET DATA: the object is not whole yet
 	SWMemory          SW = 0x6581
 	SWLength          SW = 0x6700
 	SWChannel         SW = 0x6881
@@ -63,7 +65,7 @@ func TriesLeft(n int) SW { return 0x63C0 | SW(min(n, 15)) }
 
 var swText = map[SW]string{
 	SWOK: "normal ending", SWEndOfFile: "end of file or nothing found", SWDeactivated: "file deactivated",
-	SWTerminated: "file terminated", SWFailed: "authentication failed", SWMemory: "memory problem",
+	SWTerminated: "file terminated", SWMoreData: "more data available", SWMoreExpected: "more data expected", SWFailed: "authentication failed", SWMemory: "memory problem",
 	SWLength: "wrong length", SWChannel: "logical channel not supported",
 	SWSecureMessaging: "secure messaging not supported", SWFileType: "command does not fit the file's structure",
 	SWSecurity: "security status not satisfied", SWBlocked: "PIN blocked", SWDisabled: "PIN disabled",
@@ -142,7 +144,7 @@ var proprietary = map[byte]string{
 	INSStatus: "STATUS", INSTerminalProfile: "TERMINAL PROFILE", INSEnvelope: "ENVELOPE", INSFetch: "FETCH",
 	INSTerminalResponse: "TERMINAL RESPONSE", INSGetData: "GET DATA", INSInitializeUpdate: "INITIALIZE UPDATE",
 	INSExternalAuthenticate: "EXTERNAL AUTHENTICATE", INSPutKey: "PUT KEY", INSStoreData: "STORE DATA",
-	INSSetStatus: "SET STATUS", INSLoad: "LOAD",
+	INSSetStatus: "SET STATUS", INSLoad: "LOAD", INSRetrieveData: "RETRIEVE DATA", INSSetData: "SET DATA",
 }
 
 // Instruction bytes. Some mean one thing in class 0x and another in class 8x.
@@ -182,4 +184,6 @@ const (
 	INSStoreData            = 0xE2
 	INSLoad                 = 0xE8
 	INSSetStatus            = 0xF0
+	INSRetrieveData         = 0xCB
+	INSSetData              = 0xDB
 )

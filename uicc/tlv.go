@@ -34,13 +34,9 @@ var ErrTLV = errors.New("malformed TLV")
 // takes one form of each object only: lengths must be as short as they can be
 // and tags have no leading zero, so what is read re-encodes to the same bytes.
 func ReadTLV(b []byte) (t TLV, rest []byte, err error) {
-	tag, b, err := readTag(b)
+	tag, n, b, err := ReadTL(b)
 	if err != nil {
 		return TLV{}, nil, err
-	}
-	n, b, err := readLength(b)
-	if err != nil {
-		return TLV{}, nil, fmt.Errorf("%w of tag %X", err, uint32(tag))
 	}
 	if n > len(b) {
 		return TLV{}, nil, fmt.Errorf("%w: tag %X has length %d, %d bytes follow", ErrTLV, uint32(tag), n, len(b))
@@ -48,7 +44,22 @@ func ReadTLV(b []byte) (t TLV, rest []byte, err error) {
 	return TLV{tag, b[:n:n]}, b[n:], nil
 }
 
-func readTag(b []byte) (Tag, []byte, error) {
+// ReadTL reads the tag and the length n of the first data object of b, of which
+// b may hold the beginning only, and returns what follows them.
+func ReadTL(b []byte) (tag Tag, n int, rest []byte, err error) {
+	tag, b, err = ReadTag(b)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	n, b, err = readLength(b)
+	if err != nil {
+		return 0, 0, nil, fmt.Errorf("%w of tag %X", err, uint32(tag))
+	}
+	return tag, n, b, nil
+}
+
+// ReadTag reads the tag that b begins with and returns what follows it.
+func ReadTag(b []byte) (Tag, []byte, error) {
 	if len(b) == 0 {
 		return 0, nil, fmt.Errorf("%w: nothing where a tag should be", ErrTLV)
 	}

@@ -42,6 +42,27 @@ func TestReadTLV(t *testing.T) {
 	}
 }
 
+// The tag and the length are read though the value is not all there.
+func TestReadTL(t *testing.T) {
+	for in, want := range map[string]struct {
+		tag uicc.Tag
+		n   int
+	}{"5F0182010011": {0x5F01, 256}, "7F813481FF11": {0x7F8134, 255}, "800511": {0x80, 5}} {
+		tag, n, rest, err := uicc.ReadTL(unhex(t, in))
+		if err != nil || tag != want.tag || n != want.n || !bytes.Equal(rest, []byte{0x11}) {
+			t.Errorf("ReadTL(%s) = %X %d %X, %v", in, uint32(tag), n, rest, err)
+		}
+	}
+	for _, in := range []string{"", "5F", "5F01", "808101", "8082"} {
+		if _, _, _, err := uicc.ReadTL(unhex(t, in)); !errors.Is(err, uicc.ErrTLV) {
+			t.Errorf("ReadTL(%s): %v", in, err)
+		}
+	}
+	if tag, rest, err := uicc.ReadTag([]byte{0x5F, 0x01}); tag != 0x5F01 || len(rest) != 0 || err != nil {
+		t.Errorf("ReadTag: %X %X, %v", uint32(tag), rest, err)
+	}
+}
+
 func TestReadTLVRefuses(t *testing.T) {
 	for name, in := range map[string]string{
 		"empty":                   "",
