@@ -235,3 +235,24 @@ func TestReplay(t *testing.T) {
 		t.Errorf("the last entry is %s, want receipt.stray", entries[0].Kind)
 	}
 }
+
+// A site may hold more than one role, and so may a partner: a kind of file is
+// taken if both have the role for it, whatever else they are.
+func TestHandlerByRole(t *testing.T) {
+	c := configOf(t, "factory", "bureau, plant", "")
+	initSite(t, c)
+	factory := must[*exchange.Partner](t)(exchange.ParsePartner("card", must[[]byte](t)(os.ReadFile(c.CardFile()))))
+	for _, tt := range []struct {
+		role  string
+		kind  kind
+		taken bool
+	}{
+		{Bureau, kindSlot, true}, {Bureau, kindReport, true}, {Plant, kindBatch, true}, {Operator, kindResponse, true},
+		{Bureau, kindOrder, false}, {Bureau, kindBatch, false}, {Plant, kindReport, false}, {Operator, kindOrder, false}, {Bureau, "zip", false},
+	} {
+		s := &Site{config: &Config{Roles: []string{tt.role}}}
+		if got := s.handler(tt.kind, factory) != nil; got != tt.taken {
+			t.Errorf("a %s takes %q from a bureau and plant: %v, want %v", tt.role, tt.kind, got, tt.taken)
+		}
+	}
+}

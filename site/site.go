@@ -494,48 +494,30 @@ func (s *Site) replayed(ctx context.Context, a *arrival) error {
 	return refused("%s: the same file (SHA-256 %.12s…) came at %s and was dealt with; a file is taken once", a.Name, a.SHA256, at)
 }
 
-// handler is what this site does with a kind of file from a partner.
-func (s *Site) handler(k kind, p *exchange.Partner) func(context.Context, *arrival) error {
-	type route struct {
-		kind     kind
+// handler is what this site does with a kind of file from a partner; nil if it
+// lacks the role to take it, or the partner the role to send it.
+func (s *Site) handler(k kind, from *exchange.Partner) func(context.Context, *arrival) error {
+	r := map[kind]struct {
 		me, them string
-	}
-	return map[route]func(context.Context, *arrival) error{
-		{kindOrder, Bureau, Operator}:       s.takeOrder,
-		{kindKeys, Bureau, Operator}:        s.takeKeys,
-		{kindSlot, Bureau, Plant}:           s.takeSlot,
-		{kindReport, Bureau, Plant}:         s.takeReport,
-		{kindAck, Bureau, Operator}:         s.takeAck,
-		{kindDestroyed, Bureau, Plant}:      s.takeDestroyed,
-		{kindOffer, Plant, Bureau}:          s.takeOffer,
-		{kindBatch, Plant, Bureau}:          s.takeBatch,
-		{kindDestroy, Plant, Bureau}:        s.takeDestroy,
-		{kindReceipt, Operator, Bureau}:     s.takeReceipt,
-		{kindResponse, Operator, Bureau}:    s.takeResponse,
-		{kindCertificate, Operator, Bureau}: s.takeCertificate,
-	}[route{k, s.roleFor(k), partnerRole(p)}]
-}
-
-// roleFor is the role in which this site takes a kind of file, if it has it.
-func (s *Site) roleFor(k kind) string {
-	role := map[kind]string{
-		kindOrder: Bureau, kindKeys: Bureau, kindSlot: Bureau, kindReport: Bureau, kindAck: Bureau, kindDestroyed: Bureau,
-		kindOffer: Plant, kindBatch: Plant, kindDestroy: Plant,
-		kindReceipt: Operator, kindResponse: Operator, kindCertificate: Operator,
+		take     func(context.Context, *arrival) error
+	}{
+		kindOrder:       {Bureau, Operator, s.takeOrder},
+		kindKeys:        {Bureau, Operator, s.takeKeys},
+		kindSlot:        {Bureau, Plant, s.takeSlot},
+		kindReport:      {Bureau, Plant, s.takeReport},
+		kindAck:         {Bureau, Operator, s.takeAck},
+		kindDestroyed:   {Bureau, Plant, s.takeDestroyed},
+		kindOffer:       {Plant, Bureau, s.takeOffer},
+		kindBatch:       {Plant, Bureau, s.takeBatch},
+		kindDestroy:     {Plant, Bureau, s.takeDestroy},
+		kindReceipt:     {Operator, Bureau, s.takeReceipt},
+		kindResponse:    {Operator, Bureau, s.takeResponse},
+		kindCertificate: {Operator, Bureau, s.takeCertificate},
 	}[k]
-	if s.config.Is(role) {
-		return role
+	if r.take == nil || !s.config.Is(r.me) || !from.Has(r.them) {
+		return nil
 	}
-	return ""
-}
-
-func partnerRole(p *exchange.Partner) string {
-	for _, r := range []string{Operator, Bureau, Plant} {
-		if p.Has(r) {
-			return r
-		}
-	}
-	return ""
+	return r.take
 }
 
 // refuse logs a refusal and remembers the file. A refused order is answered.
