@@ -455,16 +455,27 @@ func (s *Site) offer(ctx context.Context, o order.Order) error {
 	return s.step(ctx, o, "order.offered", order.Offered, map[string]any{"plant": s.config.Plant}, nil)
 }
 
-// ours finds the order that a plant writes about. Only the plant that it was
+// ofPlant finds the order that a plant writes about. Only the plant that it was
 // given to may.
-func (s *Site) ours(ctx context.Context, a *arrival, id string, state order.State) (order.Order, error) {
+func (s *Site) ofPlant(ctx context.Context, a *arrival, id string, state order.State) (order.Order, error) {
 	o, err := order.Get(ctx, s.store, id)
+	return s.ours(a, o, err, id, s.config.Plant, state)
+}
+
+// ofOperator finds the order that its operator writes about.
+func (s *Site) ofOperator(ctx context.Context, a *arrival, id string, state order.State) (order.Order, error) {
+	o, err := order.Get(ctx, s.store, id)
+	return s.ours(a, o, err, id, o.Partner, state)
+}
+
+// ours refuses an order that is not here, not the sender's, or elsewhere in its life.
+func (s *Site) ours(a *arrival, o order.Order, err error, id, sender string, state order.State) (order.Order, error) {
 	switch {
 	case errors.Is(err, order.ErrNoOrder):
 		return o, refused("%s: %v", a.Name, err)
 	case err != nil:
 		return o, err
-	case a.Partner != s.config.Plant && a.Partner != o.Partner:
+	case a.Partner != sender:
 		return o, refused("%s: order %s is not one of %s", a.Name, id, a.Partner)
 	case o.State != state:
 		return o, refused("%s: order %s is %s, want %s", a.Name, id, o.State, state)
@@ -477,7 +488,7 @@ func (s *Site) takeSlot(ctx context.Context, a *arrival) error {
 	if err := a.json(&m); err != nil {
 		return err
 	}
-	o, err := s.ours(ctx, a, m.Order, order.Offered)
+	o, err := s.ofPlant(ctx, a, m.Order, order.Offered)
 	if err != nil {
 		return err
 	}
@@ -561,7 +572,7 @@ func (s *Site) takeReport(ctx context.Context, a *arrival) error {
 	if err != nil {
 		return refused("%s: %v", a.Name, err)
 	}
-	o, err := s.ours(ctx, a, rep.Order, order.Sent)
+	o, err := s.ofPlant(ctx, a, rep.Order, order.Sent)
 	if err != nil {
 		return err
 	}
@@ -631,7 +642,7 @@ func (s *Site) takeAck(ctx context.Context, a *arrival) error {
 	if err := a.json(&m); err != nil {
 		return err
 	}
-	o, err := s.ours(ctx, a, m.Order, order.Responded)
+	o, err := s.ofOperator(ctx, a, m.Order, order.Responded)
 	if err != nil {
 		return err
 	}
@@ -714,7 +725,7 @@ func (s *Site) takeDestroyed(ctx context.Context, a *arrival) error {
 	if err := a.json(&m); err != nil {
 		return err
 	}
-	o, err := s.ours(ctx, a, m.Order, order.Destroying)
+	o, err := s.ofPlant(ctx, a, m.Order, order.Destroying)
 	if err != nil {
 		return err
 	}
