@@ -1,5 +1,5 @@
-// Package access knows the people of a site, their roles and passkeys, and the
-// policy in force.
+// Package access knows the people of a site, their roles and passkeys, the
+// policy in force, and who is signed in.
 package access
 
 import (
@@ -9,16 +9,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"slices"
+	"time"
 
 	"ankan/act"
 	"ankan/audit"
-	"ankan/document"
+	"ankan/passkey"
 	"ankan/store"
 )
-
-//go:embed policy.yaml
-var defaultPolicy []byte
 
 //go:embed migrations
 var migrations embed.FS
@@ -26,116 +24,41 @@ var migrations embed.FS
 // Schema is the tables that this package owns.
 func Schema() store.Schema { return store.Embedded("access", migrations) }
 
-// DefaultPolicy is the policy that a new site starts with.
-func DefaultPolicy() act.Policy {
-	p, err := ParsePolicy(defaultPolicy)
-	if err != nil {
-		panic("access: embedded policy: " + err.Error())
-	}
-	return p
-}
-
-// ParsePolicy reads a policy document (YAML). Unknown keys, a second document
-// and numbers that are not whole are refused.
-func ParsePolicy(doc []byte) (act.Policy, error) {
-	var in written
-	if _, err := document.Read("policy", doc, &in); err != nil {
-		return act.Policy{}, err
-	}
-	p, err := in.policy()
-	if err == nil {
-		err = p.Check()
-	}
-	if err != nil {
-		return act.Policy{}, err
-	}
-	return p, nil
-}
-
-// A written policy is a policy as YAML has it. It is not act.Policy itself because
-// the YAML library panics over an array that is too long, and cuts fractions off.
-type written struct {
-	Version   whole           `yaml:"version"`
-	Roles     []string        `yaml:"roles"`
-	Conflicts [][]string      `yaml:"conflicts"`
-	Acts      map[string]rule `yaml:"acts"`
-}
-
-type rule struct {
-	Request   []string   `yaml:"request"`
-	Seats     [][]string `yaml:"seats"`
-	ToApprove whole      `yaml:"to_approve"`
-	ToUse     whole      `yaml:"to_use"`
-	Entry     string     `yaml:"entry"`
-	Clause    string     `yaml:"clause"`
-}
-
-func (d written) policy() (act.Policy, error) {
-	p := act.Policy{Version: int(d.Version), Roles: d.Roles, Acts: map[string]act.Rule{}}
-	for _, c := range d.Conflicts {
-		if len(c) != 2 {
-			return act.Policy{}, fmt.Errorf("policy: a conflict names %d roles, want 2", len(c))
-		}
-		p.Conflicts = append(p.Conflicts, [2]string(c))
-	}
-	for kind, r := range d.Acts {
-		p.Acts[kind] = act.Rule{Request: r.Request, Seats: r.Seats, ToApprove: int(r.ToApprove), ToUse: int(r.ToUse), Entry: r.Entry, Clause: r.Clause}
-	}
-	return p, nil
-}
-
-// whole is a number without a fraction and without quotes.
-type whole int32
-
-// UnmarshalYAML implements yaml.InterfaceUnmarshaler.
-func (w *whole) UnmarshalYAML(decode func(any) error) error {
-	var v any
-	if err := decode(&v); err != nil {
-		return err
-	}
-	n, ok := v.(uint64)
-	if !ok || n > math.MaxInt32 {
-		return fmt.Errorf("found %v, want a whole number up to %d", v, math.MaxInt32)
-	}
-	*w = whole(n)
-	return nil
-}
-
 // Errors that callers branch on.
 var (
 	ErrFounded  = errors.New("the site is founded already")
 	ErrNoPerson = errors.New("no such person")
+	ErrNoDraft  = errors.New("no such draft")
+)
+
+// The states of a person.
+const (
+	Active    = "active"
+	Suspended = "suspended" // by an act
+	Locked    = "locked"    // by themselves, or by the site: a cloned passkey
+	Left      = "left"
 )
 
 // A Directory is the people and the policy of one site.
-type Directory struct{ store *store.Store }
+type Directory struct {
+	store *store.Store
+	hash  hasher
+}
 
 // New is the directory kept in s.
-func New(s *store.Store) *Directory { return &Directory{store: s} }
+func New(s *store.Store) *Directory { return &Directory{store: s, hash: make(hasher, 2)} }
 
-// Found records the first policy and the first people of a site, once. It
-// takes at least two people: nobody founds a site alone.
-func (d *Directory) Found(ctx context.Context, p act.Policy, people []act.Person) error {
-	if len(people) < 2 {
-		return fmt.Errorf("founding: %d people, want at least 2", len(people))
-	}
-	if err := p.Check(); err != nil {
+// Found records the first policy and the first people of a site, once, as all
+// of them signed it.
+func (d *Directory) Found(ctx context.Context, f act.Founding) error {
+	if err := f.Check(d.store.Now()); err != nil {
 		return err
 	}
-	seen := map[string]bool{}
-	for _, who := range people {
-		if err := p.CheckPerson(who); err != nil {
-			return err
-		}
-		// A passkey under another name is the same passkey if its key is the same.
-		for _, one := range []string{"person " + who.ID, "passkey " + string(who.Credential.ID), "key " + string(who.Credential.Public)} {
-			if seen[one] {
-				return fmt.Errorf("founding: person %s or the passkey is there twice", who.ID)
-			}
-			seen[one] = true
-		}
+	data, err := audit.DataOf(act.FoundingEntry{Founding: f})
+	if err != nil {
+		return err
 	}
-	e := audit.Entry{Kind: "site.founded", Actor: "system:founding", Subject: "site", Data: map[string]any{"people": len(people)}}
+	e := audit.Entry{Kind: act.SiteFounded, Actor: "system:founding", Subject: "site", Data: data}
 	return d.store.Change(ctx, e, func(tx *store.Tx) error {
 		var n int
 		if err := tx.QueryRow(`SELECT count(*) FROM policy`).Scan(&n); err != nil {
@@ -144,17 +67,11 @@ func (d *Directory) Found(ctx context.Context, p act.Policy, people []act.Person
 		if n > 0 {
 			return ErrFounded
 		}
-		if err := insert(tx, `INSERT INTO policy (version, document) VALUES ($1, $2)`, p, p.Version); err != nil {
+		if err := insert(tx, `INSERT INTO policy (version, document) VALUES ($1, $2)`, f.Policy, f.Policy.Version); err != nil {
 			return err
 		}
-		if err := appendEntry(tx, act.PolicyAdopted, "policy", act.PolicyEntry{Policy: p}); err != nil {
-			return err
-		}
-		for _, who := range people {
+		for _, who := range f.People {
 			if err := insert(tx, `INSERT INTO person (id, document) VALUES ($1, $2)`, who, who.ID); err != nil {
-				return err
-			}
-			if err := appendEntry(tx, act.PersonEnrolled, "person/"+who.ID, act.PersonEntry{Person: who}); err != nil {
 				return err
 			}
 		}
@@ -171,14 +88,6 @@ func insert(tx *store.Tx, query string, document any, key any) error {
 	return err
 }
 
-func appendEntry(tx *store.Tx, kind, subject string, data any) error {
-	m, err := audit.DataOf(data)
-	if err != nil {
-		return err
-	}
-	return tx.Append(audit.Entry{Kind: kind, Actor: "system:founding", Subject: subject, Data: m})
-}
-
 // Policy is the policy in force.
 func (d *Directory) Policy(ctx context.Context) (act.Policy, error) {
 	var p act.Policy
@@ -189,30 +98,186 @@ func (d *Directory) Policy(ctx context.Context) (act.Policy, error) {
 	return p, err
 }
 
-// Person is one person; ErrNoPerson if there is none.
-func (d *Directory) Person(ctx context.Context, id string) (act.Person, error) {
-	var who act.Person
-	err := scan(d.store.QueryRow(ctx, `SELECT document FROM person WHERE id = $1`, id), &who)
-	if errors.Is(err, sql.ErrNoRows) {
-		return who, fmt.Errorf("person %q: %w", id, ErrNoPerson)
-	}
-	return who, err
+// Policies are all versions of the policy, oldest first.
+func (d *Directory) Policies(ctx context.Context) ([]act.Policy, error) {
+	return list[act.Policy](ctx, d.store, `SELECT document FROM policy ORDER BY version`)
 }
 
-// People is everybody, in order of their numbers.
+// Person is one person who may act; ErrNoPerson if there is none, or if the
+// person is suspended, locked or has left.
+func (d *Directory) Person(ctx context.Context, id string) (act.Person, error) {
+	m, err := d.Member(ctx, id)
+	if err == nil && m.State != Active {
+		err = fmt.Errorf("person %q is %s: %w", id, m.State, ErrNoPerson)
+	}
+	return m.Person, err
+}
+
+// People is everybody who may act, in order of their numbers.
 func (d *Directory) People(ctx context.Context) ([]act.Person, error) {
-	rows, err := d.store.Query(ctx, `SELECT document FROM person ORDER BY id`)
+	return list[act.Person](ctx, d.store, `SELECT document FROM person WHERE state = 'active' ORDER BY id`)
+}
+
+// A Member is a person with the state that their record is in.
+type Member struct {
+	act.Person
+	State       string `json:"state"`
+	HasPassword bool   `json:"has_password"`
+}
+
+// Member is one person, whatever the state; ErrNoPerson if there never was one.
+func (d *Directory) Member(ctx context.Context, id string) (Member, error) {
+	all, err := d.members(ctx, `WHERE id = $1`, id)
+	if err != nil {
+		return Member{}, err
+	}
+	if len(all) == 0 {
+		return Member{}, fmt.Errorf("person %q: %w", id, ErrNoPerson)
+	}
+	return all[0], nil
+}
+
+// Members is everybody who ever was enrolled, in order of their numbers.
+func (d *Directory) Members(ctx context.Context) ([]Member, error) {
+	return d.members(ctx, `ORDER BY id`)
+}
+
+func (d *Directory) members(ctx context.Context, where string, args ...any) ([]Member, error) {
+	rows, err := d.store.Query(ctx, `SELECT document, state, password <> '' FROM person `+where, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var all []act.Person
+	var all []Member
 	for rows.Next() {
-		var who act.Person
-		if err := scan(rows, &who); err != nil {
+		var m Member
+		var doc []byte
+		if err := rows.Scan(&doc, &m.State, &m.HasPassword); err != nil {
 			return nil, err
 		}
-		all = append(all, who)
+		if err := json.Unmarshal(doc, &m.Person); err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, rows.Err()
+}
+
+// ErrCloned is wrapped where a passkey's counter went back.
+var ErrCloned = passkey.ErrCloned
+
+// Counted keeps the counter of a person's passkey at its use, in the change
+// that the passkey signed. An error wraps ErrCloned; then Lock the person.
+func (d *Directory) Counted(tx *store.Tx, person string, counter uint32) error {
+	var last int64
+	if err := tx.QueryRow(`SELECT counter FROM person WHERE id = $1`, person).Scan(&last); err != nil {
+		return err
+	}
+	if err := passkey.CheckCounter(uint32(last), counter); err != nil {
+		return fmt.Errorf("person %s: %w", person, err)
+	}
+	_, err := tx.Exec(`UPDATE person SET counter = $1 WHERE id = $2`, int64(counter), person)
+	return err
+}
+
+// Lock takes a person's access away at once, by what the site saw or because
+// they asked for it. Only enrolling again gives it back.
+func (d *Directory) Lock(ctx context.Context, person, why string) error {
+	e := audit.Entry{Kind: "person.locked", Actor: "system:access", Subject: "person/" + person, Data: map[string]any{"why": why}}
+	return d.store.Change(ctx, e, func(tx *store.Tx) error { return setState(tx, person, Locked) })
+}
+
+func setState(tx *store.Tx, person, state string) error {
+	res, err := tx.Exec(`UPDATE person SET state = $1 WHERE id = $2 AND state <> 'left'`, state, person)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(fmt.Errorf("person %q: %w", person, ErrNoPerson), err)
+	}
+	return nil
+}
+
+// Records are the trainings or statements that are on record, oldest first; of
+// one person, or of everybody if person is "".
+func (d *Directory) Records(ctx context.Context, kind, person string) ([]act.Record, error) {
+	rows, err := d.store.Query(ctx, `SELECT person, what, at, until FROM record WHERE kind = $1 AND ($2 = '' OR person = $2) ORDER BY at, person, what`, kind, person)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []act.Record
+	for rows.Next() {
+		var r act.Record
+		var at, until string
+		if err := rows.Scan(&r.Person, &r.What, &at, &until); err != nil {
+			return nil, err
+		}
+		if r.At, err = time.Parse(time.RFC3339, at); err != nil {
+			return nil, err
+		}
+		if r.Until, err = time.Parse(time.RFC3339, until); err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+// The kinds of records.
+const (
+	Training  = "training"
+	Statement = "statement"
+)
+
+// PutRecord keeps a training or a statement that an act records.
+func (d *Directory) PutRecord(tx *store.Tx, kind string, r act.Record, actID string) error {
+	_, err := tx.Exec(`INSERT INTO record (kind, person, what, at, until, act) VALUES ($1, $2, $3, $4, $5, $6)`,
+		kind, r.Person, r.What, r.At.UTC().Format(time.RFC3339), r.Until.UTC().Format(time.RFC3339), actID)
+	return err
+}
+
+// Fit refuses a person who may not act in a role now: not enrolled, without
+// the role, or without what the policy asks of it.
+func (d *Directory) Fit(ctx context.Context, person, role string) (act.Person, error) {
+	who, err := d.Person(ctx, person)
+	if err != nil {
+		return who, err
+	}
+	p, err := d.Policy(ctx)
+	if err != nil {
+		return who, err
+	}
+	training, err := d.Records(ctx, Training, person)
+	if err != nil {
+		return who, err
+	}
+	statements, err := d.Records(ctx, Statement, person)
+	if err != nil {
+		return who, err
+	}
+	return who, p.Fit(who, role, training, statements, d.store.Now())
+}
+
+// Holders are the people who hold a role, in order of their numbers.
+func (d *Directory) Holders(ctx context.Context, roles ...string) ([]act.Person, error) {
+	all, err := d.People(ctx)
+	return slices.DeleteFunc(all, func(p act.Person) bool { return !p.Has(roles...) }), err
+}
+
+func list[T any](ctx context.Context, s *store.Store, query string, args ...any) ([]T, error) {
+	rows, err := s.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		var v T
+		if err := scan(rows, &v); err != nil {
+			return nil, err
+		}
+		all = append(all, v)
 	}
 	return all, rows.Err()
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -35,13 +36,34 @@ func open(t *testing.T) (*store.Store, *Directory) {
 	return s, New(s)
 }
 
-func person(t *testing.T, id string, roles ...string) act.Person {
+// keyring has the passkeys of the people that a test made, by their public keys.
+type keyring map[string]*passkey.Soft
+
+func (r keyring) person(t *testing.T, id string, roles ...string) act.Person {
 	t.Helper()
 	k, err := passkey.NewSoft("bureau.example", "https://bureau.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return act.Person{ID: id, Name: "Person " + id, Roles: roles, Credential: k.Credential}
+	r[id] = k
+	return act.Person{ID: id, Name: "Person " + id, Roles: roles, Employment: act.Permanent, Credential: k.Credential}
+}
+
+func (r keyring) found(p act.Policy, people ...act.Person) (act.Founding, error) {
+	keys := map[string]act.Key{}
+	for id, k := range r {
+		keys[id] = k
+	}
+	return act.Found("bureau", p, people, keys, time.Now())
+}
+
+// found founds d's site with these people.
+func found(ctx context.Context, d *Directory, r keyring, p act.Policy, people ...act.Person) error {
+	f, err := r.found(p, people...)
+	if err != nil {
+		return err
+	}
+	return d.Found(ctx, f)
 }
 
 func kinds(t *testing.T, s *store.Store, from int64) []string {
@@ -60,11 +82,12 @@ func kinds(t *testing.T, s *store.Store, from int64) []string {
 func TestFound(t *testing.T) {
 	s, d := open(t)
 	ctx, before := t.Context(), s.Size()
-	a, b := person(t, "0002", "key-manager"), person(t, "0001", "security-officer")
-	if err := d.Found(ctx, DefaultPolicy(), []act.Person{a, b}); err != nil {
+	r := keyring{}
+	a, b := r.person(t, "0002", "key-manager"), r.person(t, "0001", "security-officer")
+	if err := found(ctx, d, r, DefaultPolicy(), a, b); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"site.founded site", "policy.adopted policy", "person.enrolled person/0002", "person.enrolled person/0001"}
+	want := []string{"site.founded site"}
 	if diff := cmp.Diff(want, kinds(t, s, before)); diff != "" {
 		t.Error(diff)
 	}
@@ -84,7 +107,7 @@ func TestFound(t *testing.T) {
 	}
 
 	size := s.Size()
-	if err := d.Found(ctx, DefaultPolicy(), []act.Person{person(t, "0003", "witness"), person(t, "0004", "auditor")}); !errors.Is(err, ErrFounded) {
+	if err := found(ctx, d, r, DefaultPolicy(), r.person(t, "0003", "witness"), r.person(t, "0004", "auditor")); !errors.Is(err, ErrFounded) {
 		t.Errorf("founded again: %v", err)
 	}
 	if people, err := d.People(ctx); err != nil || len(people) != 2 || s.Size() != size {
@@ -96,7 +119,8 @@ func TestFound(t *testing.T) {
 }
 
 func TestFoundRefuses(t *testing.T) {
-	km, so := person(t, "0001", "key-manager"), person(t, "0002", "security-officer")
+	r := keyring{}
+	km, so := r.person(t, "0001", "key-manager"), r.person(t, "0002", "security-officer")
 	alter := func(p act.Person, f func(*act.Person)) act.Person { f(&p); return p }
 	broken := DefaultPolicy()
 	broken.Version = 0
@@ -109,8 +133,10 @@ func TestFoundRefuses(t *testing.T) {
 		"alone":          {DefaultPolicy(), []act.Person{km}, "1 people, want at least 2"},
 		"twice":          {DefaultPolicy(), []act.Person{km, km}, "twice"},
 		"number":         {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.ID = km.ID })}, "twice"},
-		"passkey":        {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Credential.ID = km.Credential.ID })}, "twice"},
-		"key":            {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Credential.Public = km.Credential.Public })}, "twice"},
+		"passkey":        {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Credential.ID = km.Credential.ID })}, "is that of 0001"},
+		"key":            {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Credential.Public = km.Credential.Public })}, "is that of 0001"},
+		"two nodal":      {DefaultPolicy(), []act.Person{alter(km, func(p *act.Person) { p.Roles = []string{"nodal-officer"} }), alter(so, func(p *act.Person) { p.Roles = []string{"nodal-officer"} })}, "one person at a time"},
+		"temporary":      {DefaultPolicy(), []act.Person{so, alter(km, func(p *act.Person) { p.Employment = act.Temporary })}, "takes employment permanent"},
 		"conflict":       {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Roles = []string{"security-officer", "key-manager"} })}, "exclude each other"},
 		"unknown role":   {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Roles = []string{"boss"} })}, `role "boss"`},
 		"no role":        {DefaultPolicy(), []act.Person{km, alter(so, func(p *act.Person) { p.Roles = nil })}, "id and a role"},
@@ -122,7 +148,7 @@ func TestFoundRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, d := open(t)
 			size := s.Size()
-			if err := d.Found(t.Context(), c.policy, c.people); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := found(t.Context(), d, r, c.policy, c.people...); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 			people, err := d.People(t.Context())
@@ -132,7 +158,7 @@ func TestFoundRefuses(t *testing.T) {
 			if _, err := d.Policy(t.Context()); err == nil || !strings.Contains(err.Error(), "no policy yet") {
 				t.Errorf("left a policy: %v", err)
 			}
-			if err := d.Found(t.Context(), DefaultPolicy(), []act.Person{km, so}); err != nil {
+			if err := found(t.Context(), d, r, DefaultPolicy(), km, so); err != nil {
 				t.Errorf("after the refusal: %v", err)
 			}
 		})
@@ -144,7 +170,8 @@ func TestFoundCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	size := s.Size()
-	if err := d.Found(ctx, DefaultPolicy(), []act.Person{person(t, "1", "auditor"), person(t, "2", "witness")}); !errors.Is(err, context.Canceled) || s.Size() != size {
+	r := keyring{}
+	if err := found(ctx, d, r, DefaultPolicy(), r.person(t, "1", "auditor"), r.person(t, "2", "witness")); !errors.Is(err, context.Canceled) || s.Size() != size {
 		t.Error(err)
 	}
 }
@@ -154,8 +181,12 @@ func TestFoundAtOnce(t *testing.T) {
 	_, d := open(t)
 	errs := make(chan error)
 	for i := range 2 {
-		people := []act.Person{person(t, fmt.Sprint(i, "a"), "key-manager"), person(t, fmt.Sprint(i, "b"), "witness")}
-		go func() { errs <- d.Found(context.WithoutCancel(t.Context()), DefaultPolicy(), people) }()
+		r := keyring{}
+		f, err := r.found(DefaultPolicy(), r.person(t, fmt.Sprint(i, "a"), "key-manager"), r.person(t, fmt.Sprint(i, "b"), "witness"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { errs <- d.Found(context.WithoutCancel(t.Context()), f) }()
 	}
 	a, b := <-errs, <-errs
 	if (a == nil) == (b == nil) || !errors.Is(errors.Join(a, b), ErrFounded) {
@@ -326,7 +357,8 @@ func TestDefaultPolicyConflicts(t *testing.T) {
 
 func TestDirectoryReadsWhatItWrote(t *testing.T) {
 	s, d := open(t)
-	if err := d.Found(t.Context(), DefaultPolicy(), []act.Person{person(t, "1", "key-manager"), person(t, "2", "witness")}); err != nil {
+	r := keyring{}
+	if err := found(t.Context(), d, r, DefaultPolicy(), r.person(t, "1", "key-manager"), r.person(t, "2", "witness")); err != nil {
 		t.Fatal(err)
 	}
 	e := audit.Entry{Kind: "test.tampered", Actor: "test"}

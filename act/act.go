@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"ankan/audit"
@@ -30,13 +31,15 @@ type Act struct {
 	Kind      string            `json:"kind"`    // "order.release"
 	Subject   string            `json:"subject"` // what it is about: the order, chip or key
 	Params    map[string]string `json:"params"`  // everything the approvers must see, digests included
+	Policy    int               `json:"policy"`  // version of the policy under which it is asked for
 	Requester string            `json:"requester"`
 	At        time.Time         `json:"at"`         // UTC, whole seconds
 	ApproveBy time.Time         `json:"approve_by"` // the first clock: the last signature is in by then
 	UseWithin int               `json:"use_within"` // the second clock: seconds from the last signature to use
 }
 
-// New makes an act with a fresh ID. The rule gives the two clocks.
+// New makes an act with a fresh ID. The rule gives the two clocks and the
+// version of the policy.
 func New(site, kind, subject, requester string, params map[string]string, rule Rule, now time.Time) Act {
 	var id [16]byte
 	rand.Read(id[:])
@@ -46,7 +49,7 @@ func New(site, kind, subject, requester string, params map[string]string, rule R
 	}
 	return Act{
 		Format: Format, ID: hex.EncodeToString(id[:]), Site: site, Kind: kind, Subject: subject,
-		Params: params, Requester: requester, At: at,
+		Params: params, Policy: rule.Version, Requester: requester, At: at,
 		ApproveBy: at.Add(time.Duration(rule.ToApprove) * time.Second), UseWithin: rule.ToUse,
 	}
 }
@@ -78,6 +81,8 @@ func Parse(canonical []byte) (Act, error) {
 		return Act{}, fmt.Errorf("act: id %q is not 32 hex digits", a.ID)
 	case a.Site == "" || a.Kind == "" || a.Subject == "" || a.Requester == "":
 		return Act{}, errors.New("act: site, kind, subject and requester must be there")
+	case a.Policy < 1:
+		return Act{}, fmt.Errorf("act: policy version is %d, want 1 or more", a.Policy)
 	case a.UseWithin <= 0 || !a.ApproveBy.After(a.At):
 		return Act{}, errors.New("act: both clocks must be set")
 	case a.Params == nil:
@@ -90,6 +95,18 @@ func Parse(canonical []byte) (Act, error) {
 
 // Digest is the SHA-256 of the canonical form: the challenge that approvers sign.
 func (a Act) Digest() [32]byte { return sha256.Sum256(a.Canonical()) }
+
+// ParamEditors is the parameter that names who last edited what the act is
+// about, by person numbers with commas between them.
+const ParamEditors = "edited_by"
+
+// Editors are the people whom ParamEditors names.
+func (a Act) Editors() []string {
+	if e := a.Params[ParamEditors]; e != "" {
+		return strings.Split(e, ",")
+	}
+	return nil
+}
 
 // A Verb is what a signature says about an act.
 type Verb string

@@ -24,6 +24,14 @@ func policy() Policy {
 	}
 }
 
+func ruleOf(kind string) Rule {
+	r, err := policy().Rule(kind)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
 type cast struct {
 	Person
 	key *passkey.Soft
@@ -64,8 +72,7 @@ func TestWords(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	p := policy()
-	a := New("bureau", "order.release", "order/1", "0001", map[string]string{"b": "<&>", "a": "é"}, p.Acts["order.release"], t0)
+	a := New("bureau", "order.release", "order/1", "0001", map[string]string{"b": "<&>", "a": "é"}, ruleOf("order.release"), t0)
 	got, err := Parse(a.Canonical())
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +103,7 @@ func TestParse(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	a := New("bureau", "order.release", "order/1", "0001", map[string]string{"a": "b"}, policy().Acts["order.release"], t0)
+	a := New("bureau", "order.release", "order/1", "0001", map[string]string{"a": "b"}, ruleOf("order.release"), t0)
 	f.Add(a.Canonical())
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -146,13 +153,30 @@ func TestPolicyCheck(t *testing.T) {
 func replay(t *testing.T) (*Book, map[string]cast) {
 	t.Helper()
 	b := &Book{}
-	apply(t, b, PolicyAdopted, t0, PolicyEntry{policy()})
 	people := map[string]cast{}
+	var all []Person
 	for _, c := range []cast{person(t, "prep", "", "prep"), person(t, "km", "", "km"), person(t, "km2", "", "km"), person(t, "so", "", "so"), person(t, "boss", "prep", "km")} {
 		people[c.ID] = c
-		apply(t, b, PersonEnrolled, t0, PersonEntry{c.Person})
+		all = append(all, c.Person)
 	}
+	apply(t, b, SiteFounded, t0, FoundingEntry{found(t, policy(), all, people)})
+	b.Signatures = 0
 	return b, people
+}
+
+// found is a founding that all of its people signed.
+func found(t *testing.T, p Policy, all []Person, people map[string]cast) Founding {
+	t.Helper()
+	f, _, err := NewFounding("bureau", p, all, t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range all {
+		if err := f.Sign(who.ID, people[who.ID].key, t0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
 }
 
 func apply(t *testing.T, b *Book, kind string, at time.Time, data any) {
@@ -180,7 +204,7 @@ func entry(a Act, s Signature) ActEntry {
 
 func TestBook(t *testing.T) {
 	b, p := replay(t)
-	rule := policy().Acts["order.release"]
+	rule := ruleOf("order.release")
 	a := New("bureau", "order.release", "order/1", "prep", nil, rule, t0)
 	use := UseEntry{a.ID, fmt.Sprintf("%x", a.Digest())}
 	refused := func(want error, kind string, at time.Time, data any) {
@@ -226,7 +250,7 @@ func TestBook(t *testing.T) {
 
 func TestBookRejected(t *testing.T) {
 	b, p := replay(t)
-	a := New("bureau", "order.release", "order/1", "prep", nil, policy().Acts["order.release"], t0)
+	a := New("bureau", "order.release", "order/1", "prep", nil, ruleOf("order.release"), t0)
 	apply(t, b, ActRequested, t0, entry(a, p["prep"].sign(t, a, Request)))
 	apply(t, b, ActApproved, t0, entry(a, p["km"].sign(t, a, Approve)))
 	apply(t, b, ActRejected, t0, entry(a, p["so"].sign(t, a, Reject)))
@@ -241,17 +265,17 @@ func TestBookRejected(t *testing.T) {
 
 func TestBookRequests(t *testing.T) {
 	b, p := replay(t)
-	rule := policy().Acts["order.release"]
+	rule := ruleOf("order.release")
 	for name, a := range map[string]Act{
 		"role":    New("bureau", "order.release", "o", "km", nil, rule, t0),
 		"unknown": New("bureau", "order.burn", "o", "prep", nil, rule, t0),
-		"clocks":  New("bureau", "order.release", "o", "prep", nil, Rule{ToApprove: 1e6, ToUse: 1e6}, t0),
+		"clocks":  New("bureau", "order.release", "o", "prep", nil, Rule{ToApprove: 1e6, ToUse: 1e6, Version: 1}, t0),
 	} {
 		if err := try(b, ActRequested, t0, entry(a, p[a.Requester].sign(t, a, Request))); !errors.Is(err, ErrNotAllowed) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	a := New("bureau", "hlr.load", "order/1", "so", nil, policy().Acts["hlr.load"], t0)
+	a := New("bureau", "hlr.load", "order/1", "so", nil, ruleOf("hlr.load"), t0)
 	apply(t, b, ActRequested, t0, entry(a, p["so"].sign(t, a, Request)))
 	apply(t, b, "hlr.load-begun", t0, Deed{a.ID})
 	if b.End() == nil {

@@ -2,32 +2,47 @@ package act
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"ankan/audit"
+	"ankan/passkey"
 )
 
-// The kinds of log entries that a Book reads. Their data is PolicyEntry,
-// PersonEntry, ActEntry and UseEntry.
+// The kinds of log entries that a Book reads. Their data is FoundingEntry,
+// PolicyEntry, PersonEntry, ActEntry and UseEntry.
 const (
-	PolicyAdopted  = "policy.adopted"
-	PersonEnrolled = "person.enrolled"
-	ActRequested   = "act.requested"
-	ActApproved    = "act.approved"
-	ActRejected    = "act.rejected"
-	ActUsed        = "act.used"
+	SiteFounded           = "site.founded"
+	PolicyAdopted         = "policy.adopted"
+	PersonEnrolled        = "person.enrolled"
+	AdministratorEnrolled = "administrator.enrolled"
+	PersonLeft            = "person.left"
+	ActRequested          = "act.requested"
+	ActApproved           = "act.approved"
+	ActRejected           = "act.rejected"
+	ActUsed               = "act.used"
 )
 
 // A PolicyEntry records the policy in force from there on.
 type PolicyEntry struct {
+	Deed
 	Policy Policy `json:"policy"`
 }
 
-// A PersonEntry records a person who may sign from there on.
+// A PersonEntry records a person who may sign from there on, or may no longer.
 type PersonEntry struct {
+	Deed
 	Person Person `json:"person"`
 }
+
+// The parameters by which acts name what they put into force.
+const (
+	ParamPolicy = "policy_sha256"
+	ParamPerson = "person_sha256"
+)
 
 // An ActEntry records one signature. Act is the canonical form in a request;
 // in approvals and rejections ID names it.
@@ -59,7 +74,7 @@ type Book struct {
 
 // A Deed is what an entry says that is done under a warrant, beside its data.
 type Deed struct {
-	Warrant string `json:"warrant"` // number of the act
+	Warrant string `json:"warrant,omitempty"` // number of the act
 }
 
 type record struct {
@@ -81,27 +96,10 @@ func (b *Book) Apply(kind, subject string, at time.Time, data []byte) error {
 	}
 	b.due = ""
 	switch kind {
-	case PolicyAdopted:
-		var e PolicyEntry
-		if err := audit.Strict(data, &e); err != nil {
-			return err
-		}
-		if err := e.Policy.Check(); err != nil {
-			return err
-		}
-		b.policy = e.Policy
-	case PersonEnrolled:
-		var e PersonEntry
-		if err := audit.Strict(data, &e); err != nil {
-			return err
-		}
-		if err := b.policy.CheckPerson(e.Person); err != nil {
-			return err
-		}
-		if b.people == nil {
-			b.people = map[string]Person{}
-		}
-		b.people[e.Person.ID] = e.Person
+	case SiteFounded:
+		return b.found(at, data)
+	case PolicyAdopted, PersonEnrolled, AdministratorEnrolled, PersonLeft:
+		return b.deed(bookEntries[kind], kind, subject, data)
 	case ActRequested, ActApproved, ActRejected:
 		var e ActEntry
 		if err := audit.Strict(data, &e); err != nil {
@@ -119,7 +117,7 @@ func (b *Book) Apply(kind, subject string, at time.Time, data []byte) error {
 		return b.use(at, e)
 	default:
 		if needs := b.policy.entryOf(kind); needs != "" {
-			return b.deed(needs, subject, data)
+			return b.deed(needs, kind, subject, data)
 		}
 	}
 	return nil
@@ -134,7 +132,7 @@ func (b *Book) End() error {
 }
 
 // deed checks that what is done is what its act asked for.
-func (b *Book) deed(kind, subject string, data []byte) error {
+func (b *Book) deed(kind, entry, subject string, data []byte) error {
 	var d Deed
 	if err := json.Unmarshal(data, &d); err != nil {
 		return err
@@ -146,7 +144,84 @@ func (b *Book) deed(kind, subject string, data []byte) error {
 	if r.act.Kind != kind || r.act.Subject != subject {
 		return fmt.Errorf("%s of %s is done under act %s, which is %s of %s", kind, subject, d.Warrant, r.act.Kind, r.act.Subject)
 	}
+	if r.act.Policy != b.policy.Version {
+		return fmt.Errorf("act %s: %w: the policy has changed since it was asked for", r.act.ID, ErrTooLate)
+	}
 	b.due = d.Warrant
+	switch entry {
+	case PolicyAdopted:
+		return b.adopt(r.act, data)
+	case PersonEnrolled, AdministratorEnrolled, PersonLeft:
+		return b.change(r.act, entry, data)
+	}
+	return nil
+}
+
+// found begins the book: nothing was there before.
+func (b *Book) found(at time.Time, data []byte) error {
+	if b.people != nil {
+		return errors.New("the site is founded twice")
+	}
+	var e FoundingEntry
+	if err := audit.Strict(data, &e); err != nil {
+		return err
+	}
+	if err := e.Founding.Check(at); err != nil {
+		return err
+	}
+	b.Signatures += len(e.Founding.Signatures)
+	b.policy, b.people = e.Founding.Policy, map[string]Person{}
+	for _, who := range e.Founding.People {
+		b.people[who.ID] = who
+	}
+	return nil
+}
+
+// adopt puts a policy into force that an act named.
+func (b *Book) adopt(a Act, data []byte) error {
+	var e PolicyEntry
+	if err := audit.Strict(data, &e); err != nil {
+		return err
+	}
+	if d := e.Policy.Digest(); fmt.Sprintf("%x", d) != a.Params[ParamPolicy] {
+		return fmt.Errorf("act %s adopts another policy than was approved", a.ID)
+	}
+	if err := b.policy.CheckNext(e.Policy, slices.Collect(maps.Values(b.people))); err != nil {
+		return err
+	}
+	b.policy = e.Policy
+	return nil
+}
+
+// change takes a person in, changes or removes one, as an act said.
+func (b *Book) change(a Act, entry string, data []byte) error {
+	var e PersonEntry
+	if err := audit.Strict(data, &e); err != nil {
+		return err
+	}
+	if d := e.Person.Digest(); fmt.Sprintf("%x", d) != a.Params[ParamPerson] {
+		return fmt.Errorf("act %s is about another person's record than was approved", a.ID)
+	}
+	had, there := b.people[e.Person.ID]
+	if entry == PersonLeft {
+		if !there {
+			return fmt.Errorf("person %s leaves and is not here", e.Person.ID)
+		}
+		delete(b.people, e.Person.ID)
+		return nil
+	}
+	if entry == PersonEnrolled && (b.policy.Administers(e.Person) || there && b.policy.Administers(had)) {
+		return fmt.Errorf("person %s is an administrator, and came in by %s", e.Person.ID, a.Kind)
+	}
+	next := maps.Clone(b.people)
+	next[e.Person.ID] = e.Person
+	if err := b.policy.CheckPerson(e.Person); err != nil {
+		return err
+	}
+	if err := b.policy.CheckPeople(slices.Collect(maps.Values(next))); err != nil {
+		return err
+	}
+	b.people = next
 	return nil
 }
 
@@ -169,7 +244,7 @@ func (b *Book) sign(kind string, at time.Time, e ActEntry) error {
 	if kind == ActRejected {
 		verb = Reject
 	}
-	if err := Verify(r.act, who, e.Signature, verb); err != nil {
+	if _, err := Verify(r.act, who, e.Signature, verb); err != nil {
 		return err
 	}
 	rule, err := r.policy.Rule(r.act.Kind)
@@ -179,7 +254,10 @@ func (b *Book) sign(kind string, at time.Time, e ActEntry) error {
 	if err := CheckState(r.act, r.state(), at); err != nil {
 		return err
 	}
-	if err := rule.CheckApprover(r.act, b.people[r.act.Requester], who, r.approvers); err != nil {
+	if r.act.Policy != b.policy.Version {
+		return fmt.Errorf("act %s: %w: the policy has changed since it was asked for", r.act.ID, ErrTooLate)
+	}
+	if err := rule.CheckApprover(r.act, b.askers(r.act), who, r.approvers); err != nil {
 		return err
 	}
 	b.Signatures++
@@ -192,6 +270,18 @@ func (b *Book) sign(kind string, at time.Time, e ActEntry) error {
 		r.complete = at
 	}
 	return nil
+}
+
+// askers are the requester of an act and who edited what it is about. Somebody
+// who has left is known by the number alone.
+func (b *Book) askers(a Act) []Person {
+	all := []Person{}
+	for _, id := range append([]string{a.Requester}, a.Editors()...) {
+		who := b.people[id]
+		who.ID = id
+		all = append(all, who)
+	}
+	return all
 }
 
 func (b *Book) request(who Person, at time.Time, e ActEntry) error {
@@ -208,7 +298,7 @@ func (b *Book) request(who Person, at time.Time, e ActEntry) error {
 	if err := CheckTimes(a, at); err != nil {
 		return err
 	}
-	if err := Verify(a, who, e.Signature, Request); err != nil {
+	if _, err := Verify(a, who, e.Signature, Request); err != nil {
 		return err
 	}
 	rule, err := b.policy.Rule(a.Kind)
@@ -298,15 +388,16 @@ func CheckUse(a Act, s State, now time.Time) error {
 }
 
 // Verify checks one signature on an act: person, verb and assertion.
-func Verify(a Act, who Person, s Signature, verb Verb) error {
+func Verify(a Act, who Person, s Signature, verb Verb) (passkey.Proof, error) {
 	switch {
 	case s.Person != who.ID:
-		return fmt.Errorf("act %s: signature of %s shown as that of %s", a.ID, s.Person, who.ID)
+		return passkey.Proof{}, fmt.Errorf("act %s: signature of %s shown as that of %s", a.ID, s.Person, who.ID)
 	case s.Verb != verb:
-		return fmt.Errorf("act %s: the signature says %q, want %q", a.ID, s.Verb, verb)
+		return passkey.Proof{}, fmt.Errorf("act %s: the signature says %q, want %q", a.ID, s.Verb, verb)
 	}
-	if _, err := who.Credential.Verify(s.Assertion, a.Challenge(verb)); err != nil {
-		return fmt.Errorf("act %s: person %s: %w", a.ID, who.ID, err)
+	proof, err := who.Credential.Verify(s.Assertion, a.Challenge(verb))
+	if err != nil {
+		err = fmt.Errorf("act %s: person %s: %w", a.ID, who.ID, err)
 	}
-	return nil
+	return proof, err
 }

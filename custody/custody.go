@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,10 +81,10 @@ func (d *Desk) request(ctx context.Context, a act.Act, canonical []byte, sig act
 		if err := rule.CheckRequest(a, who); err != nil {
 			return err
 		}
-		if err := act.Verify(a, who, sig, act.Request); err != nil {
+		if err := act.CheckTimes(a, now); err != nil {
 			return err
 		}
-		if err := act.CheckTimes(a, now); err != nil {
+		if err := d.verify(tx, a, who, sig, act.Request); err != nil {
 			return err
 		}
 		state, complete := "open", ""
@@ -94,8 +95,20 @@ func (d *Desk) request(ctx context.Context, a act.Act, canonical []byte, sig act
 			a.ID, a.Kind, a.Subject, a.Requester, now.Format(sortable), canonical, state, complete); err != nil {
 			return err
 		}
-		return keep(tx, a.ID, sig)
+		if err := keep(tx, a.ID, sig); err != nil {
+			return err
+		}
+		return d.tellApprovers(ctx, tx, a, rule, who)
 	})
+}
+
+// verify checks a new signature, and that the passkey's counter rose.
+func (d *Desk) verify(tx *store.Tx, a act.Act, who act.Person, sig act.Signature, verb act.Verb) error {
+	proof, err := act.Verify(a, who, sig, verb)
+	if err != nil {
+		return err
+	}
+	return d.people.Counted(tx, who.ID, proof.SignCount)
 }
 
 // sortable is RFC 3339 in UTC with all digits, so that times sort as text.
@@ -141,10 +154,10 @@ func (d *Desk) sign(ctx context.Context, a act.Act, sig act.Signature) error {
 		if err != nil {
 			return err
 		}
-		if err := rule.CheckApprover(r.act, had.requester, who, had.approvers); err != nil {
+		if err := rule.CheckApprover(r.act, had.askers, who, had.approvers); err != nil {
 			return err
 		}
-		if err := act.Verify(r.act, who, sig, sig.Verb); err != nil {
+		if err := d.verify(tx, r.act, who, sig, sig.Verb); err != nil {
 			return err
 		}
 		if err := keep(tx, id, sig); err != nil {
@@ -155,8 +168,13 @@ func (d *Desk) sign(ctx context.Context, a act.Act, sig act.Signature) error {
 			_, err = tx.Exec(`UPDATE act SET state = 'rejected' WHERE id = $1`, id)
 		case rule.Complete(append(had.approvers, who)):
 			_, err = tx.Exec(`UPDATE act SET state = 'approved', complete = $1 WHERE id = $2`, now.Format(time.RFC3339Nano), id)
+		default:
+			return nil
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return tellRequester(tx, r.act, sig)
 	})
 }
 
@@ -183,6 +201,9 @@ func (d *Desk) answer(ctx context.Context, a act.Act, sig act.Signature, err err
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return err // it was not judged
 	}
+	if errors.Is(err, access.ErrCloned) {
+		err = errors.Join(err, d.people.Lock(context.WithoutCancel(ctx), sig.Person, err.Error()))
+	}
 	refusal := audit.Entry{Kind: "act.refused", Actor: "person/" + short(sig.Person), Subject: short(a.Subject),
 		Data: map[string]any{"id": short(a.ID), "kind": short(a.Kind), "verb": short(string(sig.Verb)), "why": short(err.Error())}}
 	return errors.Join(err, d.store.Enter(context.WithoutCancel(ctx), refusal))
@@ -205,20 +226,23 @@ func (d *Desk) look(ctx context.Context, a act.Act, sig act.Signature) (act.Pers
 		return act.Person{}, act.Rule{}, err
 	}
 	rule, err := p.Rule(a.Kind)
+	if err == nil && a.Policy != p.Version {
+		err = fmt.Errorf("act %s: %w: it was asked for under version %d of the policy, in force is %d; ask again", a.ID, act.ErrNotAllowed, a.Policy, p.Version)
+	}
 	return who, rule, err
 }
 
 // proof is what the stored signatures of an act show.
 type proof struct {
 	rule      act.Rule
-	requester act.Person
+	askers    []act.Person // requester, then editors
 	approvers []act.Person
 }
 
 // prove checks all signatures again, over the bytes as they are stored now:
 // somebody may have edited the rows.
 func (d *Desk) prove(ctx context.Context, s stored) (p proof, err error) {
-	if p.requester, err = d.people.Person(ctx, s.act.Requester); err != nil {
+	if p.askers, err = d.askers(ctx, s.act); err != nil {
 		return proof{}, err
 	}
 	requested := false
@@ -227,14 +251,14 @@ func (d *Desk) prove(ctx context.Context, s stored) (p proof, err error) {
 		if who, p.rule, err = d.look(ctx, s.act, sig); err != nil {
 			return proof{}, err
 		}
-		if err := act.Verify(s.act, who, sig, sig.Verb); err != nil {
+		if _, err := act.Verify(s.act, who, sig, sig.Verb); err != nil {
 			return proof{}, err
 		}
 		switch sig.Verb {
 		case act.Request:
 			err, requested = p.rule.CheckRequest(s.act, who), true
 		case act.Approve:
-			err = p.rule.CheckApprover(s.act, p.requester, who, p.approvers)
+			err = p.rule.CheckApprover(s.act, p.askers, who, p.approvers)
 			p.approvers = append(p.approvers, who)
 		default:
 			err = fmt.Errorf("act %s: %w", s.act.ID, act.ErrRejected)
@@ -247,6 +271,25 @@ func (d *Desk) prove(ctx context.Context, s stored) (p proof, err error) {
 		return proof{}, fmt.Errorf("act %s: %w: the requester's signature is not there", s.act.ID, act.ErrOpen)
 	}
 	return p, nil
+}
+
+// askers are the requester of an act, who must still be here, and who edited
+// what it is about, of whom the number is enough.
+func (d *Desk) askers(ctx context.Context, a act.Act) ([]act.Person, error) {
+	who, err := d.people.Person(ctx, a.Requester)
+	if err != nil {
+		return nil, err
+	}
+	all := []act.Person{who}
+	for _, id := range a.Editors() {
+		m, err := d.people.Member(ctx, id)
+		if err != nil && !errors.Is(err, access.ErrNoPerson) {
+			return nil, err
+		}
+		m.Person.ID = id
+		all = append(all, m.Person)
+	}
+	return all, nil
 }
 
 func keep(tx *store.Tx, id string, sig act.Signature) error {
@@ -350,21 +393,9 @@ func (d *Desk) Get(ctx context.Context, id string) (Status, error) {
 
 // List is all acts in one of the states, or all; newest last.
 func (d *Desk) List(ctx context.Context, state string) ([]Status, error) {
-	// The clock makes an act late; its row stays open or approved.
-	rows, err := d.store.Query(ctx, `SELECT id FROM act WHERE $1 IN ('', 'late') OR state = $1 ORDER BY requested, id`, state)
+	// The clock makes an act late; until Sweep comes by, its row says something else.
+	ids, err := d.ids(ctx, `SELECT id FROM act WHERE $1 IN ('', 'late') OR state = $1 ORDER BY requested, id`, state)
 	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, err
 	}
 	all := make([]Status, 0, len(ids))
@@ -380,12 +411,30 @@ func (d *Desk) List(ctx context.Context, state string) ([]Status, error) {
 	return all, nil
 }
 
+func (d *Desk) ids(ctx context.Context, query string, args ...any) ([]string, error) {
+	rows, err := d.store.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
 // A Warrant is leave to do one act once. Only a Desk makes one; the zero
 // Warrant refuses.
 type Warrant struct {
-	act   act.Act
-	entry string // kind of log entry by which the act is done
-	store *store.Store
+	act       act.Act
+	entry     string // kind of log entry by which the act is done
+	approvers []string
+	store     *store.Store
 }
 
 // Warrant is the leave that act id gives, if everybody has signed in time.
@@ -406,11 +455,18 @@ func (d *Desk) Warrant(ctx context.Context, id string) (Warrant, error) {
 	if !p.rule.Complete(p.approvers) {
 		return Warrant{}, fmt.Errorf("act %s: %w: it has %d of %d approvals", id, act.ErrOpen, len(p.approvers), len(p.rule.Seats))
 	}
-	return Warrant{act: s.act, entry: p.rule.Entry, store: d.store}, nil
+	w := Warrant{act: s.act, entry: p.rule.Entry, store: d.store}
+	for _, who := range p.approvers {
+		w.approvers = append(w.approvers, who.ID)
+	}
+	return w, nil
 }
 
 // Act is what the warrant allows.
 func (w Warrant) Act() act.Act { return w.act }
+
+// ApprovedBy says whether a person is among those who approved.
+func (w Warrant) ApprovedBy(person string) bool { return slices.Contains(w.approvers, person) }
 
 // Use does the act: fn writes, in one change with the entry that the policy
 // names for such an act, and the warrant is spent in that very transaction. It

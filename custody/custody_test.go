@@ -17,6 +17,7 @@ import (
 	"ankan/act"
 	"ankan/audit"
 	"ankan/custody"
+	"ankan/notice"
 	"ankan/passkey"
 	"ankan/store"
 )
@@ -58,15 +59,22 @@ func newOffice(t testing.TB) *office {
 	signer, err := audit.NewSigner(origin, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
 	o.must(err)
 	o.store, err = store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "site.db"), Origin: origin, Signer: signer, Now: o.now},
-		access.Schema(), custody.Schema())
+		access.Schema(), notice.Schema(), custody.Schema())
 	o.must(err)
 	t.Cleanup(func() { o.store.Close() })
 	people := access.New(o.store)
-	o.must(people.Found(t.Context(), access.DefaultPolicy(), []act.Person{
+	all := []act.Person{
 		o.person(prep, chief, "data-preparation"), o.person(km, "", "key-manager"), o.person(so, "", "security-officer"),
 		o.person(hsm, "", "hsm-administrator"), o.person(wit, "", "witness"), o.person(km2, "", "key-manager"),
 		o.person(chief, "", "security-officer"), o.person(junior, prep, "key-manager"), o.person(nodal, "", "nodal-officer"),
-	}))
+	}
+	keys := map[string]act.Key{}
+	for id, k := range o.keys {
+		keys[id] = k
+	}
+	f, err := act.Found(site, access.DefaultPolicy(), all, keys, o.clock)
+	o.must(err)
+	o.must(people.Found(t.Context(), f))
 	o.desk = custody.New(site, o.store, people)
 	return o
 }
@@ -82,7 +90,7 @@ func (o *office) person(id, boss string, roles ...string) act.Person {
 	k, err := passkey.NewSoft("bureau.example", "https://bureau.example")
 	o.must(err)
 	o.keys[id] = k
-	return act.Person{ID: id, Name: "Person " + id, Roles: roles, ReportsTo: boss, Credential: k.Credential}
+	return act.Person{ID: id, Name: "Person " + id, Roles: roles, Employment: act.Permanent, ReportsTo: boss, Credential: k.Credential}
 }
 
 func (o *office) now() time.Time {
@@ -865,7 +873,7 @@ func TestReplay(t *testing.T) {
 	o.verify(2)
 
 	all := o.entries(0)
-	bears := map[string]bool{act.PolicyAdopted: true, act.ActRequested: true, act.ActApproved: true, act.ActUsed: true,
+	bears := map[string]bool{act.SiteFounded: true, act.ActRequested: true, act.ActApproved: true, act.ActUsed: true,
 		"order.released": true, "order.destruction-begun": true}
 	left := 0
 	for i, e := range all {

@@ -308,7 +308,11 @@ func (f *Factory) setUpSite(ctx context.Context, name, listen, socket string) er
 		return err
 	}
 	defer done()
-	return site.Init(ctx, c, token, people, func(string) {})
+	founding, err := site.FoundHere(c, people, filepath.Join(dir, "people"))
+	if err != nil {
+		return err
+	}
+	return site.Init(ctx, c, token, founding, func(string) {})
 }
 
 func (f *Factory) token(c *site.Config) (hsm.Token, func(), error) {
@@ -378,7 +382,7 @@ func (f *Factory) makePeople(name, dir string) ([]act.Person, error) {
 		if err := key.Save(filepath.Join(dir, "people", who.ID+".passkey")); err != nil {
 			return nil, err
 		}
-		who.Credential = key.Credential
+		who.Credential, who.Employment = key.Credential, act.Permanent
 		people = append(people, who)
 		for _, role := range who.Roles {
 			f.people[name][role] = client.Signer{Person: who.ID, Key: key}

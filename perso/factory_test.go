@@ -22,6 +22,7 @@ import (
 	"ankan/hsm"
 	"ankan/hsm/hsmtest"
 	"ankan/hsm/soft"
+	"ankan/notice"
 	"ankan/order"
 	"ankan/passkey"
 	"ankan/profile"
@@ -90,7 +91,7 @@ func newPlant(t testing.TB) *plant {
 func (f *plant) openStore() {
 	f.Helper()
 	s, err := store.Open(f.Context(), store.Config{Path: f.path, Origin: origin, Signer: f.signer},
-		access.Schema(), custody.Schema(), order.Schema(), datagen.Schema(), Schema())
+		access.Schema(), notice.Schema(), custody.Schema(), order.Schema(), datagen.Schema(), Schema())
 	f.must(err)
 	f.Cleanup(func() { s.Close() })
 	f.store = s
@@ -570,10 +571,16 @@ func (f *plant) hire() {
 		k, err := passkey.NewSoft("plant.example", "https://plant.example")
 		f.must(err)
 		f.keys[id] = k
-		all = append(all, act.Person{ID: id, Name: "Person " + id, Roles: []string{role}, Credential: k.Credential})
+		all = append(all, act.Person{ID: id, Name: "Person " + id, Roles: []string{role}, Employment: act.Permanent, Credential: k.Credential})
 	}
 	people := access.New(f.store)
-	f.must(people.Found(f.Context(), access.DefaultPolicy(), all))
+	keys := map[string]act.Key{}
+	for id, k := range f.keys {
+		keys[id] = k
+	}
+	founding, err := act.Found("plant", access.DefaultPolicy(), all, keys, f.store.Now())
+	f.must(err)
+	f.must(people.Found(f.Context(), founding))
 	f.desk = custody.New("plant", f.store, people)
 }
 

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"ankan/access"
 	"ankan/act"
 	"ankan/audit"
 	"ankan/hsm"
@@ -83,22 +85,38 @@ plant: plant
 	return must[*Config](t)(LoadConfig(filepath.Join(dir, "site.yaml")))
 }
 
+// A crew is people with their passkeys.
+type crew struct {
+	people []act.Person
+	keys   map[string]act.Key
+}
+
 // founders is two people with the passkeys of a site.
-func founders(t testing.TB) []act.Person {
+func founders(t testing.TB, ids ...string) crew {
 	t.Helper()
-	var all []act.Person
+	if ids == nil {
+		ids = []string{"0001", "0002"}
+	}
+	all := crew{keys: map[string]act.Key{}}
 	for i, role := range []string{"key-manager", "security-officer"} {
 		key := must[*passkey.Soft](t)(passkey.NewSoft("site.example", "https://site.example"))
-		all = append(all, act.Person{ID: fmt.Sprintf("000%d", i+1), Name: "Person", Roles: []string{role}, Credential: key.Credential})
+		all.keys[ids[i]] = key
+		all.people = append(all.people, act.Person{ID: ids[i], Name: "Person", Roles: []string{role}, Employment: act.Permanent, Credential: key.Credential})
 	}
 	return all
+}
+
+// founding is what they sign.
+func (f crew) founding(t testing.TB, c *Config) act.Founding {
+	t.Helper()
+	return must[act.Founding](t)(act.Found(c.Site, access.DefaultPolicy(), f.people, f.keys, time.Now()))
 }
 
 // initSite sets a site up with a token of its own.
 func initSite(t testing.TB, c *Config) hsm.Token {
 	t.Helper()
 	token := hsmtest.Soft(t, nil)
-	if err := Init(t.Context(), c, token, founders(t), quiet); err != nil {
+	if err := Init(t.Context(), c, token, founders(t).founding(t, c), quiet); err != nil {
 		t.Fatal(err)
 	}
 	return token

@@ -25,7 +25,9 @@ import (
 	"ankan/hlr"
 	"ankan/hsm"
 	"ankan/hsm/soft"
+	"ankan/notice"
 	"ankan/order"
+	"ankan/passkey"
 	"ankan/perso"
 	"ankan/store"
 )
@@ -72,13 +74,13 @@ type People struct {
 }
 
 // Init sets a site up: security module, standing keys, the edge's keys,
-// database, first policy and people, and the card for its partners. It takes
-// at least two people and overwrites nothing. Cut short, it can be run again.
-func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, log func(string)) error {
+// database, first policy and people as they signed them, and the card for its
+// partners. It overwrites nothing. Cut short, it can be run again.
+func Init(ctx context.Context, c *Config, token hsm.Token, f act.Founding, log func(string)) error {
 	if _, err := os.Stat(c.CardFile()); err == nil {
 		return fmt.Errorf("%s is there: the site is set up already", c.CardFile())
 	}
-	if err := checkFounders(people); err != nil {
+	if err := checkFounding(c, f); err != nil {
 		return err
 	}
 	for _, dir := range []string{c.Data, c.SpoolDir()} {
@@ -114,13 +116,13 @@ func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, 
 		return err
 	}
 	defer db.Close()
-	switch err := access.New(db).Found(ctx, access.DefaultPolicy(), people); {
+	switch err := access.New(db).Found(ctx, f); {
 	case errors.Is(err, access.ErrFounded):
 		log("people: a try before this one founded the site, with the people that it had")
 	case err != nil:
 		return err
 	default:
-		log(fmt.Sprintf("people: %d founded the site", len(people)))
+		log(fmt.Sprintf("people: %d founded the site, each with a signature of their own", len(f.People)))
 	}
 	card, err := partnerCard(ctx, c, token)
 	if err != nil {
@@ -132,18 +134,35 @@ func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, 
 	return writeNew(c.CardFile(), card, 0o644)
 }
 
-// checkFounders refuses people who cannot found a site, before anything is made.
-func checkFounders(people []act.Person) error {
-	if len(people) < 2 {
-		return fmt.Errorf("founding: %d people, want at least 2", len(people))
+// checkFounding refuses a founding that is not this site's, before anything is
+// made.
+func checkFounding(c *Config, f act.Founding) error {
+	if err := f.Check(time.Now()); err != nil {
+		return err
 	}
-	policy := access.DefaultPolicy()
+	a, err := act.Parse([]byte(f.Act))
+	if err == nil && a.Site != c.Site {
+		err = fmt.Errorf("founding: it is for site %q, this is %q", a.Site, c.Site)
+	}
+	return err
+}
+
+// FoundHere is the founding of a site whose people are in a people file and
+// whose software passkeys lie in dir as N.passkey.
+func FoundHere(c *Config, people []act.Person, dir string) (act.Founding, error) {
+	keys := map[string]act.Key{}
 	for _, who := range people {
-		if err := policy.CheckPerson(who); err != nil {
-			return fmt.Errorf("founding: %w", err)
+		k, err := passkey.LoadSoft(filepath.Join(dir, who.ID+".passkey"))
+		if errors.Is(err, os.ErrNotExist) {
+			return act.Founding{}, fmt.Errorf("founding: person %s must sign, and %s is not there; nobody founds a site alone or unasked",
+				who.ID, filepath.Join(dir, who.ID+".passkey"))
 		}
+		if err != nil {
+			return act.Founding{}, err
+		}
+		keys[who.ID] = k
 	}
-	return nil
+	return act.Found(c.Site, access.DefaultPolicy(), people, keys, time.Now())
 }
 
 func keyNames(c *Config) []string {
@@ -233,7 +252,7 @@ func openStore(ctx context.Context, c *Config, t hsm.Token) (*store.Store, error
 		return nil, err
 	}
 	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n},
-		access.Schema(), custody.Schema(), order.Schema(), datagen.Schema(), perso.Schema(), hlr.Schema(), Schema())
+		access.Schema(), notice.Schema(), custody.Schema(), order.Schema(), datagen.Schema(), perso.Schema(), hlr.Schema(), Schema())
 }
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,22 +108,30 @@ func TestOpenToken(t *testing.T) {
 func TestInitRefused(t *testing.T) {
 	c := configOf(t, "op", "operator", "")
 	token := hsmtest.Soft(t, nil)
-	two := founders(t)
-	nobody := two[1]
-	nobody.Roles = []string{"nobody"}
-	both := two[1]
-	both.Roles = append([]string{"key-manager"}, both.Roles...)
+	two := founders(t).founding(t, c)
+	alter := func(f func(*act.Founding)) act.Founding {
+		g := two
+		g.People, g.Signatures = slices.Clone(two.People), slices.Clone(two.Signatures)
+		f(&g)
+		return g
+	}
+	other := *c
+	other.Site = "other"
 	for _, tt := range []struct {
-		people []act.Person
-		want   string
+		founding act.Founding
+		want     string
 	}{
-		{nil, "founding: 0 people, want at least 2"},
-		{two[:1], "founding: 1 people, want at least 2"},
-		{[]act.Person{two[0], nobody}, `founding: person 0002: role "nobody" is not in the policy`},
-		{[]act.Person{two[0], both}, "founding: person 0002: not allowed: "},
-		{[]act.Person{two[0], {}}, "founding: a person needs an id and a role"},
+		{act.Founding{}, "founding: 0 people, want at least 2"},
+		{alter(func(f *act.Founding) { f.People = f.People[:1] }), "founding: 1 people, want at least 2"},
+		{alter(func(f *act.Founding) { f.People[1].Roles = []string{"nobody"} }), `founding: person 0002: role "nobody" is not in the policy`},
+		{alter(func(f *act.Founding) { f.People[1].Roles = []string{"key-manager", "security-officer"} }), "founding: person 0002: not allowed: "},
+		{alter(func(f *act.Founding) { f.People[1] = act.Person{} }), "founding: a person needs an id and a role"},
+		{alter(func(f *act.Founding) { f.People[1].Name = "Somebody else" }), "founding: not allowed: person_0002 is not what was signed"},
+		{alter(func(f *act.Founding) { f.Policy.Nodal = act.NodalBoth }), "founding: not allowed: policy_sha256 is not what was signed"},
+		{alter(func(f *act.Founding) { f.Signatures = f.Signatures[:1] }), "founding: not approved yet: person 0002 has not signed"},
+		{founders(t).founding(t, &other), `founding: it is for site "other", this is "op"`},
 	} {
-		if err := Init(t.Context(), c, token, tt.people, quiet); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+		if err := Init(t.Context(), c, token, tt.founding, quiet); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%v, want %s", err, tt.want)
 		}
 	}
@@ -140,9 +149,9 @@ func TestInitRefused(t *testing.T) {
 func TestInit(t *testing.T) {
 	c := configOf(t, "op", "operator", "")
 	token, people := hsmtest.Soft(t, nil), founders(t)
-	init := func(who []act.Person) (said string, err error) {
+	init := func(who crew) (said string, err error) {
 		var b strings.Builder
-		err = Init(t.Context(), c, token, who, func(line string) { b.WriteString(line + "\n") })
+		err = Init(t.Context(), c, token, who.founding(t, c), func(line string) { b.WriteString(line + "\n") })
 		return b.String(), err
 	}
 	// Only the token is there, with some of its keys: a crash came early.
@@ -150,7 +159,7 @@ func TestInit(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Edge.Address = "127.0.0.1:0"
-	if said, err := init(people); err == nil || !strings.Contains(said, "people: 2 founded the site\n") || !strings.HasPrefix(err.Error(), "no partner would take this site's card; correct "+c.file) {
+	if said, err := init(people); err == nil || !strings.Contains(said, "people: 2 founded the site, each with a signature of their own\n") || !strings.HasPrefix(err.Error(), "no partner would take this site's card; correct "+c.file) {
 		t.Fatalf("a card with an address that nobody can reach: %v", err)
 	}
 	c.Edge.Address = "127.0.0.1:7001"
@@ -174,9 +183,7 @@ func TestInit(t *testing.T) {
 	if err := os.Remove(c.CardFile()); err != nil {
 		t.Fatal(err)
 	}
-	others := founders(t)
-	others[0].ID, others[1].ID = "0008", "0009"
-	said, err = init(others)
+	said, err = init(founders(t, "0008", "0009"))
 	if err != nil || !strings.Contains(said, "people: a try before this one founded the site") {
 		t.Fatal(said, err)
 	}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"ankan/access"
@@ -26,20 +25,18 @@ type personNewCmd struct {
 	Name      string   `required:"" placeholder:"NAME" help:"Name."`
 	Role      []string `required:"" placeholder:"ROLE" help:"Roles, as the policy names them: ${roles}." complete:"roles"`
 	ReportsTo string   `placeholder:"N" help:"Number of the direct superior."`
+	Employed  string   `default:"permanent" enum:"permanent,contract,temporary" help:"Kind of employment: permanent, contract or temporary. Key roles take permanent."`
 	Site      string   `required:"" placeholder:"HOST" help:"Host name of the site that the passkey is for, such as bureau.example."`
 	Dir       string   `default:"." type:"existingdir" help:"Folder for N.passkey."`
 	People    string   `default:"people.json" type:"path" help:"People file to add the record to."`
 	JSON      bool     `help:"Print JSON."`
 }
 
-// The number is part of a file's name.
-var personNumber = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,31}$`)
-
 func (n personNewCmd) Run(a *app) error {
-	if !personNumber.MatchString(n.ID) {
-		return fmt.Errorf("person number is %q, want up to 32 letters, digits and -", n.ID)
+	if err := access.CheckNumber(n.ID); err != nil {
+		return err
 	}
-	who := act.Person{ID: n.ID, Name: n.Name, Roles: n.Role, ReportsTo: n.ReportsTo}
+	who := act.Person{ID: n.ID, Name: n.Name, Roles: n.Role, Employment: act.Employment(n.Employed), ReportsTo: n.ReportsTo}
 	// A new site starts with the default policy: say now what it would refuse.
 	if err := access.DefaultPolicy().CheckPerson(who); err != nil {
 		return err

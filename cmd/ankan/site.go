@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -52,6 +53,7 @@ type siteCmd struct {
 type siteInitCmd struct {
 	configFlag
 	People string `required:"" placeholder:"people.json" type:"existingfile" help:"The first people, made with: ankan person new."`
+	Keys   string `placeholder:"DIR" type:"existingdir" help:"Folder with everybody's software passkey, N.passkey: each of the first people signs. Default: that of the people file."`
 	JSON   bool   `help:"Print JSON."`
 }
 
@@ -72,12 +74,19 @@ func (s siteInitCmd) Run(a *app) error {
 		return err
 	}
 	defer token.Close()
+	if s.Keys == "" {
+		s.Keys = filepath.Dir(s.People)
+	}
+	founding, err := site.FoundHere(c, people, s.Keys)
+	if err != nil {
+		return err
+	}
 	log := func(line string) {
 		if !s.JSON {
 			a.printf("%s\n", line)
 		}
 	}
-	if err := site.Init(a.ctx, c, token, people, log); err != nil {
+	if err := site.Init(a.ctx, c, token, founding, log); err != nil {
 		return err
 	}
 	return a.print(s.JSON, map[string]any{"site": c.Site, "partner_card": c.CardFile(), "people": len(people)}, func() {

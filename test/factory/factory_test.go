@@ -29,6 +29,7 @@ import (
 	"ankan/hsm"
 	"ankan/hsm/hsmtest"
 	"ankan/hsm/soft"
+	"ankan/notice"
 	"ankan/order"
 	"ankan/passkey"
 	"ankan/perso"
@@ -440,7 +441,7 @@ func (w *works) open(name, path string) *store.Store {
 	}
 	signer := must[*audit.Signer](w.t)(audit.NewSigner(origin, key))
 	s := must[*store.Store](w.t)(store.Open(w.ctx, store.Config{Path: path, Origin: origin, Signer: signer},
-		access.Schema(), custody.Schema(), order.Schema(), datagen.Schema(), perso.Schema(), hlr.Schema(), site.Schema()))
+		access.Schema(), notice.Schema(), custody.Schema(), order.Schema(), datagen.Schema(), perso.Schema(), hlr.Schema(), site.Schema()))
 	w.t.Cleanup(func() {
 		if err := s.Close(); err != nil && !errors.Is(err, store.ErrClosed) {
 			w.t.Error(err)

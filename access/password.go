@@ -1,0 +1,75 @@
+package access
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// Passwords are kept as PHC strings of Argon2id (RFC 9106, second
+// recommendation: 3 passes, 64 MiB, 4 lanes).
+const (
+	passwordTime    = 3
+	passwordMemory  = 64 << 10 // KiB
+	passwordThreads = 4
+	passwordSalt    = 16
+	passwordKey     = 32
+	// maxPassword bounds what is hashed, in bytes.
+	maxPassword = 1024
+)
+
+// A hasher bounds how many hashes are under way: each takes 64 MiB.
+type hasher chan struct{}
+
+// ErrPassword: a password that cannot be taken.
+var ErrPassword = errors.New("password")
+
+// password is the PHC string of a password of at least least characters.
+func (h hasher) password(password string, least int) (string, error) {
+	if n := utf8.RuneCountInString(password); n < least || len(password) > maxPassword {
+		return "", fmt.Errorf("%w has %d characters, want at least %d and at most %d bytes", ErrPassword, n, least, maxPassword)
+	}
+	salt := make([]byte, passwordSalt)
+	rand.Read(salt)
+	key := h.key(password, salt)
+	b64 := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, passwordMemory, passwordTime, passwordThreads,
+		b64.EncodeToString(salt), b64.EncodeToString(key)), nil
+}
+
+func (h hasher) key(password string, salt []byte) []byte {
+	h <- struct{}{}
+	defer func() { <-h }()
+	return argon2.IDKey([]byte(password), salt, passwordTime, passwordMemory, passwordThreads, passwordKey)
+}
+
+// check says whether phc is that of the password. Whatever it finds, it
+// takes the time of one hash: nobody learns by it who has a password.
+func (h hasher) check(phc, password string) bool {
+	if len(password) > maxPassword {
+		password = ""
+	}
+	salt, want, ok := parsePHC(phc)
+	if !ok {
+		salt, want = make([]byte, passwordSalt), make([]byte, passwordKey)
+	}
+	return subtle.ConstantTimeCompare(h.key(password, salt), want) == 1 && ok
+}
+
+func parsePHC(phc string) (salt, key []byte, ok bool) {
+	head := fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, passwordMemory, passwordTime, passwordThreads)
+	rest, ok := strings.CutPrefix(phc, head)
+	if !ok {
+		return nil, nil, false
+	}
+	s, k, _ := strings.Cut(rest, "$")
+	salt, errS := base64.RawStdEncoding.Strict().DecodeString(s)
+	key, errK := base64.RawStdEncoding.Strict().DecodeString(k)
+	return salt, key, errS == nil && errK == nil && len(salt) == passwordSalt && len(key) == passwordKey
+}
