@@ -27,6 +27,7 @@ import (
 	"ankan/exchange"
 	"ankan/hsm"
 	"ankan/order"
+	"ankan/parts"
 	"ankan/passkey"
 	"ankan/profile"
 	"ankan/sim"
@@ -308,7 +309,7 @@ func (f *Factory) setUpSite(ctx context.Context, name, listen, socket string) er
 		return err
 	}
 	defer done()
-	return site.Init(ctx, c, token, people, func(string) {})
+	return site.Init(ctx, c, token, people, func(string) {}, parts.All()...)
 }
 
 func (f *Factory) token(c *site.Config) (hsm.Token, func(), error) {

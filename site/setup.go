@@ -18,53 +18,13 @@ import (
 	"ankan/access"
 	"ankan/act"
 	"ankan/audit"
-	"ankan/custody"
-	"ankan/datagen"
 	"ankan/exchange"
 	"ankan/exchange/edge"
-	"ankan/hlr"
 	"ankan/hsm"
 	"ankan/hsm/soft"
-	"ankan/order"
-	"ankan/perso"
+	"ankan/message"
 	"ankan/store"
 )
-
-// The standing keys of a site in its security module.
-const (
-	keyLog        = "log"
-	keySite       = "site"
-	keyMailSign   = "pgp-sign"
-	keyMailOpen   = "pgp-open"
-	keyAgree      = "agree"
-	keyLedger     = "ledger"
-	keySubscriber = "subscriber"
-)
-
-// standingKeys is made when a site is set up.
-func standingKeys(c *Config) map[string]struct {
-	hsm.Purpose
-	hsm.Algorithm
-} {
-	type kind = struct {
-		hsm.Purpose
-		hsm.Algorithm
-	}
-	keys := map[string]kind{
-		keyLog:      {hsm.LogSign, hsm.Ed25519},
-		keySite:     {hsm.SiteSign, hsm.Ed25519},
-		keyMailSign: {hsm.MailSign, hsm.P256},
-		keyMailOpen: {hsm.MailOpen, hsm.RSA3072},
-		keyAgree:    {hsm.Agree, hsm.P256},
-	}
-	if c.Is(Bureau) {
-		keys[keyLedger] = kind{hsm.Ledger, hsm.HMAC256}
-	}
-	if c.Is(Operator) {
-		keys[keySubscriber] = kind{hsm.Subscriber, hsm.AES256}
-	}
-	return keys
-}
 
 // People is the file that names the first people of a site.
 type People struct {
@@ -74,11 +34,16 @@ type People struct {
 // Init sets a site up: security module, standing keys, the edge's keys,
 // database, first policy and people, and the card for its partners. It takes
 // at least two people and overwrites nothing. Cut short, it can be run again.
-func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, log func(string)) error {
+// The parts are those that Open is given.
+func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, log func(string), parts ...Part) error {
 	if _, err := os.Stat(c.CardFile()); err == nil {
 		return fmt.Errorf("%s is there: the site is set up already", c.CardFile())
 	}
 	if err := checkFounders(people); err != nil {
+		return err
+	}
+	keys, err := standingKeys(c, parts)
+	if err != nil {
 		return err
 	}
 	for _, dir := range []string{c.Data, c.SpoolDir()} {
@@ -89,10 +54,12 @@ func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, 
 	info := token.Info()
 	log(fmt.Sprintf("security module: %s, %s", info.Model, info.Certificate))
 	g, gctx := errgroup.WithContext(ctx)
-	for id, k := range standingKeys(c) {
+	var names []string
+	for _, k := range keys {
+		names = append(names, k.ID)
 		g.Go(func() error {
-			if _, err := token.Generate(gctx, id, k.Purpose, k.Algorithm); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
-				return fmt.Errorf("key %s: %w", id, err)
+			if _, err := token.Generate(gctx, k.ID, k.Purpose, k.Algorithm); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
+				return fmt.Errorf("key %s: %w", k.ID, err)
 			}
 			return nil
 		})
@@ -100,7 +67,7 @@ func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, 
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	log("standing keys: " + strings.Join(keyNames(c), ", "))
+	log("standing keys: " + strings.Join(names, ", "))
 	if _, err := os.Stat(c.EdgeDir()); errors.Is(err, os.ErrNotExist) {
 		if _, err := edge.Init(c.EdgeDir(), c.Site); err != nil {
 			return err
@@ -109,7 +76,7 @@ func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, 
 	if err := makeMailKey(ctx, c, token); err != nil {
 		return err
 	}
-	db, err := openStore(ctx, c, token)
+	db, err := openStore(ctx, c, token, parts)
 	if err != nil {
 		return err
 	}
@@ -129,7 +96,7 @@ func Init(ctx context.Context, c *Config, token hsm.Token, people []act.Person, 
 	if _, err := exchange.ParsePartner(c.CardFile(), card); err != nil {
 		return fmt.Errorf("no partner would take this site's card; correct %s and set the site up again: %w", c.file, err)
 	}
-	return writeNew(c.CardFile(), card, 0o644)
+	return WriteNew(c.CardFile(), card, 0o644)
 }
 
 // checkFounders refuses people who cannot found a site, before anything is made.
@@ -144,16 +111,6 @@ func checkFounders(people []act.Person) error {
 		}
 	}
 	return nil
-}
-
-func keyNames(c *Config) []string {
-	var names []string
-	for _, n := range []string{keyLog, keySite, keyMailSign, keyMailOpen, keyAgree, keyLedger, keySubscriber} {
-		if _, ok := standingKeys(c)[n]; ok {
-			names = append(names, n)
-		}
-	}
-	return names
 }
 
 // OpenToken opens the site's security module; with create it makes the
@@ -223,7 +180,7 @@ func readSecretFile(path string) ([]byte, error) {
 // origin names a site's audit log.
 func (c *Config) origin() string { return "ankan/" + c.Site }
 
-func openStore(ctx context.Context, c *Config, t hsm.Token) (*store.Store, error) {
+func openStore(ctx context.Context, c *Config, t hsm.Token, parts []Part) (*store.Store, error) {
 	signer, err := t.Signer(ctx, keyLog)
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", keyLog, err)
@@ -232,14 +189,13 @@ func openStore(ctx context.Context, c *Config, t hsm.Token) (*store.Store, error
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n},
-		access.Schema(), custody.Schema(), order.Schema(), datagen.Schema(), perso.Schema(), hlr.Schema(), Schema())
+	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n}, Schemas(parts...)...)
 }
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its
 // self-signatures are not made again at each start.
 func makeMailKey(ctx context.Context, c *Config, t hsm.Token) error {
-	path := c.path("openpgp.asc")
+	path := c.Path("openpgp.asc")
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
@@ -251,7 +207,7 @@ func makeMailKey(ctx context.Context, c *Config, t hsm.Token) error {
 	if err != nil {
 		return err
 	}
-	return writeNew(path, []byte(id.PublicKey()), 0o644)
+	return WriteNew(path, []byte(id.PublicKey()), 0o644)
 }
 
 func mailKeys(ctx context.Context, t hsm.Token) (crypto.Signer, crypto.Decrypter, error) {
@@ -264,7 +220,7 @@ func mailKeys(ctx context.Context, t hsm.Token) (crypto.Signer, crypto.Decrypter
 }
 
 func loadMailKey(ctx context.Context, c *Config, t hsm.Token) (*exchange.Identity, error) {
-	armored, err := os.ReadFile(c.path("openpgp.asc"))
+	armored, err := os.ReadFile(c.Path("openpgp.asc"))
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +233,7 @@ func loadMailKey(ctx context.Context, c *Config, t hsm.Token) (*exchange.Identit
 
 // partnerCard is what partners pin.
 func partnerCard(ctx context.Context, c *Config, t hsm.Token) ([]byte, error) {
-	armored, err := os.ReadFile(c.path("openpgp.asc"))
+	armored, err := os.ReadFile(c.Path("openpgp.asc"))
 	if err != nil {
 		return nil, err
 	}
@@ -289,11 +245,11 @@ func partnerCard(ctx context.Context, c *Config, t hsm.Token) ([]byte, error) {
 		text, err := exchange.MarshalPublicKey(k.Public)
 		return text, k.Public, err
 	}
-	agree, _, err := public(keyAgree)
+	agree, _, err := public(KeyAgree)
 	if err != nil {
 		return nil, err
 	}
-	siteKey, _, err := public(keySite)
+	siteKey, _, err := public(KeySite)
 	if err != nil {
 		return nil, err
 	}
@@ -350,15 +306,15 @@ func LoadPeople(path string) ([]act.Person, error) {
 		return nil, err
 	}
 	var p People
-	if err := readJSON(bytes.NewReader(doc), &p); err != nil {
+	if err := message.Read(bytes.NewReader(doc), &p); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return p.People, nil
 }
 
-// writeNew writes a file that must not be there yet, durable when it returns. A
+// WriteNew writes a file that must not be there yet, durable when it returns. A
 // crash leaves the whole file or none: half a file would be taken for one.
-func writeNew(path string, b []byte, mode os.FileMode) error {
+func WriteNew(path string, b []byte, mode os.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
 		return err
