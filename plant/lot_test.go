@@ -24,6 +24,9 @@ func TestLot(t *testing.T) {
 		"":                     "lot: ",
 		"{}":                   "lot: name, quantity, os, image and wrapped key must be there",
 		`{"lot":"L1","new":1}`: "lot: ",
+		string(lotNote(t, "L1")) + string(lotNote(t, "L1")):                           "lot: ",
+		"[" + string(lotNote(t, "L1")) + "]":                                          "lot: ",
+		strings.TrimSuffix(string(lotNote(t, "L1")), "}"):                             "lot: ",
 		strings.Replace(string(lotNote(t, "L1")), `"quantity":5`, `"quantity":-5`, 1): "lot: name, quantity",
 	} {
 		if _, err := s.addLot(t.Context(), []byte(doc)); err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -24,6 +24,7 @@ type Refusal struct {
 	Digest  string   // of the order's content, if it could be read
 }
 
+// Error is the first reason, and how many more there are.
 func (r *Refusal) Error() string {
 	if len(r.Reasons) == 1 {
 		return r.Reasons[0]

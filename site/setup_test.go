@@ -2,6 +2,7 @@ package site_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"ankan/exchange"
 	"ankan/hsm/hsmtest"
 	"ankan/hsm/soft"
+	"ankan/message"
 	"ankan/parts"
 	"ankan/site"
 	"ankan/site/sitetest"
@@ -221,6 +223,10 @@ func TestLoadPeople(t *testing.T) {
 		`{"people":[{"id":"1","name":"A","roles":["witness"]}]}`: "",
 		`{"people":[],"peers":[]}`:                               path + `: `,
 		`{"people":[]} x`:                                        path + `: `,
+		`{"people":[]}{"people":[]}`:                             path + `: `,
+		`[{"people":[]}]`:                                        path + `: `,
+		`{"people":[]`:                                           path + `: `,
+		``:                                                       path + `: `,
 	} {
 		if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
 			t.Fatal(err)
@@ -233,6 +239,21 @@ func TestLoadPeople(t *testing.T) {
 	if _, err := site.LoadPeople(path + "x"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
+}
+
+func FuzzPeople(f *testing.F) {
+	f.Add([]byte(`{"people":[{"id":"1","name":"A","roles":["witness"]}]}`))
+	f.Add([]byte(`{"people":{}}`))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		var one, two site.People
+		if message.Read(bytes.NewReader(doc), &one) != nil {
+			return
+		}
+		again := sitetest.Must[[]byte](t)(json.Marshal(one))
+		if err := message.Read(bytes.NewReader(again), &two); err != nil {
+			t.Errorf("%s is taken and %s is not: %v", doc, again, err)
+		}
+	})
 }
 
 func TestPartnersRefused(t *testing.T) {
