@@ -15,8 +15,8 @@ import (
 
 	"ankan/exchange"
 	"ankan/hsm"
+	"ankan/plant"
 	"ankan/simos"
-	"ankan/site"
 )
 
 // A Lot is what a chip maker delivers to a plant.
@@ -80,7 +80,7 @@ func MakeLot(l Lot) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	given, err := hsm.Give(l.Plant.Agree(), hsm.KeyContent(hsm.Lot, hsm.AES256), site.LotLabel(l.Name), master[:])
+	given, err := hsm.Give(l.Plant.Agree(), hsm.KeyContent(hsm.Lot, hsm.AES256), plant.LotLabel(l.Name), master[:])
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func MakeLot(l Lot) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.MarshalIndent(site.Lot{
+	return json.MarshalIndent(plant.Lot{
 		Lot: l.Name, Vendor: "Software Chips", Chip: "software chip", Quantity: l.Chips, OS: osRelease,
 		Image: signed, OSMaker: maker, KCV: kcv.String(), Given: given,
 	}, "", "  ")

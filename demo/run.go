@@ -17,8 +17,10 @@ import (
 	"ankan/client"
 	"ankan/custody"
 	"ankan/exchange"
+	"ankan/operator"
 	"ankan/order"
 	"ankan/perso"
+	"ankan/plant"
 	"ankan/site"
 )
 
@@ -230,7 +232,7 @@ func (j *journey) chips() error {
 		return err
 	}
 	defer doc.Close()
-	var l site.Lot
+	var l plant.Lot
 	if err := j.Clients[Plant].Send(j.ctx, "/lots", doc, &l); err != nil {
 		return err
 	}
@@ -284,7 +286,7 @@ func (j *journey) release() error {
 func (j *journey) line() error {
 	j.report.Stage("cards", j.Cards)
 	return j.wait("the end of the line", func() (bool, error) {
-		var v site.RunView
+		var v plant.RunView
 		err := j.Clients[Plant].Get(j.ctx, "/runs/"+url.PathEscape(j.id), &v)
 		var r *client.Refusal
 		if errors.As(err, &r) {
@@ -360,7 +362,7 @@ func (j *journey) prove() error {
 		return err
 	}
 	for _, c := range cards {
-		var p site.Proof
+		var p operator.Proof
 		err := j.Clients[Operator].Post(j.ctx, "/prove", map[string]string{"network": "tcp", "address": j.ChipsAddr, "chip": c.Chip}, &p)
 		if err != nil {
 			return fmt.Errorf("chip %s: %w", c.Chip, err)
@@ -387,7 +389,7 @@ func (j *journey) destroy() error {
 		return err
 	}
 	err := j.wait("the plant's order to destroy", func() (bool, error) {
-		var v site.RunView
+		var v plant.RunView
 		err := j.Clients[Plant].Get(j.ctx, "/runs/"+url.PathEscape(j.id), &v)
 		return v.State == "condemned", err
 	})

@@ -27,6 +27,7 @@ import (
 	"ankan/exchange"
 	"ankan/hsm"
 	"ankan/order"
+	"ankan/parts"
 	"ankan/passkey"
 	"ankan/profile"
 	"ankan/sim"
@@ -312,7 +313,7 @@ func (f *Factory) setUpSite(ctx context.Context, name, listen, socket string) er
 	if err != nil {
 		return err
 	}
-	return site.Init(ctx, c, token, founding, func(string) {})
+	return site.Init(ctx, c, token, founding, func(string) {}, parts.All()...)
 }
 
 func (f *Factory) token(c *site.Config) (hsm.Token, func(), error) {

@@ -2,6 +2,7 @@ package order
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -260,6 +261,15 @@ func (c *Certificate) times() []*time.Time {
 		all = append(all, &c.Approvers[i].At)
 	}
 	return all
+}
+
+// OpenCertificate verifies a signed certificate with its site's key and reads it.
+func OpenCertificate(doc []byte, pub ed25519.PublicKey) (*Certificate, error) {
+	d, err := audit.OpenDocument(doc, CertificateType, pub)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCertificate(d.Payload)
 }
 
 // ParseCertificate reads what Payload wrote, and nothing else. The caller has

@@ -1,7 +1,8 @@
-// Package site is one installation of Ankan: its configuration, its standing
-// keys, what it does with the files that arrive, and the interface through
-// which its people work. A site holds one or more of the roles operator,
-// bureau and plant.
+// Package site is one installation of Ankan: its configuration and standing
+// keys, its database and security module, the files that arrive, the acts of its
+// people and the steps of its orders, and the socket through which its people
+// work. What it does with them is done by parts (Part) over it: a site holds one
+// or more of the roles operator, bureau and plant.
 package site
 
 import (
@@ -157,19 +158,20 @@ func (c *Config) check() error {
 // Is says whether the site has a role.
 func (c *Config) Is(role string) bool { return slices.Contains(c.Roles, role) }
 
-func (c *Config) path(name string) string { return filepath.Join(c.Data, name) }
+// Path is a file or folder in the site's data folder.
+func (c *Config) Path(name string) string { return filepath.Join(c.Data, name) }
 
 // SpoolDir is the folder through which the site and its edge talk.
-func (c *Config) SpoolDir() string { return c.path("spool") }
+func (c *Config) SpoolDir() string { return c.Path("spool") }
 
 // EdgeDir is the folder of the edge's own keys.
-func (c *Config) EdgeDir() string { return c.path("edge") }
+func (c *Config) EdgeDir() string { return c.Path("edge") }
 
 // Database is the path of the site's database.
-func (c *Config) Database() string { return c.path("ankan.db") }
+func (c *Config) Database() string { return c.Path("ankan.db") }
 
 // CardFile is the partner card that the site gives to its partners.
-func (c *Config) CardFile() string { return c.path("partner.yaml") }
+func (c *Config) CardFile() string { return c.Path("partner.yaml") }
 
 func builtin(name string) (string, bool) {
 	const prefix = "builtin:"

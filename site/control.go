@@ -12,18 +12,16 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"ankan/act"
 	"ankan/custody"
-	"ankan/datagen"
 	"ankan/hsm"
+	"ankan/message"
 	"ankan/order"
 	"ankan/perso"
-	"ankan/simos"
 )
 
 // The control socket: HTTP with JSON on a unix socket that only the site's own
@@ -44,14 +42,6 @@ type OrderView struct {
 	Waiting   string        `json:"waiting,omitempty"`
 }
 
-// A RunView is a batch on the line as its site shows it.
-type RunView struct {
-	perso.Run
-	Counts  perso.Counts     `json:"counts"`
-	Rejects []perso.Rejected `json:"rejects"`
-	Waiting string           `json:"waiting,omitempty"`
-}
-
 // Status is what a site says of itself.
 type Status struct {
 	Site      string   `json:"site"`
@@ -63,15 +53,6 @@ type Status struct {
 	Partners  []string `json:"partners"`
 	PID       int      `json:"pid"`
 	SpoolWait int      `json:"spool_waiting"` // files that arrived and are not dealt with
-}
-
-// A Proposal is what an act would say, for the person who asks for it.
-type Proposal struct {
-	Site    string            `json:"site"`
-	Kind    string            `json:"kind"`
-	Subject string            `json:"subject"`
-	Params  map[string]string `json:"params"`
-	Rule    act.Rule          `json:"rule"`
 }
 
 // listenControl opens the socket before anything else of the site runs: the
@@ -101,10 +82,11 @@ func (s *Site) serveControl(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// answer is a handler that returns what is sent as JSON.
-type answer func(r *http.Request) (any, error)
+// An Answer answers a request at the control socket with what is sent as JSON.
+type Answer func(r *http.Request) (any, error)
 
-func (f answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP sends the answer, or what went wrong.
+func (f Answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v, err := f(r)
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
@@ -126,49 +108,37 @@ func statusOf(err error) int {
 	return http.StatusConflict
 }
 
+// ownRoutes is what is asked of every site, whatever its parts.
+func (s *Site) ownRoutes() map[string]http.Handler {
+	return map[string]http.Handler{
+		"GET /v1/status":      Answer(func(r *http.Request) (any, error) { return s.Status() }),
+		"GET /v1/people":      Answer(func(r *http.Request) (any, error) { return s.people.People(r.Context()) }),
+		"GET /v1/policy":      Answer(func(r *http.Request) (any, error) { return s.people.Policy(r.Context()) }),
+		"GET /v1/keys":        Answer(func(r *http.Request) (any, error) { return s.Keys(r.Context()) }),
+		"GET /v1/orders":      Answer(func(r *http.Request) (any, error) { return order.List(r.Context(), s.store) }),
+		"GET /v1/orders/{id}": Answer(func(r *http.Request) (any, error) { return s.Order(r.Context(), r.PathValue("id")) }),
+		"GET /v1/proposal": Answer(func(r *http.Request) (any, error) {
+			return s.Proposal(r.Context(), r.FormValue("kind"), r.FormValue("subject"))
+		}),
+		"GET /v1/acts":            Answer(func(r *http.Request) (any, error) { return s.desk.List(r.Context(), r.FormValue("state")) }),
+		"GET /v1/acts/{id}":       Answer(func(r *http.Request) (any, error) { return s.desk.Get(r.Context(), r.PathValue("id")) }),
+		"POST /v1/acts":           Answer(s.postAct),
+		"POST /v1/acts/{id}/sign": Answer(s.postSign),
+		"POST /v1/acts/{id}/do":   Answer(s.postDo),
+		"GET /v1/log":             http.HandlerFunc(s.getLog),
+	}
+}
+
 func (s *Site) control() http.Handler {
 	m := http.NewServeMux()
-	get := func(path string, f answer) { m.Handle("GET /v1"+path, f) }
-	post := func(path string, f answer) { m.Handle("POST /v1"+path, f) }
-	get("/status", func(r *http.Request) (any, error) { return s.status() })
-	get("/people", func(r *http.Request) (any, error) { return s.people.People(r.Context()) })
-	get("/policy", func(r *http.Request) (any, error) { return s.people.Policy(r.Context()) })
-	get("/keys", func(r *http.Request) (any, error) { return s.keyViews(r.Context()) })
-	post("/keys", s.postKeys)
-	get("/orders", func(r *http.Request) (any, error) { return order.List(r.Context(), s.store) })
-	get("/orders/{id}", func(r *http.Request) (any, error) { return s.orderView(r.Context(), r.PathValue("id")) })
-	post("/orders", func(r *http.Request) (any, error) { return s.Draft(r.Context(), r.FormValue("name"), r.Body) })
-	get("/runs", func(r *http.Request) (any, error) { return perso.Runs(r.Context(), s.store) })
-	get("/runs/{id}", func(r *http.Request) (any, error) { return s.runView(r.Context(), r.PathValue("id")) })
-	get("/runs/{id}/cards", func(r *http.Request) (any, error) {
-		n, err := strconv.Atoi(r.FormValue("samples"))
-		if err != nil || n < 1 || n > 1000 {
-			return nil, fmt.Errorf("samples is %q, want 1 to 1000", r.FormValue("samples"))
-		}
-		return perso.Samples(r.Context(), s.store, r.PathValue("id"), n)
-	})
-	get("/lots", func(r *http.Request) (any, error) { return s.lots(r.Context(), "accepted") })
-	post("/lots", func(r *http.Request) (any, error) {
-		doc, err := readBody(r)
-		if err != nil {
-			return nil, err
-		}
-		return s.AddLot(r.Context(), doc)
-	})
-	get("/proposal", func(r *http.Request) (any, error) {
-		return s.proposal(r.Context(), r.FormValue("kind"), r.FormValue("subject"))
-	})
-	get("/acts", func(r *http.Request) (any, error) { return s.desk.List(r.Context(), r.FormValue("state")) })
-	get("/acts/{id}", func(r *http.Request) (any, error) { return s.desk.Get(r.Context(), r.PathValue("id")) })
-	post("/acts", s.postAct)
-	post("/acts/{id}/sign", s.postSign)
-	post("/acts/{id}/do", s.postDo)
-	post("/prove", s.postProve)
-	m.HandleFunc("GET /v1/log", s.getLog)
+	for pattern, h := range s.routes {
+		m.Handle(pattern, h)
+	}
 	return m
 }
 
-func (s *Site) status() (Status, error) {
+// Status is what the site says of itself.
+func (s *Site) Status() (Status, error) {
 	waiting, err := s.spool.Waiting()
 	if err != nil {
 		return Status{}, err
@@ -181,119 +151,33 @@ func (s *Site) status() (Status, error) {
 	return st, nil
 }
 
-// A KeyView is a key as it may be shown.
-type KeyView struct {
-	ID        string    `json:"id"`
-	Purpose   string    `json:"purpose"`
-	Algorithm string    `json:"algorithm"`
-	KCV       string    `json:"kcv,omitempty"`
-	Created   time.Time `json:"created"`
-}
-
-func (s *Site) keyViews(ctx context.Context) ([]KeyView, error) {
-	keys, err := s.token.Keys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all := []KeyView{}
-	for _, k := range keys {
-		all = append(all, viewKey(k))
-	}
-	return all, nil
-}
-
-func viewKey(k hsm.Key) KeyView {
-	v := KeyView{ID: k.ID, Purpose: string(k.Purpose), Algorithm: string(k.Algorithm), Created: k.Created}
-	if !k.KCV.IsZero() {
-		v.KCV = k.KCV.String()
-	}
-	return v
-}
-
-func (s *Site) postKeys(r *http.Request) (any, error) {
-	var q struct {
-		Partner   string `json:"partner"`
-		Index     int    `json:"index"`
-		Algorithm string `json:"algorithm"`
-	}
-	if err := readRequest(r, &q); err != nil {
-		return nil, err
-	}
-	keys, err := s.NewKeys(r.Context(), q.Partner, q.Index, hsm.Algorithm(q.Algorithm))
-	if err != nil {
-		return nil, err
-	}
-	views := []KeyView{}
-	for _, k := range keys {
-		views = append(views, viewKey(k))
-	}
-	return views, nil
-}
-
-func (s *Site) orderView(ctx context.Context, id string) (OrderView, error) {
+// Order is an order as the site shows it; order.ErrNoOrder if it is not there.
+func (s *Site) Order(ctx context.Context, id string) (OrderView, error) {
 	o, err := order.Get(ctx, s.store, id)
 	if err != nil {
 		return OrderView{}, err
 	}
-	v := OrderView{Order: o, Waiting: s.waiting("order " + id)}
+	v := OrderView{Order: o, Waiting: s.Waiting("order " + id)}
 	if v.Steps, err = order.Steps(ctx, s.store, id); err != nil {
 		return v, err
 	}
-	if s.config.Is(Bureau) {
-		if b, err := datagen.Load(ctx, s.store, id); err == nil {
-			n, err := datagen.Have(ctx, s.store, id)
-			if err != nil {
-				return v, err
-			}
-			v.Generated = min(n*b.BlockSize, b.Cards)
+	for _, p := range s.parts {
+		if p.View == nil {
+			continue
 		}
-		var rep perso.Report
-		if err := s.paper(ctx, id, "report", &rep); err == nil {
-			v.Counts = &rep.Counts
+		if err := p.View(ctx, &v); err != nil {
+			return v, err
 		}
 	}
 	if o.State == order.Destroyed || o.State == order.Certified {
 		return v, nil
 	}
 	for _, st := range v.Steps {
-		if c, err := s.contract(o.Partner); err == nil && st.State == order.Received {
+		if c, err := s.Contract(o.Partner); err == nil && st.State == order.Received {
 			v.Due = st.At.Add(c.DestructionLimit)
 		}
 	}
 	return v, nil
-}
-
-func (s *Site) runView(ctx context.Context, ord string) (RunView, error) {
-	r, err := perso.GetRun(ctx, s.store, ord)
-	if err != nil {
-		return RunView{}, err
-	}
-	v := RunView{Run: r, Waiting: s.waiting("run " + ord)}
-	b, err := datagen.Load(ctx, s.store, ord)
-	if errors.Is(err, datagen.ErrNoBatch) {
-		return v, nil
-	}
-	if err != nil {
-		return v, err
-	}
-	if v.Counts, err = perso.Count(ctx, s.store, ord, b.Cards); err != nil {
-		return v, err
-	}
-	v.Rejects, err = perso.Rejects(ctx, s.store, ord)
-	return v, err
-}
-
-func (s *Site) proposal(ctx context.Context, kind, subject string) (Proposal, error) {
-	params, err := s.propose(ctx, kind, subject)
-	if err != nil {
-		return Proposal{}, err
-	}
-	policy, err := s.people.Policy(ctx)
-	if err != nil {
-		return Proposal{}, err
-	}
-	rule, err := policy.Rule(kind)
-	return Proposal{Site: s.config.Site, Kind: kind, Subject: subject, Params: params, Rule: rule}, err
 }
 
 // A SignedRequest carries an act in canonical bytes, or only a signature.
@@ -304,7 +188,7 @@ type SignedRequest struct {
 
 func (s *Site) postAct(r *http.Request) (any, error) {
 	var q SignedRequest
-	if err := readRequest(r, &q); err != nil {
+	if err := ReadRequest(r, &q); err != nil {
 		return nil, err
 	}
 	if err := s.desk.Request(r.Context(), []byte(q.Act), q.Signature); err != nil {
@@ -319,7 +203,7 @@ func (s *Site) postAct(r *http.Request) (any, error) {
 
 func (s *Site) postSign(r *http.Request) (any, error) {
 	var q SignedRequest
-	if err := readRequest(r, &q); err != nil {
+	if err := ReadRequest(r, &q); err != nil {
 		return nil, err
 	}
 	if err := s.desk.Sign(r.Context(), r.PathValue("id"), q.Signature); err != nil {
@@ -329,68 +213,64 @@ func (s *Site) postSign(r *http.Request) (any, error) {
 }
 
 func (s *Site) postDo(r *http.Request) (any, error) {
-	if err := s.do(r.Context(), r.PathValue("id")); err != nil {
+	if err := s.Do(r.Context(), r.PathValue("id")); err != nil {
 		return nil, err
 	}
 	return s.desk.Get(r.Context(), r.PathValue("id"))
 }
 
-// postProve has a card in a drawer of software chips answer a challenge.
-func (s *Site) postProve(r *http.Request) (any, error) {
-	var q struct {
-		Network string `json:"network"`
-		Address string `json:"address"`
-		Chip    string `json:"chip"` // serial, hex
-		PIN     string `json:"pin"`
-	}
-	if err := readRequest(r, &q); err != nil {
-		return nil, err
-	}
-	slot, err := simos.Dial(r.Context(), q.Network, q.Address)
-	if err != nil {
-		return nil, err
-	}
-	defer slot.Close()
-	serial, err := perso.ParseSerial(q.Chip)
-	if err != nil {
-		return nil, err
-	}
-	reader := drawer{slot}
-	if err := reader.Insert(r.Context(), serial); err != nil {
-		return nil, err
-	}
-	return s.Prove(r.Context(), reader, []byte(q.PIN))
-}
-
-// getLog streams the audit log as a tar of its C2SP tiles.
+// getLog streams the audit log.
 func (s *Site) getLog(w http.ResponseWriter, r *http.Request) {
-	dir, err := os.MkdirTemp(s.config.Data, "export-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		_, err = s.store.Export(r.Context(), filepath.Join(dir, "log"))
-	}
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
 	w.Header().Set("Content-Type", "application/x-tar")
-	t := tar.NewWriter(w)
-	if err := t.AddFS(os.DirFS(filepath.Join(dir, "log"))); err != nil {
-		s.log.Error("log export", "err", err)
-		return
+	out := &started{Writer: w}
+	switch err := s.LogExport(r.Context(), out); {
+	case err != nil && out.yes:
+		s.log.Error("log export", "err", err) // the tar has no end: who reads it sees that
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
-	t.Close()
 }
 
-func readRequest(r *http.Request, v any) error {
-	body, err := readBody(r)
+// started knows whether anything was written.
+type started struct {
+	io.Writer
+	yes bool
+}
+
+func (s *started) Write(b []byte) (int, error) {
+	s.yes = true
+	return s.Writer.Write(b)
+}
+
+// LogExport writes the audit log as a tar of its C2SP tiles. It begins to write
+// when the whole export is there.
+func (s *Site) LogExport(ctx context.Context, w io.Writer) error {
+	dir, err := os.MkdirTemp(s.config.Data, "export-")
 	if err != nil {
 		return err
 	}
-	return readJSON(bytes.NewReader(body), v)
+	defer os.RemoveAll(dir)
+	if _, err := s.store.Export(ctx, filepath.Join(dir, "log")); err != nil {
+		return err
+	}
+	t := tar.NewWriter(w)
+	if err := t.AddFS(os.DirFS(filepath.Join(dir, "log"))); err != nil {
+		return err
+	}
+	return t.Close()
 }
 
-func readBody(r *http.Request) ([]byte, error) {
+// ReadRequest reads a request that is one JSON document, strictly.
+func ReadRequest(r *http.Request, v any) error {
+	body, err := ReadBody(r)
+	if err != nil {
+		return err
+	}
+	return message.Read(bytes.NewReader(body), v)
+}
+
+// ReadBody reads a request up to a limit.
+func ReadBody(r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
 	if err == nil && len(body) > maxRequest {
 		err = fmt.Errorf("the request has more than %d bytes", maxRequest)

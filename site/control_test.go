@@ -1,8 +1,7 @@
-package site
+package site_test
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -17,6 +16,9 @@ import (
 
 	"ankan/audit"
 	"ankan/hsm"
+	"ankan/parts"
+	"ankan/site"
+	"ankan/site/sitetest"
 )
 
 // A control is a running site's socket.
@@ -26,7 +28,7 @@ type control struct {
 }
 
 // serve runs a site until the test ends.
-func serve(t *testing.T, s *Site) control {
+func serve(t *testing.T, s *site.Site) control {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -38,7 +40,7 @@ func serve(t *testing.T, s *Site) control {
 		}
 	})
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		fi, err := os.Lstat(s.config.Control)
+		fi, err := os.Lstat(s.Config().Control)
 		if err == nil && fi.Mode().Type() == os.ModeSocket {
 			if fi.Mode() != os.ModeSocket|0o600 {
 				t.Errorf("the socket begins as %v, want 0600", fi.Mode())
@@ -51,29 +53,29 @@ func serve(t *testing.T, s *Site) control {
 	}
 	var d net.Dialer
 	return control{t, &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return d.DialContext(ctx, "unix", s.config.Control)
+		return d.DialContext(ctx, "unix", s.Config().Control)
 	}}}}
 }
 
 // ask sends a request and returns the answer.
 func (c control) ask(method, path string, body io.Reader) (status int, text string) {
 	c.t.Helper()
-	q := must[*http.Request](c.t)(http.NewRequestWithContext(c.t.Context(), method, "http://site"+path, body))
-	r := must[*http.Response](c.t)(c.http.Do(q))
+	q := sitetest.Must[*http.Request](c.t)(http.NewRequestWithContext(c.t.Context(), method, "http://site"+path, body))
+	r := sitetest.Must[*http.Response](c.t)(c.http.Do(q))
 	defer r.Body.Close()
-	return r.StatusCode, string(must[[]byte](c.t)(io.ReadAll(r.Body)))
+	return r.StatusCode, string(sitetest.Must[[]byte](c.t)(io.ReadAll(r.Body)))
 }
 
 func TestControl(t *testing.T) {
-	c := configOf(t, "works", "operator, bureau, plant", "")
-	token := initSite(t, c)
-	s := openSite(t, c, token)
+	c := sitetest.Config(t, "works", "operator, bureau, plant")
+	token := sitetest.Init(t, c, parts.All()...)
+	s := sitetest.Open(t, c, token, parts.All()...)
 	// What a crash left in the socket's place is in nobody's way.
 	if err := os.WriteFile(c.Control, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	at := serve(t, s)
-	large := func() io.Reader { return strings.NewReader(`{"act":"` + strings.Repeat("x", maxRequest) + `"}`) }
+	large := func() io.Reader { return strings.NewReader(`{"act":"` + strings.Repeat("x", site.MaxRequest) + `"}`) }
 	for _, tt := range []struct {
 		method, path string
 		body         io.Reader
@@ -104,7 +106,7 @@ func TestControl(t *testing.T) {
 		{"POST", "/v1/acts/none/sign", large(), 409, "the request has more than 1048576 bytes"},
 		{"POST", "/v1/prove", large(), 409, "the request has more than 1048576 bytes"},
 		{"POST", "/v1/lots", large(), 409, "the request has more than 1048576 bytes"},
-		{"POST", "/v1/lots", bytes.NewReader(lotNote(t, "L1")), 200, `"lot":"L1"`},
+		{"POST", "/v1/lots", strings.NewReader(`{"lot":"L1","quantity":5,"os":"o 1","image":"AA==","given":"AA=="}`), 200, `"lot":"L1"`},
 		{"POST", "/v1/orders?name=a.inp", strings.NewReader("x"), 409, "no contract of this operator with a partner that is a bureau"},
 	} {
 		status, text := at.ask(tt.method, tt.path, tt.body)
@@ -116,7 +118,7 @@ func TestControl(t *testing.T) {
 }
 
 // log checks that the exported log verifies, and has what was done.
-func (c control) log(s *Site, token hsm.Token) {
+func (c control) log(s *site.Site, token hsm.Token) {
 	c.t.Helper()
 	status, text := c.ask("GET", "/v1/log", nil)
 	if status != http.StatusOK {
@@ -132,23 +134,23 @@ func (c control) log(s *Site, token hsm.Token) {
 			c.t.Fatal(err)
 		}
 		if h.Typeflag == tar.TypeReg {
-			files[h.Name] = &fstest.MapFile{Data: must[[]byte](c.t)(io.ReadAll(r))}
+			files[h.Name] = &fstest.MapFile{Data: sitetest.Must[[]byte](c.t)(io.ReadAll(r))}
 		}
 	}
-	signer, err := token.Signer(c.t.Context(), keyLog)
+	signer, err := token.Signer(c.t.Context(), site.KeyLog)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	vkey := must[*audit.Signer](c.t)(audit.NewSigner(s.config.origin(), signer)).VerifierKey()
+	vkey := sitetest.Must[*audit.Signer](c.t)(audit.NewSigner("ankan/works", signer)).VerifierKey()
 	seen := map[string]bool{}
 	report, err := audit.Verify(files, vkey, audit.Options{Visit: func(_ int64, e audit.Entry) error {
 		seen[e.Kind+" "+e.Subject] = true
 		return nil
 	}})
-	if err != nil || report.Entries != s.store.Size() || !seen["site.founded site"] || !seen["site.started site/works"] || !seen["lot.offered lot/L1"] {
-		c.t.Errorf("%+v of %d entries, %v: %v", report, s.store.Size(), seen, err)
+	if err != nil || report.Entries != s.Store().Size() || !seen["site.founded site"] || !seen["site.started site/works"] || !seen["lot.offered lot/L1"] {
+		c.t.Errorf("%+v of %d entries, %v: %v", report, s.Store().Size(), seen, err)
 	}
-	if left := must[[]string](c.t)(filepath.Glob(filepath.Join(s.config.Data, "export-*"))); len(left) > 0 {
+	if left := sitetest.Must[[]string](c.t)(filepath.Glob(filepath.Join(s.Config().Data, "export-*"))); len(left) > 0 {
 		c.t.Errorf("the export left %v", left)
 	}
 }

@@ -18,55 +18,14 @@ import (
 	"ankan/access"
 	"ankan/act"
 	"ankan/audit"
-	"ankan/custody"
-	"ankan/datagen"
 	"ankan/exchange"
 	"ankan/exchange/edge"
-	"ankan/hlr"
 	"ankan/hsm"
 	"ankan/hsm/soft"
-	"ankan/notice"
-	"ankan/order"
+	"ankan/message"
 	"ankan/passkey"
-	"ankan/perso"
 	"ankan/store"
 )
-
-// The standing keys of a site in its security module.
-const (
-	keyLog        = "log"
-	keySite       = "site"
-	keyMailSign   = "pgp-sign"
-	keyMailOpen   = "pgp-open"
-	keyAgree      = "agree"
-	keyLedger     = "ledger"
-	keySubscriber = "subscriber"
-)
-
-// standingKeys is made when a site is set up.
-func standingKeys(c *Config) map[string]struct {
-	hsm.Purpose
-	hsm.Algorithm
-} {
-	type kind = struct {
-		hsm.Purpose
-		hsm.Algorithm
-	}
-	keys := map[string]kind{
-		keyLog:      {hsm.LogSign, hsm.Ed25519},
-		keySite:     {hsm.SiteSign, hsm.Ed25519},
-		keyMailSign: {hsm.MailSign, hsm.P256},
-		keyMailOpen: {hsm.MailOpen, hsm.RSA3072},
-		keyAgree:    {hsm.Agree, hsm.P256},
-	}
-	if c.Is(Bureau) {
-		keys[keyLedger] = kind{hsm.Ledger, hsm.HMAC256}
-	}
-	if c.Is(Operator) {
-		keys[keySubscriber] = kind{hsm.Subscriber, hsm.AES256}
-	}
-	return keys
-}
 
 // People is the file that names the first people of a site.
 type People struct {
@@ -75,12 +34,17 @@ type People struct {
 
 // Init sets a site up: security module, standing keys, the edge's keys,
 // database, first policy and people as they signed them, and the card for its
-// partners. It overwrites nothing. Cut short, it can be run again.
-func Init(ctx context.Context, c *Config, token hsm.Token, f act.Founding, log func(string)) error {
+// partners. It overwrites nothing. Cut short, it can be run again. The parts are
+// those that Open is given.
+func Init(ctx context.Context, c *Config, token hsm.Token, f act.Founding, log func(string), parts ...Part) error {
 	if _, err := os.Stat(c.CardFile()); err == nil {
 		return fmt.Errorf("%s is there: the site is set up already", c.CardFile())
 	}
 	if err := checkFounding(c, f); err != nil {
+		return err
+	}
+	keys, err := standingKeys(c, parts)
+	if err != nil {
 		return err
 	}
 	for _, dir := range []string{c.Data, c.SpoolDir()} {
@@ -91,10 +55,12 @@ func Init(ctx context.Context, c *Config, token hsm.Token, f act.Founding, log f
 	info := token.Info()
 	log(fmt.Sprintf("security module: %s, %s", info.Model, info.Certificate))
 	g, gctx := errgroup.WithContext(ctx)
-	for id, k := range standingKeys(c) {
+	var names []string
+	for _, k := range keys {
+		names = append(names, k.ID)
 		g.Go(func() error {
-			if _, err := token.Generate(gctx, id, k.Purpose, k.Algorithm); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
-				return fmt.Errorf("key %s: %w", id, err)
+			if _, err := token.Generate(gctx, k.ID, k.Purpose, k.Algorithm); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
+				return fmt.Errorf("key %s: %w", k.ID, err)
 			}
 			return nil
 		})
@@ -102,7 +68,7 @@ func Init(ctx context.Context, c *Config, token hsm.Token, f act.Founding, log f
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	log("standing keys: " + strings.Join(keyNames(c), ", "))
+	log("standing keys: " + strings.Join(names, ", "))
 	if _, err := os.Stat(c.EdgeDir()); errors.Is(err, os.ErrNotExist) {
 		if _, err := edge.Init(c.EdgeDir(), c.Site); err != nil {
 			return err
@@ -111,7 +77,7 @@ func Init(ctx context.Context, c *Config, token hsm.Token, f act.Founding, log f
 	if err := makeMailKey(ctx, c, token); err != nil {
 		return err
 	}
-	db, err := openStore(ctx, c, token)
+	db, err := openStore(ctx, c, token, parts)
 	if err != nil {
 		return err
 	}
@@ -131,7 +97,7 @@ func Init(ctx context.Context, c *Config, token hsm.Token, f act.Founding, log f
 	if _, err := exchange.ParsePartner(c.CardFile(), card); err != nil {
 		return fmt.Errorf("no partner would take this site's card; correct %s and set the site up again: %w", c.file, err)
 	}
-	return writeNew(c.CardFile(), card, 0o644)
+	return WriteNew(c.CardFile(), card, 0o644)
 }
 
 // checkFounding refuses a founding that is not this site's, before anything is
@@ -163,16 +129,6 @@ func FoundHere(c *Config, people []act.Person, dir string) (act.Founding, error)
 		keys[who.ID] = k
 	}
 	return act.Found(c.Site, access.DefaultPolicy(), people, keys, time.Now())
-}
-
-func keyNames(c *Config) []string {
-	var names []string
-	for _, n := range []string{keyLog, keySite, keyMailSign, keyMailOpen, keyAgree, keyLedger, keySubscriber} {
-		if _, ok := standingKeys(c)[n]; ok {
-			names = append(names, n)
-		}
-	}
-	return names
 }
 
 // OpenToken opens the site's security module; with create it makes the
@@ -242,7 +198,7 @@ func readSecretFile(path string) ([]byte, error) {
 // origin names a site's audit log.
 func (c *Config) origin() string { return "ankan/" + c.Site }
 
-func openStore(ctx context.Context, c *Config, t hsm.Token) (*store.Store, error) {
+func openStore(ctx context.Context, c *Config, t hsm.Token, parts []Part) (*store.Store, error) {
 	signer, err := t.Signer(ctx, keyLog)
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", keyLog, err)
@@ -251,14 +207,13 @@ func openStore(ctx context.Context, c *Config, t hsm.Token) (*store.Store, error
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n},
-		access.Schema(), notice.Schema(), custody.Schema(), order.Schema(), datagen.Schema(), perso.Schema(), hlr.Schema(), Schema())
+	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n}, Schemas(parts...)...)
 }
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its
 // self-signatures are not made again at each start.
 func makeMailKey(ctx context.Context, c *Config, t hsm.Token) error {
-	path := c.path("openpgp.asc")
+	path := c.Path("openpgp.asc")
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
@@ -270,7 +225,7 @@ func makeMailKey(ctx context.Context, c *Config, t hsm.Token) error {
 	if err != nil {
 		return err
 	}
-	return writeNew(path, []byte(id.PublicKey()), 0o644)
+	return WriteNew(path, []byte(id.PublicKey()), 0o644)
 }
 
 func mailKeys(ctx context.Context, t hsm.Token) (crypto.Signer, crypto.Decrypter, error) {
@@ -283,7 +238,7 @@ func mailKeys(ctx context.Context, t hsm.Token) (crypto.Signer, crypto.Decrypter
 }
 
 func loadMailKey(ctx context.Context, c *Config, t hsm.Token) (*exchange.Identity, error) {
-	armored, err := os.ReadFile(c.path("openpgp.asc"))
+	armored, err := os.ReadFile(c.Path("openpgp.asc"))
 	if err != nil {
 		return nil, err
 	}
@@ -296,7 +251,7 @@ func loadMailKey(ctx context.Context, c *Config, t hsm.Token) (*exchange.Identit
 
 // partnerCard is what partners pin.
 func partnerCard(ctx context.Context, c *Config, t hsm.Token) ([]byte, error) {
-	armored, err := os.ReadFile(c.path("openpgp.asc"))
+	armored, err := os.ReadFile(c.Path("openpgp.asc"))
 	if err != nil {
 		return nil, err
 	}
@@ -308,11 +263,11 @@ func partnerCard(ctx context.Context, c *Config, t hsm.Token) ([]byte, error) {
 		text, err := exchange.MarshalPublicKey(k.Public)
 		return text, k.Public, err
 	}
-	agree, _, err := public(keyAgree)
+	agree, _, err := public(KeyAgree)
 	if err != nil {
 		return nil, err
 	}
-	siteKey, _, err := public(keySite)
+	siteKey, _, err := public(KeySite)
 	if err != nil {
 		return nil, err
 	}
@@ -369,15 +324,15 @@ func LoadPeople(path string) ([]act.Person, error) {
 		return nil, err
 	}
 	var p People
-	if err := readJSON(bytes.NewReader(doc), &p); err != nil {
+	if err := message.Read(bytes.NewReader(doc), &p); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return p.People, nil
 }
 
-// writeNew writes a file that must not be there yet, durable when it returns. A
+// WriteNew writes a file that must not be there yet, durable when it returns. A
 // crash leaves the whole file or none: half a file would be taken for one.
-func writeNew(path string, b []byte, mode os.FileMode) error {
+func WriteNew(path string, b []byte, mode os.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
 		return err

@@ -1,7 +1,8 @@
-package site
+package site_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -15,6 +16,10 @@ import (
 	"ankan/exchange"
 	"ankan/hsm/hsmtest"
 	"ankan/hsm/soft"
+	"ankan/message"
+	"ankan/parts"
+	"ankan/site"
+	"ankan/site/sitetest"
 )
 
 func TestReadSecretFile(t *testing.T) {
@@ -44,27 +49,27 @@ func TestReadSecretFile(t *testing.T) {
 			if err := errors.Join(os.WriteFile(path, []byte(tt.text), 0o600), os.Chmod(path, tt.mode)); err != nil {
 				t.Fatal(err)
 			}
-			got, err := readSecretFile(path)
+			got, err := site.ReadSecretFile(path)
 			if string(got) != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("%q, %v, want %q, %q", got, err, tt.want, tt.err)
 			}
 		})
 	}
-	if _, err := readSecretFile(filepath.Join(credentials, "none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := site.ReadSecretFile(filepath.Join(credentials, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }
 
 func TestOpenToken(t *testing.T) {
-	c := configOf(t, "op", "operator", "")
+	c := sitetest.Config(t, "op", "operator")
 	dir := filepath.Dir(c.Token.File)
-	if _, err := OpenToken(c, false); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := site.OpenToken(c, false); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no token and not to be made: %v", err)
 	}
 	os.RemoveAll(dir) // a lock file may lie there
 
 	c.Token.RequireCertified = true
-	if _, err := OpenToken(c, true); err == nil || !strings.Contains(err.Error(), "require_certified is set (SOP 6.3.2.i); use a certified module") {
+	if _, err := site.OpenToken(c, true); err == nil || !strings.Contains(err.Error(), "require_certified is set (SOP 6.3.2.i); use a certified module") {
 		t.Errorf("a module without a certificate is made: %v", err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
@@ -74,15 +79,15 @@ func TestOpenToken(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	made := must[*soft.Token](t)(soft.Create(c.Token.File, []byte("a passphrase for tests"), soft.WithCost(soft.LowestCost())))
+	made := sitetest.Must[*soft.Token](t)(soft.Create(c.Token.File, []byte("a passphrase for tests"), soft.WithCost(soft.LowestCost())))
 	if err := made.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenToken(c, false); err == nil || !strings.Contains(err.Error(), "require_certified is set") {
+	if _, err := site.OpenToken(c, false); err == nil || !strings.Contains(err.Error(), "require_certified is set") {
 		t.Errorf("a module without a certificate is opened: %v", err)
 	}
 	c.Token.RequireCertified = false
-	token, err := OpenToken(c, true) // there is one: it is opened, and the refusal before let go of it
+	token, err := site.OpenToken(c, true) // there is one: it is opened, and the refusal before let go of it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,22 +98,22 @@ func TestOpenToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := c.Token.File + ": the passphrase is wrong, or the token file was changed"
-	if _, err := OpenToken(c, false); err == nil || err.Error() != want {
+	if _, err := site.OpenToken(c, false); err == nil || err.Error() != want {
 		t.Errorf("wrong passphrase: %v, want %s", err, want)
 	}
 	if err := os.Remove(c.Token.Passphrase); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenToken(c, false); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "token passphrase: ") {
+	if _, err := site.OpenToken(c, false); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "token passphrase: ") {
 		t.Errorf("no passphrase: %v", err)
 	}
 }
 
 // Who cannot found a site leaves nothing behind.
 func TestInitRefused(t *testing.T) {
-	c := configOf(t, "op", "operator", "")
+	c := sitetest.Config(t, "op", "operator")
 	token := hsmtest.Soft(t, nil)
-	two := founders(t).founding(t, c)
+	two := sitetest.Founders(t).Founding(t, c)
 	alter := func(f func(*act.Founding)) act.Founding {
 		g := two
 		g.People, g.Signatures = slices.Clone(two.People), slices.Clone(two.Signatures)
@@ -129,9 +134,9 @@ func TestInitRefused(t *testing.T) {
 		{alter(func(f *act.Founding) { f.People[1].Name = "Somebody else" }), "founding: not allowed: person_0002 is not what was signed"},
 		{alter(func(f *act.Founding) { f.Policy.Nodal = act.NodalBoth }), "founding: not allowed: policy_sha256 is not what was signed"},
 		{alter(func(f *act.Founding) { f.Signatures = f.Signatures[:1] }), "founding: not approved yet: person 0002 has not signed"},
-		{founders(t).founding(t, &other), `founding: it is for site "other", this is "op"`},
+		{sitetest.Founders(t).Founding(t, &other), `founding: it is for site "other", this is "op"`},
 	} {
-		if err := Init(t.Context(), c, token, tt.founding, quiet); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+		if err := site.Init(t.Context(), c, token, tt.founding, func(string) {}, parts.All()...); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%v, want %s", err, tt.want)
 		}
 	}
@@ -141,25 +146,25 @@ func TestInitRefused(t *testing.T) {
 	if keys, err := token.Keys(t.Context()); len(keys) != 0 || err != nil {
 		t.Errorf("keys %v, %v", keys, err)
 	}
-	if _, err := Open(t.Context(), c, token, nil); err == nil || !strings.Contains(err.Error(), "site op is not set up; run: ankan site init -c ") {
+	if _, err := site.Open(t.Context(), c, token, nil, parts.All()...); err == nil || !strings.Contains(err.Error(), "site op is not set up; run: ankan site init -c ") {
 		t.Errorf("a site that is not set up: %v", err)
 	}
 }
 
 func TestInit(t *testing.T) {
-	c := configOf(t, "op", "operator", "")
-	token, people := hsmtest.Soft(t, nil), founders(t)
-	init := func(who crew) (said string, err error) {
+	c := sitetest.Config(t, "op", "operator")
+	token, people := hsmtest.Soft(t, nil), sitetest.Founders(t)
+	init := func(who sitetest.Crew) (said string, err error) {
 		var b strings.Builder
-		err = Init(t.Context(), c, token, who.founding(t, c), func(line string) { b.WriteString(line + "\n") })
+		err = site.Init(t.Context(), c, token, who.Founding(t, c), func(line string) { b.WriteString(line + "\n") }, parts.All()...)
 		return b.String(), err
 	}
 	// Only the token is there, with some of its keys: a crash came early.
-	if _, err := token.Generate(t.Context(), keyLog, "log", "Ed25519"); err != nil {
+	if _, err := token.Generate(t.Context(), site.KeyLog, "log", "Ed25519"); err != nil {
 		t.Fatal(err)
 	}
 	c.Edge.Address = "127.0.0.1:0"
-	if said, err := init(people); err == nil || !strings.Contains(said, "people: 2 founded the site, each with a signature of their own\n") || !strings.HasPrefix(err.Error(), "no partner would take this site's card; correct "+c.file) {
+	if said, err := init(people); err == nil || !strings.Contains(said, "people: 2 founded the site, each with a signature of their own\n") || !strings.HasPrefix(err.Error(), "no partner would take this site's card; correct "+filepath.Join(filepath.Dir(c.Data), "site.yaml")) {
 		t.Fatalf("a card with an address that nobody can reach: %v", err)
 	}
 	c.Edge.Address = "127.0.0.1:7001"
@@ -167,14 +172,14 @@ func TestInit(t *testing.T) {
 	if err != nil || !strings.Contains(said, "people: a try before this one founded the site") || !strings.Contains(said, "standing keys: log, site, pgp-sign, pgp-open, agree, subscriber\n") {
 		t.Fatal(said, err)
 	}
-	card := must[[]byte](t)(os.ReadFile(c.CardFile()))
-	if p, err := exchange.ParsePartner("card", card); err != nil || p.Name() != "op" || !p.Has(Operator) {
+	card := sitetest.Must[[]byte](t)(os.ReadFile(c.CardFile()))
+	if p, err := exchange.ParsePartner("card", card); err != nil || p.Name() != "op" || !p.Has(site.Operator) {
 		t.Fatal(p, err)
 	}
 	if _, err := init(people); err == nil || err.Error() != c.CardFile()+" is there: the site is set up already" {
 		t.Errorf("set up again: %v", err)
 	}
-	if again := must[[]byte](t)(os.ReadFile(c.CardFile())); !bytes.Equal(card, again) {
+	if again := sitetest.Must[[]byte](t)(os.ReadFile(c.CardFile())); !bytes.Equal(card, again) {
 		t.Error("the refusal changed the card")
 	}
 
@@ -183,18 +188,18 @@ func TestInit(t *testing.T) {
 	if err := os.Remove(c.CardFile()); err != nil {
 		t.Fatal(err)
 	}
-	said, err = init(founders(t, "0008", "0009"))
+	said, err = init(sitetest.Founders(t, "0008", "0009"))
 	if err != nil || !strings.Contains(said, "people: a try before this one founded the site") {
 		t.Fatal(said, err)
 	}
-	if again := must[[]byte](t)(os.ReadFile(c.CardFile())); !bytes.Equal(card, again) {
+	if again := sitetest.Must[[]byte](t)(os.ReadFile(c.CardFile())); !bytes.Equal(card, again) {
 		t.Error("the second try made another card")
 	}
-	s := openSite(t, c, token)
-	if _, err := s.people.Person(t.Context(), "0001"); err != nil {
+	s := sitetest.Open(t, c, token, parts.All()...)
+	if _, err := s.People().Person(t.Context(), "0001"); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.people.Person(t.Context(), "0008"); !errors.Is(err, access.ErrNoPerson) {
+	if _, err := s.People().Person(t.Context(), "0008"); !errors.Is(err, access.ErrNoPerson) {
 		t.Error(err)
 	}
 	if left, err := filepath.Glob(filepath.Join(c.Data, ".new-*")); len(left) > 0 || err != nil {
@@ -204,17 +209,17 @@ func TestInit(t *testing.T) {
 
 func TestWriteNew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
-	if err := writeNew(path, []byte("one"), 0o640); err != nil {
+	if err := site.WriteNew(path, []byte("one"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeNew(path, []byte("two"), 0o600); !errors.Is(err, fs.ErrExist) {
+	if err := site.WriteNew(path, []byte("two"), 0o600); !errors.Is(err, fs.ErrExist) {
 		t.Error(err)
 	}
-	fi := must[os.FileInfo](t)(os.Stat(path))
-	if text := must[[]byte](t)(os.ReadFile(path)); string(text) != "one" || fi.Mode() != 0o640 {
+	fi := sitetest.Must[os.FileInfo](t)(os.Stat(path))
+	if text := sitetest.Must[[]byte](t)(os.ReadFile(path)); string(text) != "one" || fi.Mode() != 0o640 {
 		t.Errorf("%q, %v", text, fi.Mode())
 	}
-	if all := must[[]os.DirEntry](t)(os.ReadDir(filepath.Dir(path))); len(all) != 1 {
+	if all := sitetest.Must[[]os.DirEntry](t)(os.ReadDir(filepath.Dir(path))); len(all) != 1 {
 		t.Errorf("%v lie beside it", all)
 	}
 }
@@ -225,29 +230,48 @@ func TestLoadPeople(t *testing.T) {
 		`{"people":[{"id":"1","name":"A","roles":["witness"]}]}`: "",
 		`{"people":[],"peers":[]}`:                               path + `: `,
 		`{"people":[]} x`:                                        path + `: `,
+		`{"people":[]}{"people":[]}`:                             path + `: `,
+		`[{"people":[]}]`:                                        path + `: `,
+		`{"people":[]`:                                           path + `: `,
+		``:                                                       path + `: `,
 	} {
 		if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		people, err := LoadPeople(path)
+		people, err := site.LoadPeople(path)
 		if (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) || err == nil && people[0].ID != "1" {
 			t.Errorf("%s: %v, %v", doc, people, err)
 		}
 	}
-	if _, err := LoadPeople(path + "x"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := site.LoadPeople(path + "x"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }
 
+func FuzzPeople(f *testing.F) {
+	f.Add([]byte(`{"people":[{"id":"1","name":"A","roles":["witness"]}]}`))
+	f.Add([]byte(`{"people":{}}`))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		var one, two site.People
+		if message.Read(bytes.NewReader(doc), &one) != nil {
+			return
+		}
+		again := sitetest.Must[[]byte](t)(json.Marshal(one))
+		if err := message.Read(bytes.NewReader(again), &two); err != nil {
+			t.Errorf("%s is taken and %s is not: %v", doc, again, err)
+		}
+	})
+}
+
 func TestPartnersRefused(t *testing.T) {
-	c := configOf(t, "op", "operator", "")
-	token := initSite(t, c)
+	c := sitetest.Config(t, "op", "operator")
+	token := sitetest.Init(t, c, parts.All()...)
 	c.Partners = []string{c.CardFile()}
 	want := c.CardFile() + `: partner "op" is there twice, or is this site`
-	if _, err := Open(t.Context(), c, token, nil); err == nil || err.Error() != want {
+	if _, err := site.Open(t.Context(), c, token, nil, parts.All()...); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
-	if _, err := loadPartners(&Config{Site: "x", Partners: []string{c.CardFile(), c.CardFile()}}); err == nil || err.Error() != want {
+	if _, err := site.LoadPartners(&site.Config{Site: "x", Partners: []string{c.CardFile(), c.CardFile()}}); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"ankan/audit"
+	"ankan/bureau"
 	"ankan/datagen"
 	"ankan/examples"
 	"ankan/exchange"
 	"ankan/exchange/edge"
 	"ankan/order"
-	"ankan/site"
 	"ankan/store"
 )
 
@@ -222,7 +222,7 @@ func (b *orderBench) respond(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := site.Response{Order: b.batch.Order, Input: b.input, Key: "transport", Good: b.batch.Cards, Columns: columns}
+	r := bureau.Response{Order: b.batch.Order, Input: b.input, Key: "transport", Good: b.batch.Cards, Columns: columns}
 	_, _, err = b.spool.Put("operator", responseName, func(w io.Writer) error {
 		sealed, err := exchange.Seal(w, b.bureau, b.partner, responseName)
 		if err != nil {

@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"ankan/perso"
-	"ankan/site"
+	"ankan/plant"
 )
 
 type lotCmd struct {
@@ -29,7 +29,7 @@ func (l lotReceiveCmd) Run(a *app) error {
 		return err
 	}
 	defer f.Close()
-	var v site.Lot
+	var v plant.Lot
 	if err := c.Send(a.ctx, "/lots", f, &v); err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (l lotListCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	var all []site.Lot
+	var all []plant.Lot
 	if err := c.Get(a.ctx, "/lots", &all); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (l lineShowCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	var v site.RunView
+	var v plant.RunView
 	if err := c.Get(a.ctx, "/runs/"+url.PathEscape(l.Order), &v); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ankan/demo"
+	"ankan/parts"
 	"ankan/site"
 )
 
@@ -28,7 +29,7 @@ func (s serveCmd) Run(a *app) error {
 		return err
 	}
 	defer token.Close()
-	st, err := site.Open(a.ctx, c, token, log)
+	st, err := site.Open(a.ctx, c, token, log, parts.All()...)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"ankan/client"
+	"ankan/parts"
 	"ankan/site"
 )
 
@@ -86,7 +87,7 @@ func (s siteInitCmd) Run(a *app) error {
 			a.printf("%s\n", line)
 		}
 	}
-	if err := site.Init(a.ctx, c, token, founding, log); err != nil {
+	if err := site.Init(a.ctx, c, token, founding, log, parts.All()...); err != nil {
 		return err
 	}
 	return a.print(s.JSON, map[string]any{"site": c.Site, "partner_card": c.CardFile(), "people": len(people)}, func() {

@@ -15,24 +15,20 @@ import (
 	"testing"
 	"time"
 
-	"ankan/access"
 	"ankan/act"
 	"ankan/audit"
 	"ankan/client"
 	"ankan/custody"
-	"ankan/datagen"
 	"ankan/demo"
 	"ankan/examples"
 	"ankan/exchange"
 	"ankan/exchange/edge"
-	"ankan/hlr"
 	"ankan/hsm"
 	"ankan/hsm/hsmtest"
 	"ankan/hsm/soft"
-	"ankan/notice"
 	"ankan/order"
+	"ankan/parts"
 	"ankan/passkey"
-	"ankan/perso"
 	"ankan/site"
 	"ankan/store"
 )
@@ -184,7 +180,7 @@ func (w *works) run(name string) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(out, nil)).With("site", name)
-	s, err := site.Open(w.ctx, w.Configs[name], w.tokens[name], log)
+	s, err := site.Open(w.ctx, w.Configs[name], w.tokens[name], log, parts.All()...)
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
@@ -440,8 +436,7 @@ func (w *works) open(name, path string) *store.Store {
 		w.t.Fatal(err)
 	}
 	signer := must[*audit.Signer](w.t)(audit.NewSigner(origin, key))
-	s := must[*store.Store](w.t)(store.Open(w.ctx, store.Config{Path: path, Origin: origin, Signer: signer},
-		access.Schema(), notice.Schema(), custody.Schema(), order.Schema(), datagen.Schema(), perso.Schema(), hlr.Schema(), site.Schema()))
+	s := must[*store.Store](w.t)(store.Open(w.ctx, store.Config{Path: path, Origin: origin, Signer: signer}, site.Schemas(parts.All()...)...))
 	w.t.Cleanup(func() {
 		if err := s.Close(); err != nil && !errors.Is(err, store.ErrClosed) {
 			w.t.Error(err)

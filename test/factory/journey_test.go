@@ -12,9 +12,9 @@ import (
 
 	"ankan/act"
 	"ankan/demo"
+	"ankan/operator"
 	"ankan/order"
 	"ankan/perso"
-	"ankan/site"
 )
 
 // TestJourney drives an order through with chips that fail, and then checks the
@@ -69,7 +69,7 @@ func (w *works) everyCard(t *testing.T, sum demo.Summary) {
 	}
 	chips, carried := map[string]bool{}, map[int]bool{}
 	for _, c := range cards {
-		var p site.Proof
+		var p operator.Proof
 		err := w.Clients[demo.Operator].Post(w.ctx, "/prove", map[string]string{"network": "tcp", "address": w.ChipsAddr, "chip": c.Chip}, &p)
 		if err != nil {
 			t.Fatalf("card %d, chip %s: %v", c.Card, c.Chip, err)

@@ -1,4 +1,4 @@
-package site
+package order
 
 import (
 	"bytes"
@@ -9,7 +9,6 @@ import (
 	"io"
 
 	"ankan/hsm"
-	"ankan/order"
 	"ankan/store"
 )
 
@@ -21,24 +20,24 @@ func textAAD(ord string, n int) []byte {
 	return binary.BigEndian.AppendUint64([]byte("ankan/order-text/v1\x00"+ord+"\x00"), uint64(n))
 }
 
-// orderKEK names the key that wraps an order's data key. Names of keys are
+// KEKName names the key that wraps an order's data key. Names of keys are
 // used once: the same order in another file has another.
-func orderKEK(ord, file string) string { return fmt.Sprintf("order/%s/%.8s", ord, file) }
+func KEKName(ord, file string) string { return fmt.Sprintf("order/%s/%.8s", ord, file) }
 
-// sealedText is an order's content, sealed, and the data key that sealed it.
-type sealedText struct {
+// A SealedText is an order's content, sealed, and the data key that sealed it.
+type SealedText struct {
 	wrapped hsm.Wrapped
 	pieces  [][]byte
 }
 
-// sealText makes the order's key in the module, if a try before this one did
+// SealText makes the order's key in the module, if a try before this one did
 // not, and seals the order's content.
-func (s *Site) sealText(ctx context.Context, ord, kek string, in *order.Input) (sealedText, error) {
-	var t sealedText
-	if _, err := s.token.Generate(ctx, kek, hsm.Order, hsm.AES256); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
+func SealText(ctx context.Context, token hsm.Token, ord, kek string, in *Input) (SealedText, error) {
+	var t SealedText
+	if _, err := token.Generate(ctx, kek, hsm.Order, hsm.AES256); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
 		return t, err
 	}
-	dk, wrapped, err := s.token.NewDataKey(ctx, kek)
+	dk, wrapped, err := token.NewDataKey(ctx, kek)
 	if err != nil {
 		return t, err
 	}
@@ -54,26 +53,26 @@ func (s *Site) sealText(ctx context.Context, ord, kek string, in *order.Input) (
 	return t, nil
 }
 
-// put keeps the sealed text. Piece -1 is the wrapped data key.
-func (t sealedText) put(tx *store.Tx, ord string) error {
-	if err := order.PutText(tx, ord, -1, t.wrapped); err != nil {
+// Put keeps the sealed text. Piece -1 is the wrapped data key.
+func (t SealedText) Put(tx *store.Tx, ord string) error {
+	if err := PutText(tx, ord, -1, t.wrapped); err != nil {
 		return err
 	}
 	for n, p := range t.pieces {
-		if err := order.PutText(tx, ord, n, p); err != nil {
+		if err := PutText(tx, ord, n, p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// orderText opens an order's content and reads it again.
-func (s *Site) orderText(ctx context.Context, o order.Order, rd order.Reading) (*order.Input, error) {
-	wrapped, pieces, err := s.textPieces(ctx, o.ID)
+// OpenText opens an order's content and reads it again.
+func OpenText(ctx context.Context, s *store.Store, token hsm.Token, o Order, rd Reading) (*Input, error) {
+	wrapped, pieces, err := SealedPieces(ctx, s, o.ID)
 	if err != nil {
 		return nil, err
 	}
-	dk, err := s.token.OpenDataKey(ctx, o.KEK, wrapped)
+	dk, err := token.OpenDataKey(ctx, o.KEK, wrapped)
 	if err != nil {
 		return nil, fmt.Errorf("order %s: %w", o.ID, err)
 	}
@@ -97,8 +96,10 @@ func (s *Site) orderText(ctx context.Context, o order.Order, rd order.Reading) (
 	return in, err
 }
 
-func (s *Site) textPieces(ctx context.Context, ord string) (hsm.Wrapped, [][]byte, error) {
-	pieces, err := order.Text(ctx, s.store, ord)
+// SealedPieces is the wrapped data key of an order and the pieces of its
+// content that it sealed.
+func SealedPieces(ctx context.Context, s *store.Store, ord string) (hsm.Wrapped, [][]byte, error) {
+	pieces, err := Text(ctx, s, ord)
 	if err != nil {
 		return nil, nil, err
 	}

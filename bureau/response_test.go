@@ -1,4 +1,4 @@
-package site
+package bureau
 
 import (
 	"bytes"
@@ -11,9 +11,12 @@ import (
 	"ankan/datagen"
 	"ankan/examples"
 	"ankan/hsm"
+	"ankan/message"
 	"ankan/order"
 	"ankan/profile"
 	"ankan/sim"
+	"ankan/site"
+	"ankan/site/sitetest"
 	"ankan/store"
 )
 
@@ -25,7 +28,7 @@ const (
 
 // A batchRig is a bureau with a drawn batch.
 type batchRig struct {
-	*Site
+	bureau
 	response Response
 	reader   *datagen.Reader
 	slots    map[string]profile.SlotID
@@ -33,35 +36,38 @@ type batchRig struct {
 
 func newBatchRig(t *testing.T) *batchRig {
 	t.Helper()
-	c := configOf(t, "maker", "bureau", "")
-	s := openSite(t, c, initSite(t, c))
+	s := bureau{Site: sitetest.New(t, "maker", site.Bureau, Part())}
+	var err error
+	if s.ledger, err = order.NewLedger(s.Token(), keyLedger); err != nil {
+		t.Fatal(err)
+	}
 	for id, k := range map[string]struct {
 		hsm.Purpose
 		hsm.Algorithm
-	}{"kek": {hsm.Order, hsm.AES256}, transportKey("op", 11): {hsm.Transport, hsm.AES256}, opKey("op", 11): {hsm.Operator, hsm.AES128}} {
-		must[hsm.Key](t)(s.token.Generate(t.Context(), id, k.Purpose, k.Algorithm))
+	}{"kek": {hsm.Order, hsm.AES256}, message.TransportKey("op", 11): {hsm.Transport, hsm.AES256}, message.OPKey("op", 11): {hsm.Operator, hsm.AES128}} {
+		sitetest.Must[hsm.Key](t)(s.Token().Generate(t.Context(), id, k.Purpose, k.Algorithm))
 	}
 	in := orderOf(t, testCards)
-	p := s.profiles["in-5g-usim"]
-	dk, wrapped, err := s.token.NewDataKey(t.Context(), "kek")
+	p := s.Profile("in-5g-usim")
+	dk, wrapped, err := s.Token().NewDataKey(t.Context(), "kek")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dk.Close()
 	b := datagen.Batch{Order: "op-1", KEK: "kek", Wrapped: wrapped, Document: []byte(p.String()), Profile: p, Cards: testCards, Spares: testSpares, BlockSize: datagen.BlockSize}
-	s.change(t, func(tx *store.Tx) error { return datagen.Create(tx, b) })
-	op := must[*hsm.OP](t)(s.token.OP(t.Context(), opKey("op", 11)))
+	sitetest.Change(t, s.Site, func(tx *store.Tx) error { return datagen.Create(tx, b) })
+	op := sitetest.Must[*hsm.OP](t)(s.Token().OP(t.Context(), message.OPKey("op", 11)))
 	defer op.Close()
-	g := datagen.Generator{Store: s.store, Token: s.token, Ledger: s.ledger, OP: op}
+	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
 	if err := g.Run(t.Context(), b, in.At, nil); err != nil {
 		t.Fatal(err)
 	}
-	r := &batchRig{Site: s, slots: map[string]profile.SlotID{}}
+	r := &batchRig{bureau: s, slots: map[string]profile.SlotID{}}
 	r.response = Response{
-		Order: b.Order, Input: in, Key: transportKey("op", 11), Variant: s.contracts[0].ResponseICCID,
-		Columns: must[[]order.Column](t)(order.ParseColumns("ICCID/IMSI/PIN1/PUK1/ADM1/EKI/EOPC/Access_Control/EKIC1")),
+		Order: b.Order, Input: in, Key: message.TransportKey("op", 11), Variant: s.Contracts()[0].ResponseICCID,
+		Columns: sitetest.Must[[]order.Column](t)(order.ParseColumns("ICCID/IMSI/PIN1/PUK1/ADM1/EKI/EOPC/Access_Control/EKIC1")),
 	}
-	r.reader = must[*datagen.Reader](t)(datagen.NewReader(t.Context(), s.store, s.token, b.Order))
+	r.reader = sitetest.Must[*datagen.Reader](t)(datagen.NewReader(t.Context(), s.Store(), s.Token(), b.Order))
 	t.Cleanup(r.reader.Close)
 	for _, slot := range p.Slots() {
 		r.slots[slot.Name] = slot.ID
@@ -72,11 +78,11 @@ func newBatchRig(t *testing.T) *batchRig {
 // orderOf is the example order for n cards.
 func orderOf(t testing.TB, n int) *order.Input {
 	t.Helper()
-	in := must[*order.Input](t)(order.ParseInput("order.inp", bytes.NewReader(examples.Order())))
+	in := sitetest.Must[*order.Input](t)(order.ParseInput("order.inp", bytes.NewReader(examples.Order())))
 	if in.Quantity() == n {
 		return in
 	}
-	return must[*order.Input](t)(order.ParseInput("order.inp", bytes.NewReader(must[[]byte](t)(in.WithQuantity(n)))))
+	return sitetest.Must[*order.Input](t)(order.ParseInput("order.inp", bytes.NewReader(sitetest.Must[[]byte](t)(in.WithQuantity(n)))))
 }
 
 func (r *batchRig) write(t *testing.T, good int, remakes map[int]int) ([]byte, error) {
@@ -84,7 +90,7 @@ func (r *batchRig) write(t *testing.T, good int, remakes map[int]int) ([]byte, e
 	q := r.response
 	q.Good, q.Remakes = good, remakes
 	var out bytes.Buffer
-	err := q.Write(t.Context(), r.store, r.token, &out)
+	err := q.Write(t.Context(), r.Store(), r.Token(), &out)
 	return out.Bytes(), err
 }
 
@@ -120,7 +126,7 @@ func (r *batchRig) parse(t *testing.T, text []byte) (order.Delivery, []madeRow) 
 // opened decrypts columns of all rows through the module, side by side.
 func (r *batchRig) opened(t *testing.T, rows []madeRow, slots ...string) [][]byte {
 	t.Helper()
-	dk, _, err := r.token.NewDataKey(t.Context(), "kek")
+	dk, _, err := r.Token().NewDataKey(t.Context(), "kek")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,12 +142,12 @@ func (r *batchRig) opened(t *testing.T, rows []madeRow, slots ...string) [][]byt
 			size = len(column)
 		}
 	}
-	sealed := must[[][]byte](t)(r.token.Translate(t.Context(), r.response.Key, column, size, dk, aad))
+	sealed := sitetest.Must[[][]byte](t)(r.Token().Translate(t.Context(), r.response.Key, column, size, dk, aad))
 	if len(sealed) != len(rows) {
 		t.Fatalf("%d records, want %d", len(sealed), len(rows))
 	}
 	for i := range sealed {
-		sealed[i] = must[[]byte](t)(dk.Open(nil, sealed[i], aad(i)))
+		sealed[i] = sitetest.Must[[]byte](t)(dk.Open(nil, sealed[i], aad(i)))
 	}
 	return sealed
 }
@@ -180,12 +186,12 @@ func (r *batchRig) check(t *testing.T, remakes map[int]int) {
 		t.Fatal(err)
 	}
 	d, rows := r.parse(t, text)
-	key := must[hsm.Key](t)(r.token.Key(t.Context(), r.response.Key))
+	key := sitetest.Must[hsm.Key](t)(r.Token().Key(t.Context(), r.response.Key))
 	if same, err := d.KCV.Matches(key.KCV); !same || err != nil || d.Quantity != len(cards) || len(rows) != len(cards) || d.Header.Value(order.Batch) != r.response.Input.Value(order.Batch) {
 		t.Fatalf("delivery of %d with %d rows under %s, want %d under %s (%v)", d.Quantity, len(rows), d.KCV, len(cards), key.KCV, err)
 	}
 	keys, ota := r.opened(t, rows, "K", "OPC"), r.opened(t, rows, r.response.Columns[8].Slot())
-	op := must[*hsm.OP](t)(r.token.OP(t.Context(), opKey("op", 11)))
+	op := sitetest.Must[*hsm.OP](t)(r.Token().OP(t.Context(), message.OPKey("op", 11)))
 	defer op.Close()
 	layout := r.reader.Batch.Profile.Layout()
 	var record []byte
@@ -198,7 +204,7 @@ func (r *batchRig) check(t *testing.T, remakes map[int]int) {
 			t.Fatal(err)
 		}
 		of := func(slot string) []byte { return layout.Of(record, r.slots[slot]) }
-		if rows[i].id != sameNumbers(rows[i].id, r.response.Input.At(card)) || rows[i].id.ICCID != r.response.Input.At(card).ICCID || rows[i].id.IMSI != r.response.Input.At(card).IMSI {
+		if rows[i].id != r.response.Input.At(card) {
 			t.Fatalf("row %d is not of card %d", i+1, card)
 		}
 		for _, code := range []string{"PIN1", "PUK1", "ADM1"} {
@@ -206,7 +212,7 @@ func (r *batchRig) check(t *testing.T, remakes map[int]int) {
 				t.Fatalf("card %d: %s is not that of key set %d", card, code, set)
 			}
 		}
-		opc := must[[]byte](t)(op.OPc(nil, of("K")))
+		opc := sitetest.Must[[]byte](t)(op.OPc(nil, of("K")))
 		if !bytes.Equal(keys[i], append(bytes.Clone(of("K")), of("OPC")...)) || !bytes.Equal(opc, of("OPC")) {
 			t.Fatalf("card %d: K and OPc are not those of key set %d", card, set)
 		}
@@ -239,12 +245,12 @@ func TestResponseRefused(t *testing.T) {
 	}
 	good := r.response
 	good.Good = testCards
-	if err := good.Write(t.Context(), r.store, r.token, broken{}); !errors.Is(err, errBroken) {
+	if err := good.Write(t.Context(), r.Store(), r.Token(), broken{}); !errors.Is(err, errBroken) {
 		t.Errorf("a writer that fails: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := good.Write(ended, r.store, r.token, io.Discard); !errors.Is(err, context.Canceled) {
+	if err := good.Write(ended, r.Store(), r.Token(), io.Discard); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end: %v", err)
 	}
 	r.response.Key = "none"

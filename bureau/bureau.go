@@ -1,0 +1,804 @@
+// Package bureau is the manufacturer's data centre: it takes orders, draws their
+// keys, has a plant make the cards, answers with the response, and destroys and
+// certifies.
+package bureau
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"ankan/audit"
+	"ankan/custody"
+	"ankan/datagen"
+	"ankan/hsm"
+	"ankan/message"
+	"ankan/order"
+	"ankan/perso"
+	"ankan/profile"
+	"ankan/sim"
+	"ankan/site"
+	"ankan/store"
+)
+
+const keyLedger = "ledger" // names the blocks of the identity ledger
+
+// Part is the role bureau.
+func Part() site.Part {
+	return site.Part{
+		Role:    site.Bureau,
+		Schemas: []store.Schema{datagen.Schema()},
+		Keys:    []site.StandingKey{{ID: keyLedger, Purpose: hsm.Ledger, Algorithm: hsm.HMAC256}},
+		Open:    open,
+	}
+}
+
+// A bureau is a site in this role.
+type bureau struct {
+	*site.Site
+	ledger *order.Ledger
+}
+
+func open(_ context.Context, at *site.Site) (site.Duties, error) {
+	s := &bureau{Site: at}
+	var err error
+	if s.ledger, err = order.NewLedger(s.Token(), keyLedger); err != nil {
+		return site.Duties{}, err
+	}
+	return site.Duties{
+		Files: map[message.Kind]site.Handler{
+			message.KindOrder:     {From: site.Operator, Take: s.takeOrder, Refused: s.refuseOrder},
+			message.KindKeys:      {From: site.Operator, Take: s.takeKeys},
+			message.KindSlot:      {From: site.Plant, Take: s.takeSlot},
+			message.KindReport:    {From: site.Plant, Take: s.takeReport},
+			message.KindAck:       {From: site.Operator, Take: s.takeAck},
+			message.KindDestroyed: {From: site.Plant, Take: s.takeDestroyed},
+		},
+		Deeds: map[string]site.Deed{
+			"key.accept":    {Propose: s.proposeAccept, Do: s.doAccept},
+			"order.release": {Propose: s.proposeRelease, Do: s.doRelease},
+			"order.destroy": {Propose: s.proposeDestroy, Do: s.doDestroy},
+		},
+		Steps: map[order.State]func(context.Context, order.Order) error{
+			order.Released:   s.generate,
+			order.Generated:  s.offer,
+			order.Offered:    s.sendBatch,
+			order.Made:       s.respond,
+			order.Destroying: s.condemn,
+			order.Emptied:    s.destroy,
+			order.Destroyed:  s.certify,
+		},
+		View: s.view,
+	}, nil
+}
+
+// view adds how far an order was made.
+func (s *bureau) view(ctx context.Context, v *site.OrderView) error {
+	if b, err := datagen.Load(ctx, s.Store(), v.ID); err == nil {
+		n, err := datagen.Have(ctx, s.Store(), v.ID)
+		if err != nil {
+			return err
+		}
+		v.Generated = min(n*b.BlockSize, b.Cards)
+	}
+	var rep perso.Report
+	if err := s.paper(ctx, v.ID, "report", &rep); err == nil {
+		v.Counts = &rep.Counts
+	}
+	return nil
+}
+
+// takeOrder checks an order against contract, profile and ledger and reserves
+// every identity: all of it or nothing.
+func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
+	c, err := s.Contract(a.Partner)
+	if err != nil {
+		return site.Refused("%s: %v", a.Name, err)
+	}
+	in, err := s.readOrder(a, c)
+	if err != nil {
+		return err
+	}
+	digest := in.Digest()
+	o := order.Order{
+		ID: order.IDOf(a.Partner, digest), Partner: a.Partner, Name: a.Name, Batch: in.Value(order.Batch), Digest: fmt.Sprintf("%x", digest),
+		Profile: in.Value(order.ProfileName), Quantity: in.Quantity(), Transport: in.TransportKey(), State: order.Accepted,
+	}
+	refuse := func(errs ...error) error {
+		r := &site.Refusal{Digest: o.Digest}
+		for _, e := range errs {
+			r.Reasons = append(r.Reasons, a.Name+": "+e.Error())
+		}
+		return r
+	}
+	errs := c.Check(in, time.Now())
+	if len(errs) == 0 {
+		errs = s.checkMeans(ctx, a.Partner, c, in) // what is not agreed need not be here
+	}
+	if len(errs) > 0 {
+		return refuse(errs...)
+	}
+	switch had, err := order.Get(ctx, s.Store(), o.ID); {
+	case err == nil:
+		return refuse(fmt.Errorf("this order was taken already, as %s; it is %s", had.ID, had.State))
+	case !errors.Is(err, order.ErrNoOrder):
+		return err
+	}
+	switch had, err := order.ByBatch(ctx, s.Store(), a.Partner, o.Batch); {
+	case err == nil:
+		return refuse(fmt.Errorf("batch %s was ordered already with other content, as %s; give this order a batch number of its own", o.Batch, had.ID))
+	case !errors.Is(err, order.ErrNoOrder):
+		return err
+	}
+	o.KEK = order.KEKName(o.ID, a.SHA256)
+	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, in)
+	if err != nil {
+		return err
+	}
+	e := audit.Entry{Kind: "order.accepted", Actor: "partner/" + a.Partner, Subject: "order/" + o.ID,
+		Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity, "batch": o.Batch, "profile": o.Profile}}
+	err = s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := a.Taken(tx); err != nil {
+			return err
+		}
+		if err := order.Insert(tx, o); err != nil {
+			return err
+		}
+		if err := text.Put(tx, o.ID); err != nil {
+			return err
+		}
+		return s.ledger.Reserve(ctx, tx, in.Identities())
+	})
+	var clashes order.Clashes
+	if errors.As(err, &clashes) {
+		var errs []error
+		for _, c := range clashes {
+			errs = append(errs, c)
+		}
+		return errors.Join(s.DestroyKey(ctx, o.KEK), refuse(errs...))
+	}
+	if err != nil {
+		return err
+	}
+	return s.sendReceipt(ctx, a, message.Receipt{Order: o.ID, Digest: o.Digest, Accepted: true})
+}
+
+// readOrder reads the order; what is wrong with it is a refusal, place by place.
+func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Input, error) {
+	var in *order.Input
+	err := a.Read(func(r io.Reader) (err error) {
+		in, err = c.Reading().ParseInput(a.Name, r)
+		return err
+	})
+	var faults order.Faults
+	if errors.As(err, &faults) {
+		r := &site.Refusal{}
+		for _, f := range faults {
+			r.Reasons = append(r.Reasons, f.Error())
+		}
+		return nil, r
+	}
+	return in, err
+}
+
+// checkMeans says what this site lacks to make the order.
+func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contract, in *order.Input) []error {
+	var errs []error
+	if agreed, err := c.Profile(in.Header); err == nil {
+		switch p := s.Profile(agreed.Name); {
+		case p == nil:
+			errs = append(errs, fmt.Errorf("profile %s is agreed but not here; add it to profiles in the configuration", agreed.Name))
+		case agreed.Digest != "" && agreed.Digest != fmt.Sprintf("%x", p.Digest()):
+			errs = append(errs, fmt.Errorf("profile %s has digest %x here, the contract says %s", agreed.Name, p.Digest(), agreed.Digest))
+		}
+	}
+	for _, id := range []string{message.TransportKey(operator, in.TransportKey()), message.OPKey(operator, in.TransportKey())} {
+		if _, err := s.Token().Key(ctx, id); err != nil {
+			errs = append(errs, fmt.Errorf("%w; the operator shares it, and two people here accept it", err))
+			break // both come together
+		}
+	}
+	if ref, err := c.Transport(in.Header); err == nil && !ref.KCV.IsZero() && len(errs) == 0 {
+		k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
+		if err != nil {
+			return []error{err}
+		}
+		if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
+			errs = append(errs, errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err))
+		}
+	}
+	return errs
+}
+
+// sendReceipt answers an order file, once for each time that a file came: who
+// sends one again is told so.
+func (s *bureau) sendReceipt(ctx context.Context, a *site.Arrival, r message.Receipt) error {
+	r.File = a.Name
+	sum := sha256.Sum256([]byte(a.Place()))
+	return s.Send(ctx, a.Partner, fmt.Sprintf("%x.receipt.pgp", sum[:8]), message.JSON(r))
+}
+
+// refuseOrder tells who sent an order why it was refused.
+func (s *bureau) refuseOrder(ctx context.Context, a *site.Arrival, r *site.Refusal) error {
+	return s.sendReceipt(ctx, a, message.Receipt{Digest: r.Digest, Reasons: r.Reasons[:min(len(r.Reasons), 1000)]})
+}
+
+// ---- keys that operators share
+
+func (s *bureau) takeKeys(ctx context.Context, a *site.Arrival) error {
+	var shared message.SharedKeys
+	if err := a.JSON(&shared); err != nil {
+		return err
+	}
+	if shared.From != a.Partner {
+		return site.Refused("%s: the keys are said to be from %q", a.Name, shared.From)
+	}
+	e := audit.Entry{Kind: "key.offered", Actor: "partner/" + a.Partner, Subject: "partner/" + a.Partner}
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := a.Taken(tx); err != nil {
+			return err
+		}
+		for _, k := range shared.Keys {
+			doc, err := json.Marshal(k)
+			if err != nil {
+				return err
+			}
+			tx.Note(k.Purpose+"/"+strconv.Itoa(k.Index), k.KCV)
+			if _, err := tx.Exec(`INSERT INTO offered_key (partner, idx, purpose, document, state) VALUES ($1, $2, $3, $4, 'offered')`,
+				a.Partner, k.Index, k.Purpose, doc); err != nil {
+				return site.Refused("%s: %s key %d was shared before; a key is never replaced under its number: %v", a.Name, k.Purpose, k.Index, err)
+			}
+		}
+		return nil
+	})
+}
+
+// offeredKeys is what a partner shared under an index.
+func (s *bureau) offeredKeys(ctx context.Context, partner string, index int) ([]message.SharedKey, error) {
+	rows, err := s.Store().Query(ctx, `SELECT document FROM offered_key WHERE partner = $1 AND idx = $2 ORDER BY purpose`, partner, index)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []message.SharedKey
+	for rows.Next() {
+		var doc []byte
+		var k message.SharedKey
+		if err := rows.Scan(&doc); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(doc, &k); err != nil {
+			return nil, err
+		}
+		all = append(all, k)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("keys %d of %s: %w; the operator has not sent them", index, partner, hsm.ErrNoKey)
+	}
+	return all, rows.Err()
+}
+
+func (s *bureau) proposeAccept(ctx context.Context, subject string) (map[string]string, error) {
+	partner, index, err := site.KeySubject(subject)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.offeredKeys(ctx, partner, index)
+	if err != nil {
+		return nil, err
+	}
+	params := map[string]string{"partner": partner}
+	for _, k := range keys {
+		params[k.Purpose+".algorithm"] = k.Algorithm
+		params[k.Purpose+".kcv"] = k.KCV
+	}
+	return params, nil
+}
+
+// doAccept takes shared keys into the module. Their check values must be those
+// that the people compared with the operator's.
+func (s *bureau) doAccept(ctx context.Context, w custody.Warrant) error {
+	partner, index, err := site.KeySubject(w.Act().Subject)
+	if err != nil {
+		return err
+	}
+	keys, err := s.offeredKeys(ctx, partner, index)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		id := k.Purpose + "/" + partner + "/" + strconv.Itoa(index)
+		made, err := s.Token().TakeKey(ctx, site.KeyAgree, k.Given, k.Label(partner, s.Config().Site), id, hsm.Purpose(k.Purpose), hsm.Algorithm(k.Algorithm))
+		if errors.Is(err, hsm.ErrKeyExists) {
+			made, err = s.Token().Key(ctx, id)
+		}
+		if err != nil {
+			return fmt.Errorf("key %s: %w", id, err)
+		}
+		if made.KCV.String() != k.KCV {
+			return errors.Join(fmt.Errorf("key %s: its check value is %s, the operator says %s; it was destroyed again", id, made.KCV, k.KCV), s.DestroyKey(ctx, id))
+		}
+	}
+	return w.Use(ctx, "key.accept", w.Act().Subject, nil, func(tx *store.Tx) error {
+		for _, k := range keys {
+			tx.Note(k.Purpose, k.KCV)
+		}
+		_, err := tx.Exec(`UPDATE offered_key SET state = 'accepted' WHERE partner = $1 AND idx = $2`, partner, index)
+		return err
+	})
+}
+
+// ---- release and generation
+
+func (s *bureau) proposeRelease(ctx context.Context, subject string) (map[string]string, error) {
+	o, err := s.OrderOf(ctx, subject, order.Accepted)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{
+		"operator": o.Partner, "file": o.Name, "batch": o.Batch, "digest": o.Digest, "quantity": strconv.Itoa(o.Quantity),
+		"profile": o.Profile, "transport_key": message.TransportKey(o.Partner, o.Transport), "plant": s.Config().Plant,
+	}, nil
+}
+
+func (s *bureau) doRelease(ctx context.Context, w custody.Warrant) error {
+	return s.Move(ctx, w, "order.release", order.Accepted, order.Released, nil)
+}
+
+// job is what a bureau needs to know of an order that it makes.
+type job struct {
+	contract *order.Contract
+	input    *order.Input
+	profile  *profile.Profile
+	document []byte
+	product  order.Product
+	spares   int
+}
+
+func (s *bureau) job(ctx context.Context, o order.Order) (job, error) {
+	var j job
+	var err error
+	if j.contract, err = s.Contract(o.Partner); err != nil {
+		return j, err
+	}
+	if j.input, err = order.OpenText(ctx, s.Store(), s.Token(), o, j.contract.Reading()); err != nil {
+		return j, err
+	}
+	agreed, err := j.contract.Profile(j.input.Header)
+	if err != nil {
+		return j, err
+	}
+	if j.product, err = j.contract.Product(agreed.Product); err != nil {
+		return j, err
+	}
+	if j.profile = s.Profile(agreed.Name); j.profile == nil {
+		return j, fmt.Errorf("profile %s is not here", agreed.Name)
+	}
+	j.document = []byte(j.profile.String())
+	if j.contract.Remake {
+		j.spares = j.contract.Spares.For(o.Quantity)
+	}
+	return j, nil
+}
+
+func (s *bureau) generate(ctx context.Context, o order.Order) error {
+	j, err := s.job(ctx, o)
+	if err != nil {
+		return err
+	}
+	b, err := datagen.Load(ctx, s.Store(), o.ID)
+	if errors.Is(err, datagen.ErrNoBatch) {
+		wrapped, _, terr := order.SealedPieces(ctx, s.Store(), o.ID)
+		if terr != nil {
+			return terr
+		}
+		b = datagen.Batch{Order: o.ID, KEK: o.KEK, Wrapped: wrapped, Document: j.document, Profile: j.profile, Cards: o.Quantity, Spares: j.spares, BlockSize: datagen.BlockSize}
+		e := audit.Entry{Kind: "batch.created", Actor: "system:datagen", Subject: "order/" + o.ID,
+			Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "profile": j.profile.Name, "profile_sha256": fmt.Sprintf("%x", j.profile.Digest())}}
+		err = s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Create(tx, b) })
+	}
+	if err != nil {
+		return err
+	}
+	op, err := s.Token().OP(ctx, message.OPKey(o.Partner, o.Transport))
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
+	if err := g.Run(ctx, b, func(i int) sim.Identity { return j.input.At(i) }, nil); err != nil {
+		return err
+	}
+	return s.Step(ctx, o, "order.generated", order.Generated, map[string]any{"blocks": b.Blocks()}, nil)
+}
+
+// ---- to the plant
+
+func (s *bureau) offer(ctx context.Context, o order.Order) error {
+	b, err := datagen.Load(ctx, s.Store(), o.ID)
+	if err != nil {
+		return err
+	}
+	j, err := s.job(ctx, o)
+	if err != nil {
+		return err
+	}
+	m := message.Offer{Order: o.ID, Operator: o.Partner, Cards: b.Cards, Spares: b.Spares, Profile: o.Profile, OS: j.product.OS}
+	if err := s.Send(ctx, s.Config().Plant, o.ID+".offer.pgp", message.JSON(m)); err != nil {
+		return err
+	}
+	return s.Step(ctx, o, "order.offered", order.Offered, map[string]any{"plant": s.Config().Plant}, nil)
+}
+
+// ofPlant finds the order that a plant writes about. Only the plant that it was
+// given to may.
+func (s *bureau) ofPlant(ctx context.Context, a *site.Arrival, id string, state order.State) (order.Order, error) {
+	o, err := order.Get(ctx, s.Store(), id)
+	return ours(a, o, err, id, s.Config().Plant, state)
+}
+
+// ofOperator finds the order that its operator writes about.
+func (s *bureau) ofOperator(ctx context.Context, a *site.Arrival, id string, state order.State) (order.Order, error) {
+	o, err := order.Get(ctx, s.Store(), id)
+	return ours(a, o, err, id, o.Partner, state)
+}
+
+// ours refuses an order that is not here, not the sender's, or elsewhere in its life.
+func ours(a *site.Arrival, o order.Order, err error, id, sender string, state order.State) (order.Order, error) {
+	switch {
+	case errors.Is(err, order.ErrNoOrder):
+		return o, site.Refused("%s: %v", a.Name, err)
+	case err != nil:
+		return o, err
+	case a.Partner != sender:
+		return o, site.Refused("%s: order %s is not one of %s", a.Name, id, a.Partner)
+	case o.State != state:
+		return o, site.Refused("%s: order %s is %s, want %s", a.Name, id, o.State, state)
+	}
+	return o, nil
+}
+
+func (s *bureau) takeSlot(ctx context.Context, a *site.Arrival) error {
+	var m message.Slot
+	if err := a.JSON(&m); err != nil {
+		return err
+	}
+	o, err := s.ofPlant(ctx, a, m.Order, order.Offered)
+	if err != nil {
+		return err
+	}
+	if _, err := parseAgree(m.Agree); err != nil {
+		return site.Refused("%s: %v", a.Name, err)
+	}
+	if _, err := order.Paper(ctx, s.Store(), o.ID, "slot"); err == nil {
+		return site.Refused("%s: a key for this batch came already", a.Name)
+	}
+	e := audit.Entry{Kind: "batch.slot", Actor: "partner/" + a.Partner, Subject: "order/" + o.ID}
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := a.Taken(tx); err != nil {
+			return err
+		}
+		return order.PutPaper(tx, o.ID, "slot", []byte(m.Agree))
+	})
+}
+
+func (s *bureau) sendBatch(ctx context.Context, o order.Order) error {
+	text, err := order.Paper(ctx, s.Store(), o.ID, "slot")
+	if errors.Is(err, order.ErrNoOrder) {
+		return site.ErrIdle // the plant has not answered yet
+	}
+	if err != nil {
+		return err
+	}
+	to, err := parseAgree(string(text))
+	if err != nil {
+		return err
+	}
+	b, err := datagen.Load(ctx, s.Store(), o.ID)
+	if err != nil {
+		return err
+	}
+	j, err := s.job(ctx, o)
+	if err != nil {
+		return err
+	}
+	given, err := s.Token().GiveDataKey(ctx, b.KEK, b.Wrapped, to, message.BatchLabel(o.ID))
+	if err != nil {
+		return err
+	}
+	head := message.BatchHead{Format: message.BatchFormat, Order: o.ID, Cards: b.Cards, Spares: b.Spares, BlockSize: b.BlockSize, OS: j.product.OS, Profile: string(b.Document), Given: given}
+	err = s.Send(ctx, s.Config().Plant, o.ID+".batch.pgp", func(w io.Writer) error {
+		if err := message.JSON(head)(w); err != nil {
+			return err
+		}
+		return datagen.Export(ctx, s.Store(), b, w)
+	})
+	if err != nil {
+		return err
+	}
+	return s.Step(ctx, o, "order.sent", order.Sent, map[string]any{"plant": s.Config().Plant, "blocks": b.Blocks()}, nil)
+}
+
+// parseAgree reads the P-256 key of a slot.
+func parseAgree(text string) (*ecdsa.PublicKey, error) {
+	block, rest := pem.Decode([]byte(text))
+	if block == nil || len(rest) > 0 {
+		return nil, errors.New("agree: not one PEM block")
+	}
+	k, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if pub, ok := k.(*ecdsa.PublicKey); ok && err == nil && pub.Curve == elliptic.P256() {
+		return pub, nil
+	}
+	return nil, errors.New("agree: not a P-256 public key")
+}
+
+func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
+	var remakes []order.Remake
+	var rep perso.Report
+	err := a.Read(func(r io.Reader) (err error) {
+		rep, err = perso.ParseReport(r, func(card, keyset int) error {
+			remakes = append(remakes, order.Remake{Card: card, KeySet: keyset})
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return site.Refused("%s: %v", a.Name, err)
+	}
+	o, err := s.ofPlant(ctx, a, rep.Order, order.Sent)
+	if err != nil {
+		return err
+	}
+	if rep.Counts.Cards != o.Quantity || rep.Site != a.Partner {
+		return site.Refused("%s: %d cards of site %s, want %d of %s", a.Name, rep.Counts.Cards, rep.Site, o.Quantity, a.Partner)
+	}
+	data := map[string]any{"good": rep.Counts.Good, "remade": rep.Counts.Remade, "retired": rep.Counts.Retired, "destroyed": rep.Counts.Destroyed, "plant": a.Partner}
+	return a.Step(ctx, o, "order.made", order.Made, data, func(tx *store.Tx) error {
+		if err := order.PutRemakes(tx, o.ID, remakes); err != nil {
+			return err
+		}
+		if err := order.SetCounts(tx, o.ID, rep.Counts.Good, rep.Counts.Retired); err != nil {
+			return err
+		}
+		return putPaper(tx, o.ID, "report", rep)
+	})
+}
+
+// ---- the response
+
+func (s *bureau) respond(ctx context.Context, o order.Order) error {
+	if o.Good == 0 {
+		return s.respondRetired(ctx, o)
+	}
+	j, err := s.job(ctx, o)
+	if err != nil {
+		return err
+	}
+	name := o.ID + ".out.pgp"
+	err = s.SendForOfficers(ctx, o.Partner, name, func(w io.Writer) error {
+		return s.writeResponse(ctx, o, j, w)
+	})
+	if err != nil {
+		return err
+	}
+	return s.Step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": o.Good, "file": name}, nil)
+}
+
+// respondRetired tells the operator that no card of its order could be made: a
+// response file has at least one row. The order goes on to its destruction.
+func (s *bureau) respondRetired(ctx context.Context, o order.Order) error {
+	name := o.ID + ".retired.receipt.pgp"
+	m := message.Receipt{Order: o.ID, File: o.Name, Digest: o.Digest, Accepted: true, Retired: o.Retired, Reasons: []string{"no card could be made; every identity is retired"}}
+	if err := s.Send(ctx, o.Partner, name, message.JSON(m)); err != nil {
+		return err
+	}
+	return s.Step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": 0, "retired": o.Retired, "file": name}, nil)
+}
+
+// writeResponse writes the response of an order that was made.
+func (s *bureau) writeResponse(ctx context.Context, o order.Order, j job, w io.Writer) error {
+	remakes, err := order.Remakes(ctx, s.Store(), o.ID)
+	if err != nil {
+		return err
+	}
+	r := Response{
+		Order: o.ID, Input: j.input, Key: message.TransportKey(o.Partner, o.Transport), Good: o.Good, Remakes: remakes,
+		Columns: j.contract.Columns, Variant: j.contract.ResponseICCID,
+	}
+	return r.Write(ctx, s.Store(), s.Token(), w)
+}
+
+// ---- acknowledgement and destruction
+
+func (s *bureau) takeAck(ctx context.Context, a *site.Arrival) error {
+	var m message.Ack
+	if err := a.JSON(&m); err != nil {
+		return err
+	}
+	o, err := s.ofOperator(ctx, a, m.Order, order.Responded)
+	if err != nil {
+		return err
+	}
+	if m.Cards != o.Good {
+		return site.Refused("%s: %d cards are acknowledged, want %d", a.Name, m.Cards, o.Good)
+	}
+	return a.Step(ctx, o, "order.received", order.Received, map[string]any{"cards": m.Cards, "by": m.By}, func(tx *store.Tx) error {
+		return putPaper(tx, o.ID, "ack", m)
+	})
+}
+
+func (s *bureau) proposeDestroy(ctx context.Context, subject string) (map[string]string, error) {
+	o, err := s.OrderOf(ctx, subject, order.Received)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{
+		"operator": o.Partner, "digest": o.Digest, "quantity": strconv.Itoa(o.Quantity), "good": strconv.Itoa(o.Good),
+		"keys": o.KEK, "copies": "bureau " + s.Config().Site + ": database; plant " + s.Config().Plant + ": database and batch keys; files to partners",
+	}, nil
+}
+
+func (s *bureau) doDestroy(ctx context.Context, w custody.Warrant) error {
+	o, err := s.OrderOf(ctx, w.Act().Subject, order.Received)
+	if err != nil {
+		return err
+	}
+	key, err := s.DescribeKey(ctx, o.KEK)
+	if err != nil {
+		return err
+	}
+	papers := map[string]any{"destroy-act": w.Act().ID, "destroy-keys": []order.DestroyedKey{key}}
+	return s.Move(ctx, w, "order.destroy", order.Received, order.Destroying, func(tx *store.Tx) error {
+		for kind, v := range papers {
+			if err := putPaper(tx, o.ID, kind, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// putPaper keeps v as a JSON paper of an order.
+func putPaper(tx *store.Tx, ord, kind string, v any) error {
+	doc, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return order.PutPaper(tx, ord, kind, doc)
+}
+
+// paper reads a JSON paper of an order.
+func (s *bureau) paper(ctx context.Context, ord, kind string, v any) error {
+	doc, err := order.Paper(ctx, s.Store(), ord, kind)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(doc, v)
+}
+
+// condemn tells the plant to destroy its copy. The order goes on when the
+// plant's proof is here.
+func (s *bureau) condemn(ctx context.Context, o order.Order) error {
+	var id string
+	if err := s.paper(ctx, o.ID, "destroy-act", &id); err != nil {
+		return err
+	}
+	st, err := s.Desk().Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := s.Send(ctx, s.Config().Plant, o.ID+".destroy.pgp", message.JSON(message.DestroyOrder{Order: o.ID, Act: st.Digest})); err != nil {
+		return err
+	}
+	return site.ErrIdle
+}
+
+func (s *bureau) takeDestroyed(ctx context.Context, a *site.Arrival) error {
+	var m message.DestroyProof
+	if err := a.JSON(&m); err != nil {
+		return err
+	}
+	o, err := s.ofPlant(ctx, a, m.Order, order.Destroying)
+	if err != nil {
+		return err
+	}
+	if m.Site != a.Partner || len(m.Keys) == 0 || len(m.Approvers) < 2 {
+		return site.Refused("%s: it proves no destruction at %s under dual control", a.Name, a.Partner)
+	}
+	return a.Step(ctx, o, "order.emptied", order.Emptied, map[string]any{"plant": a.Partner, "keys": len(m.Keys), "blocks": m.Blocks}, func(tx *store.Tx) error {
+		return putPaper(tx, o.ID, "plant-proof", m)
+	})
+}
+
+// destroy erases the order's key in the module, then its data everywhere here.
+// Each part may be done again after a crash.
+func (s *bureau) destroy(ctx context.Context, o order.Order) error {
+	var d message.Destroyed
+	if err := s.paper(ctx, o.ID, "destroy-keys", &d.Keys); err != nil {
+		return err
+	}
+	if err := s.DestroyKeys(ctx, d.Keys); err != nil {
+		return err
+	}
+	b, err := datagen.Load(ctx, s.Store(), o.ID)
+	if err != nil {
+		return err
+	}
+	d.Blocks = b.Blocks()
+	for name, to := range map[string]string{o.ID + ".out.pgp": o.Partner, o.ID + ".batch.pgp": s.Config().Plant} {
+		if err := s.Withdraw(to, name); err != nil {
+			return err
+		}
+	}
+	return s.Step(ctx, o, "order.destroyed", order.Destroyed, map[string]any{"key": o.KEK, "blocks": d.Blocks}, func(tx *store.Tx) error {
+		d.LogIndex, d.At = tx.Index(), tx.Time()
+		for i := range d.Keys {
+			d.Keys[i].At = d.At
+		}
+		if err := datagen.Delete(tx, o.ID); err != nil {
+			return err
+		}
+		if err := order.WipeText(tx, o.ID); err != nil {
+			return err
+		}
+		return putPaper(tx, o.ID, "destroyed", d)
+	})
+}
+
+// certify clears what deletion leaves behind in the database's files, writes
+// the certificate once, and sends it.
+func (s *bureau) certify(ctx context.Context, o order.Order) error {
+	if err := s.Store().Scrub(ctx); err != nil {
+		return err
+	}
+	doc, err := order.Paper(ctx, s.Store(), o.ID, "certificate")
+	if errors.Is(err, order.ErrNoOrder) {
+		doc, err = s.writeCertificate(ctx, o)
+	}
+	if err != nil {
+		return err
+	}
+	pub, err := s.PublicKey(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := order.OpenCertificate(doc, pub)
+	if err != nil {
+		return err
+	}
+	var pdf bytes.Buffer
+	if err := order.RenderPDF(&pdf, c); err != nil {
+		return err
+	}
+	if err := s.Send(ctx, o.Partner, o.ID+".certificate.pgp", message.JSON(message.Certified{Order: o.ID, Document: doc, PDF: pdf.Bytes()})); err != nil {
+		return err
+	}
+	return s.Step(ctx, o, "order.certified", order.Certified, nil, nil)
+}
+
+func (s *bureau) writeCertificate(ctx context.Context, o order.Order) ([]byte, error) {
+	c, err := s.certificate(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := c.Payload()
+	if err != nil {
+		return nil, err
+	}
+	doc, err := s.SignDocument(ctx, order.CertificateType, payload)
+	if err != nil {
+		return nil, err
+	}
+	e := audit.Entry{Kind: "certificate.signed", Actor: "system:site", Subject: "order/" + o.ID, Data: map[string]any{"number": c.Number, "sha256": fmt.Sprintf("%x", sha256.Sum256(doc))}}
+	return doc, s.Store().Change(ctx, e, func(tx *store.Tx) error { return order.PutPaper(tx, o.ID, "certificate", doc) })
+}

@@ -1,0 +1,87 @@
+package bureau
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ankan/act"
+	"ankan/message"
+	"ankan/order"
+)
+
+// certificate says what was destroyed, by whom, and who saw it. Its log
+// reference is covered by a checkpoint of now.
+func (s *bureau) certificate(ctx context.Context, o order.Order) (*order.Certificate, error) {
+	var here message.Destroyed
+	var plant message.DestroyProof
+	var received message.Ack
+	var id string
+	for kind, v := range map[string]any{"destroyed": &here, "plant-proof": &plant, "ack": &received, "destroy-act": &id} {
+		if err := s.paper(ctx, o.ID, kind, v); err != nil {
+			return nil, err
+		}
+	}
+	contract, err := s.Contract(o.Partner)
+	if err != nil {
+		return nil, err
+	}
+	st, err := s.Desk().Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	acknowledged, err := s.reached(ctx, o.ID, order.Received)
+	if err != nil {
+		return nil, err
+	}
+	files := 1 // the batch
+	if o.Good > 0 {
+		files++ // the response
+	}
+	c := &order.Certificate{
+		Number: "CoD-" + o.ID, Issued: here.At,
+		Order:        order.OrderRef{ID: o.ID, Batch: o.Batch, Digest: o.Digest},
+		Operator:     order.CertifiedParty{Partner: o.Partner, Name: contract.Customer},
+		Manufacturer: order.CertifiedParty{Partner: s.Config().Site, Name: contract.Maker.Name, Place: contract.Maker.Personalisation},
+		Cards:        order.CardCounts{Ordered: o.Quantity, Delivered: o.Good, Retired: o.Retired},
+		Clock:        order.DestroyClock{Acknowledged: acknowledged, Limit: acknowledged.Add(contract.DestructionLimit), Destroyed: here.At},
+		Keys:         append(here.Keys, plant.Keys...),
+		Copies: []order.Copy{
+			{Where: s.Config().Site + ", database", What: "sealed blocks of key sets", Count: here.Blocks, How: "key erased, rows overwritten", At: here.At},
+			{Where: s.Config().Site + ", database", What: "order text", Count: 1, How: "key erased, rows overwritten", At: here.At},
+			{Where: s.Config().Site + ", spool", What: "files to partners", Count: files, How: "withdrawn and deleted", At: here.At},
+			{Where: plant.Site + ", database", What: "sealed blocks of key sets", Count: plant.Blocks, How: "key erased, rows overwritten", At: plant.At},
+		},
+		Act: st.Digest,
+		Log: order.LogRef{Index: here.LogIndex, Checkpoint: string(s.Store().Checkpoint())},
+	}
+	for _, sig := range st.Signatures {
+		who, err := s.People().Person(ctx, sig.Person)
+		if err != nil {
+			return nil, err
+		}
+		p := order.Signatory{Role: who.Roles[0], Person: who.ID, At: sig.At}
+		switch {
+		case sig.Verb != act.Approve:
+		case who.Has("witness"):
+			c.Witness = p
+		default:
+			c.Approvers = append(c.Approvers, p)
+		}
+	}
+	return c, c.Check()
+}
+
+// reached is when an order came into a state.
+func (s *bureau) reached(ctx context.Context, ord string, state order.State) (time.Time, error) {
+	steps, err := order.Steps(ctx, s.Store(), ord)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, st := range steps {
+		if st.State == state {
+			return st.At, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("order %s: %w: it never was %s", ord, order.ErrState, state)
+}

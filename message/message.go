@@ -1,0 +1,196 @@
+// Package message is what sites write to one another: the kinds of files and
+// their names, and the messages that are JSON. It has no IO of its own, and
+// nothing here is checked but the form.
+package message
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ankan/audit"
+	"ankan/order"
+)
+
+// A Kind of file that sites exchange: the end of its name before ".pgp".
+type Kind string
+
+// The kinds of files, and who sends them to whom.
+const (
+	KindOrder       Kind = "inp"         // operator to bureau: the trade's own layout
+	KindReceipt     Kind = "receipt"     // bureau to operator: accepted, or refused with reasons
+	KindKeys        Kind = "keys"        // operator to bureau: transport keys, wrapped
+	KindOffer       Kind = "offer"       // bureau to plant: give me a key to seal to
+	KindSlot        Kind = "slot"        // plant to bureau: here it is
+	KindBatch       Kind = "batch"       // bureau to plant: sealed blocks
+	KindReport      Kind = "report"      // plant to bureau: what became of the cards
+	KindResponse    Kind = "out"         // bureau to operator: the trade's own layout
+	KindAck         Kind = "ack"         // operator to bureau: received, checked, loaded
+	KindDestroy     Kind = "destroy"     // bureau to plant: destroy your copy
+	KindDestroyed   Kind = "destroyed"   // plant to bureau: done, with proof
+	KindCertificate Kind = "certificate" // bureau to operator
+)
+
+// KindOf reads the kind out of a file's name. Orders may come from stock
+// tools: .gpg and .asc are taken as well.
+func KindOf(name string) (k Kind, ok bool) {
+	_, k, ok = splitName(name)
+	return k, ok
+}
+
+// Base is a file's name without ".KIND.pgp".
+func Base(name string) (base string, ok bool) {
+	base, _, ok = splitName(name)
+	return base, ok
+}
+
+// splitName takes BASE.KIND.pgp apart. The name is cut as it stands: in lower
+// case it may be longer.
+func splitName(name string) (base string, k Kind, ok bool) {
+	const end = len(".pgp")
+	if len(name) < end || !slices.Contains([]string{".pgp", ".gpg", ".asc"}, strings.ToLower(name[len(name)-end:])) {
+		return "", "", false
+	}
+	name = name[:len(name)-end]
+	i := strings.LastIndexByte(name, '.')
+	return name[:max(i, 0)], Kind(strings.ToLower(name[i+1:])), i > 0
+}
+
+// A Receipt answers an order. Where no card of an order could be made it also
+// stands for the response, which has at least one row.
+type Receipt struct {
+	Order    string   `json:"order"`
+	File     string   `json:"file"`
+	Digest   string   `json:"digest"` // of the order's content; empty if it could not be read
+	Accepted bool     `json:"accepted"`
+	Reasons  []string `json:"reasons,omitempty"`
+	Retired  int      `json:"retired,omitempty"` // all cards of the order: there will be no response
+}
+
+// SharedKeys are keys that an operator shares with a bureau.
+type SharedKeys struct {
+	From string      `json:"from"`
+	Keys []SharedKey `json:"keys"`
+}
+
+// A SharedKey is one of them, wrapped for the bureau.
+type SharedKey struct {
+	Index     int    `json:"index"`   // as order files name it
+	Purpose   string `json:"purpose"` // transport, or op
+	Algorithm string `json:"algorithm"`
+	KCV       string `json:"kcv"` // with its method
+	Given     []byte `json:"given"`
+}
+
+// Label binds the wrapped key to its sender, receiver, purpose and index.
+func (k SharedKey) Label(from, to string) string {
+	return fmt.Sprintf("ankan/%s/%d from %s to %s", k.Purpose, k.Index, from, to)
+}
+
+// TransportKey names, in the modules of both sites, the transport key that an
+// operator shared under an index.
+func TransportKey(operator string, index int) string {
+	return "transport/" + operator + "/" + strconv.Itoa(index)
+}
+
+// OPKey names the OP that an operator shared with it.
+func OPKey(operator string, index int) string { return "op/" + operator + "/" + strconv.Itoa(index) }
+
+// An Offer announces a batch to a plant.
+type Offer struct {
+	Order    string `json:"order"`
+	Operator string `json:"operator"`
+	Cards    int    `json:"cards"`
+	Spares   int    `json:"spares"`
+	Profile  string `json:"profile"`
+	OS       string `json:"os"` // operating system release that the product asks for
+}
+
+// A Slot is the plant's answer: a key made for this batch alone. It dies with
+// the batch, and with it every copy of the sealed file.
+type Slot struct {
+	Order string `json:"order"`
+	Agree string `json:"agree"` // P-256, PEM
+}
+
+// A BatchHead is the first line of a batch file; the blocks follow.
+type BatchHead struct {
+	Format    string `json:"format"`
+	Order     string `json:"order"`
+	Cards     int    `json:"cards"`
+	Spares    int    `json:"spares"`
+	BlockSize int    `json:"block_size"`
+	OS        string `json:"os"`
+	Profile   string `json:"profile"` // the document itself
+	Given     []byte `json:"given"`   // the data key, wrapped for the slot
+}
+
+// BatchFormat is what a batch file says that it is.
+const BatchFormat = "ankan/batch/v1"
+
+// BatchLabel binds an order's wrapped data key to its order.
+func BatchLabel(ord string) string { return "ankan/batch/v1 " + ord }
+
+// An Ack says that the response came, was checked and loaded. The destruction
+// clock starts with it.
+type Ack struct {
+	Order    string `json:"order"`
+	Response string `json:"response"` // SHA-256 of the response's content
+	Cards    int    `json:"cards"`
+	By       string `json:"by"` // person number and role
+}
+
+// A DestroyOrder tells a plant to destroy its copy.
+type DestroyOrder struct {
+	Order string `json:"order"`
+	Act   string `json:"act"` // digest of the act that the bureau's people signed
+}
+
+// A Destroyed is what a site did to its copy of an order, and where its log
+// says so.
+type Destroyed struct {
+	Keys     []order.DestroyedKey `json:"keys"`
+	Blocks   int                  `json:"blocks"` // sealed blocks that were wiped
+	At       time.Time            `json:"at"`
+	LogIndex int64                `json:"log_index"`
+}
+
+// A DestroyProof is the plant's word that its copy is gone.
+type DestroyProof struct {
+	Order string `json:"order"`
+	Site  string `json:"site"`
+	Destroyed
+	Act       string   `json:"act"` // digest of the act that the plant's people signed
+	Approvers []string `json:"approvers"`
+}
+
+// A Certified is the certificate of destruction: signed JSON, and for people a PDF.
+type Certified struct {
+	Order    string `json:"order"`
+	Document []byte `json:"document"` // DSSE envelope, byte for byte
+	PDF      []byte `json:"pdf"`
+}
+
+// maxMessage bounds what is read of a message that is one JSON document, in bytes.
+const maxMessage = 8 << 20
+
+// JSON writes a message as JSON.
+func JSON(v any) func(io.Writer) error {
+	return func(w io.Writer) error { return json.NewEncoder(w).Encode(v) }
+}
+
+// Read reads exactly one JSON document without unknown fields.
+func Read(r io.Reader, v any) error {
+	doc, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
+	if err != nil {
+		return err
+	}
+	if len(doc) > maxMessage {
+		return fmt.Errorf("the message has more than %d bytes", maxMessage)
+	}
+	return audit.Strict(doc, v)
+}

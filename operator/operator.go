@@ -1,0 +1,774 @@
+// Package operator is a mobile network operator: it shares transport keys,
+// places orders, takes the response into its subscriber store, acknowledges it,
+// and keeps the certificate of destruction.
+package operator
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"ankan/act"
+	"ankan/aka"
+	"ankan/audit"
+	"ankan/custody"
+	"ankan/exchange"
+	"ankan/hlr"
+	"ankan/hsm"
+	"ankan/message"
+	"ankan/order"
+	"ankan/perso"
+	"ankan/perso/drawer"
+	"ankan/sim"
+	"ankan/site"
+	"ankan/store"
+	"ankan/uicc"
+)
+
+const keySubscriber = "subscriber" // wraps the keys of the subscriber store
+
+// Part is the role operator.
+func Part() site.Part {
+	return site.Part{
+		Role:    site.Operator,
+		Schemas: []store.Schema{hlr.Schema()},
+		Keys:    []site.StandingKey{{ID: keySubscriber, Purpose: hsm.Subscriber, Algorithm: hsm.AES256}},
+		Open:    open,
+	}
+}
+
+// An operator is a site in this role.
+type operator struct {
+	*site.Site
+	auc *hlr.AuC // nil at a site without the role
+}
+
+func open(ctx context.Context, at *site.Site) (site.Duties, error) {
+	s := &operator{Site: at}
+	if s.Config().Is(site.Operator) {
+		var err error
+		if s.auc, err = hlr.Open(ctx, s.Store(), s.Token(), keySubscriber); err != nil {
+			return site.Duties{}, err
+		}
+	}
+	return site.Duties{
+		Files: map[message.Kind]site.Handler{
+			message.KindReceipt:     {From: site.Bureau, Take: s.takeReceipt},
+			message.KindResponse:    {From: site.Bureau, Take: s.takeResponse},
+			message.KindCertificate: {From: site.Bureau, Take: s.takeCertificate},
+		},
+		Deeds: map[string]site.Deed{
+			"key.share":         {Propose: s.proposeShare, Do: s.doShare},
+			"order.submit":      {Propose: s.proposeSubmit, Do: s.doSubmit},
+			"hlr.load":          {Propose: s.proposeLoad, Do: s.doLoad},
+			"order.acknowledge": {Propose: s.proposeAck, Do: s.doAck},
+		},
+		Steps: map[order.State]func(context.Context, order.Order) error{
+			order.Submitted:    s.sendOrder,
+			order.Loading:      s.load,
+			order.Acknowledged: s.sendAck,
+		},
+		Round: func(_ context.Context, begin site.Begin) error {
+			begin("keys", s.sendKeys)
+			return nil
+		},
+		Routes: map[string]http.Handler{
+			"POST /v1/keys": site.Answer(s.postKeys),
+			"POST /v1/orders": site.Answer(func(r *http.Request) (any, error) {
+				return s.draft(r.Context(), r.FormValue("name"), r.Body)
+			}),
+			"POST /v1/prove": site.Answer(s.postProve),
+		},
+		Close: s.close,
+	}, nil
+}
+
+// close wipes the key of the subscriber store.
+func (s *operator) close() {
+	if s.auc != nil {
+		s.auc.Close()
+	}
+}
+
+// ---- sharing keys with a manufacturer
+
+// newKeys makes a transport key and an OP under one index, for one
+// manufacturer. They are shared when people have signed key.share.
+func (s *operator) newKeys(ctx context.Context, partner string, index int, a hsm.Algorithm) ([]hsm.Key, error) {
+	if !s.Config().Is(site.Operator) {
+		return nil, fmt.Errorf("site %s is no operator: %w to make keys for sharing", s.Config().Site, act.ErrNotAllowed)
+	}
+	if s.Partner(partner) == nil {
+		return nil, fmt.Errorf("%q is no partner", partner)
+	}
+	if index < 1 || index > 99 {
+		return nil, fmt.Errorf("index is %d, want 1 to 99; 0 means not encrypted", index)
+	}
+	transport, err := s.Token().Generate(ctx, message.TransportKey(s.Config().Site, index), hsm.Transport, a)
+	if err != nil {
+		return nil, err
+	}
+	op, err := s.Token().Generate(ctx, message.OPKey(s.Config().Site, index), hsm.Operator, hsm.AES128)
+	if err != nil {
+		return nil, err
+	}
+	e := audit.Entry{Kind: "key.generated", Actor: "system:site", Subject: "key/" + partner + "/" + strconv.Itoa(index),
+		Data: map[string]any{"transport": transport.KCV.String(), "algorithm": string(a), "op": op.KCV.String()}}
+	return []hsm.Key{transport, op}, s.Store().Enter(ctx, e)
+}
+
+func (s *operator) postKeys(r *http.Request) (any, error) {
+	var q struct {
+		Partner   string `json:"partner"`
+		Index     int    `json:"index"`
+		Algorithm string `json:"algorithm"`
+	}
+	if err := site.ReadRequest(r, &q); err != nil {
+		return nil, err
+	}
+	keys, err := s.newKeys(r.Context(), q.Partner, q.Index, hsm.Algorithm(q.Algorithm))
+	if err != nil {
+		return nil, err
+	}
+	views := []site.KeyView{}
+	for _, k := range keys {
+		views = append(views, site.ViewKey(k))
+	}
+	return views, nil
+}
+
+func (s *operator) proposeShare(ctx context.Context, subject string) (map[string]string, error) {
+	partner, index, err := site.KeySubject(subject)
+	if err != nil {
+		return nil, err
+	}
+	if s.Partner(partner) == nil {
+		return nil, fmt.Errorf("%q is no partner", partner)
+	}
+	params := map[string]string{"partner": partner}
+	for what, id := range map[string]string{"transport": message.TransportKey(s.Config().Site, index), "op": message.OPKey(s.Config().Site, index)} {
+		k, err := s.Token().Key(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("key %s: %w; make it: ankan key new", id, err)
+		}
+		params[what+".algorithm"], params[what+".kcv"] = string(k.Algorithm), k.KCV.String()
+	}
+	return params, nil
+}
+
+func (s *operator) doShare(ctx context.Context, w custody.Warrant) error {
+	partner, index, err := site.KeySubject(w.Act().Subject)
+	if err != nil {
+		return err
+	}
+	return w.Use(ctx, "key.share", w.Act().Subject, nil, func(tx *store.Tx) error {
+		_, err := tx.Exec(`INSERT INTO offered_key (partner, idx, purpose, document, state) VALUES ($1, $2, 'share', $3, 'sharing')`, partner, index, []byte("{}"))
+		return err
+	})
+}
+
+// sendKeys sends the keys whose sharing was approved.
+func (s *operator) sendKeys(ctx context.Context) error {
+	var partner string
+	var index int
+	err := s.Store().QueryRow(ctx, `SELECT partner, idx FROM offered_key WHERE state = 'sharing' ORDER BY partner, idx LIMIT 1`).Scan(&partner, &index)
+	if errors.Is(err, sql.ErrNoRows) {
+		return site.ErrIdle
+	}
+	if err != nil {
+		return err
+	}
+	p := s.Partner(partner)
+	if p == nil || p.Agree() == nil {
+		return fmt.Errorf("%q is no partner with a key that receives wrapped keys (agree in its card)", partner)
+	}
+	shared := message.SharedKeys{From: s.Config().Site}
+	for purpose, id := range map[hsm.Purpose]string{hsm.Transport: message.TransportKey(s.Config().Site, index), hsm.Operator: message.OPKey(s.Config().Site, index)} {
+		k, err := s.Token().Key(ctx, id)
+		if err != nil {
+			return err
+		}
+		out := message.SharedKey{Index: index, Purpose: string(purpose), Algorithm: string(k.Algorithm), KCV: k.KCV.String()}
+		if out.Given, err = s.Token().GiveKey(ctx, id, p.Agree(), out.Label(s.Config().Site, partner)); err != nil {
+			return err
+		}
+		shared.Keys = append(shared.Keys, out)
+	}
+	if err := s.Send(ctx, partner, fmt.Sprintf("%s-%d.keys.pgp", s.Config().Site, index), message.JSON(shared)); err != nil {
+		return err
+	}
+	e := audit.Entry{Kind: "key.sent", Actor: "system:site", Subject: "key/" + partner + "/" + strconv.Itoa(index)}
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE offered_key SET state = 'shared' WHERE partner = $1 AND idx = $2 AND purpose = 'share'`, partner, index)
+		return err
+	})
+}
+
+// ---- placing an order
+
+// draft checks an order file against the contract and keeps it, sealed, until
+// people have signed order.submit.
+func (s *operator) draft(ctx context.Context, name string, r io.Reader) (order.Order, error) {
+	c, partner, err := s.manufacturer()
+	if err != nil {
+		return order.Order{}, err
+	}
+	in, err := c.Reading().ParseInput(name, r)
+	if err != nil {
+		return order.Order{}, err
+	}
+	if errs := c.Check(in, time.Now()); len(errs) > 0 {
+		return order.Order{}, errors.Join(errs...)
+	}
+	digest := in.Digest()
+	o := order.Order{
+		ID: order.IDOf(s.Config().Site, digest), Partner: partner, Name: name, Batch: in.Value(order.Batch), Digest: fmt.Sprintf("%x", digest),
+		Profile: in.Value(order.ProfileName), Quantity: in.Quantity(), Transport: in.TransportKey(), State: order.Drafted,
+	}
+	o.KEK = order.KEKName(o.ID, "draft")
+	if had, err := order.Get(ctx, s.Store(), o.ID); err == nil && had.State == order.Refused {
+		return had, fmt.Errorf("%s: this very order was refused: %s; change what was wrong, or its batch number, and draft it again", name, had.Reason)
+	} else if err == nil {
+		return had, fmt.Errorf("%s: this order is here already, as %s; it is %s", name, had.ID, had.State)
+	}
+	if had, err := order.ByBatch(ctx, s.Store(), partner, o.Batch); err == nil {
+		return had, fmt.Errorf("%s: batch %s was ordered already, as %s; give this order a batch number of its own", name, o.Batch, had.ID)
+	}
+	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, in)
+	if err != nil {
+		return o, err
+	}
+	e := audit.Entry{Kind: "order.drafted", Actor: "system:site", Subject: "order/" + o.ID,
+		Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity, "batch": o.Batch, "profile": o.Profile, "file": name}}
+	return o, s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := order.Insert(tx, o); err != nil {
+			return err
+		}
+		return text.Put(tx, o.ID)
+	})
+}
+
+// manufacturer is the contract of this operator, and the partner that it is with.
+func (s *operator) manufacturer() (*order.Contract, string, error) {
+	for _, c := range s.Contracts() {
+		if p := s.Partner(c.Manufacturer); c.Operator == s.Config().Site && p != nil && p.Has(site.Bureau) {
+			return c, c.Manufacturer, nil
+		}
+	}
+	return nil, "", errors.New("no contract of this operator with a partner that is a bureau; add both to the configuration")
+}
+
+func (s *operator) proposeSubmit(ctx context.Context, subject string) (map[string]string, error) {
+	o, err := s.OrderOf(ctx, subject, order.Drafted)
+	if err != nil {
+		return nil, err
+	}
+	c, _, err := s.manufacturer()
+	if err != nil {
+		return nil, err
+	}
+	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{
+		"manufacturer": o.Partner, "file": o.Name, "batch": o.Batch, "digest": o.Digest, "quantity": strconv.Itoa(o.Quantity),
+		"profile": o.Profile, "transport_key": message.TransportKey(s.Config().Site, o.Transport),
+		"first_iccid": in.First().ICCID.Masked(), "first_imsi": in.First().IMSI.Masked(),
+	}, nil
+}
+
+func (s *operator) doSubmit(ctx context.Context, w custody.Warrant) error {
+	return s.Move(ctx, w, "order.submit", order.Drafted, order.Submitted, nil)
+}
+
+func (s *operator) sendOrder(ctx context.Context, o order.Order) error {
+	c, _, err := s.manufacturer()
+	if err != nil {
+		return err
+	}
+	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+	if err != nil {
+		return err
+	}
+	if err := s.Send(ctx, o.Partner, o.ID+".inp.pgp", in.Render); err != nil {
+		return err
+	}
+	return site.ErrIdle // until the receipt is here
+}
+
+// about finds the order that a manufacturer writes about.
+func (s *operator) about(ctx context.Context, a *site.Arrival, id string, states ...order.State) (order.Order, error) {
+	o, err := order.Get(ctx, s.Store(), id)
+	switch {
+	case errors.Is(err, order.ErrNoOrder):
+		return o, site.Refused("%s: %v", a.Name, err)
+	case err != nil:
+		return o, err
+	case o.Partner != a.Partner:
+		return o, site.Refused("%s: order %s is not with %s", a.Name, id, a.Partner)
+	}
+	for _, st := range states {
+		if o.State == st {
+			return o, nil
+		}
+	}
+	return o, site.Refused("%s: order %s is %s, want %s", a.Name, id, o.State, states[0])
+}
+
+func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
+	var m message.Receipt
+	if err := a.JSON(&m); err != nil {
+		return err
+	}
+	if m.Retired != 0 {
+		return s.takeRetired(ctx, a, m)
+	}
+	id, ok := message.Base(m.File)
+	if !ok {
+		return site.Refused("%s: it is about the file %q", a.Name, m.File)
+	}
+	if _, err := order.Get(ctx, s.Store(), id); errors.Is(err, order.ErrNoOrder) && !m.Accepted {
+		return s.stray(ctx, a, m)
+	}
+	o, err := s.about(ctx, a, id, order.Submitted)
+	if err != nil {
+		return err
+	}
+	if !m.Accepted {
+		return a.Step(ctx, o, "order.refused", order.Refused, map[string]any{"reasons": m.Reasons[:min(len(m.Reasons), 20)]}, func(tx *store.Tx) error {
+			if len(m.Reasons) == 0 {
+				m.Reasons = []string{"no reason was given"}
+			}
+			return order.SetReason(tx, o.ID, m.Reasons[0])
+		})
+	}
+	if m.Order != o.ID || m.Digest != o.Digest {
+		return site.Refused("%s: it accepts %s with digest %.12s…, want %s with %.12s…", a.Name, m.Order, m.Digest, o.ID, o.Digest)
+	}
+	return a.Step(ctx, o, "order.accepted", order.Accepted, nil, nil)
+}
+
+// takeRetired ends the wait for a response that has no row: no card of the
+// order could be made. The receipt stands in its place.
+func (s *operator) takeRetired(ctx context.Context, a *site.Arrival, m message.Receipt) error {
+	o, err := s.about(ctx, a, m.Order, order.Accepted)
+	if err != nil {
+		return err
+	}
+	if m.Digest != o.Digest || m.Retired != o.Quantity {
+		return site.Refused("%s: it retires %d cards of %s with digest %.12s…, want %d with %.12s…", a.Name, m.Retired, o.ID, m.Digest, o.Quantity, o.Digest)
+	}
+	return a.Step(ctx, o, "order.answered", order.Answered, map[string]any{"cards": 0, "retired": m.Retired}, func(tx *store.Tx) error {
+		if err := order.SetCounts(tx, o.ID, 0, m.Retired); err != nil {
+			return err
+		}
+		return order.PutPaper(tx, o.ID, "response", []byte(a.SHA256))
+	})
+}
+
+// stray logs the answer to a file that came in this site's name and was none of
+// its orders. Somebody here should know why.
+func (s *operator) stray(ctx context.Context, a *site.Arrival, m message.Receipt) error {
+	e := audit.Entry{Kind: "receipt.stray", Actor: "partner/" + a.Partner, Subject: "partner/" + a.Partner}
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := a.Taken(tx); err != nil {
+			return err
+		}
+		tx.Note("about", m.File)
+		tx.Note("reasons", m.Reasons[:min(len(m.Reasons), 20)])
+		return nil
+	})
+}
+
+// ---- the response
+
+// takeResponse reads a response through, checks it against the order, and
+// keeps it sealed as it came. Its keys are opened by nobody here: loading
+// re-wraps them in the module.
+func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
+	id, ok := message.Base(a.Name)
+	if !ok {
+		return site.Refused("%s: the name must be ORDER.out.pgp", a.Name)
+	}
+	o, err := s.about(ctx, a, id, order.Accepted)
+	if err != nil {
+		return err
+	}
+	want, err := s.expect(ctx, o)
+	if err != nil {
+		return err
+	}
+	digest := sha256.New()
+	var rows int
+	err = a.Read(func(r io.Reader) error {
+		rows, err = want.read(a.Name, io.TeeReader(r, digest), nil)
+		return err
+	})
+	if err != nil {
+		return contentRefusal(err)
+	}
+	if err := os.MkdirAll(s.Config().Path("held"), 0o700); err != nil {
+		return err
+	}
+	if err := keep(a.Path, s.heldPath(a.Name)); err != nil {
+		return err
+	}
+	data := map[string]any{"cards": rows, "content_sha256": fmt.Sprintf("%x", digest.Sum(nil)), "kcv": want.kcv.String()}
+	return a.Step(ctx, o, "order.answered", order.Answered, data, func(tx *store.Tx) error {
+		if err := order.SetCounts(tx, o.ID, rows, o.Quantity-rows); err != nil {
+			return err
+		}
+		return order.PutPaper(tx, o.ID, "response", []byte(fmt.Sprintf("%x", digest.Sum(nil))))
+	})
+}
+
+func contentRefusal(err error) error {
+	var faults order.Faults
+	if errors.As(err, &faults) {
+		r := &site.Refusal{}
+		for _, f := range faults {
+			r.Reasons = append(r.Reasons, f.Error())
+		}
+		return r
+	}
+	var refusal *site.Refusal
+	var broken *exchange.Refusal
+	if errors.As(err, &refusal) || errors.As(err, &broken) {
+		return err
+	}
+	return site.Refused("%v", err)
+}
+
+// heldPath is where a sealed file is kept that is needed again.
+func (s *operator) heldPath(name string) string {
+	return filepath.Join(s.Config().Path("held"), filepath.Base(name))
+}
+
+// keep gives a file a second name that outlives the spool's.
+func keep(from, to string) error {
+	if err := os.Link(from, to); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// expected is what a response to an order must be.
+type expected struct {
+	order   order.Order
+	input   *order.Input
+	reading order.Reading
+	kcv     hsm.KCV
+	ki, opc int // columns
+}
+
+func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error) {
+	c, _, err := s.manufacturer()
+	if err != nil {
+		return nil, err
+	}
+	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+	if err != nil {
+		return nil, err
+	}
+	k, err := s.Token().Key(ctx, message.TransportKey(s.Config().Site, o.Transport))
+	if err != nil {
+		return nil, err
+	}
+	return &expected{order: o, input: in, reading: order.Reading{Variant: c.ResponseICCID}, kcv: k.KCV}, nil
+}
+
+// read reads a response: its cards must be the order's, in the order's
+// sequence, its keys under the key that the order named.
+func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (int, error) {
+	rows, next := 0, 0
+	begin := func(d order.Delivery) error {
+		e.ki, e.opc = -1, -1
+		for i, c := range d.Columns {
+			switch c.Slot() {
+			case "K":
+				e.ki = i
+			case "OPC":
+				e.opc = i
+			}
+		}
+		same, err := d.KCV.Matches(e.kcv)
+		switch {
+		case e.ki < 0 || e.opc < 0:
+			return site.Refused("%s: columns EKI and EOPC must be there", name)
+		case err != nil:
+			return site.Refused("%s: check value of the transport key: %v", name, err)
+		case !same:
+			return site.Refused("%s: keys are under the transport key with check value %s, want %s", name, d.KCV, e.kcv)
+		case d.Header.Value(order.Batch) != e.order.Batch:
+			return site.Refused("%s: batch is %q, want %q", name, d.Header.Value(order.Batch), e.order.Batch)
+		}
+		return nil
+	}
+	_, err := e.reading.ParseResponse(name, r, begin, func(r *order.Row) error {
+		for next < e.order.Quantity && e.input.At(next) != sameNumbers(r.ID, e.input.At(next)) {
+			next++ // an identity that no card carries
+		}
+		if next == e.order.Quantity {
+			return site.Refused("%s:%d: ICCID %s with IMSI %s was not ordered, or is not in its place", name, r.Line, r.ID.ICCID.Masked(), r.ID.IMSI.Masked())
+		}
+		next++
+		rows++
+		if row == nil {
+			return nil
+		}
+		return row(r)
+	})
+	return rows, err
+}
+
+// sameNumbers is id with what a response need not repeat.
+func sameNumbers(id, ordered sim.Identity) sim.Identity {
+	if id.MSISDN.IsZero() {
+		id.MSISDN = ordered.MSISDN
+	}
+	return id
+}
+
+func (s *operator) proposeLoad(ctx context.Context, subject string) (map[string]string, error) {
+	o, err := s.OrderOf(ctx, subject, order.Answered)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := order.Paper(ctx, s.Store(), o.ID, "response")
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"manufacturer": o.Partner, "cards": strconv.Itoa(o.Good), "retired": strconv.Itoa(o.Retired), "response_sha256": string(sum)}, nil
+}
+
+func (s *operator) doLoad(ctx context.Context, w custody.Warrant) error {
+	return s.moveAs(ctx, w, "hlr.load", order.Answered, order.Loading, "load-by")
+}
+
+// moveAs takes an order on and keeps who asked for it.
+func (s *operator) moveAs(ctx context.Context, w custody.Warrant, kind string, from, to order.State, paper string) error {
+	id, err := site.SubjectOf(w.Act().Subject, "order")
+	if err != nil {
+		return err
+	}
+	who, err := s.People().Person(ctx, w.Act().Requester)
+	if err != nil {
+		return err
+	}
+	return s.Move(ctx, w, kind, from, to, func(tx *store.Tx) error {
+		return order.PutPaper(tx, id, paper, []byte(who.ID+" "+who.Roles[0]))
+	})
+}
+
+// loadChunk is how many subscribers are re-wrapped and stored at a time.
+const loadChunk = 4096
+
+// load re-wraps every K and OPc from the transport key to the subscriber
+// store's, inside the module, and stores them. Cut short, it goes on.
+func (s *operator) load(ctx context.Context, o order.Order) error {
+	if o.Good == 0 { // all cards are retired: there is no response
+		return s.Step(ctx, o, "hlr.loaded", order.Loaded, map[string]any{"subscribers": 0}, nil)
+	}
+	want, err := s.expect(ctx, o)
+	if err != nil {
+		return err
+	}
+	name := o.ID + ".out.pgp"
+	m, err := s.Unseal(s.heldPath(name), o.Partner)
+	if err != nil {
+		return err
+	}
+	by, err := order.Paper(ctx, s.Store(), o.ID, "load-by")
+	if err != nil {
+		return err
+	}
+	loader, err := s.auc.Loader(hlr.Source{Order: o.ID, Actor: "person/" + string(by), Algorithm: aka.MILENAGE, AMF: aka.EPS(), SQN: factorySQN})
+	if err != nil {
+		return err
+	}
+	var ids []sim.Identity
+	var column []byte
+	flush := func() error {
+		sealed, err := s.Token().Translate(ctx, message.TransportKey(s.Config().Site, o.Transport), column, 32, s.auc.DataKey(), func(i int) []byte { return hlr.AAD(ids[i].IMSI) })
+		if err != nil {
+			return err
+		}
+		records := make([]hlr.Record, len(ids))
+		for i, id := range ids {
+			records[i] = hlr.Record{IMSI: id.IMSI, ICCID: id.ICCID, Sealed: sealed[i]}
+		}
+		ids, column = ids[:0], column[:0]
+		return loader.Load(ctx, records)
+	}
+	err = m.Read(func(r io.Reader) error {
+		_, err := want.read(name, r, func(r *order.Row) error {
+			ids = append(ids, r.ID)
+			column = append(append(column, r.Cell(want.ki)...), r.Cell(want.opc)...)
+			if len(ids) == loadChunk {
+				return flush()
+			}
+			return nil
+		})
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		return flush()
+	})
+	if err != nil {
+		return err
+	}
+	n, err := s.auc.Count(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	if n != o.Good {
+		return fmt.Errorf("order %s: %d subscribers are loaded, want %d", o.ID, n, o.Good)
+	}
+	return s.Step(ctx, o, "hlr.loaded", order.Loaded, map[string]any{"subscribers": n}, nil)
+}
+
+// factorySQN is the last sequence number that a line may have spent on its own
+// challenge: SEQ 1 in any slot (TS 33.102, C.1.1).
+const factorySQN aka.SQN = 1<<5 | 31
+
+func (s *operator) proposeAck(ctx context.Context, subject string) (map[string]string, error) {
+	o, err := s.OrderOf(ctx, subject, order.Loaded)
+	if err != nil {
+		return nil, err
+	}
+	c, _, err := s.manufacturer()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"manufacturer": o.Partner, "cards": strconv.Itoa(o.Good), "destroy_within": c.DestructionLimit.String()}, nil
+}
+
+func (s *operator) doAck(ctx context.Context, w custody.Warrant) error {
+	return s.moveAs(ctx, w, "order.acknowledge", order.Loaded, order.Acknowledged, "ack-by")
+}
+
+func (s *operator) sendAck(ctx context.Context, o order.Order) error {
+	sum, err := order.Paper(ctx, s.Store(), o.ID, "response")
+	if err != nil {
+		return err
+	}
+	by, err := order.Paper(ctx, s.Store(), o.ID, "ack-by")
+	if err != nil {
+		return err
+	}
+	if err := s.Send(ctx, o.Partner, o.ID+".ack.pgp", message.JSON(message.Ack{Order: o.ID, Response: string(sum), Cards: o.Good, By: string(by)})); err != nil {
+		return err
+	}
+	return site.ErrIdle // until the certificate is here
+}
+
+func (s *operator) takeCertificate(ctx context.Context, a *site.Arrival) error {
+	var m message.Certified
+	if err := a.JSON(&m); err != nil {
+		return err
+	}
+	o, err := s.about(ctx, a, m.Order, order.Acknowledged)
+	if err != nil {
+		return err
+	}
+	if a.Sender().Site() == nil {
+		return site.Refused("%s: the card of %s names no key that signs certificates (site)", a.Name, a.Partner)
+	}
+	c, err := order.OpenCertificate(m.Document, a.Sender().Site())
+	if err != nil {
+		return site.Refused("%s: %v", a.Name, err)
+	}
+	if c.Order.ID != o.ID || c.Order.Digest != o.Digest {
+		return site.Refused("%s: it certifies order %s with digest %.12s…, want %s", a.Name, c.Order.ID, c.Order.Digest, o.ID)
+	}
+	dir := s.Config().Path("certificates")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		end  string
+		body []byte
+	}{{".json", m.Document}, {".pdf", m.PDF}} {
+		if err := site.WriteNew(dir+"/"+c.Number+f.end, f.body, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	data := map[string]any{"certificate": c.Number, "document_sha256": fmt.Sprintf("%x", sha256.Sum256(m.Document)), "pdf_sha256": fmt.Sprintf("%x", sha256.Sum256(m.PDF))}
+	return a.Step(ctx, o, "order.closed", order.Closed, data, func(tx *store.Tx) error {
+		return order.PutPaper(tx, o.ID, "certificate", bytes.Clone(m.Document))
+	})
+}
+
+// ---- the proof
+
+// Proof is what an authentication of a card by the subscriber store showed.
+type Proof struct {
+	ICCID string `json:"iccid"` // masked
+	IMSI  string `json:"imsi"`  // masked
+	RAND  string `json:"rand"`
+}
+
+// prove has a card answer a challenge from the subscriber store: the card and
+// the store hold the same keys. The reader holds the card; pin may be empty if
+// the card asks for none.
+func (s *operator) prove(ctx context.Context, r perso.Reader, pin []byte) (Proof, error) {
+	if s.auc == nil {
+		return Proof{}, errors.New("this site has no subscriber store")
+	}
+	card, err := perso.Identify(ctx, r, pin)
+	if err != nil {
+		return Proof{}, err
+	}
+	vectors, err := s.auc.Vectors(ctx, card.IMSI, 1)
+	if err != nil {
+		return Proof{}, err
+	}
+	v := vectors[0]
+	answer, err := uicc.NewSession(r).Authenticate(ctx, v.RAND, v.AUTN)
+	if err != nil {
+		return Proof{}, err
+	}
+	if len(answer) < 10 || answer[0] != 0xDB || answer[1] != 8 {
+		return Proof{}, fmt.Errorf("the card gives no RES; its answer begins with %.1X", answer)
+	}
+	if err := s.auc.Verify(ctx, card.IMSI, v.RAND, answer[2:10]); err != nil {
+		return Proof{}, err
+	}
+	return Proof{ICCID: card.ICCID.Masked(), IMSI: card.IMSI.Masked(), RAND: fmt.Sprintf("%x", v.RAND)}, nil
+}
+
+// postProve has a card in a drawer of software chips answer a challenge.
+func (s *operator) postProve(r *http.Request) (any, error) {
+	var q struct {
+		Network string `json:"network"`
+		Address string `json:"address"`
+		Chip    string `json:"chip"` // serial, hex
+		PIN     string `json:"pin"`
+	}
+	if err := site.ReadRequest(r, &q); err != nil {
+		return nil, err
+	}
+	slot, err := drawer.Dial(r.Context(), q.Network, q.Address)
+	if err != nil {
+		return nil, err
+	}
+	defer slot.Close()
+	serial, err := perso.ParseSerial(q.Chip)
+	if err != nil {
+		return nil, err
+	}
+	if err := slot.Insert(r.Context(), serial); err != nil {
+		return nil, err
+	}
+	return s.prove(r.Context(), slot, []byte(q.PIN))
+}

@@ -1,0 +1,142 @@
+package operator
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"ankan/act"
+	"ankan/bureau"
+	"ankan/hsm"
+	"ankan/message"
+	"ankan/order"
+	"ankan/site"
+	"ankan/site/sitetest"
+	"ankan/store"
+)
+
+// An order of which no card could be made goes its way to the destruction of
+// its keys: a receipt stands in the place of the response.
+func TestAllRetired(t *testing.T) {
+	op, maker := sitetest.Pair(t, Part(), bureau.Part())
+	ctx := t.Context()
+	makes := sitetest.Must[site.Duties](t)(bureau.Part().Open(ctx, maker))
+	does := sitetest.Must[site.Duties](t)(Part().Open(ctx, op))
+	defer does.Close()
+	o := order.Order{ID: "op-1", Name: "op-1.inp.pgp", Batch: "1", Digest: strings.Repeat("0", 64), Profile: "in-5g-usim", Quantity: 3, Transport: 11, KEK: "kek"}
+	theirs := o
+	o.Partner, theirs.Partner = "maker", "op"
+	sitetest.Put(t, op, o, order.Drafted, order.Submitted, order.Accepted)
+	sitetest.Put(t, maker, theirs, order.Accepted, order.Released, order.Generated, order.Offered, order.Sent, order.Made)
+	sitetest.Change(t, maker, func(tx *store.Tx) error { return order.SetCounts(tx, o.ID, 0, 3) })
+
+	made := sitetest.Get(t, maker, o.ID, order.Made)
+	if err := makes.Steps[made.State](ctx, made); err != nil {
+		t.Fatal(err)
+	}
+	sitetest.Get(t, maker, o.ID, order.Responded)
+	if err := sitetest.Hand(t, maker, op, "op-1.retired.receipt.pgp"); err != nil {
+		t.Fatal(err)
+	}
+	if got := sitetest.Get(t, op, o.ID, order.Answered); got.Good != 0 || got.Retired != 3 {
+		t.Errorf("%d good and %d retired, want 0 and 3", got.Good, got.Retired)
+	}
+	params, err := op.Propose(ctx, "hlr.load", "order/op-1")
+	if err != nil || params["cards"] != "0" || params["retired"] != "3" || len(params["response_sha256"]) != 64 {
+		t.Errorf("the nodal officer sees %v, %v", params, err)
+	}
+	sitetest.Change(t, op, func(tx *store.Tx) error { return order.Move(tx, o.ID, order.Answered, order.Loading) })
+	loading := sitetest.Get(t, op, o.ID, order.Loading)
+	if err := does.Steps[loading.State](ctx, loading); err != nil {
+		t.Fatal(err)
+	}
+	if params, err := op.Propose(ctx, "order.acknowledge", "order/op-1"); err != nil || params["cards"] != "0" {
+		t.Error(params, err)
+	}
+	sitetest.Change(t, op, func(tx *store.Tx) error {
+		return errors.Join(order.PutPaper(tx, o.ID, "ack-by", []byte("0002 nodal-officer")), order.Move(tx, o.ID, order.Loaded, order.Acknowledged))
+	})
+	acknowledged := sitetest.Get(t, op, o.ID, order.Acknowledged)
+	if err := does.Steps[acknowledged.State](ctx, acknowledged); !errors.Is(err, site.ErrIdle) {
+		t.Fatal(err)
+	}
+	if err := sitetest.Hand(t, op, maker, "op-1.ack.pgp"); err != nil {
+		t.Fatal(err)
+	}
+	sitetest.Get(t, maker, o.ID, order.Received)
+	if params, err := maker.Propose(ctx, "order.destroy", "order/op-1"); err != nil || params["good"] != "0" || params["keys"] != "kek" {
+		t.Errorf("the bureau's people see %v, %v", params, err)
+	}
+}
+
+// A receipt that retires an order must be about exactly that order.
+func TestRetiredRefused(t *testing.T) {
+	op, maker := sitetest.Pair(t, Part(), bureau.Part())
+	o := order.Order{ID: "op-1", Partner: "maker", Name: "a.inp", Batch: "1", Digest: strings.Repeat("0", 64), Quantity: 3}
+	sitetest.Put(t, op, o, order.Drafted, order.Submitted, order.Accepted)
+	young, foreign := o, o
+	young.ID, young.Batch = "op-2", "2"
+	sitetest.Put(t, op, young, order.Drafted, order.Submitted)
+	foreign.ID, foreign.Batch, foreign.Partner = "op-3", "3", "other"
+	sitetest.Put(t, op, foreign, order.Drafted, order.Submitted, order.Accepted)
+	good := message.Receipt{Order: o.ID, File: o.Name, Digest: o.Digest, Accepted: true, Retired: 3}
+	for i, tt := range []struct {
+		change func(*message.Receipt)
+		want   string
+	}{
+		{func(r *message.Receipt) { r.Digest = "1" }, "it retires 3 cards of op-1 with digest 1…, want 3 with 000000000000…"},
+		{func(r *message.Receipt) { r.Retired = 2 }, "it retires 2 cards of op-1"},
+		{func(r *message.Receipt) { r.Retired = -3 }, "it retires -3 cards of op-1"},
+		{func(r *message.Receipt) { r.Order = "op-2" }, "order op-2 is submitted, want accepted"},
+		{func(r *message.Receipt) { r.Order = "op-3" }, "order op-3 is not with maker"},
+		{func(r *message.Receipt) { r.Order = "op-4" }, `order "op-4": no such order`},
+	} {
+		r := good
+		tt.change(&r)
+		name := fmt.Sprintf("%d.receipt.pgp", i)
+		err := sitetest.Message(t, maker, op, name, r)
+		var no *site.Refusal
+		if !errors.As(err, &no) || !strings.HasPrefix(err.Error(), name+": "+tt.want) {
+			t.Errorf("%v, want %s", err, tt.want)
+		}
+	}
+	sitetest.Get(t, op, o.ID, order.Accepted)
+	if err := sitetest.Message(t, maker, op, "right.receipt.pgp", good); err != nil {
+		t.Error(err)
+	}
+	sitetest.Get(t, op, o.ID, order.Answered)
+}
+
+// Names of files are a partner's text: whatever they are, they end in the log.
+func TestReceiptAboutStrangeNames(t *testing.T) {
+	op, maker := sitetest.Pair(t, Part(), bureau.Part())
+	for i, tt := range []struct {
+		file    string
+		refused bool
+	}{
+		{"a.ȺȺȺȺȺȺ.pgp", false}, {"ȺȺȺ.inp.pgp", false}, {"", true}, {".pgp", true}, {"inp.pgp", true}, {"../../x.inp.pgp", false},
+	} {
+		err := sitetest.Message(t, maker, op, fmt.Sprintf("%d.receipt.pgp", i), message.Receipt{File: tt.file, Reasons: []string{"why"}})
+		var no *site.Refusal
+		if tt.refused != errors.As(err, &no) || !tt.refused && err != nil {
+			t.Errorf("%q: %v", tt.file, err)
+		}
+	}
+}
+
+// An operator makes keys and drafts orders for its manufacturer alone; a site
+// without the role does neither.
+func TestNoManufacturer(t *testing.T) {
+	s := operator{Site: sitetest.New(t, "op", site.Operator, Part())}
+	if _, err := s.newKeys(t.Context(), "maker", 11, hsm.AES256); err == nil || err.Error() != `"maker" is no partner` {
+		t.Errorf("keys for a stranger: %v", err)
+	}
+	if _, err := s.draft(t.Context(), "a.inp", strings.NewReader("")); err == nil || !strings.HasPrefix(err.Error(), "no contract of this operator with a partner that is a bureau") {
+		t.Errorf("a draft without a manufacturer: %v", err)
+	}
+	s.Site = sitetest.New(t, "line", site.Plant, site.Part{Role: site.Plant}, Part())
+	if _, err := s.newKeys(t.Context(), "maker", 11, hsm.AES256); !errors.Is(err, act.ErrNotAllowed) {
+		t.Errorf("keys at a plant: %v", err)
+	}
+}

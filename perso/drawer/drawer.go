@@ -1,0 +1,54 @@
+// Package drawer makes a drawer of software chips a reader of the line.
+package drawer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"ankan/perso"
+	"ankan/simos"
+	"ankan/uicc"
+)
+
+// Dial takes a slot of the drawer that is served at an address; network is tcp
+// or unix.
+func Dial(ctx context.Context, network, address string) (perso.Reader, error) {
+	slot, err := simos.Dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return reader{slot}, nil
+}
+
+// reader says what the line branches on in the line's own errors.
+type reader struct{ *simos.Reader }
+
+func (r reader) Take(ctx context.Context) error {
+	_, err := r.Reader.Take(ctx)
+	if errors.Is(err, simos.ErrNoChip) {
+		return fmt.Errorf("%w: %w", perso.ErrNoChips, err)
+	}
+	return err
+}
+
+func (r reader) Insert(ctx context.Context, serial [8]byte) error {
+	return r.Reader.Insert(ctx, serial)
+}
+
+func (r reader) Reset(ctx context.Context) (uicc.ATR, error) {
+	atr, err := r.Reader.Reset(ctx)
+	return atr, mute(err)
+}
+
+func (r reader) Transmit(ctx context.Context, cmd []byte) ([]byte, error) {
+	answer, err := r.Reader.Transmit(ctx, cmd)
+	return answer, mute(err)
+}
+
+func mute(err error) error {
+	if errors.Is(err, simos.ErrMute) {
+		return fmt.Errorf("%w: %w", perso.ErrMute, err)
+	}
+	return err
+}

@@ -1,0 +1,506 @@
+// Package plant is the production house: it receives lots of chips and sealed
+// batches, lets the line make the cards, reports, and destroys its copy.
+package plant
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"ankan/act"
+	"ankan/audit"
+	"ankan/custody"
+	"ankan/datagen"
+	"ankan/exchange"
+	"ankan/hsm"
+	"ankan/message"
+	"ankan/order"
+	"ankan/perso"
+	"ankan/perso/drawer"
+	"ankan/profile"
+	"ankan/site"
+	"ankan/store"
+)
+
+// Part is the role plant.
+func Part() site.Part {
+	return site.Part{Role: site.Plant, Schemas: []store.Schema{datagen.Schema(), perso.Schema()}, Open: open}
+}
+
+// A plant is a site in this role.
+type plant struct{ *site.Site }
+
+func open(_ context.Context, at *site.Site) (site.Duties, error) {
+	s := &plant{at}
+	return site.Duties{
+		Files: map[message.Kind]site.Handler{
+			message.KindOffer:   {From: site.Bureau, Take: s.takeOffer},
+			message.KindBatch:   {From: site.Bureau, Take: s.takeBatch},
+			message.KindDestroy: {From: site.Bureau, Take: s.takeDestroy},
+		},
+		Deeds: map[string]site.Deed{
+			"lot.accept":    {Propose: s.proposeLot, Do: s.doLot},
+			"chip.destroy":  {Propose: s.proposeChips, Do: s.doChips},
+			"batch.destroy": {Propose: s.proposeEmpty, Do: s.doEmpty},
+		},
+		Round: s.round,
+		Routes: map[string]http.Handler{
+			"GET /v1/runs":            site.Answer(func(r *http.Request) (any, error) { return perso.Runs(r.Context(), s.Store()) }),
+			"GET /v1/runs/{id}":       site.Answer(func(r *http.Request) (any, error) { return s.runView(r.Context(), r.PathValue("id")) }),
+			"GET /v1/runs/{id}/cards": site.Answer(s.getCards),
+			"GET /v1/lots":            site.Answer(func(r *http.Request) (any, error) { return s.lots(r.Context(), "accepted") }),
+			"POST /v1/lots":           site.Answer(s.postLot),
+		},
+	}, nil
+}
+
+// A RunView is a batch on the line as its site shows it.
+type RunView struct {
+	perso.Run
+	Counts  perso.Counts     `json:"counts"`
+	Rejects []perso.Rejected `json:"rejects"`
+	Waiting string           `json:"waiting,omitempty"`
+}
+
+func (s *plant) runView(ctx context.Context, ord string) (RunView, error) {
+	r, err := perso.GetRun(ctx, s.Store(), ord)
+	if err != nil {
+		return RunView{}, err
+	}
+	v := RunView{Run: r, Waiting: s.Waiting("run " + ord)}
+	b, err := datagen.Load(ctx, s.Store(), ord)
+	if errors.Is(err, datagen.ErrNoBatch) {
+		return v, nil
+	}
+	if err != nil {
+		return v, err
+	}
+	if v.Counts, err = perso.Count(ctx, s.Store(), ord, b.Cards); err != nil {
+		return v, err
+	}
+	v.Rejects, err = perso.Rejects(ctx, s.Store(), ord)
+	return v, err
+}
+
+// getCards is a sample of the cards that a batch made.
+func (s *plant) getCards(r *http.Request) (any, error) {
+	n, err := strconv.Atoi(r.FormValue("samples"))
+	if err != nil || n < 1 || n > 1000 {
+		return nil, fmt.Errorf("samples is %q, want 1 to 1000", r.FormValue("samples"))
+	}
+	return perso.Samples(r.Context(), s.Store(), r.PathValue("id"), n)
+}
+
+// ---- batches
+
+func slotKey(ord string) string  { return "slot/" + ord }
+func batchKey(ord string) string { return "batch/" + ord }
+
+func (s *plant) takeOffer(ctx context.Context, a *site.Arrival) error {
+	var m message.Offer
+	if err := a.JSON(&m); err != nil {
+		return err
+	}
+	if m.Order == "" || strings.ContainsAny(m.Order, "/. ") || m.Cards <= 0 || m.Spares < 0 {
+		return site.Refused("%s: an offer of %d cards for order %q", a.Name, m.Cards, m.Order)
+	}
+	if _, err := perso.GetRun(ctx, s.Store(), m.Order); err == nil {
+		return site.Refused("%s: order %s was offered already", a.Name, m.Order)
+	}
+	if _, err := s.product(ctx, m.OS); err != nil {
+		return err // not refused: a lot may be accepted any minute
+	}
+	for id, k := range map[string]struct {
+		hsm.Purpose
+		hsm.Algorithm
+	}{slotKey(m.Order): {hsm.Agree, hsm.P256}, batchKey(m.Order): {hsm.Order, hsm.AES256}} {
+		if _, err := s.Token().Generate(ctx, id, k.Purpose, k.Algorithm); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
+			return fmt.Errorf("key %s: %w", id, err)
+		}
+	}
+	e := audit.Entry{Kind: "batch.offered", Actor: "partner/" + a.Partner, Subject: "order/" + m.Order,
+		Data: map[string]any{"operator": m.Operator, "cards": m.Cards, "spares": m.Spares, "profile": m.Profile, "os": m.OS}}
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := a.Taken(tx); err != nil {
+			return err
+		}
+		return perso.Offer(tx, perso.Run{Order: m.Order, Bureau: a.Partner, Agree: slotKey(m.Order), KEK: batchKey(m.Order)})
+	})
+}
+
+// product finds chips of an accepted lot that take an operating system.
+func (s *plant) product(ctx context.Context, os string) (perso.Product, error) {
+	lots, err := s.lots(ctx, "accepted")
+	if err != nil {
+		return perso.Product{}, err
+	}
+	for i := len(lots) - 1; i >= 0; i-- {
+		if l := lots[i]; l.OS == os {
+			digest, err := l.image()
+			return perso.Product{Lot: l.Lot, LotKey: lotKey(l.Lot), Image: l.Image, Digest: digest}, err
+		}
+	}
+	return perso.Product{}, fmt.Errorf("no accepted lot has chips for %s; receive one: ankan lot receive FILE", os)
+}
+
+// round lets each batch at the plant take its next step.
+func (s *plant) round(ctx context.Context, begin site.Begin) error {
+	runs, err := perso.Active(ctx, s.Store())
+	if err != nil {
+		return err
+	}
+	steps := map[string]func(context.Context, perso.Run) error{
+		"offered": s.sendSlot, "received": s.run, "finished": s.report, "destroying": s.empty, "emptied": s.prove,
+	}
+	for _, r := range runs {
+		if step := steps[r.State]; step != nil {
+			begin("run "+r.Order, func(ctx context.Context) error {
+				if now, err := perso.GetRun(ctx, s.Store(), r.Order); err != nil || now.State != r.State {
+					return err
+				}
+				return step(ctx, r)
+			})
+		}
+	}
+	return nil
+}
+
+func (s *plant) sendSlot(ctx context.Context, r perso.Run) error {
+	k, err := s.Token().Key(ctx, r.Agree)
+	if err != nil {
+		return err
+	}
+	text, err := exchange.MarshalPublicKey(k.Public)
+	if err != nil {
+		return err
+	}
+	if err := s.Send(ctx, r.Bureau, r.Order+".slot.pgp", message.JSON(message.Slot{Order: r.Order, Agree: text})); err != nil {
+		return err
+	}
+	return site.ErrIdle // until the batch is here
+}
+
+// maxProfile bounds the profile document in a batch, in bytes.
+const maxProfile = 4 << 20
+
+func (s *plant) takeBatch(ctx context.Context, a *site.Arrival) error {
+	err := a.Read(func(r io.Reader) error { return s.readBatch(ctx, a, bufio.NewReaderSize(r, maxProfile)) })
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+func (s *plant) readBatch(ctx context.Context, a *site.Arrival, r *bufio.Reader) error {
+	head, err := readBatchHead(a.Name, r)
+	if err != nil {
+		return err
+	}
+	run, err := perso.GetRun(ctx, s.Store(), head.Order)
+	if errors.Is(err, perso.ErrNoRun) || err == nil && (run.Bureau != a.Partner || run.State != "offered") {
+		return site.Refused("%s: order %s is not awaited from %s", a.Name, head.Order, a.Partner)
+	}
+	if err != nil {
+		return err
+	}
+	document := []byte(head.Profile)
+	b := datagen.Batch{Order: head.Order, KEK: run.KEK, Document: document, Cards: head.Cards, Spares: head.Spares, BlockSize: head.BlockSize}
+	if b.Profile, err = profile.Parse(head.Order+".profile.yaml", document); err != nil {
+		return site.Refused("%s: %v", a.Name, err)
+	}
+	if err := s.createBatch(ctx, run, &b, head); err != nil {
+		return err
+	}
+	dk, err := s.Token().OpenDataKey(ctx, b.KEK, b.Wrapped)
+	if err != nil {
+		return err
+	}
+	defer dk.Close()
+	if err := datagen.Import(ctx, s.Store(), dk, b, r); err != nil {
+		if errors.Is(err, datagen.ErrBlocks) {
+			return site.Refused("%s: %v", a.Name, err)
+		}
+		return err
+	}
+	e := audit.Entry{Kind: "batch.received", Actor: "partner/" + a.Partner, Subject: "order/" + b.Order,
+		Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "blocks": b.Blocks(), "profile": b.Profile.Name, "os": head.OS}}
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := a.Taken(tx); err != nil {
+			return err
+		}
+		if err := perso.SetOS(tx, b.Order, head.OS); err != nil {
+			return err
+		}
+		return perso.MoveRun(tx, b.Order, "offered", "received")
+	})
+}
+
+// readBatchHead reads a batch file up to its blocks.
+func readBatchHead(name string, r *bufio.Reader) (message.BatchHead, error) {
+	var head message.BatchHead
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		return head, site.Refused("%s: its first line: %v", name, err)
+	}
+	if err := message.Read(bytes.NewReader(line), &head); err != nil {
+		return head, site.Refused("%s: its first line: %v", name, err)
+	}
+	if head.Format != message.BatchFormat {
+		return head, site.Refused("%s: format is %q, want %q", name, head.Format, message.BatchFormat)
+	}
+	if head.Cards < 1 || head.Cards > order.MaxQuantity || head.Spares < 0 || head.Spares > order.MaxQuantity || head.BlockSize < 1 {
+		return head, site.Refused("%s: %d cards and %d spares in blocks of %d", name, head.Cards, head.Spares, head.BlockSize)
+	}
+	return head, nil
+}
+
+// createBatch takes the data key into the module and records the batch, unless
+// a try before this one did.
+func (s *plant) createBatch(ctx context.Context, run perso.Run, b *datagen.Batch, head message.BatchHead) error {
+	had, err := datagen.Load(ctx, s.Store(), b.Order)
+	if err == nil {
+		b.Wrapped = had.Wrapped
+		return nil
+	}
+	if !errors.Is(err, datagen.ErrNoBatch) {
+		return err
+	}
+	if b.Wrapped, err = s.Token().TakeDataKey(ctx, run.Agree, head.Given, message.BatchLabel(b.Order), b.KEK); err != nil {
+		return site.Refused("order %s: its data key: %v", b.Order, err)
+	}
+	e := audit.Entry{Kind: "batch.created", Actor: "system:site", Subject: "order/" + b.Order, Data: map[string]any{"cards": b.Cards, "spares": b.Spares}}
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Create(tx, *b) })
+}
+
+// run lets the line make the batch's cards.
+func (s *plant) run(ctx context.Context, r perso.Run) error {
+	p, err := s.product(ctx, r.OS)
+	if err != nil {
+		return err
+	}
+	line, err := perso.New(s.Store(), s.Token(), p)
+	if err != nil {
+		return err
+	}
+	return line.Run(ctx, r.Order, s.stations())
+}
+
+// stations is the readers of the configuration. The line connects to them.
+func (s *plant) stations() []perso.Station {
+	all := make([]perso.Station, len(s.Config().Stations))
+	for i, c := range s.Config().Stations {
+		all[i] = perso.Station{Name: c.Name, Open: func(ctx context.Context) (perso.Reader, error) {
+			return drawer.Dial(ctx, c.Network, c.Address)
+		}}
+	}
+	return all
+}
+
+func (s *plant) report(ctx context.Context, r perso.Run) error {
+	b, err := datagen.Load(ctx, s.Store(), r.Order)
+	if err != nil {
+		return err
+	}
+	counts, err := perso.Count(ctx, s.Store(), r.Order, b.Cards)
+	if err != nil {
+		return err
+	}
+	p, err := s.product(ctx, r.OS)
+	if err != nil {
+		return err
+	}
+	rep := perso.Report{Format: perso.ReportFormat, Order: r.Order, Site: s.Config().Site, Counts: counts, OS: fmt.Sprintf("%x", p.Digest), Rows: counts.Remade + counts.Retired}
+	err = s.Send(ctx, r.Bureau, r.Order+".report.pgp", func(w io.Writer) error { return perso.WriteReport(ctx, s.Store(), w, rep) })
+	if err != nil {
+		return err
+	}
+	return s.moveRun(ctx, r, "batch.reported", "finished", "reported", nil)
+}
+
+func (s *plant) moveRun(ctx context.Context, r perso.Run, kind, from, to string, also func(*store.Tx) error) error {
+	e := audit.Entry{Kind: kind, Actor: "system:site", Subject: "order/" + r.Order}
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
+		return perso.MoveRun(tx, r.Order, from, to)
+	})
+}
+
+// ---- rejects
+
+func (s *plant) proposeChips(ctx context.Context, subject string) (map[string]string, error) {
+	ord, err := site.SubjectOf(subject, "order")
+	if err != nil {
+		return nil, err
+	}
+	rejects, err := perso.Rejects(ctx, s.Store(), ord)
+	if err != nil {
+		return nil, err
+	}
+	if len(rejects) == 0 {
+		return nil, fmt.Errorf("order %s has no rejected chip that waits for destruction", ord)
+	}
+	var chips []string
+	for _, r := range rejects {
+		chips = append(chips, r.Chip)
+	}
+	// The list is shown as far as an act can; the digest binds all of it.
+	return map[string]string{"count": strconv.Itoa(len(chips)), "chips": strings.Join(chips[:min(len(chips), 200)], " "), "chips_sha256": perso.ChipsDigest(chips)}, nil
+}
+
+func (s *plant) doChips(ctx context.Context, w custody.Warrant) error {
+	ord, err := site.SubjectOf(w.Act().Subject, "order")
+	if err != nil {
+		return err
+	}
+	rejects, err := perso.Rejects(ctx, s.Store(), ord)
+	if err != nil {
+		return err
+	}
+	var chips []string
+	for _, r := range rejects {
+		chips = append(chips, r.Chip)
+	}
+	return perso.DestroyChips(ctx, s.Store(), w, ord, chips)
+}
+
+// ---- destruction
+
+func (s *plant) takeDestroy(ctx context.Context, a *site.Arrival) error {
+	var m message.DestroyOrder
+	if err := a.JSON(&m); err != nil {
+		return err
+	}
+	run, err := perso.GetRun(ctx, s.Store(), m.Order)
+	if errors.Is(err, perso.ErrNoRun) || err == nil && (run.Bureau != a.Partner || run.State != "reported") {
+		return site.Refused("%s: order %s is not one that %s may have destroyed now", a.Name, m.Order, a.Partner)
+	}
+	if err != nil {
+		return err
+	}
+	e := audit.Entry{Kind: "batch.condemned", Actor: "partner/" + a.Partner, Subject: "order/" + m.Order, Data: map[string]any{"act": m.Act}}
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := a.Taken(tx); err != nil {
+			return err
+		}
+		return perso.MoveRun(tx, m.Order, "reported", "condemned")
+	})
+}
+
+func (s *plant) proposeEmpty(ctx context.Context, subject string) (map[string]string, error) {
+	ord, err := site.SubjectOf(subject, "order")
+	if err != nil {
+		return nil, err
+	}
+	run, err := perso.GetRun(ctx, s.Store(), ord)
+	if err != nil {
+		return nil, err
+	}
+	if run.State != "condemned" {
+		return nil, fmt.Errorf("batch %s is %s; its bureau has not asked for its destruction", ord, run.State)
+	}
+	b, err := datagen.Load(ctx, s.Store(), ord)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"bureau": run.Bureau, "keys": run.KEK + " " + run.Agree, "blocks": strconv.Itoa(b.Blocks()), "cards": strconv.Itoa(b.Cards)}, nil
+}
+
+func (s *plant) doEmpty(ctx context.Context, w custody.Warrant) error {
+	ord, err := site.SubjectOf(w.Act().Subject, "order")
+	if err != nil {
+		return err
+	}
+	run, err := perso.GetRun(ctx, s.Store(), ord)
+	if err != nil {
+		return err
+	}
+	st, err := s.Desk().Get(ctx, w.Act().ID)
+	if err != nil {
+		return err
+	}
+	proof := message.DestroyProof{Order: ord, Site: s.Config().Site, Act: st.Digest}
+	for _, id := range []string{run.KEK, run.Agree} {
+		k, err := s.DescribeKey(ctx, id)
+		if err != nil {
+			return err
+		}
+		proof.Keys = append(proof.Keys, k)
+	}
+	for _, sig := range st.Signatures {
+		if sig.Verb == act.Approve {
+			who, err := s.People().Person(ctx, sig.Person)
+			if err != nil {
+				return err
+			}
+			proof.Approvers = append(proof.Approvers, who.ID+" "+who.Roles[0])
+		}
+	}
+	return w.Use(ctx, "batch.destroy", w.Act().Subject, nil, func(tx *store.Tx) error {
+		if err := setProof(tx, ord, proof); err != nil {
+			return err
+		}
+		return perso.MoveRun(tx, ord, "condemned", "destroying")
+	})
+}
+
+func setProof(tx *store.Tx, ord string, p message.DestroyProof) error {
+	doc, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return perso.SetProof(tx, ord, doc)
+}
+
+// empty erases the batch's keys in the module and its blocks in the database.
+func (s *plant) empty(ctx context.Context, r perso.Run) error {
+	var proof message.DestroyProof
+	if err := json.Unmarshal(r.Proof, &proof); err != nil {
+		return err
+	}
+	if err := s.DestroyKeys(ctx, proof.Keys); err != nil {
+		return err
+	}
+	b, err := datagen.Load(ctx, s.Store(), r.Order)
+	if err != nil {
+		return err
+	}
+	proof.Blocks = b.Blocks()
+	return s.moveRun(ctx, r, "batch.emptied", "destroying", "emptied", func(tx *store.Tx) error {
+		tx.Note("keys", len(proof.Keys))
+		tx.Note("blocks", proof.Blocks)
+		proof.LogIndex, proof.At = tx.Index(), tx.Time()
+		for i := range proof.Keys {
+			proof.Keys[i].At = proof.At
+		}
+		if err := datagen.Delete(tx, r.Order); err != nil {
+			return err
+		}
+		return setProof(tx, r.Order, proof)
+	})
+}
+
+// prove clears what deletion leaves behind and sends the proof.
+func (s *plant) prove(ctx context.Context, r perso.Run) error {
+	if err := s.Store().Scrub(ctx); err != nil {
+		return err
+	}
+	err := s.Send(ctx, r.Bureau, r.Order+".destroyed.pgp", func(w io.Writer) error {
+		_, err := w.Write(r.Proof)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.moveRun(ctx, r, "batch.closed", "emptied", "closed", nil)
+}

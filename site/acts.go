@@ -1,0 +1,154 @@
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ankan/act"
+	"ankan/audit"
+	"ankan/custody"
+	"ankan/order"
+	"ankan/store"
+)
+
+// Acts is the kinds of act that the site does, sorted.
+func (s *Site) Acts() []string { return slices.Sorted(maps.Keys(s.deeds)) }
+
+// A Proposal is what an act would say, for the person who asks for it.
+type Proposal struct {
+	Site    string            `json:"site"`
+	Kind    string            `json:"kind"`
+	Subject string            `json:"subject"`
+	Params  map[string]string `json:"params"`
+	Rule    act.Rule          `json:"rule"`
+}
+
+// Proposal is what the person who asks for an act needs to know of it.
+func (s *Site) Proposal(ctx context.Context, kind, subject string) (Proposal, error) {
+	params, err := s.Propose(ctx, kind, subject)
+	if err != nil {
+		return Proposal{}, err
+	}
+	policy, err := s.people.Policy(ctx)
+	if err != nil {
+		return Proposal{}, err
+	}
+	rule, err := policy.Rule(kind)
+	return Proposal{Site: s.config.Site, Kind: kind, Subject: subject, Params: params, Rule: rule}, err
+}
+
+// Propose is what an act of this kind about this subject would say: the
+// parameters that its approvers see, made from what is so now.
+func (s *Site) Propose(ctx context.Context, kind, subject string) (map[string]string, error) {
+	d := s.deeds[kind]
+	if d.Propose == nil {
+		return nil, fmt.Errorf("%s: %w: this site does no such act", kind, act.ErrNotAllowed)
+	}
+	return d.Propose(ctx, subject)
+}
+
+// Do does an approved act, if it is still about what is so: an act that was
+// approved and whose order was changed since is refused.
+func (s *Site) Do(ctx context.Context, id string) error {
+	w, err := s.desk.Warrant(ctx, id)
+	if err != nil {
+		return err
+	}
+	a := w.Act()
+	now, err := s.Propose(ctx, a.Kind, a.Subject)
+	if err == nil {
+		err = sameParams(a, now)
+	}
+	if err == nil {
+		err = s.deeds[a.Kind].Do(ctx, w)
+	}
+	if err != nil {
+		e := audit.Entry{Kind: "act.failed", Actor: "person/" + a.Requester, Subject: a.Subject, Data: map[string]any{"id": a.ID, "kind": a.Kind, "why": err.Error()}}
+		return errors.Join(err, s.store.Enter(ctx, e))
+	}
+	s.hurry()
+	return nil
+}
+
+func sameParams(a act.Act, now map[string]string) error {
+	for k, v := range now {
+		if a.Params[k] != v {
+			return fmt.Errorf("act %s: %w: %s was %q when it was signed and is %q now; ask again", a.ID, act.ErrNotAllowed, k, a.Params[k], v)
+		}
+	}
+	if len(a.Params) != len(now) {
+		return fmt.Errorf("act %s: %w: it has %d parameters, want %d", a.ID, act.ErrNotAllowed, len(a.Params), len(now))
+	}
+	return nil
+}
+
+// SubjectOf cuts "order/ID" and the like.
+func SubjectOf(subject, what string) (string, error) {
+	if len(subject) > len(what)+1 && subject[:len(what)+1] == what+"/" {
+		return subject[len(what)+1:], nil
+	}
+	return "", fmt.Errorf("subject %q is not %s/…", subject, what)
+}
+
+// KeySubject cuts "key/OPERATOR/INDEX".
+func KeySubject(subject string) (partner string, index int, err error) {
+	rest, err := SubjectOf(subject, "key")
+	if err != nil {
+		return "", 0, err
+	}
+	if i := strings.LastIndexByte(rest, '/'); i > 0 {
+		// One key has one subject: "01" and "+1" are none.
+		if index, err = strconv.Atoi(rest[i+1:]); err == nil && strconv.Itoa(index) == rest[i+1:] {
+			return rest[:i], index, nil
+		}
+	}
+	return "", 0, fmt.Errorf("subject %q is not key/PARTNER/INDEX", subject)
+}
+
+// OrderOf is the order that an act is about, which must be in a state.
+func (s *Site) OrderOf(ctx context.Context, subject string, state order.State) (order.Order, error) {
+	id, err := SubjectOf(subject, "order")
+	if err != nil {
+		return order.Order{}, err
+	}
+	o, err := order.Get(ctx, s.store, id)
+	if err == nil && o.State != state {
+		err = fmt.Errorf("order %s: %w: it is %s, want %s", id, order.ErrState, o.State, state)
+	}
+	return o, err
+}
+
+// Move takes an order on under a warrant; kind is of the log entry, and also is
+// what else is written with it, or nil.
+func (s *Site) Move(ctx context.Context, w custody.Warrant, kind string, from, to order.State, also func(*store.Tx) error) error {
+	id, err := SubjectOf(w.Act().Subject, "order")
+	if err != nil {
+		return err
+	}
+	return w.Use(ctx, kind, w.Act().Subject, nil, func(tx *store.Tx) error {
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
+		return order.Move(tx, id, from, to)
+	})
+}
+
+// Step takes an order on without being asked.
+func (s *Site) Step(ctx context.Context, o order.Order, kind string, to order.State, data map[string]any, also func(*store.Tx) error) error {
+	e := audit.Entry{Kind: kind, Actor: "system:site", Subject: "order/" + o.ID, Data: data}
+	return s.store.Change(ctx, e, func(tx *store.Tx) error {
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
+		return order.Move(tx, o.ID, o.State, to)
+	})
+}

@@ -1,0 +1,86 @@
+package site_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"ankan/act"
+	"ankan/custody"
+	"ankan/hsm"
+	"ankan/order"
+	"ankan/parts"
+	"ankan/perso"
+	"ankan/site"
+	"ankan/site/sitetest"
+)
+
+// Every deed refuses a subject that is not its own, whoever sent it.
+func TestProposalsRefused(t *testing.T) {
+	s := sitetest.New(t, "works", "operator, bureau, plant", parts.All()...)
+	what := map[string]string{
+		"key.share": "key", "key.accept": "key", "lot.accept": "lot",
+		"order.submit": "order", "hlr.load": "order", "order.acknowledge": "order", "order.release": "order",
+		"order.destroy": "order", "chip.destroy": "order", "batch.destroy": "order",
+	}
+	unknown := map[string]struct {
+		text string
+		is   error
+	}{
+		"key.share":         {`"none" is no partner`, nil},
+		"key.accept":        {"keys 7 of none: no such key; the operator has not sent them", hsm.ErrNoKey},
+		"lot.accept":        {`lot "none/7" is not here; run: ankan lot receive FILE`, nil},
+		"order.submit":      {`order "none/7": no such order`, order.ErrNoOrder},
+		"hlr.load":          {`order "none/7": no such order`, order.ErrNoOrder},
+		"order.acknowledge": {`order "none/7": no such order`, order.ErrNoOrder},
+		"order.release":     {`order "none/7": no such order`, order.ErrNoOrder},
+		"order.destroy":     {`order "none/7": no such order`, order.ErrNoOrder},
+		"chip.destroy":      {"order none/7 has no rejected chip that waits for destruction", nil},
+		"batch.destroy":     {"order none/7: ", perso.ErrNoRun},
+	}
+	acts := s.Acts()
+	if len(acts) != len(what) {
+		t.Errorf("%d kinds of act, the test knows %d", len(acts), len(what))
+	}
+	policy := sitetest.Must[act.Policy](t)(s.People().Policy(t.Context()))
+	for _, kind := range acts {
+		if _, err := policy.Rule(kind); err != nil {
+			t.Errorf("the policy: %v", err)
+		}
+		for _, subject := range []string{"", "order", "order/", "key", "key/", "key/x", "key//1", "key/x/", "key/x/y", "key/x/01", "key/x/+1", "key/x/99999999999999999999", "lot", "lot/", "lots/x", "batch/x", "/", "x", "Order/x"} {
+			if strings.HasPrefix(subject, what[kind]+"/") && what[kind] != "key" && len(subject) > len(what[kind])+1 {
+				continue
+			}
+			params, err := s.Propose(t.Context(), kind, subject)
+			if params != nil || err == nil || !strings.HasPrefix(err.Error(), `subject "`+subject+`" is not `+what[kind]+"/") {
+				t.Errorf("%s of %q: %v, %v", kind, subject, params, err)
+			}
+		}
+		want := unknown[kind]
+		params, err := s.Propose(t.Context(), kind, what[kind]+"/none/7")
+		if params != nil || err == nil || !strings.HasPrefix(err.Error(), want.text) || want.is != nil && !errors.Is(err, want.is) {
+			t.Errorf("%s of what is not here: %v, %v, want %s", kind, params, err, want.text)
+		}
+	}
+	for _, kind := range []string{"", "order", "order.release ", "policy.change"} {
+		if _, err := s.Propose(t.Context(), kind, "order/x"); !errors.Is(err, act.ErrNotAllowed) {
+			t.Errorf("%q: %v", kind, err)
+		}
+	}
+	if err := s.Do(t.Context(), "none"); !errors.Is(err, custody.ErrNoAct) {
+		t.Errorf("an act that nobody asked for: %v", err)
+	}
+}
+
+// A site does the acts of its roles and no other's.
+func TestRolesRefused(t *testing.T) {
+	s := sitetest.New(t, "op", site.Operator, parts.All()...)
+	if got := strings.Join(s.Acts(), " "); got != "hlr.load key.share order.acknowledge order.submit" {
+		t.Errorf("an operator does %s", got)
+	}
+	for _, kind := range []string{"order.release", "lot.accept", "key.accept"} {
+		if _, err := s.Propose(t.Context(), kind, "order/x"); !errors.Is(err, act.ErrNotAllowed) {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}

@@ -1,0 +1,261 @@
+package site
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"ankan/audit"
+	"ankan/exchange"
+	"ankan/exchange/edge"
+	"ankan/message"
+	"ankan/order"
+	"ankan/store"
+)
+
+// A Refusal ends the life of a file: what it says cannot be done, and why.
+type Refusal struct {
+	Reasons []string // at least one
+	Digest  string   // of the order's content, if it could be read
+}
+
+// Error is the first reason, and how many more there are.
+func (r *Refusal) Error() string {
+	if len(r.Reasons) == 1 {
+		return r.Reasons[0]
+	}
+	return fmt.Sprintf("%s (and %d more)", r.Reasons[0], len(r.Reasons)-1)
+}
+
+// Refused is a Refusal for one reason.
+func Refused(format string, args ...any) error {
+	return &Refusal{Reasons: []string{fmt.Sprintf(format, args...)}}
+}
+
+// An Arrival is a file that is complete, verified, and from a pinned partner.
+type Arrival struct {
+	*edge.File
+	partner *exchange.Partner
+	message *exchange.Message
+	site    *Site
+}
+
+// Taken records the file in the transaction that does what it asks for.
+func (a *Arrival) Taken(tx *store.Tx) error {
+	tx.Note("file", a.Name)
+	tx.Note("file_sha256", a.SHA256)
+	tx.Note("partner", a.Partner)
+	return a.record(tx)
+}
+
+// Place is where the file lies in the spool, the same in every process.
+func (a *Arrival) Place() string { return filepath.Base(a.Path) }
+
+func (a *Arrival) record(tx *store.Tx) error {
+	_, err := tx.Exec(`INSERT INTO received (sha256, partner, name, spool, at) VALUES ($1, $2, $3, $4, $5)`,
+		a.SHA256, a.Partner, a.Name, a.Place(), tx.Time().Format(time.RFC3339Nano))
+	return err
+}
+
+// Sender is the partner that the file is from.
+func (a *Arrival) Sender() *exchange.Partner { return a.partner }
+
+// Read gives the content to read, once it is decrypted and verified as a whole
+// (exchange.Message.Read).
+func (a *Arrival) Read(read func(io.Reader) error) error { return a.message.Read(read) }
+
+// JSON reads the message as one JSON document. What is wrong with it is a
+// Refusal.
+func (a *Arrival) JSON(v any) error {
+	err := a.Read(func(r io.Reader) error { return message.Read(r, v) })
+	if err != nil {
+		return Refused("%s: %v", a.Name, err)
+	}
+	return nil
+}
+
+// Step takes an order on because the file arrived, which is recorded with it;
+// see Site.Step.
+func (a *Arrival) Step(ctx context.Context, o order.Order, kind string, to order.State, data map[string]any, also func(*store.Tx) error) error {
+	return a.site.Step(ctx, o, kind, to, data, func(tx *store.Tx) error {
+		if err := a.Taken(tx); err != nil || also == nil {
+			return err
+		}
+		return also(tx)
+	})
+}
+
+// limits bound what one file may hold.
+func limits() exchange.Limits { return exchange.Limits{MaxCipher: 64 << 30, MaxPlain: 64 << 30} }
+
+// takeIn opens a file that arrived, checks who sent it, and hands it to what
+// it is for. It is refused, or done, or tried again later: never half done.
+func (s *Site) takeIn(ctx context.Context, f *edge.File) error {
+	if _, err := os.Stat(f.Path); errors.Is(err, os.ErrNotExist) {
+		return nil // the list was older than the file's end
+	}
+	a := s.arrival(f)
+	err := s.dispatch(ctx, a)
+	var r *Refusal
+	var e *exchange.Refusal
+	switch {
+	case err == nil:
+		s.hurry()
+		return s.spool.Done(f)
+	case errors.As(err, &e):
+		// The refusal names the place in our spool, which is not the partner's business.
+		r = &Refusal{Reasons: []string{f.Name + ": " + e.Text}}
+	case !errors.As(err, &r):
+		return err
+	}
+	s.log.Warn("file refused", "partner", f.Partner, "file", f.Name, "why", r.Error())
+	if err := s.refuse(ctx, a, r); err != nil {
+		return err
+	}
+	return s.spool.Quarantine(f, r.Error())
+}
+
+// Dispatch hands a file that lies in the spool to the part that takes it. It is
+// what takeIn does before it clears the file away; errors are as of Handler.Take.
+func (s *Site) Dispatch(ctx context.Context, f *edge.File) error {
+	return s.dispatch(ctx, s.arrival(f))
+}
+
+func (s *Site) arrival(f *edge.File) *Arrival {
+	return &Arrival{File: f, partner: s.partners[f.Partner], site: s}
+}
+
+var errSeen = errors.New("seen")
+
+func (s *Site) dispatch(ctx context.Context, a *Arrival) error {
+	if a.partner == nil {
+		return Refused("%s: from %q, who is no partner", a.Name, a.Partner)
+	}
+	switch err := s.replayed(ctx, a); {
+	case errors.Is(err, errSeen):
+		return nil
+	case err != nil:
+		return err
+	}
+	k, ok := message.KindOf(a.Name)
+	if !ok {
+		return Refused("%s: the name must end in .KIND.pgp, for an order .inp.pgp", a.Name)
+	}
+	h := s.files[k]
+	if h.Take == nil || !a.partner.Has(h.From) {
+		return Refused("%s: this site takes no %q files from %s", a.Name, k, a.Partner)
+	}
+	var err error
+	if a.message, err = exchange.Open(a.Path, s.mail, []*exchange.Partner{a.partner}, limits()); err != nil {
+		return err
+	}
+	return h.Take(ctx, a)
+}
+
+// replayed refuses a file that was taken in before. The same file in the same
+// place is no replay: the site stopped between taking it and clearing it away.
+func (s *Site) replayed(ctx context.Context, a *Arrival) error {
+	var spool, at string
+	err := s.store.QueryRow(ctx, `SELECT spool, at FROM received WHERE sha256 = $1`, a.SHA256).Scan(&spool, &at)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	case spool == a.Place():
+		return errSeen
+	}
+	return Refused("%s: the same file (SHA-256 %.12s…) came at %s and was dealt with; a file is taken once", a.Name, a.SHA256, at)
+}
+
+// refuse logs a refusal and remembers the file. Some kinds of file are answered.
+func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
+	e := audit.Entry{Kind: "file.refused", Actor: "partner/" + a.Partner, Subject: "file/" + a.SHA256,
+		Data: map[string]any{"file": a.Name, "size": a.Size, "reasons": r.Reasons[:min(len(r.Reasons), 20)], "count": len(r.Reasons)}}
+	err := s.store.Change(ctx, e, func(tx *store.Tx) error {
+		_, err := tx.Exec(`INSERT INTO received (sha256, partner, name, spool, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO NOTHING`,
+			a.SHA256, a.Partner, a.Name, a.Place(), tx.Time().Format(time.RFC3339Nano))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	k, _ := message.KindOf(a.Name)
+	if h := s.files[k]; h.Refused != nil && a.partner != nil {
+		return h.Refused(ctx, a, r)
+	}
+	return nil
+}
+
+// sealing is exchange.Seal or exchange.SealForOfficers.
+type sealing func(w io.Writer, from *exchange.Identity, to *exchange.Partner, name string) (io.WriteCloser, error)
+
+// Send seals a file to a partner and puts it into the spool, once by its name:
+// the same name to the same partner again does nothing.
+func (s *Site) Send(ctx context.Context, to, name string, write func(io.Writer) error) error {
+	return s.send(ctx, exchange.Seal, to, name, write)
+}
+
+// SendForOfficers is Send of a file that the partner's nodal officers may open
+// too (SOP 5.4.b).
+func (s *Site) SendForOfficers(ctx context.Context, to, name string, write func(io.Writer) error) error {
+	return s.send(ctx, exchange.SealForOfficers, to, name, write)
+}
+
+func (s *Site) send(ctx context.Context, seal sealing, to, name string, write func(io.Writer) error) error {
+	p := s.partners[to]
+	if p == nil {
+		return fmt.Errorf("%s: %q is no partner; add its card to partners in the configuration", name, to)
+	}
+	sum, size, err := s.spool.Put(to, name, func(w io.Writer) error {
+		sealed, err := seal(w, s.mail, p, name)
+		if err != nil {
+			return err
+		}
+		if err := write(sealed); err != nil {
+			return err
+		}
+		return sealed.Close()
+	})
+	if errors.Is(err, edge.ErrUsed) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return s.store.Enter(ctx, audit.Entry{Kind: "file.sealed", Actor: "system:site", Subject: fmt.Sprintf("file/%x", sum),
+		Data: map[string]any{"partner": to, "file": name, "size": size}})
+}
+
+// Withdraw deletes a file that was sent to a partner from the spool. It is no
+// error if it is not there.
+func (s *Site) Withdraw(to, name string) error { return s.spool.Withdraw(to, name) }
+
+// Unseal opens a file that came from a partner and was kept as it came.
+func (s *Site) Unseal(path, from string) (*exchange.Message, error) {
+	return exchange.Open(path, s.mail, []*exchange.Partner{s.partners[from]}, limits())
+}
+
+// logTransfers moves the edge's transfer records into the audit log.
+func (s *Site) logTransfers(ctx context.Context) error {
+	records, err := s.spool.Records()
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		e := audit.Entry{Kind: "transfer." + r.Outcome, Actor: "partner/" + r.Partner, Subject: "file/" + r.SHA256,
+			Data: map[string]any{"direction": r.Direction, "file": r.File, "size": r.Size, "text": r.Text, "remote": r.Remote}}
+		if err := s.store.Enter(ctx, e); err != nil {
+			return err
+		}
+		if err := s.spool.Forget(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
