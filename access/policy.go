@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"ankan/act"
+	"ankan/audit"
 	"ankan/document"
 )
 
@@ -143,4 +144,13 @@ func (w *whole) UnmarshalYAML(decode func(any) error) error {
 	}
 	*w = whole(n)
 	return nil
+}
+
+// DecodePolicy reads a policy as the database keeps it.
+func DecodePolicy(doc []byte) (act.Policy, error) {
+	var p act.Policy
+	if err := audit.Strict(doc, &p); err != nil {
+		return p, fmt.Errorf("policy: %w", err)
+	}
+	return p, nil
 }

@@ -114,7 +114,7 @@ type Offer struct {
 // the batch, and with it every copy of the sealed file.
 type Slot struct {
 	Order string `json:"order"`
-	Agree string `json:"agree"` // P-256, PEM
+	Agree string `json:"agree"` // P-521, PEM
 }
 
 // A BatchHead is the first line of a batch file; the blocks follow.

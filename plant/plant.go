@@ -120,7 +120,7 @@ func (s *plant) takeOffer(ctx context.Context, a *site.Arrival) error {
 	for id, k := range map[string]struct {
 		hsm.Purpose
 		hsm.Algorithm
-	}{slotKey(m.Order): {hsm.Agree, hsm.P256}, batchKey(m.Order): {hsm.Order, hsm.AES256}} {
+	}{slotKey(m.Order): {hsm.Agree, hsm.P521}, batchKey(m.Order): {hsm.Order, hsm.AES256}} {
 		if _, err := s.Token().Generate(ctx, id, k.Purpose, k.Algorithm); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
 			return fmt.Errorf("key %s: %w", id, err)
 		}

@@ -31,7 +31,7 @@ func standingKeys(c *Config, parts []Part) ([]StandingKey, error) {
 		{KeySite, hsm.SiteSign, hsm.Ed25519},
 		{keyMailSign, hsm.MailSign, hsm.P256},
 		{keyMailOpen, hsm.MailOpen, hsm.RSA3072},
-		{KeyAgree, hsm.Agree, hsm.P256},
+		{KeyAgree, hsm.Agree, hsm.P521},
 	}
 	has, err := held(c, parts)
 	for _, p := range has {
