@@ -233,7 +233,7 @@ func (g *Gate) End(ctx context.Context, name string, assertion passkey.Assertion
 	s := Session{
 		ID: token()[:12], Person: who.ID, Opened: now, Seen: now, From: a.first.From, Certificate: certificate, First: a.with,
 		Ends: now.Add(time.Duration(policy.Limits.SessionLength) * time.Second), Idle: now.Add(time.Duration(policy.Limits.SessionIdle) * time.Second),
-		Proved: who.Credential.Model, Wrong: g.forget(who.ID, a.first),
+		Proved: string(who.Credential.Method), Wrong: g.forget(who.ID, a.first),
 	}
 	e := audit.Entry{Kind: "session.opened", Actor: "person/" + who.ID, Subject: "session/" + s.ID,
 		Data: map[string]any{"from": s.From, "certificate": certificate, "first": a.with, "proved": s.Proved, "wrong_elsewhere": s.Wrong}}
