@@ -513,3 +513,12 @@ func (w Warrant) redeem(tx *store.Tx, kind, subject string) error {
 	}
 	return tx.Append(audit.Entry{Kind: act.ActUsed, Actor: "person/" + w.act.Requester, Subject: subject, Data: data})
 }
+
+// A Deed is how a kind of act is proposed and done.
+type Deed struct {
+	// Propose gives the parameters of an act about a subject, from what is so
+	// now. It is called again before the act is done.
+	Propose func(ctx context.Context, subject string) (map[string]string, error)
+	// Do does the act. It spends the warrant (Warrant.Use) or fails.
+	Do func(ctx context.Context, w Warrant) error
+}

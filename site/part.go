@@ -74,13 +74,7 @@ type Handler struct {
 }
 
 // A Deed is how a kind of act is proposed and done.
-type Deed struct {
-	// Propose gives the parameters of an act about a subject, from what is so
-	// now. It is called again before the act is done.
-	Propose func(ctx context.Context, subject string) (map[string]string, error)
-	// Do does the act. It spends the warrant (custody.Warrant.Use) or fails.
-	Do func(ctx context.Context, w custody.Warrant) error
-}
+type Deed = custody.Deed
 
 // Begin starts a piece of work beside the round, unless work of this name is
 // under way or rests after it failed or was idle (ErrIdle). The name is the

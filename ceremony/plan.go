@@ -1,0 +1,352 @@
+// Package ceremony runs key ceremonies from a reviewed plan: one file that
+// everybody reads, steps that people sign one after another, a transcript in
+// the end (SOP 6.4.0, 6.4.e). What it does in the security module it does after
+// the people have signed, and finds out by looking what became of it if the
+// site stopped meanwhile.
+package ceremony
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+
+	"ankan/document"
+	"ankan/hsm"
+)
+
+// A Kind is what a ceremony is for.
+type Kind string
+
+// The kinds.
+const (
+	Generate         Kind = "generate"          // a new key; with shares of it for a backup, if the plan has some
+	ImportComponents Kind = "import-components" // two or three XOR components become a key
+	ExportComponents Kind = "export-components" // a key leaves as two or three XOR components
+	ImportWrapped    Kind = "import-wrapped"    // a key comes under a key that is here
+	ExportWrapped    Kind = "export-wrapped"    // a key leaves under another
+	Restore          Kind = "restore"           // shares become a key again, if only to show that they do
+	Rotate           Kind = "rotate"            // a new key takes the place of an old one
+	Destroy          Kind = "destroy"           // a key and every copy of it go
+)
+
+// Kinds are all kinds.
+func Kinds() []Kind {
+	return []Kind{Generate, ImportComponents, ExportComponents, ImportWrapped, ExportWrapped, Restore, Rotate, Destroy}
+}
+
+// A Plan is what a ceremony is to do and who does it. Everybody reads the same
+// file, and its digest is what is approved.
+type Plan struct {
+	ID    string // ceremony
+	Kind  Kind
+	Title string
+	Room  string
+	Key   KeyPlan
+	Old   string // the key whose place it takes (rotate)
+	Parts []Part // components, in their order
+	// Backup asks for shares of a new key.
+	Backup *Backup
+	// Holders bring their shares (restore).
+	Holders   []string
+	Rehearsal bool // what was restored is compared and erased again (restore)
+	Wrap      *Wrap
+	People    map[string]string // by role: key-manager, hsm-administrator, security-officer, witness
+
+	digest [32]byte
+}
+
+// A KeyPlan is the key that it is about.
+type KeyPlan struct {
+	Name      string
+	Purpose   hsm.Purpose
+	Algorithm hsm.Algorithm
+	Partner   string  // who shares it
+	KCV       hsm.KCV // what its check value must be; zero if nobody knows it yet
+}
+
+// A Part is one component and its custodian.
+type Part struct {
+	Custodian string
+	KCV       hsm.KCV // of the component, as its form says (import)
+	Form      string  // key transfer form
+	Bag       string
+}
+
+// A Backup is M of N shares.
+type Backup struct {
+	Threshold int
+	Holders   []string
+}
+
+// A Wrap is how a key is wrapped, and what it was wrapped into.
+type Wrap struct {
+	Format hsm.Format
+	Under  string // key of ours
+	Label  string
+	To     *x509.Certificate // export by OAEP or ECDH
+	Blob   []byte            // import
+}
+
+// Digest is the SHA-256 of the plan as it was written.
+func (p Plan) Digest() [32]byte { return p.digest }
+
+// The roles of a plan, beside custodians and holders.
+const (
+	keyManager = "key-manager"
+	hsmAdmin   = "hsm-administrator"
+	officer    = "security-officer"
+	witness    = "witness"
+	custodian  = "key-custodian"
+	nodal      = "nodal-officer"
+	alternate  = "alternate-nodal-officer"
+)
+
+var ceremonyID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,39}$`)
+
+// whole is a number without a fraction and without quotes.
+type whole int
+
+// UnmarshalYAML implements yaml.InterfaceUnmarshaler.
+func (w *whole) UnmarshalYAML(decode func(any) error) error {
+	var v any
+	if err := decode(&v); err != nil {
+		return err
+	}
+	n, ok := v.(uint64)
+	if !ok || n > math.MaxInt16 {
+		return fmt.Errorf("found %v, want a whole number", v)
+	}
+	*w = whole(n)
+	return nil
+}
+
+// written is a plan as YAML has it.
+type written struct {
+	Ceremony string `yaml:"ceremony"`
+	Kind     Kind   `yaml:"kind"`
+	Title    string `yaml:"title"`
+	Room     string `yaml:"room"`
+	Key      struct {
+		Name      string        `yaml:"name"`
+		Purpose   hsm.Purpose   `yaml:"purpose"`
+		Algorithm hsm.Algorithm `yaml:"algorithm"`
+		Partner   string        `yaml:"partner"`
+		KCV       string        `yaml:"kcv"`
+	} `yaml:"key"`
+	Old   string `yaml:"old"`
+	Parts []struct {
+		Custodian string `yaml:"custodian"`
+		KCV       string `yaml:"kcv"`
+		Form      string `yaml:"form"`
+		Bag       string `yaml:"bag"`
+	} `yaml:"parts"`
+	Backup *struct {
+		Threshold whole    `yaml:"threshold"`
+		Holders   []string `yaml:"holders"`
+	} `yaml:"backup"`
+	Holders   []string `yaml:"holders"`
+	Rehearsal bool     `yaml:"rehearsal"`
+	Wrap      *struct {
+		Format      hsm.Format `yaml:"format"`
+		Under       string     `yaml:"under"`
+		Label       string     `yaml:"label"`
+		Certificate string     `yaml:"certificate"`
+		Blob        string     `yaml:"blob"`
+	} `yaml:"wrap"`
+	People map[string]string `yaml:"people"`
+}
+
+// ParsePlan reads a plan. It refuses what is wrong whoever looks: form, numbers,
+// fields of another kind. What depends on the site is Runner.Check's.
+func ParsePlan(doc []byte) (Plan, error) {
+	var w written
+	tree, err := document.Read("plan", doc, &w)
+	if err != nil {
+		return Plan{}, err
+	}
+	fail := func(path, format string, args ...any) (Plan, error) {
+		line, column := tree.Place(path)
+		return Plan{}, &document.Error{File: "plan", Line: line, Column: column, Text: fmt.Sprintf(format, args...)}
+	}
+	p := Plan{
+		ID: w.Ceremony, Kind: w.Kind, Title: w.Title, Room: w.Room, Old: w.Old, Holders: w.Holders, Rehearsal: w.Rehearsal, People: w.People,
+		Key:    KeyPlan{Name: w.Key.Name, Purpose: w.Key.Purpose, Algorithm: w.Key.Algorithm, Partner: w.Key.Partner},
+		digest: sha256.Sum256(doc),
+	}
+	if !ceremonyID.MatchString(p.ID) {
+		return fail("$.ceremony", "ceremony is %q, want up to 40 letters, digits, . and -", p.ID)
+	}
+	if !slices.Contains(Kinds(), p.Kind) {
+		return fail("$.kind", "kind is %q, want one of %s", p.Kind, joined(Kinds()))
+	}
+	if p.Title == "" || p.Room == "" || len(p.Title) > 120 || len(p.Room) > 120 {
+		return fail("$.title", "title and room must be there, each up to 120 characters")
+	}
+	if err := hsm.CheckID(p.Key.Name); err != nil {
+		return fail("$.key.name", "%v", err)
+	}
+	if err := p.Key.Purpose.Fits(p.Key.Algorithm); err != nil {
+		return fail("$.key.algorithm", "%v", err)
+	}
+	if p.Key.KCV, err = kcv(w.Key.KCV); err != nil {
+		return fail("$.key.kcv", "%v", err)
+	}
+	for i, part := range w.Parts {
+		q := Part{Custodian: part.Custodian, Form: part.Form, Bag: part.Bag}
+		if q.KCV, err = kcv(part.KCV); err != nil {
+			return fail(fmt.Sprintf("$.parts[%d].kcv", i), "%v", err)
+		}
+		p.Parts = append(p.Parts, q)
+	}
+	if w.Backup != nil {
+		p.Backup = &Backup{Threshold: int(w.Backup.Threshold), Holders: w.Backup.Holders}
+		if m, n := p.Backup.Threshold, len(p.Backup.Holders); m < 2 || m >= n || n > 16 {
+			return fail("$.backup", "threshold is %d of %d holders, want at least 2, less than the holders, and at most 16 of them", m, n)
+		}
+	}
+	if w.Wrap != nil {
+		p.Wrap = &Wrap{Format: w.Wrap.Format, Under: w.Wrap.Under, Label: w.Wrap.Label}
+		if p.Wrap.Blob, err = base64.StdEncoding.Strict().DecodeString(w.Wrap.Blob); err != nil {
+			return fail("$.wrap.blob", "the wrapped key is not base64")
+		}
+		if w.Wrap.Certificate != "" {
+			block, rest := pem.Decode([]byte(w.Wrap.Certificate))
+			if block == nil || block.Type != "CERTIFICATE" || strings.TrimSpace(string(rest)) != "" {
+				return fail("$.wrap.certificate", "want one certificate in PEM")
+			}
+			if p.Wrap.To, err = x509.ParseCertificate(block.Bytes); err != nil {
+				return fail("$.wrap.certificate", "%v", err)
+			}
+		}
+	}
+	if path, text := p.shape(); text != "" {
+		return fail(path, "%s", text)
+	}
+	return p, nil
+}
+
+func kcv(text string) (hsm.KCV, error) {
+	if text == "" {
+		return hsm.KCV{}, nil
+	}
+	return hsm.ParseKCV(text)
+}
+
+func joined[T ~string](list []T) string {
+	var s []string
+	for _, v := range list {
+		s = append(s, string(v))
+	}
+	return strings.Join(s, ", ")
+}
+
+// shape says what a plan of its kind lacks, or has too much of.
+func (p Plan) shape() (path, text string) {
+	needs := func(ok bool, at, what string) (string, string) {
+		if ok {
+			return "", ""
+		}
+		return at, fmt.Sprintf("a ceremony to %s %s", p.Kind, what)
+	}
+	components := p.Kind == ImportComponents || p.Kind == ExportComponents
+	wraps := p.Kind == ImportWrapped || p.Kind == ExportWrapped
+	makes := p.Kind == Generate || p.Kind == Rotate
+	for _, c := range []struct {
+		ok       bool
+		at, what string
+	}{
+		{!components || len(p.Parts) == 2 || len(p.Parts) == 3, "$.parts", fmt.Sprintf("takes two or three parts, this has %d (SOP 6.4.e.ii)", len(p.Parts))},
+		{components || len(p.Parts) == 0, "$.parts", "has no parts"},
+		{wraps == (p.Wrap != nil), "$.wrap", "and wrap do not go together, or wrap is missing"},
+		{makes || p.Backup == nil, "$.backup", "makes no shares"},
+		{(p.Kind == Rotate) == (p.Old != ""), "$.old", "and old do not go together, or old is missing"},
+		{(p.Kind == Restore) == (len(p.Holders) > 0), "$.holders", "and holders do not go together, or holders are missing"},
+		{p.Kind == Restore || !p.Rehearsal, "$.rehearsal", "is no rehearsal"},
+		{p.Kind != ImportComponents || p.allParts(func(q Part) bool { return !q.KCV.IsZero() }), "$.parts", "needs the check value of each part, as its form says"},
+		{p.Kind != Destroy || p.People[witness] != "", "$.people", "needs a witness (SOP 6.4.e.viii)"},
+		{p.Kind != ImportWrapped || len(p.Wrap.Blob) > 0, "$.wrap", "needs the blob"},
+	} {
+		if at, text := needs(c.ok, c.at, c.what); text != "" {
+			return at, text
+		}
+	}
+	for role := range p.People {
+		if !slices.Contains([]string{keyManager, hsmAdmin, officer, witness}, role) {
+			return "$.people", fmt.Sprintf("people names the role %q, want %s, %s, %s or %s", role, keyManager, hsmAdmin, officer, witness)
+		}
+	}
+	for _, role := range []string{keyManager, hsmAdmin, officer} {
+		if p.People[role] == "" {
+			return "$.people", fmt.Sprintf("people names no %s", role)
+		}
+	}
+	seen := map[string]string{}
+	for role, who := range p.everyone() {
+		if other := seen[who]; other != "" {
+			return "$.people", fmt.Sprintf("person %s has two parts in it, %s and %s; nobody acts twice in one ceremony (SOP 6.4.0)", who, min(role, other), max(role, other))
+		}
+		seen[who] = role
+	}
+	return "", ""
+}
+
+func (p Plan) allParts(f func(Part) bool) bool {
+	return !slices.ContainsFunc(p.Parts, func(q Part) bool { return !f(q) })
+}
+
+// everyone is who takes part, by role; custodians and holders with numbers.
+func (p Plan) everyone() map[string]string {
+	all := map[string]string{}
+	for role, who := range p.People {
+		all[role] = who
+	}
+	for i, part := range p.Parts {
+		all[fmt.Sprintf("custodian %d", i+1)] = part.Custodian
+	}
+	holders := p.Holders
+	if p.Backup != nil {
+		holders = p.Backup.Holders
+	}
+	for i, who := range holders {
+		all[fmt.Sprintf("holder %d", i+1)] = who
+	}
+	return all
+}
+
+// participants are the people, in the order of their parts.
+func (p Plan) participants() []string {
+	var all []string
+	for _, role := range []string{keyManager, hsmAdmin, officer, witness} {
+		if who := p.People[role]; who != "" {
+			all = append(all, who)
+		}
+	}
+	for _, part := range p.Parts {
+		all = append(all, part.Custodian)
+	}
+	if p.Backup != nil {
+		all = append(all, p.Backup.Holders...)
+	}
+	return append(all, p.Holders...)
+}
+
+// roleOf is what a participant is in this ceremony: roles of people that do.
+func (p Plan) roleOf(person string) []string {
+	switch person {
+	case p.People[keyManager]:
+		return []string{keyManager, nodal} // at an operator the nodal officer manages keys
+	case p.People[hsmAdmin]:
+		return []string{hsmAdmin, alternate}
+	case p.People[officer]:
+		return []string{officer}
+	case p.People[witness]:
+		return []string{witness}
+	}
+	return []string{custodian}
+}

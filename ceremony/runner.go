@@ -1,0 +1,693 @@
+package ceremony
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ankan/access"
+	"ankan/act"
+	"ankan/audit"
+	"ankan/custody"
+	"ankan/hsm"
+	"ankan/keys"
+	"ankan/notice"
+	"ankan/store"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Schema is the tables that this package owns.
+func Schema() store.Schema { return store.Embedded("ceremony", migrations) }
+
+// The states of a ceremony.
+const (
+	Drafted = "drafted"
+	Open    = "open"
+	Break   = "break"
+	Closed  = "closed"
+	Aborted = "aborted"
+)
+
+// Errors that callers branch on.
+var (
+	ErrNone   = errors.New("no such ceremony")
+	ErrTurn   = errors.New("it is not your turn")
+	ErrLate   = errors.New("the time to enter is over")
+	ErrEdited = errors.New("the plan was edited since it was reviewed")
+)
+
+// A Config is what a runner works with.
+type Config struct {
+	Site     string
+	Country  string
+	Store    *store.Store
+	People   *access.Directory
+	Register *keys.Register
+	Module   hsm.Module
+	// Sign signs a document of a type with the site's key.
+	Sign func(ctx context.Context, kind string, payload []byte) ([]byte, error)
+	// Overdue says what a custodian owes, "" if nothing: who has not counted
+	// does not take part (SOP 6.3.2.q).
+	Overdue func(ctx context.Context, person string) (string, error)
+}
+
+// A Runner runs the ceremonies of one site.
+type Runner struct{ Config }
+
+// New is a runner. Resume comes next.
+func New(c Config) *Runner { return &Runner{c} }
+
+// A Ceremony is one ceremony as it stands.
+type Ceremony struct {
+	ID       string    `json:"id"`
+	Kind     Kind      `json:"kind"`
+	Title    string    `json:"title"`
+	State    string    `json:"state"`
+	Editor   string    `json:"editor"`
+	Digest   string    `json:"plan_sha256"`
+	Words    []string  `json:"words"`
+	Drafted  time.Time `json:"drafted"`
+	Opened   time.Time `json:"opened,omitzero"`
+	Ended    time.Time `json:"ended,omitzero"`
+	Act      string    `json:"act,omitempty"`
+	Steps    []StepNow `json:"steps"`
+	Now      int       `json:"now"` // the step that is next; 0 when none is
+	Notes    []Note    `json:"notes"`
+	Key      string    `json:"key"`
+	Document string    `json:"document"`
+
+	Plan Plan `json:"-"`
+}
+
+// A StepNow is a step and how far it has come.
+type StepNow struct {
+	Step
+	Signatures []StepSignature   `json:"signatures"`
+	Effect     string            `json:"effect_state,omitempty"` // doing, done
+	Result     map[string]string `json:"result,omitempty"`
+	Began      time.Time         `json:"began,omitzero"` // of an entry
+	Entered    bool              `json:"entered,omitempty"`
+	By         string            `json:"entering,omitempty"`
+}
+
+// A StepSignature is one person's word on a step.
+type StepSignature struct {
+	Person string    `json:"person"`
+	Act    string    `json:"act"`
+	At     time.Time `json:"at"`
+	Entry  int64     `json:"entry"`
+}
+
+// A Note is a deviation, a break, its end, or a failure.
+type Note struct {
+	Kind   string    `json:"kind"`
+	Person string    `json:"person"`
+	At     time.Time `json:"at"`
+	Step   int       `json:"step"`
+	Text   string    `json:"text"`
+}
+
+// Signed says whether a person has signed this step.
+func (s StepNow) Signed(person string) bool {
+	return slices.ContainsFunc(s.Signatures, func(g StepSignature) bool { return g.Person == person })
+}
+
+// Done says that everybody has signed and what had to happen has.
+func (s StepNow) Done() bool {
+	for _, who := range s.Step.By {
+		if !s.Signed(who) {
+			return false
+		}
+	}
+	return s.Step.Effect == None || s.Effect == "done"
+}
+
+// Draft writes a plan down, in the place of an earlier draft of it, and says
+// what is wrong with it: a plan with findings can be read, not opened.
+func (r *Runner) Draft(ctx context.Context, editor string, doc []byte) (Ceremony, []string, error) {
+	p, err := ParsePlan(doc)
+	if err != nil {
+		return Ceremony{}, nil, err
+	}
+	findings, err := r.Check(ctx, p)
+	if err != nil {
+		return Ceremony{}, nil, err
+	}
+	e := audit.Entry{Kind: "ceremony.drafted", Actor: "person/" + editor, Subject: "ceremony/" + p.ID,
+		Data: map[string]any{"kind": string(p.Kind), "plan_sha256": fmt.Sprintf("%x", p.digest), "findings": len(findings)}}
+	err = r.Store.Change(ctx, e, func(tx *store.Tx) error {
+		res, err := tx.Exec(`INSERT INTO ceremony (id, kind, title, document, editor, state, drafted) VALUES ($1, $2, $3, $4, $5, 'drafted', $6)
+			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, title = excluded.title, document = excluded.document, editor = excluded.editor, drafted = excluded.drafted
+			WHERE ceremony.state = 'drafted'`, p.ID, string(p.Kind), p.Title, doc, editor, stamp(tx.Time()))
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(fmt.Errorf("ceremony %s: %w: it has begun; a plan is not changed any more", p.ID, act.ErrNotAllowed), err)
+		}
+		return nil
+	})
+	if err != nil {
+		return Ceremony{}, nil, err
+	}
+	c, err := r.Get(ctx, p.ID)
+	return c, findings, err
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func parseStamp(s string) (t time.Time, err error) {
+	if s != "" {
+		t, err = time.Parse(time.RFC3339, s)
+	}
+	return t, err
+}
+
+// List is all ceremonies, newest first, without their steps.
+func (r *Runner) List(ctx context.Context) ([]Ceremony, error) {
+	rows, err := r.Store.Query(ctx, `SELECT id FROM ceremony ORDER BY drafted DESC, id DESC`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	var all []Ceremony
+	for _, id := range ids {
+		c, err := r.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// Get is one ceremony as it stands; ErrNone if there is none.
+func (r *Runner) Get(ctx context.Context, id string) (Ceremony, error) {
+	var c Ceremony
+	var doc, steps []byte
+	var drafted, opened, ended string
+	err := r.Store.QueryRow(ctx, `SELECT id, document, steps, editor, state, drafted, opened, ended, act FROM ceremony WHERE id = $1`, id).
+		Scan(&c.ID, &doc, &steps, &c.Editor, &c.State, &drafted, &opened, &ended, &c.Act)
+	if errors.Is(err, sql.ErrNoRows) {
+		return c, fmt.Errorf("ceremony %q: %w", id, ErrNone)
+	}
+	if err != nil {
+		return c, err
+	}
+	if c.Drafted, err = parseStamp(drafted); err == nil {
+		c.Opened, err = parseStamp(opened)
+	}
+	if err == nil {
+		c.Ended, err = parseStamp(ended)
+	}
+	if err != nil {
+		return c, err
+	}
+	if c.Plan, err = ParsePlan(doc); err != nil {
+		return c, err
+	}
+	c.Kind, c.Title, c.Document, c.Key = c.Plan.Kind, c.Plan.Title, string(doc), c.Plan.Key.Name
+	c.Digest, c.Words = fmt.Sprintf("%x", c.Plan.digest), act.Words(c.Plan.digest)
+	var script []Step
+	if len(steps) > 0 {
+		err = json.Unmarshal(steps, &script)
+	} else {
+		script, err = r.scriptOf(ctx, c.Plan)
+	}
+	if err != nil {
+		return c, err
+	}
+	for _, s := range script {
+		c.Steps = append(c.Steps, StepNow{Step: s})
+	}
+	return c, r.fill(ctx, &c)
+}
+
+// scriptOf is the script of a plan as things are now.
+func (r *Runner) scriptOf(ctx context.Context, p Plan) ([]Step, error) {
+	copies, err := r.Register.Copies(ctx, p.Key.Name)
+	if err != nil {
+		return nil, err
+	}
+	people, err := r.People.People(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return p.script(copies, func(id string) bool {
+		return slices.ContainsFunc(people, func(who act.Person) bool { return who.ID == id })
+	}), nil
+}
+
+// fill adds what has happened.
+func (r *Runner) fill(ctx context.Context, c *Ceremony) error {
+	each := func(q string, scan func(*sql.Rows) error) error {
+		rows, err := r.Store.Query(ctx, q, c.ID)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}
+	step := func(n int) (*StepNow, error) {
+		if n < 1 || n > len(c.Steps) {
+			return nil, fmt.Errorf("ceremony %s has no step %d", c.ID, n)
+		}
+		return &c.Steps[n-1], nil
+	}
+	err := each(`SELECT step, person, act, at, entry FROM ceremony_signature WHERE ceremony = $1 ORDER BY entry`, func(rows *sql.Rows) error {
+		var n int
+		var g StepSignature
+		var at string
+		err := rows.Scan(&n, &g.Person, &g.Act, &at, &g.Entry)
+		if err == nil {
+			g.At, err = parseStamp(at)
+		}
+		s, noStep := step(n)
+		if err = errors.Join(err, noStep); err == nil {
+			s.Signatures = append(s.Signatures, g)
+		}
+		return err
+	})
+	if err == nil {
+		err = each(`SELECT step, state, result FROM ceremony_effect WHERE ceremony = $1`, func(rows *sql.Rows) error {
+			var n int
+			var state string
+			var result []byte
+			if err := rows.Scan(&n, &state, &result); err != nil {
+				return err
+			}
+			s, err := step(n)
+			if err == nil {
+				s.Effect = state
+				if len(result) > 0 {
+					err = json.Unmarshal(result, &s.Result)
+				}
+			}
+			return err
+		})
+	}
+	if err == nil {
+		err = each(`SELECT step, person, began, length(data) FROM ceremony_input WHERE ceremony = $1`, func(rows *sql.Rows) error {
+			var n, size int
+			var who, began string
+			if err := rows.Scan(&n, &who, &began, &size); err != nil {
+				return err
+			}
+			s, err := step(n)
+			if err == nil {
+				s.By, s.Entered = who, size > 0
+				s.Began, err = time.Parse(time.RFC3339Nano, began)
+			}
+			return err
+		})
+	}
+	if err == nil {
+		err = each(`SELECT kind, person, at, step, text FROM ceremony_note WHERE ceremony = $1 ORDER BY rowid`, func(rows *sql.Rows) error {
+			var n Note
+			var at string
+			err := rows.Scan(&n.Kind, &n.Person, &at, &n.Step, &n.Text)
+			if err == nil {
+				n.At, err = parseStamp(at)
+			}
+			c.Notes = append(c.Notes, n)
+			return err
+		})
+	}
+	if c.State == Open || c.State == Break {
+		for _, s := range c.Steps {
+			if !s.Done() {
+				c.Now = s.N
+				break
+			}
+		}
+	}
+	return err
+}
+
+// agreeKey is the key pair to which components and shares of one ceremony are
+// sealed. It goes when the ceremony ends.
+func agreeKey(id string) string { return "ceremony/" + id + "/agree" }
+
+// keyName is the name in the module of the key that a ceremony is about. A
+// rehearsal restores under a name of its own.
+func (c Ceremony) keyName() string {
+	if c.Plan.Rehearsal {
+		return "rehearsal/" + c.ID
+	}
+	return c.Plan.Key.Name
+}
+
+// Deeds are the acts of ceremonies.
+func (r *Runner) Deeds() map[string]custody.Deed {
+	return map[string]custody.Deed{
+		"ceremony.open":  {Propose: r.proposeOpen, Do: r.doOpen},
+		"ceremony.step":  {Propose: r.proposeStep, Do: r.doStep},
+		"ceremony.note":  {Propose: r.proposeNote, Do: r.doNote},
+		"ceremony.abort": {Propose: r.proposeAbort, Do: r.doAbort},
+	}
+}
+
+func (r *Runner) proposeOpen(ctx context.Context, subject string) (map[string]string, error) {
+	c, err := r.of(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	if c.State != Drafted {
+		return nil, fmt.Errorf("ceremony %s: %w: it is %s", c.ID, act.ErrNotAllowed, c.State)
+	}
+	findings, err := r.Check(ctx, c.Plan)
+	if err != nil {
+		return nil, err
+	}
+	if len(findings) > 0 {
+		return nil, fmt.Errorf("ceremony %s: %w: the plan has %d findings, the first: %s", c.ID, act.ErrNotAllowed, len(findings), findings[0])
+	}
+	m := map[string]string{
+		"plan_sha256": c.Digest, "kind": string(c.Kind), "title": c.Title, "room": c.Plan.Room, "key": c.Plan.Key.Name,
+		"purpose": string(c.Plan.Key.Purpose), "algorithm": string(c.Plan.Key.Algorithm), act.ParamEditors: c.Editor,
+	}
+	for role, who := range c.Plan.everyone() {
+		m["person_"+strings.ReplaceAll(role, " ", "_")] = who
+	}
+	for _, s := range c.Steps {
+		m[fmt.Sprintf("step_%02d", s.N)] = s.Title + " (" + strings.Join(s.Step.By, ", ") + ")"
+	}
+	return m, nil
+}
+
+// of is the ceremony that a subject names: ceremony/ID.
+func (r *Runner) of(ctx context.Context, subject string) (Ceremony, error) {
+	id, ok := strings.CutPrefix(subject, "ceremony/")
+	if !ok {
+		return Ceremony{}, fmt.Errorf("subject %q is not ceremony/…", subject)
+	}
+	return r.Get(ctx, id)
+}
+
+func (r *Runner) doOpen(ctx context.Context, w custody.Warrant) error {
+	c, err := r.of(ctx, w.Act().Subject)
+	if err != nil {
+		return err
+	}
+	if c.Digest != w.Act().Params["plan_sha256"] {
+		return fmt.Errorf("ceremony %s: %w", c.ID, ErrEdited)
+	}
+	var script []Step
+	for _, s := range c.Steps {
+		script = append(script, s.Step)
+	}
+	doc, err := json.Marshal(script)
+	if err != nil {
+		return err
+	}
+	// The key pair comes first: without it nobody could enter anything. A try
+	// before this one may have made it.
+	if _, err := r.Module.Generate(keys.For(ctx, "ceremony/"+c.ID), agreeKey(c.ID), hsm.Agree, hsm.P521); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
+		return err
+	}
+	return w.Use(ctx, "ceremony.open", "ceremony/"+c.ID, map[string]any{"plan_sha256": c.Digest, "steps": len(script)}, func(tx *store.Tx) error {
+		res, err := tx.Exec(`UPDATE ceremony SET state = 'open', opened = $1, steps = $2, act = $3 WHERE id = $4 AND state = 'drafted'`,
+			stamp(tx.Time()), doc, w.Act().ID, c.ID)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(fmt.Errorf("ceremony %s: %w: it has begun", c.ID, act.ErrNotAllowed), err)
+		}
+		return r.tell(tx, c, "ceremony.opened", fmt.Sprintf("Ceremony %s, %s, has begun in %s. You take part.", c.ID, c.Title, c.Plan.Room))
+	})
+}
+
+func (r *Runner) tell(tx *store.Tx, c Ceremony, kind, text string) error {
+	return notice.Tell(tx, c.Plan.participants(), notice.Notice{Kind: kind, Subject: "ceremony/" + c.ID, Text: text, Link: "/ceremonies/" + c.ID})
+}
+
+// stepOf is the ceremony and step that a subject names, ceremony/ID/N, if it is
+// that step's turn.
+func (r *Runner) stepOf(ctx context.Context, subject string) (Ceremony, StepNow, error) {
+	rest, ok := strings.CutPrefix(subject, "ceremony/")
+	id, number, ok2 := strings.Cut(rest, "/")
+	if !ok || !ok2 {
+		return Ceremony{}, StepNow{}, fmt.Errorf("subject %q is not ceremony/ID/STEP", subject)
+	}
+	c, err := r.Get(ctx, id)
+	if err != nil {
+		return c, StepNow{}, err
+	}
+	if c.State != Open {
+		return c, StepNow{}, fmt.Errorf("ceremony %s: %w: it is %s", c.ID, act.ErrNotAllowed, stateWord(c.State))
+	}
+	if number != fmt.Sprint(c.Now) {
+		return c, StepNow{}, fmt.Errorf("ceremony %s: %w: step %d is next, not %s", c.ID, ErrTurn, c.Now, number)
+	}
+	return c, c.Steps[c.Now-1], nil
+}
+
+func stateWord(s string) string {
+	if s == Break {
+		return "in a break; end it first"
+	}
+	return s
+}
+
+func (r *Runner) proposeStep(ctx context.Context, subject string) (map[string]string, error) {
+	c, s, err := r.stepOf(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	m := map[string]string{"plan_sha256": c.Digest, "step": fmt.Sprintf("%d of %d", s.N, len(c.Steps)), "title": s.Title, "statement": s.Statement, "by": strings.Join(s.Step.By, ", ")}
+	return m, r.proposeEffect(ctx, c, s, m)
+}
+
+func (r *Runner) doStep(ctx context.Context, w custody.Warrant) error {
+	c, s, err := r.stepOf(ctx, w.Act().Subject)
+	if err != nil {
+		return err
+	}
+	person := w.Act().Requester
+	if !slices.Contains(s.Step.By, person) {
+		return fmt.Errorf("ceremony %s, step %d: %w: it is signed by %s", c.ID, s.N, ErrTurn, strings.Join(s.Step.By, ", "))
+	}
+	if s.Signed(person) {
+		return fmt.Errorf("ceremony %s, step %d: %w: person %s has signed it", c.ID, s.N, act.ErrNotAllowed, person)
+	}
+	if err := r.fit(ctx, c.Plan, person); err != nil {
+		return err
+	}
+	last := len(s.Signatures)+1 == len(s.Step.By)
+	err = w.Use(ctx, "ceremony.step", w.Act().Subject, map[string]any{"step": s.N, "key": s.Key, "plan_sha256": c.Digest}, func(tx *store.Tx) error {
+		_, err := tx.Exec(`INSERT INTO ceremony_signature (ceremony, step, person, act, at, entry) VALUES ($1, $2, $3, $4, $5, $6)`,
+			c.ID, s.N, person, w.Act().ID, stamp(tx.Time()), tx.Index())
+		if err == nil && last && s.Step.Effect != None {
+			// The intent: what must happen now is known before it does.
+			_, err = tx.Exec(`INSERT INTO ceremony_effect (ceremony, step, state) VALUES ($1, $2, 'doing')`, c.ID, s.N)
+		}
+		return err
+	})
+	if err != nil || !last || s.Step.Effect == None {
+		return err
+	}
+	return r.carryOut(ctx, c.ID, s.N)
+}
+
+// fit refuses a participant who may not take part any more: people change
+// while a ceremony waits.
+func (r *Runner) fit(ctx context.Context, p Plan, person string) error {
+	var first error
+	for _, role := range p.roleOf(person) {
+		_, err := r.People.Fit(ctx, person, role)
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func (r *Runner) proposeNote(ctx context.Context, subject string) (map[string]string, error) {
+	// ceremony/ID/KIND/TEXT: the text is what is signed.
+	rest, ok := strings.CutPrefix(subject, "ceremony/")
+	part := strings.SplitN(rest, "/", 3)
+	if !ok || len(part) != 3 {
+		return nil, fmt.Errorf("subject %q is not ceremony/ID/KIND/TEXT", subject)
+	}
+	c, err := r.Get(ctx, part[0])
+	if err != nil {
+		return nil, err
+	}
+	want := map[string]string{"deviation": Open, "break": Open, "resume": Break}[part[1]]
+	if want == "" {
+		return nil, fmt.Errorf("a note is a deviation, a break or a resume, not %q", part[1])
+	}
+	if c.State != want {
+		return nil, fmt.Errorf("ceremony %s: %w: it is %s", c.ID, act.ErrNotAllowed, stateWord(c.State))
+	}
+	if text := strings.TrimSpace(part[2]); text == "" || len(text) > 2000 {
+		return nil, fmt.Errorf("ceremony %s: say what happened, in up to 2000 characters", c.ID)
+	}
+	return map[string]string{"plan_sha256": c.Digest, "note": part[1], "text": part[2], "step": fmt.Sprint(c.Now)}, nil
+}
+
+func (r *Runner) doNote(ctx context.Context, w custody.Warrant) error {
+	part := strings.SplitN(strings.TrimPrefix(w.Act().Subject, "ceremony/"), "/", 3)
+	c, err := r.Get(ctx, part[0])
+	if err != nil {
+		return err
+	}
+	if err := r.takesPart(c, w.Act().Requester); err != nil {
+		return err
+	}
+	state := map[string]string{"deviation": Open, "break": Break, "resume": Open}[part[1]]
+	return w.Use(ctx, "ceremony.note", w.Act().Subject, map[string]any{"note": part[1], "text": part[2], "step": c.Now}, func(tx *store.Tx) error {
+		if _, err := tx.Exec(`UPDATE ceremony SET state = $1 WHERE id = $2`, state, c.ID); err != nil {
+			return err
+		}
+		return putNote(tx, c.ID, w.Act().ID, Note{Kind: part[1], Person: w.Act().Requester, Step: c.Now, Text: part[2]})
+	})
+}
+
+func putNote(tx *store.Tx, id, actID string, n Note) error {
+	_, err := tx.Exec(`INSERT INTO ceremony_note (ceremony, act, kind, person, at, step, text) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		id, actID, n.Kind, n.Person, stamp(tx.Time()), n.Step, n.Text)
+	return err
+}
+
+func (r *Runner) takesPart(c Ceremony, person string) error {
+	if !slices.Contains(c.Plan.participants(), person) {
+		return fmt.Errorf("ceremony %s: %w: person %s takes no part in it", c.ID, ErrTurn, person)
+	}
+	return nil
+}
+
+func (r *Runner) proposeAbort(ctx context.Context, subject string) (map[string]string, error) {
+	rest, _ := strings.CutPrefix(subject, "ceremony/")
+	id, reason, ok := strings.Cut(rest, "/")
+	if !ok || strings.TrimSpace(reason) == "" || len(reason) > 2000 {
+		return nil, fmt.Errorf("subject %q is not ceremony/ID/REASON", subject)
+	}
+	c, err := r.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if c.State != Open && c.State != Break {
+		return nil, fmt.Errorf("ceremony %s: %w: it is %s", c.ID, act.ErrNotAllowed, c.State)
+	}
+	m := map[string]string{"plan_sha256": c.Digest, "step": fmt.Sprint(c.Now), "reason": reason, "effect": "what was entered is wiped"}
+	if fresh, err := r.fresh(ctx, c); err != nil {
+		return nil, err
+	} else if fresh != "" {
+		m["effect"] = "what was entered is wiped, and the key " + fresh + ", which nobody confirmed, is erased"
+	}
+	return m, nil
+}
+
+// fresh is the name of the key that this ceremony made and nobody has confirmed.
+func (r *Runner) fresh(ctx context.Context, c Ceremony) (string, error) {
+	k, err := r.Register.Key(ctx, c.keyName())
+	if errors.Is(err, keys.ErrNoKey) || err == nil && k.State != keys.PreActivation {
+		return "", nil
+	}
+	return k.ID, err
+}
+
+func (r *Runner) doAbort(ctx context.Context, w custody.Warrant) error {
+	rest := strings.TrimPrefix(w.Act().Subject, "ceremony/")
+	id, reason, _ := strings.Cut(rest, "/")
+	c, err := r.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := r.takesPart(c, w.Act().Requester); err != nil {
+		return err
+	}
+	err = w.Use(ctx, "ceremony.abort", w.Act().Subject, map[string]any{"step": c.Now, "reason": reason}, func(tx *store.Tx) error {
+		if _, err := tx.Exec(`DELETE FROM ceremony_input WHERE ceremony = $1`, c.ID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(`UPDATE ceremony SET state = 'aborted', ended = $1 WHERE id = $2`, stamp(tx.Time()), c.ID); err != nil {
+			return err
+		}
+		if err := r.tell(tx, c, "ceremony.aborted", fmt.Sprintf("Ceremony %s was aborted by person %s: %q. What was entered is wiped.", c.ID, w.Act().Requester, reason)); err != nil {
+			return err
+		}
+		return putNote(tx, c.ID, w.Act().ID, Note{Kind: "abort", Person: w.Act().Requester, Step: c.Now, Text: reason})
+	})
+	if err != nil {
+		return err
+	}
+	return r.sweep(ctx, c.ID)
+}
+
+// sweep erases what an ended ceremony leaves in the module: its key pair and,
+// after an abort, a key that nobody confirmed.
+func (r *Runner) sweep(ctx context.Context, id string) error {
+	c, err := r.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	names := []string{agreeKey(id)}
+	if c.State == Aborted {
+		fresh, err := r.fresh(ctx, c)
+		if err != nil {
+			return err
+		}
+		if fresh != "" {
+			names = append(names, fresh)
+		}
+	}
+	for _, name := range names {
+		if err := r.Module.Destroy(ctx, name); err != nil && !errors.Is(err, hsm.ErrNoKey) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Resume goes on where the site stopped: what a step had to do in the module
+// and may not have done, and what an ended ceremony left.
+func (r *Runner) Resume(ctx context.Context) error {
+	all, err := r.List(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range all {
+		switch c.State {
+		case Open, Break:
+			for _, s := range c.Steps {
+				if s.Effect == "doing" {
+					errs = append(errs, r.carryOut(ctx, c.ID, s.N))
+				}
+			}
+		case Closed, Aborted:
+			errs = append(errs, r.sweep(ctx, c.ID))
+		}
+	}
+	return errors.Join(errs...)
+}

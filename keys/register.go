@@ -1,0 +1,537 @@
+// Package keys is the key register and what guards it: each key's purpose,
+// check value, holders, copies, life and uses, from request to destruction; the
+// things of metal and paper that keys depend on; and the two-part forms with
+// which components travel (SOP 6.4.e, 6.5.i).
+package keys
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ankan/access"
+	"ankan/act"
+	"ankan/audit"
+	"ankan/hsm"
+	"ankan/notice"
+	"ankan/store"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Schema is the tables that this package owns.
+func Schema() store.Schema { return store.Embedded("keys", migrations) }
+
+// A State is where a key is in its life (NIST SP 800-57 part 1, 7).
+type State string
+
+// The states. From Compromised and Destroyed no road leads back.
+const (
+	Making        State = "making" // begun; whether the module has it is not known
+	PreActivation State = "pre-activation"
+	Live          State = "active"
+	Suspended     State = "suspended"
+	Deactivated   State = "deactivated" // opens what it closed, closes nothing more
+	Compromised   State = "compromised"
+	Destroyed     State = "destroyed"
+)
+
+// How a key came to be here.
+const (
+	Generated  = "generated"
+	Components = "components"
+	Wrapped    = "wrapped"
+	Given      = "given"
+	Restored   = "restored"
+	Found      = "found" // it was in the module before the register knew it
+)
+
+// The kinds of copies.
+const (
+	CopyModule    = "module"
+	CopyComponent = "component"
+	CopyShare     = "share"
+	CopyPartner   = "partner"
+	CopyWrapped   = "wrapped"
+)
+
+// Errors that callers branch on.
+var (
+	ErrNoKey = hsm.ErrNoKey
+	ErrState = errors.New("the key's state does not allow this")
+)
+
+// A Key is a key as the register knows it. It holds no secret.
+type Key struct {
+	ID        string    `json:"id"`
+	Purpose   string    `json:"purpose"`
+	Algorithm string    `json:"algorithm"`
+	KCV       string    `json:"kcv,omitempty"` // with its method
+	Origin    string    `json:"origin"`
+	Owner     string    `json:"owner,omitempty"`
+	State     State     `json:"state"`
+	Made      time.Time `json:"made"`
+	Activated time.Time `json:"activated,omitzero"`
+	Expires   time.Time `json:"expires,omitzero"`
+	Ended     time.Time `json:"ended,omitzero"`
+	Uses      int64     `json:"uses"`
+	Parties   []string  `json:"parties,omitempty"` // partners that share it
+}
+
+// Expired says whether the cryptoperiod is over.
+func (k Key) Expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
+
+// An Event is one line of a key's life.
+type Event struct {
+	Entry int64     `json:"entry"` // in the log
+	At    time.Time `json:"at"`
+	Actor string    `json:"actor"`
+	What  string    `json:"what"`
+	Text  string    `json:"text,omitempty"`
+}
+
+// A Copy is one place where a key, or a part of it, is.
+type Copy struct {
+	Key    string    `json:"key"`
+	Kind   string    `json:"kind"`
+	Number int       `json:"number,omitempty"`
+	Of     int       `json:"of,omitempty"`
+	Holder string    `json:"holder"`
+	Place  string    `json:"place,omitempty"`
+	KCV    string    `json:"kcv,omitempty"`
+	Since  time.Time `json:"since"`
+	Gone   time.Time `json:"gone,omitzero"`
+
+	// Sealed opens for its holder alone.
+	Sealed []byte `json:"-"`
+}
+
+// Name says which copy it is, to people and in acts.
+func (c Copy) Name() string {
+	s := c.Kind
+	if c.Number > 0 {
+		s += fmt.Sprintf(" %d of %d", c.Number, c.Of)
+	}
+	s += ", " + c.Holder
+	if c.Place != "" {
+		s += ", " + c.Place
+	}
+	return s
+}
+
+// A Link is something that a key touched: an order, a partner, another key.
+type Link struct {
+	What  string    `json:"what"`
+	Since time.Time `json:"since"`
+	Uses  int64     `json:"uses"`
+}
+
+// A Register is the keys of one site.
+type Register struct {
+	site   string
+	store  *store.Store
+	people *access.Directory
+}
+
+// NewRegister is the register kept in s.
+func NewRegister(site string, s *store.Store, people *access.Directory) *Register {
+	return &Register{site: site, store: s, people: people}
+}
+
+const keyColumns = `id, purpose, algorithm, kcv, origin, owner, state, made, activated, expires, ended, uses`
+
+// Key is one key; ErrNoKey if the register never had it.
+func (r *Register) Key(ctx context.Context, id string) (Key, error) {
+	all, err := r.query(ctx, `SELECT `+keyColumns+` FROM key WHERE id = $1`, id)
+	if err == nil && len(all) == 0 {
+		err = fmt.Errorf("key %q: %w", id, ErrNoKey)
+	}
+	if err != nil {
+		return Key{}, err
+	}
+	return all[0], nil
+}
+
+// A Filter picks keys; empty fields pick all.
+type Filter struct {
+	State, Purpose, Partner string
+	Text                    string // part of the name or check value
+	Limit, Offset           int    // 0: all
+}
+
+// Keys are those that f picks, in order of their names, and how many there are
+// without its limit.
+func (r *Register) Keys(ctx context.Context, f Filter) ([]Key, int, error) {
+	where, args := []string{"1 = 1"}, []any{}
+	arg := func(format string, v any) {
+		args = append(args, v)
+		where = append(where, fmt.Sprintf(format, len(args)))
+	}
+	if f.State != "" {
+		arg("state = $%d", f.State)
+	}
+	if f.Purpose != "" {
+		arg("purpose = $%d", f.Purpose)
+	}
+	if f.Partner != "" {
+		arg("EXISTS (SELECT 1 FROM key_link WHERE key = id AND what = $%d)", "partner/"+f.Partner)
+	}
+	if f.Text != "" {
+		arg("(instr(lower(id), lower($%[1]d)) > 0 OR instr(lower(kcv), lower($%[1]d)) > 0)", f.Text)
+	}
+	cond := strings.Join(where, " AND ")
+	var n int
+	if err := r.store.QueryRow(ctx, `SELECT count(*) FROM key WHERE `+cond, args...).Scan(&n); err != nil {
+		return nil, 0, err
+	}
+	q := `SELECT ` + keyColumns + ` FROM key WHERE ` + cond + ` ORDER BY id`
+	if f.Limit > 0 {
+		q += fmt.Sprintf(` LIMIT %d OFFSET %d`, f.Limit, f.Offset)
+	}
+	all, err := r.query(ctx, q, args...)
+	return all, n, err
+}
+
+func (r *Register) query(ctx context.Context, q string, args ...any) ([]Key, error) {
+	rows, err := r.store.Query(ctx, q, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Key
+	for rows.Next() {
+		var k Key
+		var made, activated, expires, ended string
+		if err := rows.Scan(&k.ID, &k.Purpose, &k.Algorithm, &k.KCV, &k.Origin, &k.Owner, &k.State, &made, &activated, &expires, &ended, &k.Uses); err != nil {
+			return nil, err
+		}
+		for text, to := range map[string]*time.Time{made: &k.Made, activated: &k.Activated, expires: &k.Expires, ended: &k.Ended} {
+			if text == "" {
+				continue
+			}
+			if *to, err = time.Parse(time.RFC3339, text); err != nil {
+				return nil, fmt.Errorf("key %s: %w", k.ID, err)
+			}
+		}
+		all = append(all, k)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	for i := range all {
+		links, err := r.Links(ctx, all[i].ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range links {
+			if p, ok := strings.CutPrefix(l.What, "partner/"); ok {
+				all[i].Parties = append(all[i].Parties, p)
+			}
+		}
+	}
+	return all, nil
+}
+
+// Events are a key's life, oldest first.
+func (r *Register) Events(ctx context.Context, id string) ([]Event, error) {
+	rows, err := r.store.Query(ctx, `SELECT entry, at, actor, what, text FROM key_event WHERE key = $1 ORDER BY entry, rowid`, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Event
+	for rows.Next() {
+		var e Event
+		var at string
+		if err := rows.Scan(&e.Entry, &at, &e.Actor, &e.What, &e.Text); err != nil {
+			return nil, err
+		}
+		if e.At, err = time.Parse(time.RFC3339, at); err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	return all, rows.Err()
+}
+
+// Copies are all places where a key is or was.
+func (r *Register) Copies(ctx context.Context, id string) ([]Copy, error) {
+	return r.copies(ctx, `WHERE key = $1`, id)
+}
+
+// Held are the components and shares that a person holds.
+func (r *Register) Held(ctx context.Context, person string) ([]Copy, error) {
+	return r.copies(ctx, `WHERE holder = $1 AND kind IN ('component', 'share') AND gone = ''`, person)
+}
+
+func (r *Register) copies(ctx context.Context, where string, args ...any) ([]Copy, error) {
+	rows, err := r.store.Query(ctx, `SELECT key, kind, number, of, holder, place, kcv, sealed, since, gone FROM key_copy `+where+` ORDER BY key, kind, number, holder`, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Copy
+	for rows.Next() {
+		var c Copy
+		var since, gone string
+		if err := rows.Scan(&c.Key, &c.Kind, &c.Number, &c.Of, &c.Holder, &c.Place, &c.KCV, &c.Sealed, &since, &gone); err != nil {
+			return nil, err
+		}
+		if c.Since, err = time.Parse(time.RFC3339, since); err == nil && gone != "" {
+			c.Gone, err = time.Parse(time.RFC3339, gone)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, rows.Err()
+}
+
+// Links are what a key touched.
+func (r *Register) Links(ctx context.Context, id string) ([]Link, error) {
+	return r.links(ctx, `SELECT what, since, uses FROM key_link WHERE key = $1 ORDER BY what`, id)
+}
+
+// Touched are the keys that touched something, such as an order.
+func (r *Register) Touched(ctx context.Context, what string) ([]Link, error) {
+	return r.links(ctx, `SELECT key, since, uses FROM key_link WHERE what = $1 ORDER BY key`, what)
+}
+
+func (r *Register) links(ctx context.Context, q string, args ...any) ([]Link, error) {
+	rows, err := r.store.Query(ctx, q, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Link
+	for rows.Next() {
+		var l Link
+		var since string
+		if err := rows.Scan(&l.What, &since, &l.Uses); err != nil {
+			return nil, err
+		}
+		if l.Since, err = time.Parse(time.RFC3339, since); err != nil {
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	return all, rows.Err()
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// Happened writes a line into a key's life, in the change that makes it so.
+func Happened(tx *store.Tx, id, actor, what, text string) error {
+	_, err := tx.Exec(`INSERT INTO key_event (key, entry, at, actor, what, text) VALUES ($1, $2, $3, $4, $5, $6)`,
+		id, tx.Index(), stamp(tx.Time()), actor, what, text)
+	return err
+}
+
+// PutCopy records where a key, or a part of it, is.
+func PutCopy(tx *store.Tx, c Copy) error {
+	_, err := tx.Exec(`INSERT INTO key_copy (key, kind, number, holder, of, place, kcv, sealed, since) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		c.Key, c.Kind, c.Number, c.Holder, c.Of, c.Place, c.KCV, c.Sealed, stamp(tx.Time()))
+	return err
+}
+
+// CopyGone records that a copy was destroyed, and forgets what was sealed.
+func CopyGone(tx *store.Tx, c Copy) error {
+	res, err := tx.Exec(`UPDATE key_copy SET gone = $1, sealed = NULL WHERE key = $2 AND kind = $3 AND number = $4 AND holder = $5 AND place = $6 AND gone = ''`,
+		stamp(tx.Time()), c.Key, c.Kind, c.Number, c.Holder, c.Place)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(fmt.Errorf("copy %s of key %s is not there, or is gone already", c.Name(), c.Key), err)
+	}
+	return nil
+}
+
+// PutLink records that a key touched something, so many times more.
+func PutLink(tx *store.Tx, id, what string, uses int64) error {
+	_, err := tx.Exec(`INSERT INTO key_link (key, what, since, uses) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (key, what) DO UPDATE SET uses = uses + excluded.uses`, id, what, stamp(tx.Time()), uses)
+	return err
+}
+
+// transitions are the roads from state to state.
+func transitions() map[State][]State {
+	return map[State][]State{
+		Making:        {PreActivation, Live},
+		PreActivation: {Live, Compromised, Destroyed, Suspended},
+		Live:          {Suspended, Deactivated, Compromised, Destroyed},
+		Suspended:     {Live, Deactivated, Compromised, Destroyed},
+		Deactivated:   {Compromised, Destroyed},
+		Compromised:   {Destroyed},
+	}
+}
+
+// Move takes a key from one of its states to another, in the change that makes
+// it so, and writes the line into its life. ErrState if no road leads there.
+func (r *Register) Move(tx *store.Tx, id string, to State, actor, what, text string) error {
+	var from State
+	var purpose string
+	err := tx.QueryRow(`SELECT state, purpose FROM key WHERE id = $1`, id).Scan(&from, &purpose)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("key %q: %w", id, ErrNoKey)
+	}
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(transitions()[from], to) {
+		return fmt.Errorf("key %s: %w: it is %s, and cannot become %s", id, ErrState, from, to)
+	}
+	now := stamp(tx.Time())
+	_, err = tx.Exec(`UPDATE key SET state = $1 WHERE id = $2`, to, id)
+	if err == nil && to == Live {
+		err = r.activate(tx, id, purpose)
+	}
+	if err == nil && (to == Deactivated || to == Compromised || to == Destroyed) {
+		_, err = tx.Exec(`UPDATE key SET ended = $1 WHERE id = $2 AND (ended = '' OR $3 = 'destroyed')`, now, id, to)
+	}
+	if err != nil {
+		return err
+	}
+	return Happened(tx, id, actor, what, text)
+}
+
+// activate begins a key's cryptoperiod, unless it has begun.
+func (r *Register) activate(tx *store.Tx, id, purpose string) error {
+	var doc []byte
+	if err := tx.QueryRow(`SELECT document FROM policy ORDER BY version DESC LIMIT 1`).Scan(&doc); err != nil {
+		return err
+	}
+	p, err := access.DecodePolicy(doc)
+	if err != nil {
+		return err
+	}
+	expires := ""
+	if days := p.Keys[purpose].Cryptoperiod; days > 0 {
+		expires = stamp(tx.Time().AddDate(0, 0, days))
+	}
+	_, err = tx.Exec(`UPDATE key SET activated = $1, expires = $2 WHERE id = $3 AND activated = ''`, stamp(tx.Time()), expires, id)
+	return err
+}
+
+// put writes a key that the register did not have.
+func (r *Register) put(tx *store.Tx, k hsm.Key, origin, owner string, state State) error {
+	_, err := tx.Exec(`INSERT INTO key (id, purpose, algorithm, kcv, origin, owner, state, made) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (id) DO UPDATE SET kcv = excluded.kcv, state = excluded.state WHERE key.state = 'making'`,
+		k.ID, string(k.Purpose), string(k.Algorithm), k.KCV.String(), origin, owner, state, stamp(tx.Time()))
+	if err == nil && state == Live {
+		err = r.activate(tx, k.ID, string(k.Purpose))
+	}
+	if err == nil && state != Making {
+		err = PutCopy(tx, Copy{Key: k.ID, Kind: CopyModule, Holder: r.site})
+	}
+	return err
+}
+
+// Allowed refuses a key of an algorithm that the policy does not take for the
+// purpose (SOP 6.4.e.i).
+func (r *Register) Allowed(ctx context.Context, p hsm.Purpose, a hsm.Algorithm) error {
+	policy, err := r.people.Policy(ctx)
+	if err != nil {
+		return err
+	}
+	rule, ok := policy.Keys[string(p)]
+	if !ok {
+		return fmt.Errorf("a key for %q: %w: the policy has no rule for such keys", p, act.ErrNotAllowed)
+	}
+	if !slices.Contains(rule.Algorithms, string(a)) {
+		return fmt.Errorf("a key for %q: %w: it is %s, the policy takes %s (SOP 6.4.e.i)", p, act.ErrNotAllowed, a, strings.Join(rule.Algorithms, " or "))
+	}
+	return nil
+}
+
+// Reconcile compares the register with the module. What the module has and the
+// register does not is taken in; what was being made when the site stopped is
+// looked for; what the register believes to be there and the module has lost
+// is said, and stays in the register as it is.
+func (r *Register) Reconcile(ctx context.Context, m hsm.Token) (missing []string, err error) {
+	have, err := m.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in := map[string]hsm.Key{}
+	for _, k := range have {
+		in[k.ID] = k
+	}
+	known, _, err := r.Keys(ctx, Filter{})
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range known {
+		h, there := in[k.ID]
+		delete(in, k.ID)
+		switch {
+		case k.State == Making && there:
+			err = r.enter(ctx, "key.made-known", h, "it was being made when the site stopped, and is there", func(tx *store.Tx) error {
+				return r.put(tx, h, k.Origin, k.Owner, firstState(k.Origin))
+			})
+		case k.State == Making:
+			err = r.enter(ctx, "key.not-made", hsm.Key{ID: k.ID}, "it was being made when the site stopped, and is not there", func(tx *store.Tx) error {
+				_, err := tx.Exec(`DELETE FROM key WHERE id = $1 AND state = 'making'`, k.ID)
+				return err
+			})
+		case !there && k.State != Destroyed:
+			missing = append(missing, k.ID)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, k := range have {
+		if _, ok := in[k.ID]; !ok {
+			continue
+		}
+		err := r.enter(ctx, "key.found", k, "it was in the module and not in the register", func(tx *store.Tx) error {
+			return r.put(tx, k, Found, r.site, Live)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
+// firstState is the state of a key that has just been made: what came from
+// people is used after two of them have confirmed its check value.
+func firstState(origin string) State {
+	switch origin {
+	case Components, Wrapped, Restored:
+		return PreActivation
+	}
+	return Live
+}
+
+func (r *Register) enter(ctx context.Context, kind string, k hsm.Key, text string, fn func(*store.Tx) error) error {
+	e := audit.Entry{Kind: kind, Actor: "system:keys", Subject: "key/" + k.ID,
+		Data: map[string]any{"purpose": string(k.Purpose), "algorithm": string(k.Algorithm), "kcv": k.KCV.String(), "text": text}}
+	return r.store.Change(ctx, e, func(tx *store.Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return Happened(tx, k.ID, "system:keys", kind, text)
+	})
+}
+
+// tell tells everybody who looks after keys.
+func (r *Register) tell(ctx context.Context, tx *store.Tx, n notice.Notice, roles ...string) error {
+	people, err := r.people.Holders(ctx, roles...)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, who := range people {
+		ids = append(ids, who.ID)
+	}
+	return notice.Tell(tx, ids, n)
+}
