@@ -78,7 +78,7 @@ export async function register(options) {
       excludeCredentials: (options.excludeCredentials ?? []).map((c) => ({ ...c, id: decode(c.id) })),
       extensions: { ...options.extensions },
     };
-    if (options.extensions?.prf) publicKey.extensions.prf = { eval: { first: decode(options.extensions.prf.eval.first) } };
+    if (options.extensions?.prf) publicKey.extensions.prf = { eval: { first: utf8(sealingSalt) } };
   } catch (cause) {
     throw new Failure("input", cause);
   }
@@ -113,8 +113,8 @@ export async function sign(challenge, credentialId, rpId) {
 // unlock opens the private half of a passkey.Sealing with its passkey. The key
 // cannot be exported.
 export async function unlock(credentialId, rpId, seal) {
-  const spki = decode(seal.public_key);
-  const wrapped = decode(seal.wrapped);
+  const spki = decode(seal?.public_key);
+  const wrapped = decode(seal?.wrapped);
   const kek = await wrappingKey(await evaluate(credentialId, rpId), "unwrapKey");
   try {
     return await crypto.subtle.unwrapKey(

@@ -254,6 +254,7 @@ func TestMethods(t *testing.T) {
 		"biometric-with-client-pin": passkey.BiometricOrPIN,
 		"biometric-or-presence":     passkey.UnknownMethod,
 		"passcode":                  passkey.PIN,
+		"ed25519":                   passkey.PIN,
 		"pattern":                   passkey.UnknownMethod,
 		"passcode-and-pattern":      passkey.UnknownMethod,
 		"presence":                  passkey.UnknownMethod,
@@ -265,8 +266,8 @@ func TestMethods(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %q", file, got, ok, want)
 		}
 	}
-	if len(m.entries) != 11 {
-		t.Errorf("%d statements, and this test knows 11", len(m.entries))
+	if len(m.entries) != 12 {
+		t.Errorf("%d statements, and this test knows 12", len(m.entries))
 	}
 	if _, ok := (*Metadata)(nil).Model(AAGUID{}); ok {
 		t.Error("nothing knows a model")
@@ -303,6 +304,7 @@ func TestJudge(t *testing.T) {
 		}, "", "AAGUID"},
 		"no certificate": {func(d *device, _ *Party) { d.x5c = []any{[]byte("certificate")} }, "", "attestation"},
 		"format":         {func(d *device, _ *Party) { d.format = "made-up" }, "", "unsupported"},
+		"other curve":    {func(d *device, _ *Party) { replace(d, root, model(t, "ed25519")) }, "", "not known to be supported"},
 		"cannot verify":  {func(d *device, _ *Party) { replace(d, root, model(t, "presence")) }, "", "not known to be capable"},
 	} {
 		d, p := newDevice(root, id, challenge), party()
@@ -500,6 +502,23 @@ func TestBLOB(t *testing.T) {
 	}
 	if c, err := finish("unlisted", none); err != nil || !strings.Contains(c.Model, "little is known") {
 		t.Error("a model of the folder alone:", c, err)
+	}
+	// Whichever is read first.
+	var late Metadata
+	if err := errors.Join(late.ReadStatements(os.DirFS("testdata/statements")), late.ReadBLOB(b.bytes(), root.cert, time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := late.Model(model(t, "pattern")); ok {
+		t.Error("a statement goes before a broken entry of the BLOB")
+	}
+	mixed := entry(t, maker, "biometric", "FIDO_CERTIFIED")
+	mixed["metadataStatement"].(map[string]any)["aaguid"] = model(t, "passcode").String()
+	p.Metadata = new(Metadata)
+	if err := p.Metadata.ReadBLOB(newBLOB(root, mixed).bytes(), root.cert, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := finish("biometric", same); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "mismatched") {
+		t.Errorf("a statement of another model: %v", err)
 	}
 	if err := m.ReadBLOB(b.bytes(), root.cert, time.Now()); err != nil {
 		t.Error("the same BLOB again:", err)
