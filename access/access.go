@@ -39,14 +39,41 @@ const (
 	Left      = "left"
 )
 
+// A View reads people and policy: as they are committed, or as a change sees
+// them.
+type View struct {
+	db  querier
+	now func() time.Time
+}
+
+type querier interface {
+	Query(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRow(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// inside makes a change's transaction a querier.
+type inside struct{ tx *store.Tx }
+
+func (i inside) Query(_ context.Context, q string, args ...any) (*sql.Rows, error) {
+	return i.tx.Query(q, args...)
+}
+func (i inside) QueryRow(_ context.Context, q string, args ...any) *sql.Row {
+	return i.tx.QueryRow(q, args...)
+}
+
+// In is the directory as a change sees it. What a change decides about people
+// it must read here: others may stand before it in the same commit.
+func In(tx *store.Tx) View { return View{inside{tx}, tx.Time} }
+
 // A Directory is the people and the policy of one site.
 type Directory struct {
+	View
 	store *store.Store
 	hash  hasher
 }
 
 // New is the directory kept in s.
-func New(s *store.Store) *Directory { return &Directory{store: s, hash: make(hasher, 2)} }
+func New(s *store.Store) *Directory { return &Directory{View{s, s.Now}, s, newHasher()} }
 
 // Found records the first policy and the first people of a site, once, as all
 // of them signed it.
@@ -89,9 +116,9 @@ func insert(tx *store.Tx, query string, document any, key any) error {
 }
 
 // Policy is the policy in force.
-func (d *Directory) Policy(ctx context.Context) (act.Policy, error) {
+func (v View) Policy(ctx context.Context) (act.Policy, error) {
 	var p act.Policy
-	err := scan(d.store.QueryRow(ctx, `SELECT document FROM policy ORDER BY version DESC LIMIT 1`), &p)
+	err := scan(v.db.QueryRow(ctx, `SELECT document FROM policy ORDER BY version DESC LIMIT 1`), &p)
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, errors.New("the site has no policy yet; found it: ankan site init")
 	}
@@ -99,14 +126,14 @@ func (d *Directory) Policy(ctx context.Context) (act.Policy, error) {
 }
 
 // Policies are all versions of the policy, oldest first.
-func (d *Directory) Policies(ctx context.Context) ([]act.Policy, error) {
-	return list[act.Policy](ctx, d.store, `SELECT document FROM policy ORDER BY version`)
+func (v View) Policies(ctx context.Context) ([]act.Policy, error) {
+	return list[act.Policy](ctx, v.db, `SELECT document FROM policy ORDER BY version`)
 }
 
 // Person is one person who may act; ErrNoPerson if there is none, or if the
 // person is suspended, locked or has left.
-func (d *Directory) Person(ctx context.Context, id string) (act.Person, error) {
-	m, err := d.Member(ctx, id)
+func (v View) Person(ctx context.Context, id string) (act.Person, error) {
+	m, err := v.Member(ctx, id)
 	if err == nil && m.State != Active {
 		err = fmt.Errorf("person %q is %s: %w", id, m.State, ErrNoPerson)
 	}
@@ -114,8 +141,8 @@ func (d *Directory) Person(ctx context.Context, id string) (act.Person, error) {
 }
 
 // People is everybody who may act, in order of their numbers.
-func (d *Directory) People(ctx context.Context) ([]act.Person, error) {
-	return list[act.Person](ctx, d.store, `SELECT document FROM person WHERE state = 'active' ORDER BY id`)
+func (v View) People(ctx context.Context) ([]act.Person, error) {
+	return list[act.Person](ctx, v.db, `SELECT document FROM person WHERE state = 'active' ORDER BY id`)
 }
 
 // A Member is a person with the state that their record is in.
@@ -126,8 +153,8 @@ type Member struct {
 }
 
 // Member is one person, whatever the state; ErrNoPerson if there never was one.
-func (d *Directory) Member(ctx context.Context, id string) (Member, error) {
-	all, err := d.members(ctx, `WHERE id = $1`, id)
+func (v View) Member(ctx context.Context, id string) (Member, error) {
+	all, err := v.members(ctx, `WHERE id = $1`, id)
 	if err != nil {
 		return Member{}, err
 	}
@@ -138,12 +165,12 @@ func (d *Directory) Member(ctx context.Context, id string) (Member, error) {
 }
 
 // Members is everybody who ever was enrolled, in order of their numbers.
-func (d *Directory) Members(ctx context.Context) ([]Member, error) {
-	return d.members(ctx, `ORDER BY id`)
+func (v View) Members(ctx context.Context) ([]Member, error) {
+	return v.members(ctx, `ORDER BY id`)
 }
 
-func (d *Directory) members(ctx context.Context, where string, args ...any) ([]Member, error) {
-	rows, err := d.store.Query(ctx, `SELECT document, state, password <> '' FROM person `+where, args...)
+func (v View) members(ctx context.Context, where string, args ...any) ([]Member, error) {
+	rows, err := v.db.Query(ctx, `SELECT document, state, password <> '' FROM person `+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +210,11 @@ func (d *Directory) Counted(tx *store.Tx, person string, counter uint32) error {
 // Lock takes a person's access away at once, by what the site saw or because
 // they asked for it. Only enrolling again gives it back.
 func (d *Directory) Lock(ctx context.Context, person, why string) error {
-	e := audit.Entry{Kind: "person.locked", Actor: "system:access", Subject: "person/" + person, Data: map[string]any{"why": why}}
+	data, err := audit.DataOf(act.LockEntry{Person: person, Why: why})
+	if err != nil {
+		return err
+	}
+	e := audit.Entry{Kind: act.PersonLocked, Actor: "system:access", Subject: "person/" + person, Data: data}
 	return d.store.Change(ctx, e, func(tx *store.Tx) error { return setState(tx, person, Locked) })
 }
 
@@ -200,8 +231,8 @@ func setState(tx *store.Tx, person, state string) error {
 
 // Records are the trainings or statements that are on record, oldest first; of
 // one person, or of everybody if person is "".
-func (d *Directory) Records(ctx context.Context, kind, person string) ([]act.Record, error) {
-	rows, err := d.store.Query(ctx, `SELECT person, what, at, until FROM record WHERE kind = $1 AND ($2 = '' OR person = $2) ORDER BY at, person, what`, kind, person)
+func (v View) Records(ctx context.Context, kind, person string) ([]act.Record, error) {
+	rows, err := v.db.Query(ctx, `SELECT person, what, at, until FROM record WHERE kind = $1 AND ($2 = '' OR person = $2) ORDER BY at, person, what`, kind, person)
 	if err != nil {
 		return nil, err
 	}
@@ -239,33 +270,33 @@ func (d *Directory) PutRecord(tx *store.Tx, kind string, r act.Record, actID str
 
 // Fit refuses a person who may not act in a role now: not enrolled, without
 // the role, or without what the policy asks of it.
-func (d *Directory) Fit(ctx context.Context, person, role string) (act.Person, error) {
-	who, err := d.Person(ctx, person)
+func (v View) Fit(ctx context.Context, person, role string) (act.Person, error) {
+	who, err := v.Person(ctx, person)
 	if err != nil {
 		return who, err
 	}
-	p, err := d.Policy(ctx)
+	p, err := v.Policy(ctx)
 	if err != nil {
 		return who, err
 	}
-	training, err := d.Records(ctx, Training, person)
+	training, err := v.Records(ctx, Training, person)
 	if err != nil {
 		return who, err
 	}
-	statements, err := d.Records(ctx, Statement, person)
+	statements, err := v.Records(ctx, Statement, person)
 	if err != nil {
 		return who, err
 	}
-	return who, p.Fit(who, role, training, statements, d.store.Now())
+	return who, p.Fit(who, role, training, statements, v.now())
 }
 
 // Holders are the people who hold a role, in order of their numbers.
-func (d *Directory) Holders(ctx context.Context, roles ...string) ([]act.Person, error) {
-	all, err := d.People(ctx)
+func (v View) Holders(ctx context.Context, roles ...string) ([]act.Person, error) {
+	all, err := v.People(ctx)
 	return slices.DeleteFunc(all, func(p act.Person) bool { return !p.Has(roles...) }), err
 }
 
-func list[T any](ctx context.Context, s *store.Store, query string, args ...any) ([]T, error) {
+func list[T any](ctx context.Context, s querier, query string, args ...any) ([]T, error) {
 	rows, err := s.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err

@@ -47,7 +47,8 @@ func CheckNumber(id string) error {
 
 // PutDraft writes a person's record down, in the place of an earlier draft. Its
 // credential is not looked at: a person who is enrolled keeps the passkey
-// unless renew asks for another; a new one registers one. It returns the code
+// unless renew asks for another, or the person is locked; a new one registers
+// one. It returns the code
 // to register with, "" if none is needed; the site keeps only its hash.
 func (d *Directory) PutDraft(ctx context.Context, editor string, who act.Person, renew bool) (code string, err error) {
 	if err := CheckNumber(who.ID); err != nil {
@@ -74,8 +75,9 @@ func (d *Directory) PutDraft(ctx context.Context, editor string, who act.Person,
 	case err != nil:
 		return "", err
 	case m.State == Left:
-		return "", fmt.Errorf("person %s: %w: left; a number is never given again", who.ID, act.ErrNotAllowed)
+		return "", errLeft(who.ID)
 	default:
+		renew = renew || m.State == Locked // the passkey may be a copy
 		who.Credential = m.Credential
 	}
 	hash := ""
@@ -101,6 +103,10 @@ func (d *Directory) PutDraft(ctx context.Context, editor string, who act.Person,
 			password = '', registered = excluded.registered`, who.ID, doc, editor, hash, expires.Format(time.RFC3339), registered)
 		return err
 	})
+}
+
+func errLeft(id string) error {
+	return fmt.Errorf("person %s: %w: left; a number is never given again", id, act.ErrNotAllowed)
 }
 
 // newCode is 80 random bits in groups that can be read aloud.
@@ -205,6 +211,9 @@ func (d *Directory) Register(ctx context.Context, id, code string, c passkey.Cre
 	if err != nil {
 		return err
 	}
+	if len(c.ID) == 0 || len(c.Public) == 0 || c.RPID == "" || c.Origin == "" {
+		return fmt.Errorf("person %s: the passkey is incomplete: its number, key, relying party and origin must be there", id)
+	}
 	dr.Person.Credential = c
 	people = append(slices.DeleteFunc(people, func(p act.Person) bool { return p.ID == id }), dr.Person)
 	if err := policy.CheckPeople(people); err != nil && !soleOnly(policy, people) {
@@ -274,22 +283,10 @@ func (d *Directory) ProposeEnrol(ctx context.Context, kind, id string) (map[stri
 	if !dr.Registered {
 		return nil, fmt.Errorf("person %s: %w: has not registered a passkey yet; give them their number and code for the page /enrol", id, act.ErrNotAllowed)
 	}
-	people, err := d.People(ctx)
-	if err != nil {
+	if err := d.mayEnrol(ctx, dr.Person); err != nil {
 		return nil, err
 	}
-	policy, err := d.Policy(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := policy.CheckPerson(dr.Person); err != nil {
-		return nil, err
-	}
-	next := append(slices.DeleteFunc(people, func(p act.Person) bool { return p.ID == id }), dr.Person)
-	if err := policy.CheckPeople(next); err != nil {
-		return nil, err
-	}
-	m := describe(dr.Person)
+	m := dr.Person.Params()
 	m[act.ParamEditors] = dr.Editor
 	switch had, err := d.Member(ctx, id); {
 	case errors.Is(err, ErrNoPerson):
@@ -307,17 +304,30 @@ func (d *Directory) ProposeEnrol(ctx context.Context, kind, id string) (map[stri
 	return m, nil
 }
 
-// describe is a person's record as approvers see it.
-func describe(who act.Person) map[string]string {
-	return map[string]string{
-		act.ParamPerson: fmt.Sprintf("%x", who.Digest()),
-		"name":          who.Name,
-		"roles":         strings.Join(who.Roles, ", "),
-		"employment":    string(who.Employment),
-		"reports_to":    who.ReportsTo,
-		"passkey":       hex.EncodeToString(who.Credential.ID),
-		"passkey_model": who.Credential.Model,
-		"certificate":   who.Certificate,
+// mayEnrol refuses a person whom the policy does not take, beside the others
+// who are here, and one who has left.
+func (v View) mayEnrol(ctx context.Context, who act.Person) error {
+	policy, err := v.Policy(ctx)
+	if err != nil {
+		return err
+	}
+	if err := policy.CheckPerson(who); err != nil {
+		return err
+	}
+	people, err := v.People(ctx)
+	if err != nil {
+		return err
+	}
+	if err := policy.CheckPeople(append(slices.DeleteFunc(people, func(p act.Person) bool { return p.ID == who.ID }), who)); err != nil {
+		return err
+	}
+	switch m, err := v.Member(ctx, who.ID); {
+	case errors.Is(err, ErrNoPerson):
+		return nil
+	case err == nil && m.State == Left:
+		return errLeft(who.ID)
+	default:
+		return err
 	}
 }
 
@@ -326,8 +336,12 @@ func describe(who act.Person) map[string]string {
 func (d *Directory) Enrol(tx *store.Tx, id, digest string) error {
 	var doc []byte
 	var password string
-	if err := tx.QueryRow(`SELECT document, password FROM person_draft WHERE id = $1 AND registered = 1`, id).Scan(&doc, &password); err != nil {
-		return fmt.Errorf("draft of person %q: %w", id, err)
+	err := tx.QueryRow(`SELECT document, password FROM person_draft WHERE id = $1 AND registered = 1`, id).Scan(&doc, &password)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("draft of person %q, registered: %w", id, ErrNoDraft)
+	}
+	if err != nil {
+		return err
 	}
 	var who act.Person
 	if err := json.Unmarshal(doc, &who); err != nil {
@@ -336,11 +350,14 @@ func (d *Directory) Enrol(tx *store.Tx, id, digest string) error {
 	if fmt.Sprintf("%x", who.Digest()) != digest {
 		return fmt.Errorf("person %s: %w: the draft was changed since it was approved", id, act.ErrNotAllowed)
 	}
+	if err := In(tx).mayEnrol(context.Background(), who); err != nil {
+		return err
+	}
 	var before act.Person
 	if err := scan(tx.QueryRow(`SELECT document FROM person WHERE id = $1`, id), &before); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO person (id, document, password) VALUES ($1, $2, $3)
+	_, err = tx.Exec(`INSERT INTO person (id, document, password) VALUES ($1, $2, $3)
 		ON CONFLICT (id) DO UPDATE SET state = 'active', document = excluded.document`, id, doc, password)
 	if err == nil && string(before.Credential.ID) != string(who.Credential.ID) {
 		// A new passkey starts a new count, and comes with its own password or none.
@@ -381,17 +398,30 @@ func (d *Directory) ProposeLeave(ctx context.Context, id string) (map[string]str
 	if m.State == Left {
 		return nil, fmt.Errorf("person %s: %w: left already", id, act.ErrNotAllowed)
 	}
-	p := describe(m.Person)
+	p := m.Person.Params()
 	p["change"], p["state_before"] = "leaves", m.State
 	return p, nil
 }
 
-// Leave ends a person's access for good, and Suspend until they are enrolled
-// again. Both are done under an act.
-func (d *Directory) Leave(tx *store.Tx, id string) error { return setState(tx, id, Left) }
+// Leave ends a person's access for good, under an act. Password and draft are
+// forgotten; the record stays.
+func (d *Directory) Leave(tx *store.Tx, id string) error {
+	if err := setState(tx, id, Left); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`UPDATE person SET password = '' WHERE id = $1`, id); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`DELETE FROM person_draft WHERE id = $1`, id)
+	return err
+}
 
-// Suspend is said at Leave.
+// Suspend ends a person's access until they are enrolled again, under an act.
+// The entry of the change holds SuspendData.
 func (d *Directory) Suspend(tx *store.Tx, id string) error { return setState(tx, id, Suspended) }
+
+// SuspendData is the data of the entry by which a person is suspended.
+func SuspendData(id string) map[string]any { return map[string]any{"person": id} }
 
 // PutPolicy writes down what is to be the next version of the policy.
 func (d *Directory) PutPolicy(ctx context.Context, editor string, doc []byte) (act.Policy, error) {
@@ -399,7 +429,7 @@ func (d *Directory) PutPolicy(ctx context.Context, editor string, doc []byte) (a
 	if err != nil {
 		return next, err
 	}
-	if err := d.checkNext(ctx, next); err != nil {
+	if err := d.mayAdopt(ctx, next); err != nil {
 		return next, err
 	}
 	e := audit.Entry{Kind: "policy.drafted", Actor: "person/" + editor, Subject: "policy",
@@ -415,12 +445,13 @@ func (d *Directory) PutPolicy(ctx context.Context, editor string, doc []byte) (a
 	})
 }
 
-func (d *Directory) checkNext(ctx context.Context, next act.Policy) error {
-	now, err := d.Policy(ctx)
+// mayAdopt refuses a policy that cannot follow the one in force.
+func (v View) mayAdopt(ctx context.Context, next act.Policy) error {
+	now, err := v.Policy(ctx)
 	if err != nil {
 		return err
 	}
-	people, err := d.People(ctx)
+	people, err := v.People(ctx)
 	if err != nil {
 		return err
 	}
@@ -451,25 +482,23 @@ func (d *Directory) ProposePolicy(ctx context.Context) (map[string]string, error
 	if err != nil {
 		return nil, err
 	}
-	if err := d.checkNext(ctx, p); err != nil {
+	if err := d.mayAdopt(ctx, p); err != nil {
 		return nil, err
 	}
 	now, err := d.Policy(ctx)
 	if err != nil {
 		return nil, err
 	}
-	m := map[string]string{
-		act.ParamPolicy: fmt.Sprintf("%x", p.Digest()), "version": fmt.Sprint(p.Version),
-		"document_sha256": fmt.Sprintf("%x", sha256.Sum256(written)), act.ParamEditors: editor,
-	}
-	for i, line := range DiffPolicies(now, p) {
-		m[fmt.Sprintf("change_%03d", i+1)] = line
-	}
+	m := now.NextParams(p)
+	m["document_sha256"], m[act.ParamEditors] = fmt.Sprintf("%x", sha256.Sum256(written)), editor
 	return m, nil
 }
 
 // Adopt puts the draft of the next version into force, as an act said.
 func (d *Directory) Adopt(tx *store.Tx, p act.Policy) error {
+	if err := In(tx).mayAdopt(context.Background(), p); err != nil {
+		return err
+	}
 	if err := insert(tx, `INSERT INTO policy (version, document) VALUES ($1, $2)`, p, p.Version); err != nil {
 		return err
 	}
@@ -479,47 +508,4 @@ func (d *Directory) Adopt(tx *store.Tx, p act.Policy) error {
 
 // DiffPolicies says in lines what is other in b than in a: paths with the old
 // and the new value.
-func DiffPolicies(a, b act.Policy) []string {
-	before, after := flat(a), flat(b)
-	var lines []string
-	for path, v := range before {
-		if w, ok := after[path]; !ok {
-			lines = append(lines, path+": was "+v+", is gone")
-		} else if v != w {
-			lines = append(lines, path+": was "+v+", is "+w)
-		}
-	}
-	for path, w := range after {
-		if _, ok := before[path]; !ok {
-			lines = append(lines, path+": is new, "+w)
-		}
-	}
-	slices.Sort(lines)
-	return lines
-}
-
-// flat is a policy as paths and values. Lists of names are one value.
-func flat(p act.Policy) map[string]string {
-	doc, err := json.Marshal(p)
-	if err != nil {
-		return nil
-	}
-	var tree any
-	if json.Unmarshal(doc, &tree) != nil {
-		return nil
-	}
-	m := map[string]string{}
-	var walk func(path string, v any)
-	walk = func(path string, v any) {
-		if o, ok := v.(map[string]any); ok {
-			for k, w := range o {
-				walk(strings.TrimPrefix(path+" / "+k, " / "), w)
-			}
-			return
-		}
-		text, _ := json.Marshal(v)
-		m[path] = string(text)
-	}
-	walk("", tree)
-	return m
-}
+func DiffPolicies(a, b act.Policy) []string { return a.Diff(b) }

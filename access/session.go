@@ -8,8 +8,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,12 +36,12 @@ type Gate struct {
 	mu       sync.Mutex
 	attempts map[string]attempt
 	sessions map[[32]byte]*Session // by the hash of the cookie
-	places   map[string]*place
+	places   map[where]*place
 }
 
 // NewGate is the gate to a directory's site.
 func NewGate(d *Directory) *Gate {
-	return &Gate{people: d, attempts: map[string]attempt{}, sessions: map[[32]byte]*Session{}, places: map[string]*place{}}
+	return &Gate{people: d, attempts: map[string]attempt{}, sessions: map[[32]byte]*Session{}, places: map[where]*place{}}
 }
 
 type attempt struct {
@@ -52,10 +52,14 @@ type attempt struct {
 	ends      time.Time
 }
 
-// A place is where tries come from: an address and a person together, so that
-// a stranger's tries never lock the person out who sits elsewhere.
+// Where tries come from is an address and a person together, so that a
+// stranger's tries never lock the person out who sits elsewhere.
+type where struct{ from, person string }
+
+// A place is what is known of tries from somewhere.
 type place struct {
-	wrong int
+	wrong int       // with those under way
+	told  int       // of these the person has heard
 	until time.Time // the tries count until then
 }
 
@@ -89,7 +93,7 @@ type Session struct {
 	Certificate string    `json:"certificate,omitempty"`
 	First       string    `json:"first"`  // the first proof
 	Proved      string    `json:"proved"` // what the second one can show, never more
-	Wrong       int       `json:"wrong"`  // tries from elsewhere since the last time
+	Wrong       int       `json:"wrong"`  // tries from elsewhere since the last time, that the gate remembers
 }
 
 // maxAttempts bounds what strangers can make the gate remember.
@@ -103,14 +107,14 @@ func (g *Gate) Begin(ctx context.Context, f First) (Challenge, error) {
 		return Challenge{}, err
 	}
 	now := g.people.store.Now()
-	if err := g.mayTry(f, policy.Limits, now); err != nil {
+	if err := g.try(f, policy.Limits, now); err != nil {
 		return Challenge{}, g.refuse(ctx, f, err, "")
 	}
 	who, with, err := g.first(ctx, f)
 	if err != nil {
-		g.wrong(f, policy.Limits, now)
 		return Challenge{}, g.refuse(ctx, f, ErrSignIn, err.Error())
 	}
+	g.untry(f)
 	var a attempt
 	rand.Read(a.challenge[:])
 	a.person, a.first, a.with, a.ends = who, f, with, now.Add(time.Duration(policy.Limits.Challenge)*time.Second)
@@ -157,40 +161,57 @@ func token() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-func (g *Gate) place(f First) string { return f.From + " " + short(f.Person) }
+func (f First) where() where { return where{short(f.From), short(f.Person)} }
 
-// mayTry refuses a place that was wrong too often.
-func (g *Gate) mayTry(f First, l act.Limits, now time.Time) error {
+// try counts a try as wrong before it is looked at, so that many at once are
+// not more than many in a row, and refuses a place that was wrong too often.
+func (g *Gate) try(f First, l act.Limits, now time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	p := g.places[g.place(f)]
-	if p != nil && now.After(p.until) {
-		delete(g.places, g.place(f))
-		p = nil
-	}
-	if p != nil && p.wrong >= l.Tries {
-		return ErrWait
-	}
-	return nil
-}
-
-func (g *Gate) wrong(f First, l act.Limits, now time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.places) >= maxAttempts {
-		for k, p := range g.places {
-			if now.After(p.until) {
-				delete(g.places, k)
-			}
-		}
-	}
-	p := g.places[g.place(f)]
-	if p == nil {
+	p := g.places[f.where()]
+	if p == nil || now.After(p.until) {
+		delete(g.places, f.where())
+		g.makeRoom(now)
 		p = &place{}
-		g.places[g.place(f)] = p
+		g.places[f.where()] = p
+	}
+	if p.wrong >= l.Tries {
+		return ErrWait
 	}
 	p.wrong++
 	p.until = now.Add(time.Duration(l.TryWindow) * time.Second)
+	return nil
+}
+
+// untry takes back a try that was right.
+func (g *Gate) untry(f First) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if p := g.places[f.where()]; p != nil {
+		p.wrong = max(p.wrong-1, 0)
+	}
+}
+
+// makeRoom forgets a place if there are too many: one that is over, or else
+// the one that was wrong least and longest ago. Who tries many names makes the
+// gate forget these, not the tries at one.
+func (g *Gate) makeRoom(now time.Time) {
+	if len(g.places) < maxAttempts {
+		return
+	}
+	var least where
+	for k, p := range g.places {
+		if now.After(p.until) {
+			delete(g.places, k)
+			continue
+		}
+		if l := g.places[least]; l == nil || p.wrong < l.wrong || p.wrong == l.wrong && p.until.Before(l.until) {
+			least = k
+		}
+	}
+	if len(g.places) >= maxAttempts {
+		delete(g.places, least)
+	}
 }
 
 // refuse logs a refusal; why is for the log alone.
@@ -199,7 +220,7 @@ func (g *Gate) refuse(ctx context.Context, f First, err error, why string) error
 		why = err.Error()
 	}
 	e := audit.Entry{Kind: "signin.refused", Actor: "person/" + short(f.Person), Subject: "gate",
-		Data: map[string]any{"why": why, "from": f.From, "certificate": f.Certificate}}
+		Data: map[string]any{"why": why, "from": short(f.From), "certificate": short(f.Certificate)}}
 	return errors.Join(err, g.people.store.Enter(context.WithoutCancel(ctx), e))
 }
 
@@ -227,8 +248,7 @@ func (g *Gate) End(ctx context.Context, name string, assertion passkey.Assertion
 	}
 	proof, err := who.Credential.Verify(assertion, a.challenge)
 	if err != nil {
-		g.wrong(a.first, policy.Limits, now)
-		return Session{}, "", g.refuse(ctx, a.first, err, "")
+		return Session{}, "", errors.Join(g.refuse(ctx, a.first, err, ""), g.try(a.first, policy.Limits, now))
 	}
 	s := Session{
 		ID: token()[:12], Person: who.ID, Opened: now, Seen: now, From: a.first.From, Certificate: certificate, First: a.with,
@@ -246,9 +266,37 @@ func (g *Gate) End(ctx context.Context, name string, assertion passkey.Assertion
 	}
 	cookie := token()
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.sessions[sha256.Sum256([]byte(cookie))] = &s
-	return s, cookie, nil
+	g.mu.Unlock()
+	return s, cookie, g.Sweep(ctx)
+}
+
+// Sweep ends the sessions that are over and whose cookie nobody showed again.
+func (g *Gate) Sweep(ctx context.Context) error {
+	now, over := g.people.store.Now(), []Session{}
+	g.mu.Lock()
+	for _, s := range g.sessions {
+		if s.over(now) != "" {
+			over = append(over, *s)
+		}
+	}
+	g.mu.Unlock()
+	var errs []error
+	for _, s := range over {
+		errs = append(errs, g.end(ctx, s, "system:access", s.over(now)))
+	}
+	return errors.Join(errs...)
+}
+
+// over says why a session is over; "" if it is not.
+func (s *Session) over(now time.Time) string {
+	switch {
+	case now.After(s.Ends):
+		return "it was open for long enough"
+	case now.After(s.Idle):
+		return "nothing was done for too long"
+	}
+	return ""
 }
 
 // forget clears the tries at a person's own place, and counts those that were
@@ -256,10 +304,11 @@ func (g *Gate) End(ctx context.Context, name string, assertion passkey.Assertion
 func (g *Gate) forget(person string, f First) (elsewhere int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.places, g.place(f))
+	delete(g.places, f.where())
 	for k, p := range g.places {
-		if strings.HasSuffix(k, " "+person) {
-			elsewhere += p.wrong
+		if k.person == person && p.wrong > p.told {
+			elsewhere += p.wrong - p.told
+			p.told = p.wrong
 		}
 	}
 	return elsewhere
@@ -277,19 +326,17 @@ func (g *Gate) Session(ctx context.Context, cookie, certificate string) (Session
 		return Session{}, act.Person{}, ErrSession
 	}
 	had := *s
-	why := ""
-	switch {
-	case had.Certificate != certificate:
-		why = "another certificate than the session was opened with"
-	case now.After(had.Ends):
-		why = "it was open for long enough"
-	case now.After(had.Idle):
-		why = "nothing was done for too long"
-	}
 	g.mu.Unlock()
+	why := had.over(now)
+	if had.Certificate != certificate {
+		why = "another certificate than the session was opened with"
+	}
 	who, err := g.people.Person(ctx, had.Person)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNoPerson):
 		why = err.Error()
+	case err != nil:
+		return Session{}, act.Person{}, err // nobody knows yet
 	}
 	if why != "" {
 		return Session{}, act.Person{}, errors.Join(fmt.Errorf("%w (%s)", ErrSession, why), g.end(ctx, had, "system:access", why))
@@ -300,6 +347,9 @@ func (g *Gate) Session(ctx context.Context, cookie, certificate string) (Session
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.sessions[key] != s {
+		return Session{}, act.Person{}, ErrSession // somebody ended it meanwhile
+	}
 	s.Seen, s.Idle = now, now.Add(time.Duration(policy.Limits.SessionIdle)*time.Second)
 	return *s, who, nil
 }
@@ -311,7 +361,7 @@ func (g *Gate) Sessions(person string) []Session {
 	var all []Session
 	now := g.people.store.Now()
 	for _, s := range g.sessions {
-		if (person == "" || s.Person == person) && now.Before(s.Ends) && now.Before(s.Idle) {
+		if (person == "" || s.Person == person) && s.over(now) == "" {
 			all = append(all, *s)
 		}
 	}
@@ -338,12 +388,13 @@ func (g *Gate) Close(ctx context.Context, id, by, why string) error {
 
 func (g *Gate) end(ctx context.Context, s Session, by, why string) error {
 	g.mu.Lock()
-	for k, had := range g.sessions {
-		if had.ID == s.ID {
-			delete(g.sessions, k)
-		}
-	}
+	before := len(g.sessions)
+	maps.DeleteFunc(g.sessions, func(_ [32]byte, had *Session) bool { return had.ID == s.ID })
+	ended := len(g.sessions) < before
 	g.mu.Unlock()
+	if !ended {
+		return nil // somebody else did, and said so
+	}
 	return g.people.store.Enter(context.WithoutCancel(ctx), audit.Entry{Kind: "session.closed", Actor: by, Subject: "session/" + s.ID,
 		Data: map[string]any{"person": s.Person, "why": why}})
 }

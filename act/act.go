@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -56,15 +55,7 @@ func New(site, kind, subject, requester string, params map[string]string, rule R
 
 // Canonical is the act as JSON with fields in fixed order, sorted parameters
 // and no white space.
-func (a Act) Canonical() []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(a); err != nil { // strings, times of year 0..9999 and an int always encode
-		panic("act: " + err.Error())
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-}
+func (a Act) Canonical() []byte { return encode(a) }
 
 // Parse reads an act. Only canonical bytes are taken: two texts that mean the
 // same act do not exist.

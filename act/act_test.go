@@ -46,7 +46,7 @@ func (c cast) sign(t *testing.T, a Act, v Verb) Signature {
 	return Signature{Person: c.ID, Verb: v, At: t0, Assertion: s}
 }
 
-func person(t *testing.T, id, boss string, roles ...string) cast {
+func person(t testing.TB, id, boss string, roles ...string) cast {
 	t.Helper()
 	k, err := passkey.NewSoft("bureau.example", "https://bureau.example")
 	if err != nil {

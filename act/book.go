@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"ankan/audit"
@@ -13,13 +14,15 @@ import (
 )
 
 // The kinds of log entries that a Book reads. Their data is FoundingEntry,
-// PolicyEntry, PersonEntry, ActEntry and UseEntry.
+// PolicyEntry, PersonEntry, SuspendEntry, LockEntry, ActEntry and UseEntry.
 const (
 	SiteFounded           = "site.founded"
 	PolicyAdopted         = "policy.adopted"
 	PersonEnrolled        = "person.enrolled"
 	AdministratorEnrolled = "administrator.enrolled"
 	PersonLeft            = "person.left"
+	PersonSuspended       = "person.suspended"
+	PersonLocked          = "person.locked"
 	ActRequested          = "act.requested"
 	ActApproved           = "act.approved"
 	ActRejected           = "act.rejected"
@@ -36,6 +39,20 @@ type PolicyEntry struct {
 type PersonEntry struct {
 	Deed
 	Person Person `json:"person"`
+}
+
+// A SuspendEntry records a person who may not sign until they are enrolled
+// again.
+type SuspendEntry struct {
+	Deed
+	Person string `json:"person"` // number
+}
+
+// A LockEntry says the same without an act: the site saw a copy of the
+// person's passkey, or the person asked for it. It only takes away.
+type LockEntry struct {
+	Person string `json:"person"` // number
+	Why    string `json:"why"`
 }
 
 // The parameters by which acts name what they put into force.
@@ -66,8 +83,11 @@ type Book struct {
 	Signatures int // verified
 	Used       int // warrants spent, each by its quorum
 
+	site   string
 	policy Policy
-	people map[string]Person
+	people map[string]Person // who may sign
+	away   map[string]Person // suspended or locked, until they are enrolled again
+	left   map[string]bool   // for good
 	acts   map[string]*record
 	due    string // act that the entry before this one was done under: its use comes next
 }
@@ -98,8 +118,14 @@ func (b *Book) Apply(kind, subject string, at time.Time, data []byte) error {
 	switch kind {
 	case SiteFounded:
 		return b.found(at, data)
-	case PolicyAdopted, PersonEnrolled, AdministratorEnrolled, PersonLeft:
+	case PolicyAdopted, PersonEnrolled, AdministratorEnrolled, PersonLeft, PersonSuspended:
 		return b.deed(bookEntries[kind], kind, subject, data)
+	case PersonLocked:
+		var e LockEntry
+		if err := audit.Strict(data, &e); err != nil {
+			return err
+		}
+		return b.sendAway(e.Person, subject)
 	case ActRequested, ActApproved, ActRejected:
 		var e ActEntry
 		if err := audit.Strict(data, &e); err != nil {
@@ -153,6 +179,12 @@ func (b *Book) deed(kind, entry, subject string, data []byte) error {
 		return b.adopt(r.act, data)
 	case PersonEnrolled, AdministratorEnrolled, PersonLeft:
 		return b.change(r.act, entry, data)
+	case PersonSuspended:
+		var e SuspendEntry
+		if err := audit.Strict(data, &e); err != nil {
+			return err
+		}
+		return b.sendAway(e.Person, subject)
 	}
 	return nil
 }
@@ -169,8 +201,13 @@ func (b *Book) found(at time.Time, data []byte) error {
 	if err := e.Founding.Check(at); err != nil {
 		return err
 	}
+	a, err := Parse([]byte(e.Founding.Act))
+	if err != nil {
+		return err
+	}
 	b.Signatures += len(e.Founding.Signatures)
-	b.policy, b.people = e.Founding.Policy, map[string]Person{}
+	b.site, b.policy = a.Site, e.Founding.Policy
+	b.people, b.away, b.left = map[string]Person{}, map[string]Person{}, map[string]bool{}
 	for _, who := range e.Founding.People {
 		b.people[who.ID] = who
 	}
@@ -183,7 +220,7 @@ func (b *Book) adopt(a Act, data []byte) error {
 	if err := audit.Strict(data, &e); err != nil {
 		return err
 	}
-	if d := e.Policy.Digest(); fmt.Sprintf("%x", d) != a.Params[ParamPolicy] {
+	if !shown(a, b.policy.NextParams(e.Policy), changeParam) {
 		return fmt.Errorf("act %s adopts another policy than was approved", a.ID)
 	}
 	if err := b.policy.CheckNext(e.Policy, slices.Collect(maps.Values(b.people))); err != nil {
@@ -193,28 +230,79 @@ func (b *Book) adopt(a Act, data []byte) error {
 	return nil
 }
 
+// shown says whether an act's parameters are what its approvers had to see,
+// and none more whose name begins with more.
+func shown(a Act, want map[string]string, more string) bool {
+	for k, v := range want {
+		if a.Params[k] != v {
+			return false
+		}
+	}
+	for k := range a.Params {
+		if _, ok := want[k]; !ok && more != "" && strings.HasPrefix(k, more) {
+			return false
+		}
+	}
+	return true
+}
+
+// sendAway takes the right to sign from a person until they are enrolled again.
+func (b *Book) sendAway(id, subject string) error {
+	if err := checkSubject(id, subject); err != nil {
+		return err
+	}
+	who, ok := b.people[id]
+	if !ok {
+		if _, ok := b.away[id]; ok {
+			return nil
+		}
+		return fmt.Errorf("person %s is suspended or locked and is not here", id)
+	}
+	delete(b.people, id)
+	b.away[id] = who
+	return nil
+}
+
+func checkSubject(id, subject string) error {
+	if subject != "person/"+id {
+		return fmt.Errorf("it is about %s and changes person %s", subject, id)
+	}
+	return nil
+}
+
 // change takes a person in, changes or removes one, as an act said.
 func (b *Book) change(a Act, entry string, data []byte) error {
 	var e PersonEntry
 	if err := audit.Strict(data, &e); err != nil {
 		return err
 	}
-	if d := e.Person.Digest(); fmt.Sprintf("%x", d) != a.Params[ParamPerson] {
+	id := e.Person.ID
+	if err := checkSubject(id, a.Subject); err != nil {
+		return err
+	}
+	if !shown(a, e.Person.Params(), "") {
 		return fmt.Errorf("act %s is about another person's record than was approved", a.ID)
 	}
-	had, there := b.people[e.Person.ID]
-	if entry == PersonLeft {
-		if !there {
-			return fmt.Errorf("person %s leaves and is not here", e.Person.ID)
-		}
-		delete(b.people, e.Person.ID)
+	had, there := b.people[id]
+	if !there {
+		had, there = b.away[id]
+	}
+	switch {
+	case b.left[id]:
+		return fmt.Errorf("person %s: %w: left; a number is never given again", id, ErrNotAllowed)
+	case entry == PersonLeft && !there:
+		return fmt.Errorf("person %s leaves and is not here", id)
+	case entry == PersonLeft:
+		delete(b.people, id)
+		delete(b.away, id)
+		b.left[id] = true
 		return nil
 	}
 	if entry == PersonEnrolled && (b.policy.Administers(e.Person) || there && b.policy.Administers(had)) {
-		return fmt.Errorf("person %s is an administrator, and came in by %s", e.Person.ID, a.Kind)
+		return fmt.Errorf("person %s is an administrator, and came in by %s", id, a.Kind)
 	}
 	next := maps.Clone(b.people)
-	next[e.Person.ID] = e.Person
+	next[id] = e.Person
 	if err := b.policy.CheckPerson(e.Person); err != nil {
 		return err
 	}
@@ -222,6 +310,7 @@ func (b *Book) change(a Act, entry string, data []byte) error {
 		return err
 	}
 	b.people = next
+	delete(b.away, id)
 	return nil
 }
 
@@ -277,7 +366,10 @@ func (b *Book) sign(kind string, at time.Time, e ActEntry) error {
 func (b *Book) askers(a Act) []Person {
 	all := []Person{}
 	for _, id := range append([]string{a.Requester}, a.Editors()...) {
-		who := b.people[id]
+		who, ok := b.people[id]
+		if !ok {
+			who = b.away[id]
+		}
 		who.ID = id
 		all = append(all, who)
 	}
@@ -294,6 +386,9 @@ func (b *Book) request(who Person, at time.Time, e ActEntry) error {
 	}
 	if a.ID != e.ID || fmt.Sprintf("%x", a.Digest()) != e.Digest {
 		return fmt.Errorf("act %s is entered under another number or digest", a.ID)
+	}
+	if a.Site != b.site {
+		return fmt.Errorf("act %s: %w: it is for site %q, the log is that of %q", a.ID, ErrNotAllowed, a.Site, b.site)
 	}
 	if err := CheckTimes(a, at); err != nil {
 		return err

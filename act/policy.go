@@ -98,14 +98,17 @@ type Level struct {
 // Digest is the SHA-256 of the policy: the act that adopts it names it.
 func (p Policy) Digest() [32]byte { return digestOf(p) }
 
-func digestOf(v any) [32]byte {
+func digestOf(v any) [32]byte { return sha256.Sum256(encode(v)) }
+
+// encode is v as JSON without white space, and < as itself.
+func encode(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil { // strings, numbers, lists and maps of these
+	if err := e.Encode(v); err != nil { // strings, numbers, times, lists and maps of these
 		panic("act: " + err.Error())
 	}
-	return sha256.Sum256(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // Entries that only acts of one kind make: a Book draws its conclusions from
@@ -115,7 +118,11 @@ var bookEntries = map[string]string{
 	PersonEnrolled:        "person.enrol",
 	AdministratorEnrolled: "administrator.enrol",
 	PersonLeft:            "person.leave",
+	PersonSuspended:       "person.suspend",
 }
+
+// Entries that no act makes.
+var ownEntries = []string{SiteFounded, PersonLocked, ActRequested, ActApproved, ActRejected, ActUsed}
 
 // Check refuses a policy that contradicts itself.
 func (p Policy) Check() error {
@@ -212,6 +219,9 @@ func (p Policy) checkActs() error {
 		if own := bookEntries[r.Entry]; own != "" && own != kind {
 			return fmt.Errorf("policy: act %q has the entry %q, which is that of %q", kind, r.Entry, own)
 		}
+		if slices.Contains(ownEntries, r.Entry) {
+			return fmt.Errorf("policy: act %q has the entry %q, which no act makes", kind, r.Entry)
+		}
 		entries[r.Entry] = kind
 		if r.Version != 0 {
 			return fmt.Errorf("policy: act %q has a version of its own", kind)
@@ -228,9 +238,9 @@ func (p Policy) checkActs() error {
 			}
 		}
 	}
-	for entry, kind := range bookEntries {
-		if r, ok := p.Acts[kind]; ok && r.Entry != entry {
-			return fmt.Errorf("policy: act %q has the entry %q, want %q", kind, r.Entry, entry)
+	for _, entry := range slices.Sorted(maps.Keys(bookEntries)) {
+		if r, ok := p.Acts[bookEntries[entry]]; ok && r.Entry != entry {
+			return fmt.Errorf("policy: act %q has the entry %q, want %q", bookEntries[entry], r.Entry, entry)
 		}
 	}
 	return nil
@@ -320,10 +330,10 @@ func (p Policy) Rule(kind string) (Rule, error) {
 		return Rule{}, fmt.Errorf("%s: %w: the policy has no such act", kind, ErrNotAllowed)
 	}
 	r.Version = p.Version
-	if r.Exclude == nil {
+	if len(r.Exclude) == 0 {
 		r.Exclude = p.Exclude
 	}
-	if r.Exclude == nil {
+	if len(r.Exclude) == 0 {
 		r.Exclude = []string{ExcludeEditor, ExcludeLine}
 	}
 	if p.Nodal == NodalBoth && isNodal(r.Request) {
@@ -400,10 +410,64 @@ func (p Policy) CheckNext(next Policy, people []Person) error {
 			return fmt.Errorf("policy: %w", err)
 		}
 	}
-	for entry, kind := range bookEntries {
-		if _, ok := next.Acts[kind]; !ok {
-			return fmt.Errorf("policy: it has no act %q (entry %q): nobody could change people or policy any more", kind, entry)
+	for _, entry := range slices.Sorted(maps.Keys(bookEntries)) {
+		if _, ok := next.Acts[bookEntries[entry]]; !ok {
+			return fmt.Errorf("policy: it has no act %q (entry %q): nobody could change people or policy any more", bookEntries[entry], entry)
 		}
 	}
 	return next.CheckPeople(people)
+}
+
+// NextParams are what the approvers of next see when it is to follow p: its
+// digest, and each change.
+func (p Policy) NextParams(next Policy) map[string]string {
+	m := map[string]string{ParamPolicy: fmt.Sprintf("%x", next.Digest()), "version": fmt.Sprint(next.Version)}
+	for i, line := range p.Diff(next) {
+		m[fmt.Sprintf(changeParam+"%03d", i+1)] = line
+	}
+	return m
+}
+
+const changeParam = "change_"
+
+// Diff says in lines what is other in next than in p: paths with the old and
+// the new value.
+func (p Policy) Diff(next Policy) []string {
+	before, after := p.flat(), next.flat()
+	var lines []string
+	for path, v := range before {
+		if w, ok := after[path]; !ok {
+			lines = append(lines, path+": was "+v+", is gone")
+		} else if v != w {
+			lines = append(lines, path+": was "+v+", is "+w)
+		}
+	}
+	for path, w := range after {
+		if _, ok := before[path]; !ok {
+			lines = append(lines, path+": is new, "+w)
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// flat is a policy as paths and values. Lists of names are one value.
+func (p Policy) flat() map[string]string {
+	var tree any
+	if err := json.Unmarshal(encode(p), &tree); err != nil {
+		panic("act: " + err.Error()) // it was encoded a moment ago
+	}
+	m := map[string]string{}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		if o, ok := v.(map[string]any); ok {
+			for k, w := range o {
+				walk(strings.TrimPrefix(path+" / "+k, " / "), w)
+			}
+			return
+		}
+		m[path] = string(encode(v))
+	}
+	walk("", tree)
+	return m
 }

@@ -1,6 +1,7 @@
 package act
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,6 +45,20 @@ func (p Person) Has(roles ...string) bool {
 // Digest is the SHA-256 of the person's record: acts about people name it.
 func (p Person) Digest() [32]byte { return digestOf(p) }
 
+// Params are the person's record as the approvers of an act about it see it.
+func (p Person) Params() map[string]string {
+	return map[string]string{
+		ParamPerson:     fmt.Sprintf("%x", p.Digest()),
+		"name":          p.Name,
+		"roles":         strings.Join(p.Roles, ", "),
+		"employment":    string(p.Employment),
+		"reports_to":    p.ReportsTo,
+		"passkey":       hex.EncodeToString(p.Credential.ID),
+		"passkey_model": p.Credential.Model,
+		"certificate":   p.Certificate,
+	}
+}
+
 // Related says whether one of the two reports directly to the other.
 func (p Person) Related(other Person) bool {
 	return p.ReportsTo != "" && p.ReportsTo == other.ID || other.ReportsTo != "" && other.ReportsTo == p.ID
@@ -63,8 +78,8 @@ type Rule struct {
 	// holds one of the seat's roles. Without seats the requester's own
 	// signature is enough.
 	Seats [][]string `json:"seats"`
-	// Exclude says who may not approve, beside the requester; nil takes the
-	// policy's own list.
+	// Exclude says who may not approve, beside the requester; an empty list
+	// takes the policy's own.
 	Exclude   []string `json:"exclude,omitempty"`
 	ToApprove int      `json:"to_approve"` // seconds
 	ToUse     int      `json:"to_use"`     // seconds

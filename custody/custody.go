@@ -74,7 +74,7 @@ func (d *Desk) request(ctx context.Context, a act.Act, canonical []byte, sig act
 		if a.Site != d.site {
 			return fmt.Errorf("act %s: %w: it is for site %q, this is %q", a.ID, act.ErrNotAllowed, a.Site, d.site)
 		}
-		who, rule, err := d.look(ctx, a, sig)
+		who, rule, err := look(ctx, access.In(tx), a, sig)
 		if err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (d *Desk) request(ctx context.Context, a act.Act, canonical []byte, sig act
 		if err := keep(tx, a.ID, sig); err != nil {
 			return err
 		}
-		return d.tellApprovers(ctx, tx, a, rule, who)
+		return tellApprovers(ctx, tx, a, rule)
 	})
 }
 
@@ -140,7 +140,8 @@ func (d *Desk) sign(ctx context.Context, a act.Act, sig act.Signature) error {
 		if err != nil {
 			return err
 		}
-		who, rule, err := d.look(ctx, r.act, sig)
+		people := access.In(tx)
+		who, rule, err := look(ctx, people, r.act, sig)
 		if err != nil {
 			return err
 		}
@@ -150,7 +151,7 @@ func (d *Desk) sign(ctx context.Context, a act.Act, sig act.Signature) error {
 		if err := act.CheckState(r.act, r.state, now); err != nil {
 			return err
 		}
-		had, err := d.prove(ctx, r)
+		had, err := prove(ctx, people, r)
 		if err != nil {
 			return err
 		}
@@ -213,23 +214,28 @@ func (d *Desk) answer(ctx context.Context, a act.Act, sig act.Signature, err err
 func short(s string) string { return strings.ToValidUTF8(s[:min(len(s), 1000)], "") }
 
 // look finds the signer and the rule. The policy in force decides.
-func (d *Desk) look(ctx context.Context, a act.Act, sig act.Signature) (act.Person, act.Rule, error) {
-	who, err := d.people.Person(ctx, sig.Person)
+func look(ctx context.Context, people access.View, a act.Act, sig act.Signature) (act.Person, act.Rule, error) {
+	who, err := people.Person(ctx, sig.Person)
 	if err != nil {
 		return act.Person{}, act.Rule{}, err
 	}
-	p, err := d.people.Policy(ctx)
+	p, err := people.Policy(ctx)
 	if err != nil {
 		return act.Person{}, act.Rule{}, err
 	}
 	if err := p.CheckPerson(who); err != nil {
 		return act.Person{}, act.Rule{}, err
 	}
-	rule, err := p.Rule(a.Kind)
-	if err == nil && a.Policy != p.Version {
-		err = fmt.Errorf("act %s: %w: it was asked for under version %d of the policy, in force is %d; ask again", a.ID, act.ErrNotAllowed, a.Policy, p.Version)
-	}
+	rule, err := ruleOf(p, a)
 	return who, rule, err
+}
+
+// ruleOf is the rule for an act; an act of an older policy has none any more.
+func ruleOf(p act.Policy, a act.Act) (act.Rule, error) {
+	if a.Policy != p.Version {
+		return act.Rule{}, fmt.Errorf("act %s: %w: it was asked for under version %d of the policy, in force is %d; ask again", a.ID, act.ErrNotAllowed, a.Policy, p.Version)
+	}
+	return p.Rule(a.Kind)
 }
 
 // proof is what the stored signatures of an act show.
@@ -241,14 +247,14 @@ type proof struct {
 
 // prove checks all signatures again, over the bytes as they are stored now:
 // somebody may have edited the rows.
-func (d *Desk) prove(ctx context.Context, s stored) (p proof, err error) {
-	if p.askers, err = d.askers(ctx, s.act); err != nil {
+func prove(ctx context.Context, people access.View, s stored) (p proof, err error) {
+	if p.askers, err = askersOf(ctx, people, s.act); err != nil {
 		return proof{}, err
 	}
 	requested := false
 	for _, sig := range s.signatures {
 		var who act.Person
-		if who, p.rule, err = d.look(ctx, s.act, sig); err != nil {
+		if who, p.rule, err = look(ctx, people, s.act, sig); err != nil {
 			return proof{}, err
 		}
 		if _, err := act.Verify(s.act, who, sig, sig.Verb); err != nil {
@@ -273,16 +279,26 @@ func (d *Desk) prove(ctx context.Context, s stored) (p proof, err error) {
 	return p, nil
 }
 
-// askers are the requester of an act, who must still be here, and who edited
+// proveAll refuses an act whose row says that it is approved, and whose
+// signatures do not.
+func proveAll(ctx context.Context, people access.View, s stored) (proof, error) {
+	p, err := prove(ctx, people, s)
+	if err == nil && !p.rule.Complete(p.approvers) {
+		err = fmt.Errorf("act %s: %w: it has %d of %d approvals", s.act.ID, act.ErrOpen, len(p.approvers), len(p.rule.Seats))
+	}
+	return p, err
+}
+
+// askersOf are the requester of an act, who must still be here, and who edited
 // what it is about, of whom the number is enough.
-func (d *Desk) askers(ctx context.Context, a act.Act) ([]act.Person, error) {
-	who, err := d.people.Person(ctx, a.Requester)
+func askersOf(ctx context.Context, people access.View, a act.Act) ([]act.Person, error) {
+	who, err := people.Person(ctx, a.Requester)
 	if err != nil {
 		return nil, err
 	}
 	all := []act.Person{who}
 	for _, id := range a.Editors() {
-		m, err := d.people.Member(ctx, id)
+		m, err := people.Member(ctx, id)
 		if err != nil && !errors.Is(err, access.ErrNoPerson) {
 			return nil, err
 		}
@@ -447,13 +463,9 @@ func (d *Desk) Warrant(ctx context.Context, id string) (Warrant, error) {
 	if err := act.CheckUse(s.act, s.state, d.store.Now()); err != nil {
 		return Warrant{}, err
 	}
-	// The row says that it is approved; its signatures must say so too.
-	p, err := d.prove(ctx, s)
+	p, err := proveAll(ctx, d.people.View, s)
 	if err != nil {
 		return Warrant{}, err
-	}
-	if !p.rule.Complete(p.approvers) {
-		return Warrant{}, fmt.Errorf("act %s: %w: it has %d of %d approvals", id, act.ErrOpen, len(p.approvers), len(p.rule.Seats))
 	}
 	w := Warrant{act: s.act, entry: p.rule.Entry, store: d.store}
 	for _, who := range p.approvers {
@@ -479,14 +491,14 @@ func (w Warrant) Use(ctx context.Context, kind, subject string, data map[string]
 	e := audit.Entry{Kind: w.entry, Actor: "person/" + w.act.Requester, Subject: subject, Data: maps.Clone(data)}
 	return w.store.Change(ctx, e, func(tx *store.Tx) error {
 		tx.Note("warrant", w.act.ID)
-		if err := w.redeem(tx, kind, subject); err != nil || fn == nil {
+		if err := w.redeem(ctx, tx, kind, subject); err != nil || fn == nil {
 			return err
 		}
 		return fn(tx)
 	})
 }
 
-func (w Warrant) redeem(tx *store.Tx, kind, subject string) error {
+func (w Warrant) redeem(ctx context.Context, tx *store.Tx, kind, subject string) error {
 	if w.act.Kind != kind || w.act.Subject != subject {
 		return fmt.Errorf("%s of %s: %w: the warrant is for %s of %s", kind, subject, act.ErrNotAllowed, w.act.Kind, w.act.Subject)
 	}
@@ -498,6 +510,10 @@ func (w Warrant) redeem(tx *store.Tx, kind, subject string) error {
 		return fmt.Errorf("act %s: %w: other bytes were approved", w.act.ID, act.ErrNotAllowed)
 	}
 	if err := act.CheckUse(s.act, s.state, tx.Time()); err != nil {
+		return err
+	}
+	// People and policy may have changed since the warrant was made.
+	if _, err := proveAll(ctx, access.In(tx), s); err != nil {
 		return err
 	}
 	res, err := tx.Exec(`UPDATE act SET state = 'used' WHERE id = $1 AND state = 'approved'`, w.act.ID)

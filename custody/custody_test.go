@@ -827,19 +827,24 @@ func TestTampered(t *testing.T) {
 }
 
 // Who hangs up does not get away without an entry, and who hangs up before it
-// was judged has neither asked nor been refused.
+// was judged has neither asked nor been refused. What has begun is done.
 func TestHungUp(t *testing.T) {
 	o := newOffice(t)
 	for _, c := range []struct {
-		act  act.Act
-		want error
-		left int64
+		act    act.Act
+		before bool
+		want   error
+		left   int64
 	}{
-		{func() act.Act { a := o.act(); a.Site = "plant"; return a }(), act.ErrNotAllowed, 1},
-		{o.act(), context.Canceled, 0},
+		{func() act.Act { a := o.act(); a.Site = "plant"; return a }(), false, act.ErrNotAllowed, 1},
+		{o.act(), true, context.Canceled, 0},
+		{o.act(), false, nil, 1},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		before, sig := o.store.Size(), o.sig(c.act, prep, act.Request)
+		if c.before {
+			cancel()
+		}
 		o.mu.Lock()
 		o.onTime = cancel // the change has begun
 		o.mu.Unlock()

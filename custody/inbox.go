@@ -2,10 +2,13 @@ package custody
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"ankan/access"
 	"ankan/act"
 	"ankan/audit"
 	"ankan/notice"
@@ -22,7 +25,8 @@ type Candidate struct {
 }
 
 // Candidates are all who hold a role that the act asks for, and its requester
-// and editors: who may sign it and who may not, and why.
+// and editors: who may sign it and who may not, and why. Of an act of an older
+// policy, or whose requester is not here any more, nobody may sign.
 func (d *Desk) Candidates(ctx context.Context, id string) ([]Candidate, error) {
 	s, err := load(reader{ctx, d.store}, id)
 	if err != nil {
@@ -32,13 +36,14 @@ func (d *Desk) Candidates(ctx context.Context, id string) ([]Candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	rule, err := policy.Rule(s.act.Kind)
-	if err != nil {
-		return nil, err
+	asked := append([]string{s.act.Requester}, s.act.Editors()...)
+	rule, why := ruleOf(policy, s.act)
+	var askers []act.Person
+	if why == nil {
+		askers, why = askersOf(ctx, d.people.View, s.act)
 	}
-	askers, err := d.askers(ctx, s.act)
-	if err != nil {
-		return nil, err
+	if why != nil && !errors.Is(why, act.ErrNotAllowed) && !errors.Is(why, access.ErrNoPerson) {
+		return nil, why
 	}
 	people, err := d.people.People(ctx)
 	if err != nil {
@@ -54,15 +59,14 @@ func (d *Desk) Candidates(ctx context.Context, id string) ([]Candidate, error) {
 	}
 	var all []Candidate
 	for _, who := range people {
-		asks := false
-		for _, a := range askers {
-			asks = asks || a.ID == who.ID
-		}
-		if !asks && !seated(rule, who) {
+		if !slices.Contains(asked, who.ID) && !seated(rule, who) {
 			continue
 		}
 		c := Candidate{Person: who, Signed: signed[who.ID]}
 		err := act.CheckState(s.act, s.state, d.store.Now())
+		if err == nil {
+			err = why
+		}
 		if err == nil {
 			err = rule.CheckApprover(s.act, askers, who, before)
 		}
@@ -120,17 +124,18 @@ func (d *Desk) Inbox(ctx context.Context, person string) (Inbox, error) {
 }
 
 // tellApprovers tells everybody who may fill a seat that an act waits.
-func (d *Desk) tellApprovers(ctx context.Context, tx *store.Tx, a act.Act, rule act.Rule, who act.Person) error {
-	people, err := d.people.People(ctx)
+func tellApprovers(ctx context.Context, tx *store.Tx, a act.Act, rule act.Rule) error {
+	people := access.In(tx)
+	all, err := people.People(ctx)
 	if err != nil {
 		return err
 	}
-	askers, err := d.askers(ctx, a)
+	askers, err := askersOf(ctx, people, a)
 	if err != nil {
 		return err
 	}
 	var may []string
-	for _, p := range people {
+	for _, p := range all {
 		if rule.CheckApprover(a, askers, p, nil) == nil {
 			may = append(may, p.ID)
 		}
