@@ -83,7 +83,7 @@ type Plan struct {
 	Stations int
 	Faults   bool // a few chips fail on purpose
 	// Token makes a site's security module; nil: the embedded one, in a file.
-	Token func(c *site.Config) (hsm.Token, error)
+	Token func(c *site.Config) (hsm.Module, error)
 }
 
 // A Factory is three sites that are set up and not running yet.
@@ -316,7 +316,7 @@ func (f *Factory) setUpSite(ctx context.Context, name, listen, socket string) er
 	return site.Init(ctx, c, token, founding, func(string) {}, parts.All()...)
 }
 
-func (f *Factory) token(c *site.Config) (hsm.Token, func(), error) {
+func (f *Factory) token(c *site.Config) (hsm.Module, func(), error) {
 	if f.plan.Token != nil {
 		t, err := f.plan.Token(c)
 		return t, func() {}, err

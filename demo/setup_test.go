@@ -21,7 +21,7 @@ import (
 // plan is the smallest plan for an order file.
 func plan(t *testing.T, dir string, doc []byte) Plan {
 	return Plan{Dir: dir, Order: "order.inp", Document: doc, Stations: 2,
-		Token: func(*site.Config) (hsm.Token, error) { return hsmtest.Soft(t, nil), nil }}
+		Token: func(*site.Config) (hsm.Module, error) { return hsmtest.Soft(t, nil), nil }}
 }
 
 // changed is the example order with one text instead of another.

@@ -33,6 +33,8 @@ const (
 	KindDestroy     Kind = "destroy"     // bureau to plant: destroy your copy
 	KindDestroyed   Kind = "destroyed"   // plant to bureau: done, with proof
 	KindCertificate Kind = "certificate" // bureau to operator
+	KindAlarm       Kind = "alarm"       // to whoever shares a key: it is compromised
+	KindAlarmAck    Kind = "alarm-ack"   // the answer
 )
 
 // KindOf reads the kind out of a file's name. Orders may come from stock
@@ -193,4 +195,19 @@ func Read(r io.Reader, v any) error {
 		return fmt.Errorf("the message has more than %d bytes", maxMessage)
 	}
 	return audit.Strict(doc, v)
+}
+
+// An Alarm says that a key which two sites share is compromised.
+type Alarm struct {
+	Key string    `json:"key"` // its name in both modules
+	KCV string    `json:"kcv"`
+	At  time.Time `json:"at"`
+	Why string    `json:"why"`
+}
+
+// An AlarmAck says that people at the other site know.
+type AlarmAck struct {
+	Key string    `json:"key"`
+	By  string    `json:"by"` // person
+	At  time.Time `json:"at"`
 }

@@ -2,6 +2,7 @@ package site_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,13 +40,23 @@ func TestProposalsRefused(t *testing.T) {
 		"batch.destroy":     {"order none/7: ", perso.ErrNoRun},
 	}
 	acts := s.Acts()
-	if len(acts) != len(what) {
-		t.Errorf("%d kinds of act, the test knows %d", len(acts), len(what))
+	for kind := range what {
+		if !slices.Contains(acts, kind) {
+			t.Errorf("no part does %s", kind)
+		}
 	}
 	policy := sitetest.Must[act.Policy](t)(s.People().Policy(t.Context()))
 	for _, kind := range acts {
 		if _, err := policy.Rule(kind); err != nil {
 			t.Errorf("the policy: %v", err)
+		}
+		if what[kind] == "" { // about people, policy and keys: every site's
+			for _, subject := range []string{"", "/", "x", "order/x", "person/", "key/", "ceremony/"} {
+				if params, err := s.Propose(t.Context(), kind, subject); err == nil {
+					t.Errorf("%s of %q: %v", kind, subject, params)
+				}
+			}
+			continue
 		}
 		for _, subject := range []string{"", "order", "order/", "key", "key/", "key/x", "key//1", "key/x/", "key/x/y", "key/x/01", "key/x/+1", "key/x/99999999999999999999", "lot", "lot/", "lots/x", "batch/x", "/", "x", "Order/x"} {
 			if strings.HasPrefix(subject, what[kind]+"/") && what[kind] != "key" && len(subject) > len(what[kind])+1 {
@@ -75,8 +86,10 @@ func TestProposalsRefused(t *testing.T) {
 // A site does the acts of its roles and no other's.
 func TestRolesRefused(t *testing.T) {
 	s := sitetest.New(t, "op", site.Operator, parts.All()...)
-	if got := strings.Join(s.Acts(), " "); got != "hlr.load key.share order.acknowledge order.submit" {
-		t.Errorf("an operator does %s", got)
+	for _, kind := range []string{"hlr.load", "key.share", "order.acknowledge", "order.submit"} {
+		if !slices.Contains(s.Acts(), kind) {
+			t.Errorf("an operator does not %s", kind)
+		}
 	}
 	for _, kind := range []string{"order.release", "lot.accept", "key.accept"} {
 		if _, err := s.Propose(t.Context(), kind, "order/x"); !errors.Is(err, act.ErrNotAllowed) {

@@ -143,7 +143,7 @@ func (s *Site) Status() (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	st := Status{Site: s.config.Site, Display: s.config.Display, Roles: s.config.Roles, Token: s.token.Info(), LogSize: s.store.Size(),
+	st := Status{Site: s.config.Site, Display: s.config.Display, Roles: s.config.Roles, Token: s.guard.Info(), LogSize: s.store.Size(),
 		Listen: s.config.Edge.Listen, PID: os.Getpid(), SpoolWait: len(waiting)}
 	for name := range s.partners {
 		st.Partners = append(st.Partners, name)

@@ -118,7 +118,7 @@ func TestControl(t *testing.T) {
 }
 
 // log checks that the exported log verifies, and has what was done.
-func (c control) log(s *site.Site, token hsm.Token) {
+func (c control) log(s *site.Site, token hsm.Module) {
 	c.t.Helper()
 	status, text := c.ask("GET", "/v1/log", nil)
 	if status != http.StatusOK {

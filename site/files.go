@@ -147,7 +147,7 @@ func (s *Site) dispatch(ctx context.Context, a *Arrival) error {
 		return Refused("%s: the name must end in .KIND.pgp, for an order .inp.pgp", a.Name)
 	}
 	h := s.files[k]
-	if h.Take == nil || !a.partner.Has(h.From) {
+	if h.Take == nil || h.From != "" && !a.partner.Has(h.From) {
 		return Refused("%s: this site takes no %q files from %s", a.Name, k, a.Partner)
 	}
 	var err error

@@ -51,7 +51,7 @@ type KeyView struct {
 
 // Keys is the keys in the site's security module.
 func (s *Site) Keys(ctx context.Context) ([]KeyView, error) {
-	keys, err := s.token.Keys(ctx)
+	keys, err := s.guard.Keys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +73,11 @@ func ViewKey(k hsm.Key) KeyView {
 
 // DescribeKey is a key as a certificate names it, before it is destroyed.
 func (s *Site) DescribeKey(ctx context.Context, id string) (order.DestroyedKey, error) {
-	k, err := s.token.Key(ctx, id)
+	k, err := s.guard.Key(ctx, id)
 	if err != nil {
 		return order.DestroyedKey{}, err
 	}
-	info := s.token.Info()
+	info := s.guard.Info()
 	d := order.DestroyedKey{ID: id, Purpose: string(k.Purpose) + ", " + string(k.Algorithm), Where: s.config.Site + ", " + info.Certificate}
 	if !k.KCV.IsZero() {
 		d.Check = k.KCV.String()
@@ -94,7 +94,7 @@ func (s *Site) DescribeKey(ctx context.Context, id string) (order.DestroyedKey, 
 
 // DestroyKey destroys a key; one that is gone was destroyed by a try before.
 func (s *Site) DestroyKey(ctx context.Context, id string) error {
-	if err := s.token.Destroy(ctx, id); err != nil && !errors.Is(err, hsm.ErrNoKey) {
+	if err := s.guard.Destroy(ctx, id); err != nil && !errors.Is(err, hsm.ErrNoKey) {
 		return err
 	}
 	return nil
@@ -112,7 +112,7 @@ func (s *Site) DestroyKeys(ctx context.Context, keys []order.DestroyedKey) error
 
 // SignDocument signs a document of a media type with the site's own key.
 func (s *Site) SignDocument(ctx context.Context, mediaType string, payload []byte) ([]byte, error) {
-	signer, err := s.token.Signer(ctx, KeySite)
+	signer, err := s.guard.Signer(ctx, KeySite)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (s *Site) SignDocument(ctx context.Context, mediaType string, payload []byt
 
 // PublicKey is the key that verifies what SignDocument signs.
 func (s *Site) PublicKey(ctx context.Context) (ed25519.PublicKey, error) {
-	k, err := s.token.Key(ctx, KeySite)
+	k, err := s.guard.Key(ctx, KeySite)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,10 @@ import (
 	"slices"
 
 	"ankan/access"
+	"ankan/ceremony"
 	"ankan/custody"
 	"ankan/hsm"
+	"ankan/keys"
 	"ankan/message"
 	"ankan/notice"
 	"ankan/order"
@@ -63,7 +65,7 @@ type Duties struct {
 
 // A Handler is what a part does with a kind of file.
 type Handler struct {
-	From string // role that the sender must have
+	From string // role that the sender must have; "" takes it from every partner
 	// Take does what the file asks for, in a transaction that calls
 	// Arrival.Taken. A *Refusal ends the file's life; after any other error it
 	// is tried again.
@@ -83,7 +85,7 @@ type Begin func(name string, do func(context.Context) error)
 
 // Schemas is all tables of sites that are made of these parts.
 func Schemas(parts ...Part) []store.Schema {
-	all := []store.Schema{access.Schema(), notice.Schema(), custody.Schema(), order.Schema()}
+	all := []store.Schema{access.Schema(), notice.Schema(), custody.Schema(), keys.Schema(), ceremony.Schema(), order.Schema()}
 	for _, p := range parts {
 		for _, schema := range p.Schemas {
 			if !slices.ContainsFunc(all, func(s store.Schema) bool { return s.Name == schema.Name }) {

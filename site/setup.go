@@ -36,7 +36,7 @@ type People struct {
 // database, first policy and people as they signed them, and the card for its
 // partners. It overwrites nothing. Cut short, it can be run again. The parts are
 // those that Open is given.
-func Init(ctx context.Context, c *Config, token hsm.Token, f act.Founding, log func(string), parts ...Part) error {
+func Init(ctx context.Context, c *Config, token hsm.Module, f act.Founding, log func(string), parts ...Part) error {
 	if _, err := os.Stat(c.CardFile()); err == nil {
 		return fmt.Errorf("%s is there: the site is set up already", c.CardFile())
 	}
@@ -198,7 +198,7 @@ func readSecretFile(path string) ([]byte, error) {
 // origin names a site's audit log.
 func (c *Config) origin() string { return "ankan/" + c.Site }
 
-func openStore(ctx context.Context, c *Config, t hsm.Token, parts []Part) (*store.Store, error) {
+func openStore(ctx context.Context, c *Config, t hsm.Module, parts []Part) (*store.Store, error) {
 	signer, err := t.Signer(ctx, keyLog)
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", keyLog, err)
@@ -212,7 +212,7 @@ func openStore(ctx context.Context, c *Config, t hsm.Token, parts []Part) (*stor
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its
 // self-signatures are not made again at each start.
-func makeMailKey(ctx context.Context, c *Config, t hsm.Token) error {
+func makeMailKey(ctx context.Context, c *Config, t hsm.Module) error {
 	path := c.Path("openpgp.asc")
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -228,7 +228,7 @@ func makeMailKey(ctx context.Context, c *Config, t hsm.Token) error {
 	return WriteNew(path, []byte(id.PublicKey()), 0o644)
 }
 
-func mailKeys(ctx context.Context, t hsm.Token) (crypto.Signer, crypto.Decrypter, error) {
+func mailKeys(ctx context.Context, t hsm.Module) (crypto.Signer, crypto.Decrypter, error) {
 	sign, err := t.Signer(ctx, keyMailSign)
 	if err != nil {
 		return nil, nil, err
@@ -237,7 +237,7 @@ func mailKeys(ctx context.Context, t hsm.Token) (crypto.Signer, crypto.Decrypter
 	return sign, open, err
 }
 
-func loadMailKey(ctx context.Context, c *Config, t hsm.Token) (*exchange.Identity, error) {
+func loadMailKey(ctx context.Context, c *Config, t hsm.Module) (*exchange.Identity, error) {
 	armored, err := os.ReadFile(c.Path("openpgp.asc"))
 	if err != nil {
 		return nil, err
@@ -250,7 +250,7 @@ func loadMailKey(ctx context.Context, c *Config, t hsm.Token) (*exchange.Identit
 }
 
 // partnerCard is what partners pin.
-func partnerCard(ctx context.Context, c *Config, t hsm.Token) ([]byte, error) {
+func partnerCard(ctx context.Context, c *Config, t hsm.Module) ([]byte, error) {
 	armored, err := os.ReadFile(c.Path("openpgp.asc"))
 	if err != nil {
 		return nil, err

@@ -15,11 +15,14 @@ import (
 
 	"ankan/access"
 	"ankan/audit"
+	"ankan/ceremony"
 	"ankan/custody"
 	"ankan/exchange"
 	"ankan/exchange/edge"
 	"ankan/hsm"
+	"ankan/keys"
 	"ankan/message"
+	"ankan/notice"
 	"ankan/order"
 	"ankan/profile"
 	"ankan/store"
@@ -32,7 +35,11 @@ var migrations embed.FS
 type Site struct {
 	config    *Config
 	log       *slog.Logger
-	token     hsm.Token
+	guard     *keys.Guard // what all parts take for the security module
+	register  *keys.Register
+	runner    *ceremony.Runner
+	gate      *access.Gate
+	board     *notice.Board
 	store     *store.Store
 	people    *access.Directory
 	desk      *custody.Desk
@@ -49,9 +56,10 @@ type Site struct {
 	steps  map[order.State]func(context.Context, order.Order) error
 	routes map[string]http.Handler
 
-	wake chan struct{}
-	mu   sync.Mutex
-	busy map[string]*work
+	wake   chan struct{}
+	mu     sync.Mutex
+	busy   map[string]*work
+	housed time.Time // when the site last looked after what the clock brings
 }
 
 // work is what is being done for one order or batch.
@@ -65,12 +73,12 @@ type work struct {
 // Open opens a site that Init set up, with the parts that it is made of (package
 // parts has them all). Each of its roles needs one. The token stays the caller's
 // to close.
-func Open(ctx context.Context, c *Config, token hsm.Token, log *slog.Logger, parts ...Part) (_ *Site, err error) {
+func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, parts ...Part) (_ *Site, err error) {
 	if _, err := os.Stat(c.CardFile()); err != nil {
 		return nil, fmt.Errorf("site %s is not set up; run: ankan site init -c %s", c.Site, c.file)
 	}
 	s := &Site{
-		config: c, token: token, log: log, profiles: map[string]*profile.Profile{},
+		config: c, log: log, profiles: map[string]*profile.Profile{},
 		files: map[message.Kind]Handler{}, deeds: map[string]Deed{}, steps: map[order.State]func(context.Context, order.Order) error{},
 		wake: make(chan struct{}, 1), busy: map[string]*work{},
 	}
@@ -83,21 +91,24 @@ func Open(ctx context.Context, c *Config, token hsm.Token, log *slog.Logger, par
 	if s.partners, err = loadPartners(c); err != nil {
 		return nil, err
 	}
-	if s.mail, err = loadMailKey(ctx, c, s.token); err != nil {
-		return nil, err
-	}
-	if s.store, err = openStore(ctx, c, s.token, parts); err != nil {
+	if s.store, err = openStore(ctx, c, token, parts); err != nil {
 		return nil, err
 	}
 	s.people = access.New(s.store)
 	s.desk = custody.New(c.Site, s.store, s.people)
+	if err := s.guardKeys(ctx, token); err != nil {
+		return nil, err
+	}
+	if s.mail, err = loadMailKey(ctx, c, s.guard); err != nil {
+		return nil, err
+	}
 	if err := s.loadDocuments(); err != nil {
 		return nil, err
 	}
 	if s.spool, err = edge.OpenSpool(c.SpoolDir()); err != nil {
 		return nil, err
 	}
-	if err := s.plug(ctx, parts); err != nil {
+	if err := s.plug(ctx, append([]Part{s.keyRoom(), s.staff()}, parts...)); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -148,6 +159,9 @@ func (s *Site) Close() error {
 			p.Close()
 		}
 	}
+	if s.guard != nil {
+		errs = append(errs, s.guard.Flush(context.Background()))
+	}
 	if s.spool != nil {
 		errs = append(errs, s.spool.Close())
 	}
@@ -160,8 +174,23 @@ func (s *Site) Close() error {
 // Config is the site's configuration.
 func (s *Site) Config() *Config { return s.config }
 
-// Token is the site's security module.
-func (s *Site) Token() hsm.Token { return s.token }
+// Token is the site's security module, behind the guard of the key register.
+func (s *Site) Token() hsm.Module { return s.guard }
+
+// Guard is the guard before the security module.
+func (s *Site) Guard() *keys.Guard { return s.guard }
+
+// Register is the register of the site's keys.
+func (s *Site) Register() *keys.Register { return s.register }
+
+// Ceremonies runs the site's key ceremonies.
+func (s *Site) Ceremonies() *ceremony.Runner { return s.runner }
+
+// Gate is where the site's people sign in.
+func (s *Site) Gate() *access.Gate { return s.gate }
+
+// Board is what the site's people were told.
+func (s *Site) Board() *notice.Board { return s.board }
 
 // Store is the site's database.
 func (s *Site) Store() *store.Store { return s.store }
@@ -207,7 +236,7 @@ func (s *Site) Run(ctx context.Context) error {
 		pinned[name] = fmt.Sprintf("%x", p.Digest())
 	}
 	e := audit.Entry{Kind: "site.started", Actor: "system:site", Subject: "site/" + s.config.Site,
-		Data: map[string]any{"token": s.token.Info().Model, "certificate": s.token.Info().Certificate, "listen": s.config.Edge.Listen,
+		Data: map[string]any{"token": s.guard.Info().Model, "certificate": s.guard.Info().Certificate, "listen": s.config.Edge.Listen,
 			"edge_separate": s.config.Edge.Separate, "partners": pinned}}
 	if err := s.store.Enter(ctx, e); err != nil {
 		if ctx.Err() != nil {

@@ -118,7 +118,7 @@ func (f Crew) Founding(t testing.TB, c *site.Config) act.Founding {
 }
 
 // Init sets a site up with a token of its own.
-func Init(t testing.TB, c *site.Config, parts ...site.Part) hsm.Token {
+func Init(t testing.TB, c *site.Config, parts ...site.Part) hsm.Module {
 	t.Helper()
 	token := hsmtest.Soft(t, nil)
 	if err := site.Init(t.Context(), c, token, Founders(t).Founding(t, c), func(string) {}, parts...); err != nil {
@@ -128,7 +128,7 @@ func Init(t testing.TB, c *site.Config, parts ...site.Part) hsm.Token {
 }
 
 // Open opens a site that was set up; the test's end closes it.
-func Open(t testing.TB, c *site.Config, token hsm.Token, parts ...site.Part) *site.Site {
+func Open(t testing.TB, c *site.Config, token hsm.Module, parts ...site.Part) *site.Site {
 	t.Helper()
 	s := Must[*site.Site](t)(site.Open(t.Context(), c, token, slog.New(slog.NewTextHandler(io.Discard, nil)), parts...))
 	t.Cleanup(func() { s.Close() })

@@ -109,7 +109,7 @@ func start(t *testing.T, o options) *works {
 	w := &works{t: t, ctx: ctx, tokens: map[string]*soft.Token{}, up: map[string]*running{}}
 	w.Factory = must[*demo.Factory](t)(demo.SetUp(ctx, demo.Plan{
 		Dir: dir, Order: "order.inp", Document: examples.Order(), Cards: o.cards, Stations: 4, Faults: o.faults,
-		Token: func(c *site.Config) (hsm.Token, error) {
+		Token: func(c *site.Config) (hsm.Module, error) {
 			var random io.Reader
 			if o.random != nil {
 				random = o.random(c.Site)

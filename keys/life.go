@@ -1,0 +1,346 @@
+package keys
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"ankan/act"
+	"ankan/custody"
+	"ankan/notice"
+	"ankan/store"
+)
+
+// Deeds are the acts by which people change a key's state. reload has the guard
+// see what the register says from then on.
+func (r *Register) Deeds(reload func(context.Context) error) map[string]custody.Deed {
+	moves := func(kind string, to State, from ...State) custody.Deed {
+		return custody.Deed{
+			Propose: func(ctx context.Context, subject string) (map[string]string, error) { return r.propose(ctx, kind, subject, from...) },
+			Do: func(ctx context.Context, w custody.Warrant) error {
+				id := strings.TrimPrefix(w.Act().Subject, "key/")
+				return r.do(ctx, w, reload, func(tx *store.Tx) error {
+					return r.Move(tx, id, to, "person/"+w.Act().Requester, kind, string(to))
+				})
+			},
+		}
+	}
+	return map[string]custody.Deed{
+		"key.suspend":    moves("key.suspend", Suspended, Live, PreActivation),
+		"key.resume":     moves("key.resume", Live, Suspended),
+		"key.deactivate": moves("key.deactivate", Deactivated, Live, Suspended),
+		"key.compromise": {
+			Propose: func(ctx context.Context, subject string) (map[string]string, error) { return r.proposeCompromise(ctx, subject) },
+			Do: func(ctx context.Context, w custody.Warrant) error {
+				id := strings.TrimPrefix(w.Act().Subject, "key/")
+				return r.do(ctx, w, reload, func(tx *store.Tx) error {
+					return r.Compromise(ctx, tx, id, "person/"+w.Act().Requester, "reported by person "+w.Act().Requester)
+				})
+			},
+		},
+		"compromise.acknowledge": {Propose: r.proposeAcknowledge, Do: r.doAcknowledge},
+	}
+}
+
+func (r *Register) do(ctx context.Context, w custody.Warrant, reload func(context.Context) error, fn func(*store.Tx) error) error {
+	a := w.Act()
+	if err := w.Use(ctx, a.Kind, a.Subject, nil, fn); err != nil {
+		return err
+	}
+	return reload(context.WithoutCancel(ctx))
+}
+
+// keyOf is the key that a subject names: key/ID.
+func (r *Register) keyOf(ctx context.Context, subject string) (Key, error) {
+	id, ok := strings.CutPrefix(subject, "key/")
+	if !ok {
+		return Key{}, fmt.Errorf("subject %q is not key/…", subject)
+	}
+	return r.Key(ctx, id)
+}
+
+func (r *Register) propose(ctx context.Context, kind, subject string, from ...State) (map[string]string, error) {
+	k, err := r.keyOf(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	ok := false
+	for _, s := range from {
+		ok = ok || k.State == s
+	}
+	if !ok {
+		return nil, fmt.Errorf("%s of %s: %w: it is %s", kind, k.ID, ErrState, k.State)
+	}
+	return describe(k), nil
+}
+
+// describe is a key as approvers see it.
+func describe(k Key) map[string]string {
+	return map[string]string{"state": string(k.State), "purpose": k.Purpose, "algorithm": k.Algorithm, "kcv": k.KCV, "parties": strings.Join(k.Parties, ", ")}
+}
+
+func (r *Register) proposeCompromise(ctx context.Context, subject string) (map[string]string, error) {
+	k, err := r.keyOf(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	if k.State == Compromised || k.State == Destroyed {
+		return nil, fmt.Errorf("key.compromise of %s: %w: it is %s already", k.ID, ErrState, k.State)
+	}
+	m := describe(k)
+	touched, err := r.Touches(ctx, k.ID)
+	if err != nil {
+		return nil, err
+	}
+	list := strings.Join(touched, "\n")
+	m["touched"], m["touched_sha256"] = fmt.Sprint(len(touched)), fmt.Sprintf("%x", sha256.Sum256([]byte(list)))
+	return m, nil
+}
+
+// Touches is all that a key's compromise is about: what it touched, and what
+// was touched by the keys that it wrapped or made, each once, sorted.
+func (r *Register) Touches(ctx context.Context, id string) ([]string, error) {
+	seen := map[string]bool{}
+	var all []string
+	var walk func(id string) error
+	walk = func(id string) error {
+		links, err := r.Links(ctx, id)
+		if err != nil {
+			return err
+		}
+		for _, l := range links {
+			if seen[l.What] {
+				continue
+			}
+			seen[l.What] = true
+			all = append(all, l.What)
+			if below, ok := strings.CutPrefix(l.What, "key/"); ok {
+				if err := walk(below); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return all, walk(id)
+}
+
+// Compromise ends all use of a key at once, in the change that makes it so:
+// everybody who looks after keys is told, and every party that shares the key
+// is to be told (SOP 6.4.e.vii). The caller reloads the guard.
+func (r *Register) Compromise(ctx context.Context, tx *store.Tx, id, by, why string) error {
+	if err := r.Move(tx, id, Compromised, by, "key.compromise", why); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`INSERT INTO compromise (key, at, by, why) VALUES ($1, $2, $3, $4)`, id, stamp(tx.Time()), by, why); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`INSERT INTO compromise_party (key, party) SELECT key, substr(what, 9) FROM key_link WHERE key = $1 AND what LIKE 'partner/%'`, id); err != nil {
+		return err
+	}
+	return r.tell(ctx, tx, notice.Notice{Kind: "key.compromised", Subject: "key/" + id, Link: "/keys/" + id,
+		Text: fmt.Sprintf("Key %s is compromised: %s. Nothing uses it any more. Its parties are being told.", id, why)},
+		"key-manager", "hsm-administrator", "security-officer", act.Nodal, act.Alternate, "key-custodian", "system-administrator")
+}
+
+// A Report is a compromise and who knows of it.
+type Report struct {
+	Key     string    `json:"key"`
+	At      time.Time `json:"at"`
+	By      string    `json:"by"`
+	Why     string    `json:"why"`
+	Touched []string  `json:"touched"`
+	Parties []Party   `json:"parties"`
+}
+
+// A Party is somebody who shares a compromised key.
+type Party struct {
+	Name         string    `json:"name"`
+	Sent         time.Time `json:"sent,omitzero"`
+	Acknowledged time.Time `json:"acknowledged,omitzero"`
+	Words        string    `json:"words,omitempty"` // of whoever acknowledged
+}
+
+// Reports are all compromises, newest first.
+func (r *Register) Reports(ctx context.Context) ([]Report, error) {
+	rows, err := r.store.Query(ctx, `SELECT key, at, by, why FROM compromise ORDER BY at DESC, key`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Report
+	for rows.Next() {
+		var p Report
+		var at string
+		if err := rows.Scan(&p.Key, &at, &p.By, &p.Why); err != nil {
+			return nil, err
+		}
+		if p.At, err = time.Parse(time.RFC3339, at); err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if all[i].Touched, err = r.Touches(ctx, all[i].Key); err != nil {
+			return nil, err
+		}
+		if all[i].Parties, err = r.parties(ctx, all[i].Key); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func (r *Register) parties(ctx context.Context, key string) ([]Party, error) {
+	rows, err := r.store.Query(ctx, `SELECT party, sent, acknowledged, words FROM compromise_party WHERE key = $1 ORDER BY party`, key)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Party
+	for rows.Next() {
+		var p Party
+		var sent, ack string
+		if err := rows.Scan(&p.Name, &sent, &ack, &p.Words); err != nil {
+			return nil, err
+		}
+		for text, to := range map[string]*time.Time{sent: &p.Sent} {
+			if text != "" {
+				if *to, err = time.Parse(time.RFC3339, text); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if ack != "" {
+			if p.Acknowledged, err = time.Parse(time.RFC3339, ack); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, p)
+	}
+	return all, rows.Err()
+}
+
+// ToTell are the parties that were not told of a compromise yet: key and party.
+func (r *Register) ToTell(ctx context.Context) ([][2]string, error) {
+	rows, err := r.store.Query(ctx, `SELECT key, party FROM compromise_party WHERE sent = '' ORDER BY key, party`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all [][2]string
+	for rows.Next() {
+		var p [2]string
+		if err := rows.Scan(&p[0], &p[1]); err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, rows.Err()
+}
+
+// Told records that a party was told, and Acknowledged that it said so.
+func Told(tx *store.Tx, key, party string) error {
+	_, err := tx.Exec(`UPDATE compromise_party SET sent = $1 WHERE key = $2 AND party = $3 AND sent = ''`, stamp(tx.Time()), key, party)
+	return errors.Join(err, Happened(tx, key, "system:keys", "compromise.told", party+" was told"))
+}
+
+// Acknowledged is said at Told.
+func Acknowledged(tx *store.Tx, key, party, words string) error {
+	res, err := tx.Exec(`UPDATE compromise_party SET acknowledged = $1, words = $2 WHERE key = $3 AND party = $4 AND acknowledged = ''`, stamp(tx.Time()), words, key, party)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(fmt.Errorf("key %s: %s was not told of a compromise, or acknowledged it already", key, party), err)
+	}
+	return Happened(tx, key, "partner/"+party, "compromise.acknowledged", words)
+}
+
+// Heard records that a partner says that a key is compromised. It returns
+// false if the register has no such key, or has it as destroyed or compromised.
+func (r *Register) Heard(ctx context.Context, tx *store.Tx, key, partner, why string) (bool, error) {
+	var state State
+	err := tx.QueryRow(`SELECT state FROM key WHERE id = $1`, key).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if _, err := tx.Exec(`INSERT INTO compromise_heard (key, partner, at, why) VALUES ($1, $2, $3, $4) ON CONFLICT (key, partner) DO NOTHING`, key, partner, stamp(tx.Time()), why); err != nil {
+		return false, err
+	}
+	if state == Compromised || state == Destroyed {
+		return false, nil
+	}
+	return true, r.Compromise(ctx, tx, key, "partner/"+partner, why)
+}
+
+// proposeAcknowledge is about key/ID, which a partner called compromised.
+func (r *Register) proposeAcknowledge(ctx context.Context, subject string) (map[string]string, error) {
+	k, err := r.keyOf(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	var partner, at, why, done string
+	err = r.store.QueryRow(ctx, `SELECT partner, at, why, acknowledged FROM compromise_heard WHERE key = $1 ORDER BY at LIMIT 1`, k.ID).Scan(&partner, &at, &why, &done)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("key %s: no partner called it compromised", k.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if done != "" {
+		return nil, fmt.Errorf("key %s: acknowledged to %s already", k.ID, partner)
+	}
+	m := describe(k)
+	m["partner"], m["told_at"], m["why"] = partner, at, why
+	return m, nil
+}
+
+func (r *Register) doAcknowledge(ctx context.Context, w custody.Warrant) error {
+	id := strings.TrimPrefix(w.Act().Subject, "key/")
+	return w.Use(ctx, "compromise.acknowledge", w.Act().Subject, nil, func(tx *store.Tx) error {
+		res, err := tx.Exec(`UPDATE compromise_heard SET acknowledged = $1, by = $2 WHERE key = $3 AND acknowledged = ''`, stamp(tx.Time()), w.Act().Requester, id)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n < 1 {
+			return errors.Join(fmt.Errorf("key %s: nothing is to be acknowledged", id), err)
+		}
+		return Happened(tx, id, "person/"+w.Act().Requester, "compromise.acknowledge", "")
+	})
+}
+
+// ToAcknowledge are partners that wait for the word of this site: key, partner,
+// and the person who gave it.
+func (r *Register) ToAcknowledge(ctx context.Context) ([][3]string, error) {
+	rows, err := r.store.Query(ctx, `SELECT key, partner, by FROM compromise_heard WHERE acknowledged <> '' AND sent = '' ORDER BY key`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all [][3]string
+	for rows.Next() {
+		var p [3]string
+		if err := rows.Scan(&p[0], &p[1], &p[2]); err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, rows.Err()
+}
+
+// Answered records that the word went out.
+func Answered(tx *store.Tx, key, partner string) error {
+	_, err := tx.Exec(`UPDATE compromise_heard SET sent = $1 WHERE key = $2 AND partner = $3`, stamp(tx.Time()), key, partner)
+	return err
+}
