@@ -50,8 +50,11 @@ func (in *tongue) funcs() template.FuncMap {
 		"initials": initials,
 		"signed":   signed,
 		"nothing":  nothing,
+		"failures": func() []string { return failures },
 		"turn":     func(i int) int { return 12 * i },
 		"plus":     func(a, b int) int { return a + b },
+		"times":    func(a, b int) int { return a * b },
+		"scale":    func(percent int) int { return percent * 80 / 100 },
 		"list":     func(all ...any) []any { return all },
 	}
 }
@@ -153,7 +156,7 @@ func (in *tongue) badge(state string, args ...any) (template.HTML, error) {
 // are never compared.
 type KCV struct {
 	Value  string // hexadecimal
-	Method string // key of method.*: cmac, gp, ecb
+	Method string // CMAC, GP or ECB
 }
 
 // kcv writes value and method as one thing. size is "big" or nothing.
@@ -162,7 +165,7 @@ func (in *tongue) kcv(k KCV, size ...string) (template.HTML, error) {
 		return in.text("kcv.none")
 	}
 	class := strings.Join(append([]string{"kcv"}, size...), " ")
-	return template.HTML(fmt.Sprintf(`<span class="%s"><b>%s</b> <span>%s</span></span>`, class, template.HTMLEscapeString(k.Value), in.family("method", k.Method))), nil
+	return template.HTML(fmt.Sprintf(`<span class="%s"><b>%s</b> <span>%s</span></span>`, class, template.HTMLEscapeString(k.Value), in.family("method", strings.ToLower(k.Method)))), nil
 }
 
 // wordsLine is a digest's words in two lines of three, for a table.
@@ -257,6 +260,9 @@ type Empty struct {
 	Icon, Title, Text, Next, Href string
 }
 
+// failures are the codes of passkey.js's Failure; nothing writes to it.
+var failures = []string{"unsupported", "cancelled", "registered", "no-prf", "wrong-passkey", "sealed", "input", "failed"}
+
 // nothing is an Empty for a template. next and href may be left out.
 func nothing(icon, title, text string, next ...string) Empty {
 	e := Empty{Icon: icon, Title: title, Text: text}
@@ -284,11 +290,11 @@ type Step struct {
 	Href  string
 }
 
-// A Signing is what a passkey is asked for.
+// A Signing is what a passkey is asked to sign.
 type Signing struct {
-	Challenge   string // base64url, no padding
-	Credentials string // base64url, separated by spaces
-	RP          string // relying party: the site's host name
+	Challenge  string // 32 bytes, base64url without padding
+	Credential string // the passkey, base64url without padding
+	RP         string // relying party: the site's host name
 }
 
 // A Form is what a person typed, as it came, and what is wrong with it.
@@ -298,6 +304,9 @@ type Form struct {
 	Errors  map[string]Text
 	Problem *Text // about the whole form
 	Sign    Signing
+	// Register is the options of a registration as JSON, for a form that makes a
+	// passkey.
+	Register string
 }
 
 // An Option is one choice of a list.

@@ -12,6 +12,8 @@ type signInPage struct {
 	First Form
 	// Second is the form of the passkey; nil until the first proof is there.
 	Second *Form
+	// Keys are the passkeys that the person can sign in with.
+	Keys []KeyChoice
 	// Expires is the end of the second form's challenge.
 	Expires time.Time
 	Person  string // who the first proof names
@@ -20,6 +22,12 @@ type signInPage struct {
 }
 
 func (signInPage) page() string { return "signin" }
+
+// A KeyChoice is a passkey and what it would sign.
+type KeyChoice struct {
+	Model string
+	Sign  Signing
+}
 
 // A Certificate is a machine's, as TLS saw it.
 type Certificate struct {
