@@ -1,6 +1,7 @@
 // Package passkey makes and checks WebAuthn assertions over a digest: the
 // signature of a person who was verified by an authenticator. It is pure, so
 // that whoever holds an exported log can check each signature again, offline.
+// What registers an authenticator is package attest.
 package passkey
 
 import (
@@ -30,13 +31,45 @@ func (b *Bytes) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// A Credential is the public half of a passkey. It holds no secret.
+// A Credential is the public half of a passkey. It holds no secret that could
+// be used without the authenticator.
 type Credential struct {
 	ID     Bytes  `json:"id"`
 	RPID   string `json:"rp_id"`      // relying party: the host name that the passkey is bound to
 	Origin string `json:"origin"`     // where a browser shows it, "https://…"
 	Public Bytes  `json:"public_key"` // P-256, SubjectPublicKeyInfo (DER)
 	Model  string `json:"model"`      // what made it: "software passkey", or the authenticator's name
+	AAGUID Bytes  `json:"aaguid"`     // 16 bytes, the model's number; proved only if Method is
+	Method Method `json:"method"`
+	// BackupEligible says that the passkey can be copied to other devices, as
+	// those that a vendor's cloud keeps are (WebAuthn level 3, 6.1.3).
+	BackupEligible bool     `json:"backup_eligible"`
+	Seal           *Sealing `json:"seal,omitempty"` // nil: no key component can be sealed for this person
+}
+
+// A Method is what the verification of a user by this authenticator can prove.
+// It is as strong as the weakest way that the model allows, and never more.
+// The zero value is of a credential that does not exist.
+type Method string
+
+// What can be proved. Only a model whose attestation was verified has more
+// than UnknownMethod.
+const (
+	Biometric      Method = "biometric"
+	BiometricOrPIN Method = "biometric or PIN"
+	PIN            Method = "PIN"
+	UnknownMethod  Method = "user verified, method unknown"
+	Software       Method = "software: nobody was verified"
+)
+
+// UnmarshalText refuses what is not a method.
+func (m *Method) UnmarshalText(text []byte) error {
+	switch v := Method(text); v {
+	case "", Biometric, BiometricOrPIN, PIN, UnknownMethod, Software:
+		*m = v
+		return nil
+	}
+	return fmt.Errorf("method of user verification is %q, want one like %q", text, BiometricOrPIN)
 }
 
 // An Assertion is one signature by a passkey (WebAuthn level 3, 6.3.3).
@@ -52,17 +85,36 @@ type Proof struct {
 	UserPresent bool
 	// UserVerified says that the authenticator checked a biometric or a PIN.
 	// It does not tell which of the two.
-	UserVerified bool
-	SignCount    uint32
+	UserVerified   bool
+	BackupEligible bool
+	BackedUp       bool   // it lies in a second place now
+	SignCount      uint32 // for CheckCounter; 0 from an authenticator that does not count
 }
 
-// ErrAssertion is wrapped by every refusal of Verify.
-var ErrAssertion = errors.New("passkey signature refused")
+// Errors that callers branch on. ErrAssertion is wrapped by every refusal of
+// Verify.
+var (
+	ErrAssertion = errors.New("passkey signature refused")
+	ErrCloned    = errors.New("the passkey's counter went back: it may be a copy")
+)
+
+// CheckCounter compares the counter of a new signature with that of the last
+// one that was accepted: it must have grown, unless the authenticator keeps
+// none (WebAuthn level 3, 6.1.1). Otherwise ErrCloned.
+func CheckCounter(last, now uint32) error {
+	if now > last || now == 0 && last == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: it was %d and is %d; stop the passkey and ask its owner", ErrCloned, last, now)
+}
 
 // Flags of authenticator data (WebAuthn level 3, 6.1).
 const (
-	flagUP = 0x01
-	flagUV = 0x04
+	flagUP = 0x01 // user present
+	flagUV = 0x04 // user verified
+	flagBE = 0x08 // backup eligible
+	flagBS = 0x10 // backup state
+	flagAT = 0x40 // attested credential data follow
 )
 
 type clientData struct {
@@ -104,12 +156,19 @@ func (c Credential) Verify(a Assertion, challenge [32]byte) (Proof, error) {
 		return refuse("it is for another relying party than %q", c.RPID)
 	}
 	p := Proof{
-		UserPresent:  ad[32]&flagUP != 0,
-		UserVerified: ad[32]&flagUV != 0,
-		SignCount:    binary.BigEndian.Uint32(ad[33:37]),
+		UserPresent:    ad[32]&flagUP != 0,
+		UserVerified:   ad[32]&flagUV != 0,
+		BackupEligible: ad[32]&flagBE != 0,
+		BackedUp:       ad[32]&flagBS != 0,
+		SignCount:      binary.BigEndian.Uint32(ad[33:37]),
 	}
-	if !p.UserPresent || !p.UserVerified {
+	switch {
+	case !p.UserPresent || !p.UserVerified:
 		return refuse("the user was not verified (biometric or PIN); use an authenticator that asks for one")
+	case p.BackedUp && !p.BackupEligible:
+		return refuse("it says that it is backed up and that it cannot be")
+	case p.BackupEligible != c.BackupEligible:
+		return refuse("whether it can be copied changed since it was registered; register it again")
 	}
 	pub, err := c.publicKey()
 	if err != nil {
