@@ -2,6 +2,7 @@ package console
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"regexp"
@@ -106,9 +107,11 @@ func (in *tongue) text(key string, args ...any) (template.HTML, error) {
 		i, _ := strconv.Atoi(s[h[2]:h[3]])
 		switch {
 		case i >= len(args):
-			wrong = fmt.Errorf("%s: no argument %d", key, i)
+			wrong = errors.Join(wrong, fmt.Errorf("%s: no argument %d", key, i))
 		case h[4] < 0:
-			b.WriteString(string(in.value(args[i])))
+			v, err := in.value(args[i])
+			b.WriteString(string(v))
+			wrong = errors.Join(wrong, err)
 		case in.one(args[i]):
 			b.WriteString(template.HTMLEscapeString(s[h[4]:h[5]]))
 		default:
@@ -124,7 +127,11 @@ func (in *tongue) say(t Text) (template.HTML, error) {
 	if t.Key == "" {
 		var b strings.Builder
 		for _, a := range t.Args {
-			b.WriteString(string(in.value(a)))
+			v, err := in.value(a)
+			if err != nil {
+				return "", err
+			}
+			b.WriteString(string(v))
 		}
 		return template.HTML(b.String()), nil
 	}
@@ -132,24 +139,20 @@ func (in *tongue) say(t Text) (template.HTML, error) {
 }
 
 // value is an argument as HTML.
-func (in *tongue) value(v any) template.HTML {
+func (in *tongue) value(v any) (template.HTML, error) {
 	switch v := v.(type) {
 	case template.HTML:
-		return v
+		return v, nil
 	case time.Time:
-		return in.when(v)
+		return in.when(v), nil
 	case time.Duration:
-		return template.HTML(in.duration(v))
+		return template.HTML(in.duration(v)), nil
 	case int, int64, uint64:
-		return template.HTML(in.number(v))
+		return template.HTML(in.number(v)), nil
 	case Text:
-		h, err := in.say(v)
-		if err != nil {
-			return template.HTML(template.HTMLEscapeString(err.Error()))
-		}
-		return h
+		return in.say(v)
 	default:
-		return template.HTML(template.HTMLEscapeString(fmt.Sprint(v)))
+		return template.HTML(template.HTMLEscapeString(fmt.Sprint(v))), nil
 	}
 }
 

@@ -21,6 +21,7 @@ func (in *tongue) funcs() template.FuncMap {
 		"n":        in.number,
 		"when":     in.when,
 		"exactly":  in.exactly,
+		"stacked":  func(t time.Time) template.HTML { return in.stamp(t, "when two", "15:04") },
 		"day":      in.day,
 		"today":    in.today,
 		"dur":      in.duration,
@@ -428,17 +429,9 @@ func cutLine(b []byte, depth int) actLine {
 		l.Value = string(b)
 	}
 	l.What = l.Name == `"kind":` || l.Name == `"subject":`
-	show := strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return -1
-	}, l.Value)
-	if show != l.Value {
-		l.Hidden = true
-		l.Value = written(l.Value)
-	}
-	l.Name = written(l.Name)
+	name, value := written(l.Name), written(l.Value)
+	l.Hidden = name != l.Name || value != l.Value
+	l.Name, l.Value = name, value
 	return l
 }
 

@@ -42,7 +42,7 @@ func bureauFrame() Frame {
 	return Frame{
 		Site: Site{Name: "Bureau North", Roles: []string{"bureau"}, Country: "IN", Mode: say("mode.production"), Version: "1.4.0"},
 		Me:   &Me{Person: "0021", Roles: []string{"key-manager"}, Proved: []string{"certificate", "passkey"}},
-		Nav: []NavItem{{Key: "inbox", Href: "/inbox", Count: 4, Current: true}, {Key: "acts", Href: "/acts"}, {Key: "notices", Href: "/notices"}, {Key: "keys", Href: "/keys"}, {Key: "ceremonies", Href: "/ceremonies"},
+		Nav: []NavItem{{Key: "inbox", Href: "/inbox", Count: 4}, {Key: "acts", Href: "/acts"}, {Key: "notices", Href: "/notices"}, {Key: "keys", Href: "/keys"}, {Key: "ceremonies", Href: "/ceremonies"},
 			{Key: "transfers", Href: "/transfers", Count: 1}, {Key: "register", Href: "/register"}, {Key: "hsm", Href: "/hsm"}, {Key: "log", Href: "/log"}, {Key: "policy", Href: "/policy"}, {Key: "people", Href: "/people"}, {Key: "sessions", Href: "/sessions"}, {Key: "glass", Href: "/glass"}},
 		Log: 1204883, Witnessed: ago(12 * time.Second),
 	}
@@ -267,6 +267,8 @@ func shots() []shot {
 	checks.Mine, checks.Lead, checks.Next = true, plain("You look at the key management PC, its ports and cables, and say what you found."), &Form{Action: "/ceremonies/CER-0119/next", Sign: sign}
 	checks.Checks = []ScriptCheck{{"loggers", plain("No key logger sits on keyboard, ports or cables (SOP 6.4.e.i)"), true, keyManager, ago(time.Minute)}, {"seals", plain("The seals of the case are whole: TE-7001, TE-7002"), false, Who{}, time.Time{}}}
 	checks.Deviations = []Deviation{{ago(20 * time.Minute), 2, hsmAdmin, "Came 5 minutes late."}}
+	watched := checks
+	watched.Mine, watched.Next = false, nil
 	paused := runner(10)
 	paused.State, paused.Lead = "paused", plain("Two people compare the check value with the form.")
 	paused.KCV = &KCV{"7C09E1", "GP"}
@@ -333,7 +335,7 @@ func shots() []shot {
 		{"policy", bureauFrame, policyPage{Version: 2, State: "in-force", From: ago(40 * day), Digest: digest, Words: sixWords, Roles: []string{"nodal-officer", "data-preparation", "key-manager", "hsm-administrator", "security-officer", "witness"}, Matrix: []ActRule{
 			{"order.release", "6.4.0", day, 15 * time.Minute, 2, "order.released", []string{"", "ask", "sign", "", "sign", ""}}, {"order.destroy", "6.4.e.viii", day, 15 * time.Minute, 3, "order.destruction-begun", []string{"", "", "ask", "sign", "sign", "sign"}}, {"key.accept", "6.4.e.v", day, 15 * time.Minute, 2, "key.accepted", []string{"", "", "both", "sign", "sign", ""}}, {"stock.count", "4.5b", time.Hour, time.Minute, 1, "stock.counted", []string{"", "", "", "", "sign", ""}}},
 			Excludes: []Pair{{"key-manager", "key-custodian"}, {"key-manager", "security-officer"}, {"witness", "key-manager"}}, Levels: []Escalation{{1, 4 * time.Hour, []string{"security-officer"}}, {2, 12 * time.Hour, []string{"security-officer", "auditor"}}}, Versions: []PolicyVersion{{2, "in-force", ago(40 * day), []Who{keyManager, security}, "/policy/2", "/policy/1..2"}, {1, "former", ago(400 * day), []Who{security}, "/policy/1", ""}}, Document: "/policy/2.yaml", Change: "/policy/new"}},
-		{"policy-empty", bureauFrame, policyPage{Version: 1, State: "in-force", From: ago(day), Digest: digest, Words: sixWords}},
+		{"policy-empty", bureauFrame, policyPage{Version: 1, State: "in-force", From: ago(day), Digest: digest, Words: sixWords, Document: "/policy/1.yaml"}},
 		{"policy-diff", bureauFrame, policyDiffPage{1, 2, []PolicyChange{{"changed", plain("order.destroy: to use"), plain("1 h"), plain("15 min")}, {"added", plain("conflict witness, HSM administrator"), Text{}, say("part.both")}, {"removed", plain("role visitor"), say("part.ask"), Text{}}}, []DiffLine{{" ", "conflicts:"}, {"-", "  - [witness, key-manager]"}, {"+", "  - [witness, hsm-administrator]"}}}},
 		{"policy-diff-empty", bureauFrame, policyDiffPage{Old: 2, New: 2}},
 		{"hsm", bureauFrame, hsmPage{[]Module{{"HSM 1", "Network module, series 7", "4407-1182", "7.8.4", "0, ankan-bureau", true, "FIPS 140-3 level 3, certificate 4720", ahead(700 * day), "healthy", ago(4 * time.Second), 212, 0, 8, 256, []Claim{{plain("Self-test"), "checked", plain("at 06:00 UTC")}, {plain("Random"), "checked", plain("SP 800-90B, 1 MiB")}}, "Rack 1", ago(4 * time.Hour), []string{"AES-KWP", "AES-GCM", "AES-CMAC", "ECDSA"}}, {"Embedded", "ankan soft", "b7402e91", "1.4.0", "file", false, "none", time.Time{}, "degraded", ago(time.Minute), 3, 0, 1, 1, nil, "none", time.Time{}, nil}}}},
@@ -361,6 +363,7 @@ func shots() []shot {
 		{"ceremony-mine", bureauFrame, step8},
 		{"ceremony-other", bureauFrame, other},
 		{"ceremony-checks", bureauFrame, checks},
+		{"ceremony-watched", bureauFrame, watched},
 		{"ceremony-paused", bureauFrame, paused},
 		{"transcript", bureauFrame, transcriptPage{Number: "CER-0104", Title: "Make OP1-AUC-03", Site: "Bureau North", State: "done", Began: ago(146 * day), Ended: ago(146*day - 90*time.Minute), Words: sixWords, Digest: digest, People: []Seat{signedBy(keyManager, ago(146*day), ""), signedBy(hsmAdmin, ago(146*day), ""), openFor(false, "witness")}, Steps: []TranscriptStep{{1, plain("Check room, cameras, clock"), []Who{keyManager, hsmAdmin}, ago(146 * day), 7 * time.Minute, []Text{plain("Clock differs by 40 ms from the time server")}, 990011}, {2, plain("Prove who is here"), []Who{keyManager}, ago(146 * day), 4*time.Minute + 10*time.Second, nil, 990012}}, Deviations: []Deviation{{ago(146 * day), 2, hsmAdmin, "Came 5 minutes late."}}, Results: []Fact{{say("key"), plain("OP1-AUC-03")}, {say("kcv"), plain("4F19A2 GP")}}, First: 990010, Last: 990042, Root: digest}},
 		{"transcript-empty", bureauFrame, transcriptPage{Number: "CER-0105", Title: "Aborted", State: "aborted", Digest: digest, Root: digest}},

@@ -10,6 +10,13 @@ import (
 	"time"
 )
 
+// under is the noun of the navigation under which a page stands.
+var under = map[string]string{
+	"inbox": "inbox", "act": "acts", "ask": "acts", "acts": "acts", "notices": "notices", "keys": "keys", "key": "keys", "ceremonies": "ceremonies", "ceremony-new": "ceremonies",
+	"transfers": "transfers", "register": "register", "inventory": "register", "custody": "register", "hsm": "hsm", "log": "log", "entry": "log", "policy": "policy", "policy-diff": "policy",
+	"people": "people", "person": "people", "person-form": "people", "leaver": "people", "sessions": "sessions", "glass": "glass",
+}
+
 // Preview serves every fixture at /preview/NAME through the same guards and
 // the same render as the product.
 func Preview(t testing.TB) http.Handler {
@@ -23,7 +30,11 @@ func Preview(t testing.TB) http.Handler {
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Frame: func(r *http.Request) Frame {
 			if s, ok := byPath[r.URL.Path]; ok {
-				return s.frame()
+				f := s.frame()
+				for i := range f.Nav {
+					f.Nav[i].Current = f.Nav[i].Key == under[s.view.page()]
+				}
+				return f
 			}
 			return gateFrame()
 		},

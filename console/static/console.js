@@ -105,6 +105,25 @@ function swap(old, fresh) {
   tick();
 }
 
+// fresh fetches this page again; null if the answer is another page. It is
+// XMLHttpRequest because that parses a document without a Trusted Types sink.
+function fresh() {
+  return new Promise((done, failed) => {
+    const x = new XMLHttpRequest();
+    x.open("GET", location.href);
+    x.setRequestHeader("Ankan-Live", "1");
+    x.responseType = "document";
+    x.timeout = 10000;
+    x.onload = () => {
+      if (x.responseURL.split("#")[0] !== location.href.split("#")[0]) done(null);
+      else if (x.status === 200 && x.response) done(x.response);
+      else failed(new Error(String(x.status)));
+    };
+    x.onerror = x.ontimeout = () => failed(new Error("no answer"));
+    x.send();
+  });
+}
+
 async function refresh() {
   if (document.hidden) return;
   const t = performance.now();
@@ -116,18 +135,16 @@ async function refresh() {
   for (const r of regions) due.set(r.id, t + 1000 * r.dataset.live);
   let page;
   try {
-    const answer = await fetch(location.href, { headers: { "Ankan-Live": "1" }, cache: "no-store", redirect: "manual" });
-    if (answer.type === "opaqueredirect") return location.reload(); // the session has ended
-    if (!answer.ok) throw new Error(String(answer.status));
-    page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    page = await fresh();
     delete root.dataset.offline;
   } catch {
     root.dataset.offline = "";
     return;
   }
+  if (!page) return location.reload(); // the session has ended
   for (const old of regions) {
-    const fresh = page.getElementById(old.id);
-    if (fresh && !busy(old)) swap(old, fresh);
+    const latest = page.getElementById(old.id);
+    if (latest && !busy(old)) swap(old, latest);
   }
 }
 
