@@ -1,0 +1,384 @@
+package console
+
+import (
+	"time"
+
+	"ankan/act"
+)
+
+// The fixtures are views as a bureau has them on one afternoon: each page with
+// much on it, and with nothing.
+
+// noon is the time of the fixtures: 19 Nov 2026, 14:32:08 IST.
+var noon = time.Date(2026, 11, 19, 9, 2, 8, 0, time.UTC)
+
+func ago(d time.Duration) time.Time   { return noon.Add(-d) }
+func ahead(d time.Duration) time.Time { return noon.Add(d) }
+
+const day = 24 * time.Hour
+
+var (
+	keyManager = Who{"key-manager", "0021"}
+	security   = Who{"security-officer", "0009"}
+	hsmAdmin   = Who{"hsm-administrator", "0014"}
+	dataPrep   = Who{"data-preparation", "0047"}
+	custodianA = Who{"key-custodian", "0031"}
+	custodianB = Who{"key-custodian", "0032"}
+	witness    = Who{"witness", "0070"}
+
+	sixWords = []string{"copper", "lantern", "walnut", "orbit", "saffron", "domino"}
+	digest   = "54acd36e2821ff259f0680ac72aaaca82f20bb7951df2150c93475a3b630a5b1"
+	sign     = Signing{"VKzTbighHyWfBoCscqqsqC8gu3lR3yFQyTR1o7YwpbE", "AQIDBAUGBwgJCgsMDQ4PEA", "bureau-north.example"}
+	vetting  = Form{Action: "/acts/6b1f90c42d7ea813/approve", Sign: sign}
+)
+
+func signedBy(w Who, at time.Time, reason string) Seat {
+	return Seat{Roles: []string{w.Role}, State: "signed", By: w, At: at, Reason: reason, Proof: []string{"passkey", "attested"}}
+}
+
+func openFor(you bool, roles ...string) Seat { return Seat{Roles: roles, State: "open", You: you} }
+
+func bureauFrame() Frame {
+	return Frame{
+		Site: Site{Name: "Bureau North", Roles: []string{"bureau"}, Country: "IN", Mode: say("mode.production"), Version: "1.4.0"},
+		Me:   &Me{Person: "0021", Roles: []string{"key-manager"}, Proved: []string{"certificate", "passkey"}},
+		Nav: []NavItem{{Key: "inbox", Href: "/inbox", Count: 4}, {Key: "acts", Href: "/acts"}, {Key: "notices", Href: "/notices"}, {Key: "keys", Href: "/keys"}, {Key: "ceremonies", Href: "/ceremonies"},
+			{Key: "transfers", Href: "/transfers", Count: 1}, {Key: "register", Href: "/register"}, {Key: "hsm", Href: "/hsm"}, {Key: "log", Href: "/log"}, {Key: "policy", Href: "/policy"}, {Key: "people", Href: "/people"}, {Key: "sessions", Href: "/sessions"}, {Key: "glass", Href: "/glass"}},
+		Log: 1204883, Witnessed: ago(12 * time.Second),
+	}
+}
+
+func gateFrame() Frame {
+	f := bureauFrame()
+	f.Me, f.Nav = nil, nil
+	return f
+}
+
+func glassFrame() Frame {
+	f := bureauFrame()
+	f.Glass = &OpenGlass{By: security, Why: "HSM administrator is unreachable, rack 1 has no power", Until: ahead(41 * time.Minute), Href: "/glass"}
+	f.Said = []Said{{"ok", say("founding.done")}, {"bad", say("glass.review.due")}}
+	return f
+}
+
+func release() act.Act {
+	return act.Act{
+		Format: act.Format, ID: "6b1f90c42d7ea8136b1f90c42d7ea813", Site: "bureau-north", Kind: "order.release", Subject: "OP1-2611-0042", Requester: "0047",
+		Params: map[string]string{
+			"operator": "operator-one", "quantity": "250000", "profile": "op1-usim-isim-5g version 14, sha256:71c2d05e0f5f4c0ea40b9e",
+			"iccid": "8999901261142000000 to 8999901261142249999", "imsi": "001010420000000 to 001010420249999",
+			"keys_out": "OP1-AUC-03, AES-256, KCV 4F19A2 GP", "plant": "plant-west, country IN", "destroy": "30 days after acknowledgement", "reason": "Monthly order of November, contract C-OP1-7",
+		},
+		At: ago(166 * time.Minute), ApproveBy: ago(166 * time.Minute).Add(day), UseWithin: 900,
+	}
+}
+
+func clocksOf(asked time.Time, approve, use time.Duration) Clocks {
+	return Clocks{Asked: asked, ApproveBy: asked.Add(approve), UseWithin: use}
+}
+
+func fixtureAct(kind, subject string, by Who, note string, c Clocks, seats ...Seat) ActLine {
+	return ActLine{Href: "/acts/6b1f90c4", Kind: kind, Subject: subject, By: by, Note: plain(note), Words: sixWords, Seats: seats, Clocks: c, State: "waits"}
+}
+
+func waiting() []ActLine {
+	short := clocksOf(ago(52*time.Minute), 90*time.Minute, 15*time.Minute)
+	grave := fixtureAct("order.destroy", "OP1-2608-0031", dataPrep, "6 copies", clocksOf(ago(46*time.Hour), 7*day, day), signedBy(hsmAdmin, ago(3*time.Hour), ""), openFor(true, "key-manager"), openFor(false, "witness"))
+	grave.Grave = true
+	return []ActLine{
+		fixtureAct("key.activate", "OP2-AUC-07", custodianA, "KCV 7C09E1 GP", short, signedBy(security, ago(time.Hour), ""), openFor(true, "key-manager")),
+		fixtureAct("order.release", "OP1-2611-0042", dataPrep, "Operator One, 250,000 cards", clocksOf(ago(166*time.Minute), day, 15*time.Minute), signedBy(security, ago(time.Hour), ""), openFor(true, "key-manager")),
+		fixtureAct("person.enrol", "0034", security, "Custodian D", clocksOf(ago(time.Hour), day, day), openFor(true, "key-manager"), openFor(false, "security-officer")),
+		grave,
+	}
+}
+
+func askedFor() []ActLine {
+	approved := fixtureAct("key.share", "OP1-OTA-03", keyManager, "All have signed; use it in time", clocksOf(ago(3*time.Hour), day, 15*time.Minute), signedBy(security, ago(20*time.Minute), ""), signedBy(hsmAdmin, ago(7*time.Minute), ""))
+	approved.State, approved.Clocks.Approved, approved.Clocks.UseBy = "approved", ago(7*time.Minute), ahead(8*time.Minute+20*time.Second)
+	open := fixtureAct("ceremony.plan", "CER-0120", keyManager, "Waits on the HSM administrator", clocksOf(ago(20*time.Hour), day, day), signedBy(security, ago(2*time.Hour), ""), openFor(false, "hsm-administrator"))
+	rejected := fixtureAct("policy.adopt", "3", keyManager, "", clocksOf(ago(9*time.Hour), day, day), Seat{Roles: []string{"security-officer"}, State: "rejected", By: security, At: ago(4 * time.Hour), Reason: "Clock for destruction is too long."})
+	rejected.State, rejected.Ended, rejected.Reason = "rejected", ago(4*time.Hour), "Clock for destruction is too long."
+	return []ActLine{approved, open, rejected}
+}
+
+func notices() []Notice {
+	return []Notice{
+		{ago(30 * time.Minute), "unread", plain("Your request to adopt policy 3 was rejected: “Clock for destruction is too long.”"), "/acts/1", 1204871},
+		{ago(26 * time.Hour), "read", plain("Custodian C was sighted with seal TE-40419."), "/register", 1204410},
+		{time.Date(2025, 12, 31, 20, 0, 0, 0, time.UTC), "read", plain("Your passkey was used from a new machine."), "/sessions", 998011},
+	}
+}
+
+func options(current string, pairs ...string) []Option {
+	all := []Option{{"", say("any"), current == ""}}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		all = append(all, Option{pairs[i], say(pairs[i+1]), pairs[i] == current})
+	}
+	return all
+}
+
+var states = options("", "waits", "state.waits", "approved", "state.approved", "rejected", "state.rejected")
+
+func claims() []Claim {
+	return []Claim{
+		{say("claim.machine"), "checked", say("claim.machine.how")}, {say("claim.present"), "checked", say("claim.present.how")}, {say("claim.verified"), "checked", say("claim.verified.how")},
+		{say("claim.bound"), "checked", say("claim.bound.how")}, {say("claim.counter"), "checked", say("claim.counter.how", 1204, 1205)},
+	}
+}
+
+func people() []PersonLine {
+	return []PersonLine{
+		{"0009", "Meera Nair", "/people/0009", []string{"security-officer"}, "employed", "", "valid", 2, ago(12 * time.Minute)},
+		{"0021", "Arjun Rao", "/people/0021", []string{"key-manager"}, "employed", "0002", "valid", 2, ago(time.Hour)},
+		{"0031", "Sunita Devi", "/people/0031", []string{"key-custodian"}, "employed", "0021", "due", 2, ago(26 * time.Hour)},
+		{"0033", "<script>alert(1)</script>", "/people/0033", []string{"key-custodian"}, "leaving", "0021", "expired", 1, ago(30 * day)},
+		{"0012", "Vikram Shah", "/people/0012", []string{"data-preparation"}, "left", "0002", "expired", 0, ago(400 * day)},
+		{"0050", "Farah Khan", "/people/0050", []string{"auditor"}, "locked", "", "valid", 1, time.Time{}},
+	}
+}
+
+func passkeys() []Passkey {
+	return []Passkey{
+		{"9f21 40aa", "Security key A, firmware 5.7", []string{"passkey", "attested"}, ago(300 * day), ago(time.Hour), 1205, "/passkeys/9f2140aa/remove"},
+		{"03bc 77e1", "Security key A, firmware 5.7", []string{"passkey", "attested"}, ago(300 * day), time.Time{}, 3, ""},
+	}
+}
+
+func sessions() []Session {
+	return []Session{
+		{ago(5 * time.Hour), ago(time.Minute), ahead(3 * time.Hour), "active", "Key management PC 2, Bureau North", []string{"certificate", "passkey"}, true, "/sessions/1/end"},
+		{ago(4 * time.Hour), ago(3 * time.Hour), ahead(4 * time.Hour), "active", "10.0.4.17", []string{"password", "passkey"}, false, "/sessions/2/end"},
+		{ago(30 * time.Hour), ago(23 * time.Hour), ago(22 * time.Hour), "ended", "Key management PC 2, Bureau North", []string{"certificate", "passkey"}, false, ""},
+	}
+}
+
+func steps() []Step {
+	return []Step{
+		{State: "done", Text: plain("Asked for"), By: keyManager, At: ago(148 * day)},
+		{State: "done", Text: plain("Made in ceremony CER-0104"), At: ago(146 * day), Note: plain("4 people, no deviation"), Href: "/ceremonies/CER-0104"},
+		{State: "done", Text: plain("KCV confirmed by both sites"), At: ago(140 * day)},
+		{State: "now", Text: plain("Active, 20 uses"), At: ago(10 * day), Note: plain("order 0038")},
+		{State: "todo", Text: plain("Rotate"), At: time.Date(2027, 6, 26, 12, 30, 0, 0, time.UTC)},
+		{State: "todo", Grave: true, Text: plain("Destroy, with witness")},
+	}
+}
+
+func kcvOf(v string) KCV { return KCV{v, "GP"} }
+
+func keyLine() KeyLine {
+	return KeyLine{"OP1-AUC-03", "/keys/OP1-AUC-03", plain("transport to AuC"), "AES-256", "Operator One", "active", kcvOf("4F19A2"), ahead(219 * day)}
+}
+
+func ceremonySteps(now int) []ScriptStep {
+	titles := []string{"Check room, cameras, clock", "Prove who is here", "Compare the six words", "Check PC for key loggers", "Open HSM rack 1", "Open bags, check serials", "Enter component 1", "Enter component 2", "Join and check the KCV", "Confirm KCV against form", "Destroy waste, clear screen", "Close rack, seal bags", "Everyone signs"}
+	var all []ScriptStep
+	for i, title := range titles {
+		s := ScriptStep{N: i + 1, Title: plain(title), State: "todo", By: keyManager, Grave: i == 10}
+		switch {
+		case i+1 < now:
+			s.State, s.At = "done", ago(time.Duration(60-4*i)*time.Minute)
+		case i+1 == now:
+			s.State = "now"
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func runner(now int) ceremonyPage {
+	all := ceremonySteps(now)
+	return ceremonyPage{
+		Number: "CER-0119", Title: "Load key OP2-AUC-07 in two components", Site: "Bureau North", State: "running", Began: ago(time.Hour),
+		Present: []Presence{{keyManager, "present", true}, {custodianA, "present", false}, {custodianB, "present", false}, {hsmAdmin, "present", false}, {witness, "away", false}}, PresentNote: plain("Witness out, step may go on"),
+		Steps: all, Words: sixWords, Current: all[now-1], Note: plain("The old key OP2-AUC-06 stays valid until step 13"),
+		Deviate: Form{Action: "/ceremonies/CER-0119/deviation"}, Break: "/ceremonies/CER-0119/break", Abort: &Form{Action: "/ceremonies/CER-0119/abort", Sign: sign},
+		NextLabel: plain("Next: join and check"),
+	}
+}
+
+func logLines() []LogLine {
+	return []LogLine{
+		{1204883, ago(3 * time.Second), "site:plant-west", "batch.report", "OP1-2611-0040", "batch 3, 61,248 good", "done", "a7 1c …"},
+		{1204882, ago(66 * time.Second), "person:0021", "custody.signed", "act/6b1f90c4", "", "done", "05 e2 …"},
+		{1204881, ago(77 * time.Second), "person:0047", "order.release", "OP1-2611-0041", "warrant already spent", "refused", "6d 0a …"},
+	}
+}
+
+func checkpoint() Checkpoint {
+	return Checkpoint{"bureau-north.example/log", 1204872, digest, ago(12 * time.Second), "Ed25519", "bureau-north.example/log\n1204872\nVKzTbighHyWfBoCscqqsqC8gu3lR3yFQyTR1o7YwpbE=\n\n— bureau-north.example/log 4Jb0x+Qk…\n", "/log/checkpoint"}
+}
+
+// A shot is one page in one state.
+type shot struct {
+	name  string
+	frame func() Frame
+	view  view
+}
+
+func shots() []shot {
+	lastSign := &SignIn{ago(5 * time.Hour), claims()}
+	pager := Pager{1, 20, 120488, "", "/log?before=1204863"}
+	filter := Form{Action: "/keys", Values: map[string]string{"q": "OP1"}}
+	released := release()
+	approve, reject := vetting, Form{Action: "/acts/6b1f90c4/reject", Sign: sign}
+	waits := actPage{
+		Act: released, State: "waits", Sub: plain("Lets the bureau draw keys for 250,000 cards of Operator One and send them, sealed, to Plant West."),
+		Changes: []Row{{plain("Order OP1-2611-0042"), plain("accepted"), plain("released")}, {plain("Identities reserved"), plain("250,000 held"), plain("250,000 spent, for ever")}, {plain("Contract C-OP1-7, left this year"), plain("1,400,000"), plain("1,150,000")}},
+		Checks:  []Claim{{plain("Signer"), "checked", plain("Operator One key A41C 7702")}, {plain("Replay"), "checked", plain("No identity of the 250,000 was ever issued")}},
+		Seats:   []Seat{signedBy(security, ago(150*time.Minute), "Ranges compared with the contract annex."), openFor(true, "key-manager")}, Requester: dataPrep,
+		Clocks: Clocks{Asked: released.At, ApproveBy: released.ApproveBy, UseWithin: 900 * time.Second}, May: []string{"key-manager"},
+		MayNot:  []Excluded{{dataPrep, say("why.asked")}, {Who{"data-preparation", "0033"}, say("why.manages")}, {hsmAdmin, say("why.role")}, {security, say("why.signed")}, {custodianB, say("why.reports")}},
+		Approve: &approve, Reject: &reject, Bytes: "/acts/6b1f90c4/bytes", Entry: 1204121,
+	}
+	why := say("why.asked")
+	rejected := waits
+	rejected.State, rejected.Approve, rejected.Reject, rejected.Changes, rejected.Checks = "rejected", nil, nil, nil, nil
+	rejected.Seats = []Seat{signedBy(security, ago(150*time.Minute), ""), {Roles: []string{"key-manager"}, State: "rejected", By: keyManager, At: ago(20 * time.Minute), Reason: "Range is not in the annex."}}
+	rejected.Outcome = &Outcome{"rejected", ago(20 * time.Minute), plain("One person rejected it; the act is over."), []Reason{{keyManager, ago(20 * time.Minute), "Range is not in the annex."}}, 1204133}
+	use := Form{Action: "/acts/6b1f90c4/use"}
+	approved := waits
+	approved.State, approved.Grave, approved.Approve, approved.Reject, approved.Use, approved.Why = "approved", true, nil, nil, &use, &why
+	approved.Act.Kind, approved.Act.Params = "order.destroy", map[string]string{}
+	approved.Clocks.Approved, approved.Clocks.UseBy = ago(3*time.Minute), ahead(12*time.Minute)
+	approved.Seats = []Seat{signedBy(security, ago(20*time.Minute), ""), signedBy(witness, ago(3*time.Minute), "")}
+	graveWaits := waits
+	graveWaits.Grave, graveWaits.Act.Kind, graveWaits.Act.Subject = true, "key.destroy", "OP1-AUC-02"
+	hidden := waits
+	hidden.Act.Params = map[string]string{"note": "abc\u202edcba", "plain": "x"}
+	hidden.Seats, hidden.Approve, hidden.Reject, hidden.Why = nil, nil, nil, &why
+
+	kinds := options("order.release", "order.release", "act", "key.destroy", "key.destroy")
+	problem, missing := say("policy.diff.none"), say("why.role")
+	badForm := Form{Action: "/people", Values: map[string]string{"person": "0034", "name": "<b>Kiran</b>"}, Errors: map[string]Text{"person": plain("number 0034 belonged to somebody; numbers are used once"), "reason": missing}, Problem: &problem}
+
+	step8 := runner(8)
+	step8.Mine = true
+	step8.Lead = plain("Custodian B alone sees the paper and the keypad. Everyone else looks away. The digits are never shown.")
+	blocked := plain("Component 2 is not entered yet")
+	step8.Blocked, step8.Next = &blocked, &Form{Action: "/ceremonies/CER-0119/next", Sign: sign}
+	step8.Components = []Component{{1, custodianA, "checked", 64, kcvOf("B83D51"), "TE-51220", ago(6 * time.Minute)}, {2, custodianB, "entering", 64, KCV{}, "TE-51221", time.Time{}}}
+	step8.Entry = &Entry{"/ceremonies/CER-0119/component/2", 2, 64, 60, "GP", `{"spki":"AA","content":"key component","label":"OP2-AUC-07/2"}`}
+	other := step8
+	other.Mine, other.Entry, other.Next, other.Blocked = false, nil, nil, nil
+	other.Components = append([]Component{}, step8.Components...)
+	other.Components[0].State = "todo"
+	checks := runner(4)
+	checks.Mine, checks.Lead, checks.Next = true, plain("You look at the key management PC, its ports and cables, and say what you found."), &Form{Action: "/ceremonies/CER-0119/next", Sign: sign}
+	checks.Checks = []ScriptCheck{{"loggers", plain("No key logger sits on keyboard, ports or cables (SOP 6.4.e.i)"), true, keyManager, ago(time.Minute)}, {"seals", plain("The seals of the case are whole: TE-7001, TE-7002"), false, Who{}, time.Time{}}}
+	checks.Deviations = []Deviation{{ago(20 * time.Minute), 2, hsmAdmin, "Came 5 minutes late."}}
+	watched := checks
+	watched.Mine, watched.Next = false, nil
+	paused := runner(10)
+	paused.State, paused.Lead = "paused", plain("Two people compare the check value with the form.")
+	paused.KCV = &KCV{"7C09E1", "GP"}
+
+	found := &OpenGlass{By: security, Why: "HSM administrator is unreachable", Until: ahead(41 * time.Minute), Href: "/glass"}
+	review := say("glass.review.due")
+	transfer := transferPage{
+		Number: "KTF-000871", Here: "Bureau North", State: "sent", Sender: TransferSide{"Operator Two, IN", Who{"key-custodian", "0105"}, []Seat{signedBy(Who{"key-custodian", "0105"}, ago(50*time.Hour), ""), openFor(false, "key-manager"), openFor(false, "security-officer")}},
+		Receiver: TransferSide{"Bureau North, IN", custodianB, []Seat{openFor(true, "key-custodian"), openFor(false, "security-officer"), openFor(false, "key-manager")}},
+		Key:      "OP2-AUC-07", Algorithm: "AES-256", Purpose: plain("transport, AuC"), Holds: say("form.component", 2, 2), KCV: kcvOf("D10F44"), Whole: kcvOf("7C09E1"), Ceremony: "OC-0044, step 12",
+		Bag: "TE-51221", Seal: "TE-51221-A", Told: say("form.told.message"), Carrier: "Courier desk 2, by hand", Handed: ago(50 * time.Hour), Words: sixWords, Entry: 412006,
+		Receive: &Form{Action: "/transfers/KTF-000871/receive", Sign: sign}, Tampered: &Form{Action: "/transfers/KTF-000871/tampered", Sign: sign},
+		Life: []Step{{State: "done", Text: say("state.sent")}, {State: "now", Text: say("state.received")}, {State: "todo", Text: say("state.closed")}},
+	}
+	done := transfer
+	done.State, done.Receive, done.Tampered, done.Received = "closed", nil, nil, &Receipt{ago(time.Hour), "TE-51221", "TE-51221-A", kcvOf("D10F44"), "7", 1204790}
+	candidates := []Candidate{{custodianB, true, Text{}, true}, {keyManager, false, plain("key manager and key custodian exclude each other"), false}}
+	items := []CustodyItem{{"c1", plain("Component 2 of OP1-KEK-02"), "Locker 7", "TE-40418", true}, {"k1", plain("Metal key of locker 7"), "with the holder", "", false}}
+
+	key := keyPage{
+		Key: keyLine(), Sub: plain("Transport key to the AuC of Operator One. Encrypts the Ki and OPc columns of response files; nothing else."), Extract: plain("leaves only wrapped"), Confirmed: []Who{keyManager, hsmAdmin},
+		OtherKCVs: []KCV{{"91D0B73C04", "CMAC"}, {"0A66EC", "ECB"}}, Compare: Form{Action: "/keys/OP1-AUC-03", Values: map[string]string{"kcv": "4F19A2"}}, Compared: &Text{Key: "key.compare.same"},
+		Methods: []Option{{"", say("any"), true}, {"GP", say("method.gp"), false}, {"CMAC", say("method.cmac"), false}},
+		Genealogy: []Kin{{"wrapped-by", "OP1-KEK-02", "/keys/OP1-KEK-02", "active", plain("key encryption, AES-256")}, {"joined-from", "Component 1", "", "in-place", plain("Custodian A, locker 3")}, {"replaces", "OP1-AUC-02", "/keys/OP1-AUC-02", "destroyed", plain("2 Jul 2026")},
+			{"replaced-by", "OP1-AUC-04", "", "planned", plain("not made yet")}, {"wraps", "OP1-X", "", "compromised", plain("")}, {"protects", "20 response files", "/log", "sent", plain("3,150,000 cards")}},
+		Copies:  []Copy{{plain("HSM 1"), plain("in device"), plain("Bureau North, rack 1"), Who{}, "", "in-place", ago(time.Minute)}, {plain("Backup share 1 of 3"), plain("share, 2 needed"), plain("Locker 3"), custodianA, "TE-40417", "in-place", ago(83 * day)}, {plain("Backup share 3 of 3"), plain("share, 2 needed"), plain("Locker 9"), custodianB, "TE-40419", "out", ago(83 * day)}},
+		Parties: []Party{{"Operator One", ago(140 * day), "active"}}, Life: steps(), Uses: []Use{{"2026-07", 2}, {"2026-08", 5}, {"2026-09", 4}, {"2026-10", 6}, {"2026-11", 3}},
+		Blast: plain("20 response files, 3,150,000 cards, 1 partner to inform."), Rotate: "/ceremonies/new?rotate=OP1-AUC-03", Compromise: "/ask?kind=key.compromise&subject=OP1-AUC-03", Destroy: "/ask?kind=key.destroy&subject=OP1-AUC-03",
+	}
+
+	return []shot{
+		{"signin", gateFrame, signInPage{First: Form{Action: "/sign-in", Errors: map[string]Text{"password": plain("number or password is wrong")}}}},
+		{"signin-second", gateFrame, signInPage{Certificate: &Certificate{"Key management PC 2, Bureau North", "Bureau North Devices CA 1", "b7:40:2e:91 … 0c:5d", time.Date(2027, 2, 2, 0, 0, 0, 0, time.UTC)}, Second: &Form{Action: "/sign-in/passkey"}, Keys: []KeyChoice{{"Security key A, 9f21 40aa", sign}, {"Security key A, 03bc 77e1", sign}}, Expires: ahead(58 * time.Second), Person: "0021", Last: lastSign}},
+		{"enrol-code", gateFrame, enrolPage{Step: "code", Form: Form{Action: "/enrol"}, CodeEnds: ahead(23 * time.Hour)}},
+		{"enrol-password", gateFrame, enrolPage{Step: "password", Form: Form{Action: "/enrol/password", Problem: &problem}, Who: custodianA, CodeEnds: ahead(23 * time.Hour)}},
+		{"enrol-passkey", gateFrame, enrolPage{Step: "passkey", Form: Form{Action: "/enrol/passkey", Register: `{"rp":{"id":"bureau-north.example"}}`}, Who: custodianA, CodeEnds: ahead(23 * time.Hour), Passkeys: passkeys()[:1]}},
+		{"enrol-done", gateFrame, enrolPage{Step: "done", Who: custodianA, CodeEnds: ahead(time.Hour), Passkeys: passkeys()}},
+		{"founding-prove", gateFrame, foundingPage{Step: "prove", Form: Form{Action: "/found", Register: `{}`}, Founders: []Founder{{openFor(true, "security-officer"), true}, {openFor(false, "key-manager"), false}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
+		{"founding-sign", gateFrame, foundingPage{Step: "sign", Words: sixWords, Digest: digest, Form: Form{Action: "/found/sign", Sign: sign}, Founders: []Founder{{openFor(true, "security-officer"), true}, {signedBy(keyManager, ago(time.Minute), ""), false}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
+		{"founding-waits", gateFrame, foundingPage{Step: "waits", Words: sixWords, Digest: digest, Founders: []Founder{{signedBy(security, ago(time.Minute), ""), true}, {openFor(false, "key-manager"), false}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
+		{"founding-done", gateFrame, foundingPage{Step: "done", Words: sixWords, Digest: digest, Policy: policySummary{1, 13, 22, 10, digest}}},
+		{"inbox", bureauFrame, inboxPage{Waits: waiting(), Asked: askedFor(), Told: notices(), Ask: "/ask", Duties: []Duty{{plain("Check the PC of the HSM room for key loggers"), "/duties/1", "6.4.e.i", "due", ahead(3 * time.Hour), plain("CER-0120 stops")}, {plain("Be present at the quarterly key inventory"), "", "6.3.2.q", "later", ahead(6 * day), plain("Ceremonies stop")}}}},
+		{"inbox-empty", bureauFrame, inboxPage{}},
+		{"inbox-glass", glassFrame, inboxPage{Waits: waiting()[:1]}},
+		{"act-waits", bureauFrame, waits},
+		{"act-grave", bureauFrame, graveWaits},
+		{"act-rejected", bureauFrame, rejected},
+		{"act-approved", bureauFrame, approved},
+		{"act-hidden", bureauFrame, hidden},
+		{"ask", bureauFrame, askPage{Form: Form{Action: "/ask"}, Kinds: kinds}},
+		{"ask-proposed", bureauFrame, askPage{Form: Form{Action: "/ask", Values: map[string]string{"kind": "order.release", "subject": "OP1-2611-0042"}}, Kinds: kinds, Proposed: &released, Changes: waits.Changes, Needs: []Seat{openFor(false, "key-manager"), openFor(false, "security-officer")}, Sign: &Form{Action: "/ask", Sign: sign}}},
+		{"acts", bureauFrame, actsPage{Form: Form{Action: "/acts"}, States: states, Kinds: kinds, Acts: append(waiting(), askedFor()...), Pager: pager, Ask: "/ask"}},
+		{"acts-empty", bureauFrame, actsPage{Form: Form{Action: "/acts"}, States: states, Kinds: kinds}},
+		{"notices", bureauFrame, noticesPage{notices(), 1, pager}},
+		{"notices-empty", bureauFrame, noticesPage{}},
+		{"people", bureauFrame, peoplePage{Form: Form{Action: "/people"}, Roles: options("", "key-manager", "role.key-manager"), States: states, People: people(), Pager: pager, New: "/people/new"}},
+		{"people-empty", bureauFrame, peoplePage{Form: Form{Action: "/people"}, Roles: states, States: states}},
+		{"person", bureauFrame, personPage{Person: people()[2], Employment: Employment{say("person.kind.permanent"), ago(2000 * day), time.Time{}, "Key operations"}, Above: &keyManager, Below: []Who{{"", "0081"}}, Training: []Training{{"Key handling, course 3", ago(300 * day), ahead(18 * day), "due", keyManager}}, Statements: []Statement{{"Statement of key custodians", 3, ago(300 * day), "signed", "/statements/custodian/3"}, {"Statement of confidentiality", 1, time.Time{}, "due", "/statements/nda/1"}}, Passkeys: passkeys(), Sessions: sessions(), History: steps(), Acts: waiting()[2:3], You: true, Change: "/people/0031/change", Leave: "/people/0031/leave"}},
+		{"person-empty", bureauFrame, personPage{Person: people()[3], Employment: Employment{say("person.kind.temporary"), ago(20 * day), ahead(60 * day), "Courier desk"}, History: steps()[:1]}},
+		{"person-form", bureauFrame, personFormPage{New: true, Form: badForm, Roles: []RoleChoice{{"key-manager", true, []string{"key-custodian", "security-officer"}}, {"key-custodian", true, []string{"key-manager"}}, {"auditor", false, nil}}, Kinds: []Option{{"permanent", say("person.kind.permanent"), true}, {"temporary", say("person.kind.temporary"), false}}, Superiors: options("0021", "0021", "role.key-manager"), Conflicts: []Text{plain("key-manager and key-custodian exclude each other")}}},
+		{"person-change", bureauFrame, personFormPage{Who: custodianA, Form: Form{Action: "/people/0031"}, Roles: []RoleChoice{{"key-custodian", true, nil}}, Kinds: states, Superiors: states}},
+		{"leaver", bureauFrame, leaverPage{people()[3], Form{Action: "/people/0033/leave"}, []Holding{{plain("Component 2 of OP1-KEK-02, bag TE-40419"), "in-place", Who{}, "/custody/new?item=c1"}, {plain("Locker 9"), "due", custodianB, "/custody/CT-0014"}}, []Text{say("leaver.ends.sessions", 1), say("leaver.ends.passkeys", 2), say("leaver.ends.acts", 3)}}},
+		{"leaver-empty", bureauFrame, leaverPage{Person: people()[4], Form: Form{Action: "/people/0012/leave"}, Ends: []Text{say("leaver.ends.sessions", 0)}}},
+		{"policy", bureauFrame, policyPage{Version: 2, State: "in-force", From: ago(40 * day), Digest: digest, Words: sixWords, Roles: []string{"nodal-officer", "data-preparation", "key-manager", "hsm-administrator", "security-officer", "witness"}, Matrix: []ActRule{
+			{"order.release", "6.4.0", day, 15 * time.Minute, 2, "order.released", []string{"", "ask", "sign", "", "sign", ""}}, {"order.destroy", "6.4.e.viii", day, 15 * time.Minute, 3, "order.destruction-begun", []string{"", "", "ask", "sign", "sign", "sign"}}, {"key.accept", "6.4.e.v", day, 15 * time.Minute, 2, "key.accepted", []string{"", "", "both", "sign", "sign", ""}}, {"stock.count", "4.5b", time.Hour, time.Minute, 1, "stock.counted", []string{"", "", "", "", "sign", ""}}},
+			Excludes: []Pair{{"key-manager", "key-custodian"}, {"key-manager", "security-officer"}, {"witness", "key-manager"}}, Levels: []Escalation{{1, 4 * time.Hour, []string{"security-officer"}}, {2, 12 * time.Hour, []string{"security-officer", "auditor"}}}, Versions: []PolicyVersion{{2, "in-force", ago(40 * day), []Who{keyManager, security}, "/policy/2", "/policy/1..2"}, {1, "former", ago(400 * day), []Who{security}, "/policy/1", ""}}, Document: "/policy/2.yaml", Change: "/policy/new"}},
+		{"policy-empty", bureauFrame, policyPage{Version: 1, State: "in-force", From: ago(day), Digest: digest, Words: sixWords, Document: "/policy/1.yaml"}},
+		{"policy-diff", bureauFrame, policyDiffPage{1, 2, []PolicyChange{{"changed", plain("order.destroy: to use"), plain("1 h"), plain("15 min")}, {"added", plain("conflict witness, HSM administrator"), Text{}, say("part.both")}, {"removed", plain("role visitor"), say("part.ask"), Text{}}}, []DiffLine{{" ", "conflicts:"}, {"-", "  - [witness, key-manager]"}, {"+", "  - [witness, hsm-administrator]"}}}},
+		{"policy-diff-empty", bureauFrame, policyDiffPage{Old: 2, New: 2}},
+		{"hsm", bureauFrame, hsmPage{[]Module{{"HSM 1", "Network module, series 7", "4407-1182", "7.8.4", "0, ankan-bureau", true, "FIPS 140-3 level 3, certificate 4720", ahead(700 * day), "healthy", ago(4 * time.Second), 212, 0, 8, 256, []Claim{{plain("Self-test"), "checked", plain("at 06:00 UTC")}, {plain("Random"), "checked", plain("SP 800-90B, 1 MiB")}}, "Rack 1", ago(4 * time.Hour), []string{"AES-KWP", "AES-GCM", "AES-CMAC", "ECDSA"}}, {"Embedded", "ankan soft", "b7402e91", "1.4.0", "file", false, "none", time.Time{}, "degraded", ago(time.Minute), 3, 0, 1, 1, nil, "none", time.Time{}, nil}}}},
+		{"hsm-empty", bureauFrame, hsmPage{}},
+		{"keys", bureauFrame, keysPage{Form: filter, States: states, Purposes: states, Partners: states, Keys: []KeyLine{keyLine(), {"OP2-AUC-07", "/keys/OP2-AUC-07", plain("transport to AuC"), "AES-256", "Operator Two", "pre-active", KCV{}, time.Time{}}, {"OP1-AUC-02", "/keys/OP1-AUC-02", plain("transport to AuC"), "AES-128", "Operator One", "destroyed", kcvOf("77AA10"), time.Time{}}, {"OP3-KEK-01", "/keys/OP3-KEK-01", plain("key encryption"), "AES-256", "Operator Three", "compromised", kcvOf("01F2CC"), time.Time{}}}, Pager: pager, Plan: "/ceremonies/new"}},
+		{"keys-empty", bureauFrame, keysPage{Form: Form{Action: "/keys"}, States: states, Purposes: states, Partners: states}},
+		{"key", bureauFrame, key},
+		{"key-empty", bureauFrame, keyPage{Key: KeyLine{"OP9-X-01", "/keys/OP9-X-01", plain("new"), "AES-256", "", "pre-active", KCV{}, time.Time{}}, Sub: plain("New."), Extract: plain("never leaves"), Compare: Form{Action: "/keys/OP9-X-01"}, Methods: states, Blast: plain("nothing yet.")}},
+		{"register", bureauFrame, registerPage{Lockers: []Locker{{"Locker 3", "HSM room, wall B", custodianA, ago(300 * day), "in-place", 2}}, PhysKeys: []PhysicalKey{{"K-17", "Rack 1, upper lock", keyManager, plain("envelope TE-2201, CISO's safe"), "out", ago(2 * time.Hour)}}, Envelopes: []Envelope{{"TE-40417", "S-9917", plain("Share 1 of 3 of OP1-AUC-03"), "Locker 3", custodianA, "in-place", ago(83 * day)}, {"TE-40419", "S-9919", plain("Share 3 of 3 of OP1-AUC-03"), "Locker 9", custodianB, "broken", ago(83 * day)}}, Racks: []RackOpening{{"Rack 1", ago(4 * time.Hour), time.Time{}, []Who{keyManager, hsmAdmin}, "Ceremony CER-0119", 1204100}}, Inventory: "/inventories/INV-26Q4-31", Due: ahead(6 * day), Transfer: "/custody/new"}},
+		{"register-empty", bureauFrame, registerPage{}},
+		{"inventory", bureauFrame, inventoryPage{"INV-26Q4-31", custodianA, security, ahead(6 * day), Form{Action: "/inventories/INV-26Q4-31"}, []InventoryItem{{"e1", plain("Share 1 of 3 of OP1-AUC-03"), "Locker 3", "S-9917", ago(83 * day), "seen", nil}, {"e2", plain("Component 1 of OP1-KEK-02"), "Locker 3", "S-9918", ago(83 * day), "", &missing}}, ago(91 * day)}},
+		{"inventory-empty", bureauFrame, inventoryPage{Number: "INV-26Q4-33", Custodian: custodianB, Security: security, Due: ahead(day), Form: Form{Action: "/inventories/INV-26Q4-33"}}},
+		{"custody-new", bureauFrame, custodyPage{New: true, Items: items, Candid: candidates, Ask: Form{Action: "/custody"}}},
+		{"custody-empty", bureauFrame, custodyPage{New: true, Candid: candidates, Ask: Form{Action: "/custody"}}},
+		{"custody", bureauFrame, custodyPage{Number: "CT-0014", State: "open", From: custodianA, To: custodianB, Reason: "Custodian A moves to the plant", Items: items, Seats: []Seat{signedBy(custodianA, ago(time.Hour), ""), openFor(true, "key-custodian"), openFor(false, "security-officer")}, Words: sixWords, Form: &Form{Action: "/custody/CT-0014/sign", Sign: sign}}},
+		{"transfers", bureauFrame, transfersPage{Form: Form{Action: "/transfers"}, States: states, Transfers: []TransferLine{{"KTF-000871", "/transfers/KTF-000871", "OP2-AUC-07", say("form.component", 2, 2), plain("Operator Two"), plain("Bureau North"), "TE-51221", "sent", ago(50 * time.Hour), ahead(3 * time.Hour)}, {"KTF-000802", "/transfers/KTF-000802", "OP1-AUC-03", say("form.component", 1, 2), plain("Bureau North"), plain("Operator One"), "TE-40390", "tampered", ago(146 * day), time.Time{}}}, Pager: pager, New: "/transfers/new"}},
+		{"transfers-empty", bureauFrame, transfersPage{Form: Form{Action: "/transfers"}, States: states}},
+		{"transfer", bureauFrame, transfer},
+		{"transfer-closed", bureauFrame, done},
+		{"ceremonies", bureauFrame, ceremoniesPage{Form: Form{Action: "/ceremonies"}, States: states, Ceremonies: []CeremonyLine{{"CER-0119", "Load key OP2-AUC-07 in two components", "/ceremonies/CER-0119", "running", ago(time.Hour), 8, 13, []Seat{signedBy(keyManager, ago(day), ""), signedBy(custodianA, ago(day), ""), openFor(false, "witness")}, "OP2-AUC-07", 1, ""}, {"CER-0104", "Make OP1-AUC-03", "/ceremonies/CER-0104", "done", ago(146 * day), 0, 0, []Seat{signedBy(keyManager, ago(day), "")}, "OP1-AUC-03", 0, "/ceremonies/CER-0104/transcript"}, {"CER-0120", "Rotate OP1-OTA-03", "/ceremonies/CER-0120", "planned", ahead(day), 0, 9, nil, "OP1-OTA-03", 0, ""}}, Pager: pager, New: "/ceremonies/new"}},
+		{"ceremonies-empty", bureauFrame, ceremoniesPage{Form: Form{Action: "/ceremonies"}, States: states}},
+		{"ceremony-new", bureauFrame, ceremonyNewPage{Form: Form{Action: "/ceremonies/new"}}},
+		{"ceremony-new-errors", bureauFrame, ceremonyNewPage{Form: Form{Action: "/ceremonies/new", Values: map[string]string{"plan": "ceremony: load\nkey: OP2-AUC-07\npeople:\n  A: 0031\n  B: 0031\n"}}, Checked: true, Findings: []Finding{{"error", 5, 6, plain("person 0031 is custodian A and B; two people are needed"), "6.4.e.ii"}, {"warning", 0, 0, plain("no witness is named"), ""}, {"advice", 2, 6, plain("OP2-AUC-06 stays active until step 13"), ""}}}},
+		{"ceremony-new-ready", bureauFrame, ceremonyNewPage{Form: Form{Action: "/ceremonies/new", Values: map[string]string{"plan": "ceremony: load\nkey: OP2-AUC-07\n"}}, Checked: true, Title: "Load key OP2-AUC-07 in two components", Words: sixWords, Digest: digest, Steps: ceremonySteps(1), People: []Seat{openFor(false, "key-manager"), openFor(false, "hsm-administrator")}, Ask: &Form{Action: "/ceremonies", Sign: sign}}},
+		{"ceremony-mine", bureauFrame, step8},
+		{"ceremony-other", bureauFrame, other},
+		{"ceremony-checks", bureauFrame, checks},
+		{"ceremony-watched", bureauFrame, watched},
+		{"ceremony-paused", bureauFrame, paused},
+		{"transcript", bureauFrame, transcriptPage{Number: "CER-0104", Title: "Make OP1-AUC-03", Site: "Bureau North", State: "done", Began: ago(146 * day), Ended: ago(146*day - 90*time.Minute), Words: sixWords, Digest: digest, People: []Seat{signedBy(keyManager, ago(146*day), ""), signedBy(hsmAdmin, ago(146*day), ""), openFor(false, "witness")}, Steps: []TranscriptStep{{1, plain("Check room, cameras, clock"), []Who{keyManager, hsmAdmin}, ago(146 * day), 7 * time.Minute, []Text{plain("Clock differs by 40 ms from the time server")}, 990011}, {2, plain("Prove who is here"), []Who{keyManager}, ago(146 * day), 4*time.Minute + 10*time.Second, nil, 990012}}, Deviations: []Deviation{{ago(146 * day), 2, hsmAdmin, "Came 5 minutes late."}}, Results: []Fact{{say("key"), plain("OP1-AUC-03")}, {say("kcv"), plain("4F19A2 GP")}}, First: 990010, Last: 990042, Root: digest}},
+		{"transcript-empty", bureauFrame, transcriptPage{Number: "CER-0105", Title: "Aborted", State: "aborted", Digest: digest, Root: digest}},
+		{"log", bureauFrame, logPage{Form: Form{Action: "/log", Values: map[string]string{"from": "2026-11-19T14:20"}}, Kinds: kinds, Entries: logLines(), Pager: pager, Checkpoint: checkpoint(), Witnesses: []Witness{{"Operator One", 1204872, ago(12 * time.Second), "consistent"}, {"Offline stick", 1188240, ago(8 * day), "stale"}}, Export: "/log.jsonl?from=2026-11-19T14:20"}},
+		{"log-empty", bureauFrame, logPage{Form: Form{Action: "/log"}, Kinds: kinds, Checkpoint: checkpoint(), Export: "/log.jsonl"}},
+		{"entry", bureauFrame, entryPage{Entry: logLines()[1], Leaf: `{"seq":1204882,"kind":"custody.signed","actor":"person:0021","subject":"act/6b1f90c4","data":{"verb":"approve"}}`, LeafHash: digest, Path: []string{digest, digest}, Checkpoint: checkpoint(), Proof: "/log/1204882/proof", Act: &waiting()[1], Older: "/log/1204881", Newer: "/log/1204883"}},
+		{"search", bureauFrame, searchPage{"OP1", []FoundGroup{{"keys", []Found{{"OP1-AUC-03", plain("transport to AuC, Operator One"), "active", "/keys/OP1-AUC-03"}}}, {"acts", []Found{{"OP1-2611-0042", plain("Release order"), "waits", "/acts/6b1f90c4"}}}}, 2, true}},
+		{"search-empty", bureauFrame, searchPage{Query: `<script>"'`}},
+		{"sessions", bureauFrame, sessionsPage{sessions(), passkeys(), "/lock"}},
+		{"sessions-empty", bureauFrame, sessionsPage{Lock: "/lock"}},
+		{"glass", bureauFrame, glassPage{Form: Form{Action: "/glass"}, Grants: kinds, Told: []Who{security, keyManager}, Past: []GlassUse{{ago(90 * day), ago(90*day - time.Hour), security, "Rack 2 without power", ago(88 * day), "/glass/3"}, {ago(9 * day), ago(9*day - time.Hour), hsmAdmin, "Module did not start", time.Time{}, "/glass/4"}}}},
+		{"glass-review", bureauFrame, glassPage{Form: Form{Action: "/glass"}, Review: &review}},
+		{"glass-open", glassFrame, glassPage{Open: found, Done: logLines(), Close: &Form{Action: "/glass/close"}}},
+		{"error-404", bureauFrame, errorPage{Status: 404}},
+		{"error-500", gateFrame, errorPage{Status: 500, Reference: "K7Q2AAB3"}},
+		{"error-418", bureauFrame, errorPage{Status: 418}},
+	}
+}
