@@ -46,10 +46,16 @@ func (h hasher) password(password string, least int) (string, error) {
 	}
 	salt := make([]byte, passwordSalt)
 	rand.Read(salt)
-	key := h.key(password, salt)
+	return formatPHC(salt, h.key(password, salt)), nil
+}
+
+func formatPHC(salt, key []byte) string {
 	b64 := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, passwordMemory, passwordTime, passwordThreads,
-		b64.EncodeToString(salt), b64.EncodeToString(key)), nil
+	return fmt.Sprintf("%s%s$%s", phcHead(), b64.EncodeToString(salt), b64.EncodeToString(key))
+}
+
+func phcHead() string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, passwordMemory, passwordTime, passwordThreads)
 }
 
 func (h hasher) key(password string, salt []byte) []byte {
@@ -72,13 +78,8 @@ func (h hasher) check(phc, password string) bool {
 }
 
 func parsePHC(phc string) (salt, key []byte, ok bool) {
-	head := fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, passwordMemory, passwordTime, passwordThreads)
-	rest, ok := strings.CutPrefix(phc, head)
-	if !ok {
-		return nil, nil, false
-	}
-	s, k, _ := strings.Cut(rest, "$")
-	salt, errS := base64.RawStdEncoding.Strict().DecodeString(s)
-	key, errK := base64.RawStdEncoding.Strict().DecodeString(k)
-	return salt, key, errS == nil && errK == nil && len(salt) == passwordSalt && len(key) == passwordKey
+	s, k, _ := strings.Cut(strings.TrimPrefix(phc, phcHead()), "$")
+	salt, errS := base64.RawStdEncoding.DecodeString(s)
+	key, errK := base64.RawStdEncoding.DecodeString(k)
+	return salt, key, errS == nil && errK == nil && len(salt) == passwordSalt && len(key) == passwordKey && formatPHC(salt, key) == phc
 }

@@ -107,6 +107,7 @@ func (g *Gate) Begin(ctx context.Context, f First) (Challenge, error) {
 		return Challenge{}, err
 	}
 	now := g.people.store.Now()
+	f.Person, f.From = short(f.Person), short(f.From)
 	if err := g.try(f, policy.Limits, now); err != nil {
 		return Challenge{}, g.refuse(ctx, f, err, "")
 	}
@@ -161,7 +162,7 @@ func token() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-func (f First) where() where { return where{short(f.From), short(f.Person)} }
+func (f First) where() where { return where{f.From, f.Person} }
 
 // try counts a try as wrong before it is looked at, so that many at once are
 // not more than many in a row, and refuses a place that was wrong too often.
@@ -219,8 +220,8 @@ func (g *Gate) refuse(ctx context.Context, f First, err error, why string) error
 	if why == "" {
 		why = err.Error()
 	}
-	e := audit.Entry{Kind: "signin.refused", Actor: "person/" + short(f.Person), Subject: "gate",
-		Data: map[string]any{"why": why, "from": short(f.From), "certificate": short(f.Certificate)}}
+	e := audit.Entry{Kind: "signin.refused", Actor: "person/" + f.Person, Subject: "gate",
+		Data: map[string]any{"why": why, "from": f.From, "certificate": short(f.Certificate)}}
 	return errors.Join(err, g.people.store.Enter(context.WithoutCancel(ctx), e))
 }
 
