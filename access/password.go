@@ -41,8 +41,8 @@ var ErrPassword = errors.New("password")
 
 // password is the PHC string of a password of at least least characters.
 func (h hasher) password(password string, least int) (string, error) {
-	if n := utf8.RuneCountInString(password); n < least || len(password) > maxPassword {
-		return "", fmt.Errorf("%w has %d characters, want at least %d and at most %d bytes", ErrPassword, n, least, maxPassword)
+	if err := CheckPassword(password, least); err != nil {
+		return "", err
 	}
 	salt := make([]byte, passwordSalt)
 	rand.Read(salt)
@@ -82,4 +82,13 @@ func parsePHC(phc string) (salt, key []byte, ok bool) {
 	salt, errS := base64.RawStdEncoding.DecodeString(s)
 	key, errK := base64.RawStdEncoding.DecodeString(k)
 	return salt, key, errS == nil && errK == nil && len(salt) == passwordSalt && len(key) == passwordKey && formatPHC(salt, key) == phc
+}
+
+// CheckPassword refuses a password that is too short or too long, before
+// anything is done with it.
+func CheckPassword(password string, least int) error {
+	if n := utf8.RuneCountInString(password); n < least || len(password) > maxPassword {
+		return fmt.Errorf("%w has %d characters, want at least %d and at most %d bytes", ErrPassword, n, least, maxPassword)
+	}
+	return nil
 }

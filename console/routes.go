@@ -1,0 +1,36 @@
+package console
+
+import "ankan/passkey/attest"
+
+type attestParty = attest.Party
+
+// routes is every address of the console, with what opens it. It is the
+// document that the policy is compared with.
+func routes() []route {
+	return []route{
+		{"GET /{$}", own, func(_ *Server, v *visit) error { return v.redirect("/inbox") }},
+		// The door.
+		{"GET /sign-in", door, (*Server).getSignIn},
+		{"POST /sign-in", door, (*Server).postSignIn},
+		{"POST /sign-in/{attempt}", door, (*Server).postSecond},
+		{"GET /enrol", door, (*Server).getEnrol},
+		{"POST /enrol", door, (*Server).postEnrol},
+		{"POST /sign-out", own, (*Server).postSignOut},
+		{"GET /sessions", own, (*Server).getSessions},
+		{"POST /sessions/{id}/end", own, (*Server).postEndSession},
+		{"GET /lock", own, (*Server).getSessions},
+		{"POST /lock", own, (*Server).postLock},
+		// Acts.
+		{"GET /inbox", own, (*Server).getInbox},
+		{"GET /notices", own, (*Server).getNotices},
+		{"POST /notices/read", own, (*Server).postNoticesRead},
+		{"GET /acts", "acts.read", (*Server).getActs},
+		{"GET /acts/new", own, (*Server).getAsk},
+		{"POST /acts/new/{id}", own, (*Server).postAsk},
+		{"GET /acts/{id}", own, (*Server).getAct},
+		{"GET /acts/{id}/bytes", own, (*Server).getActBytes},
+		{"POST /acts/{id}/approve", own, (*Server).postApprove},
+		{"POST /acts/{id}/reject", own, (*Server).postReject},
+		{"POST /acts/{id}/use", own, (*Server).postUse},
+	}
+}
