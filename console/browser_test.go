@@ -31,24 +31,18 @@ import (
 	"ankan/test/browser"
 )
 
-// chromium is one browser for all tests of this package, started by the first.
-var chromium = sync.OnceValues(func() (*browser.Browser, error) { return browser.New() })
+// chromium is one browser for all tests of this package.
+var chromium *browser.Browser
 
 func TestMain(m *testing.M) {
+	var err error
+	if chromium, err = browser.New(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
-	if b, err := chromium(); err == nil {
-		b.Close()
-	}
+	chromium.Close()
 	os.Exit(code)
-}
-
-func somebody(t *testing.T) *browser.Person {
-	t.Helper()
-	b, err := chromium()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.Person(t, nil)
 }
 
 // sent keeps the forms that a browser sent.
@@ -114,7 +108,7 @@ func TestPagesInABrowser(t *testing.T) {
 	}{{"en", "light", 1440}, {"hi", "dark", 1440}, {"en", "dark", 900}, {"hi", "light", 900}} {
 		t.Run(fmt.Sprint(s), func(t *testing.T) {
 			t.Parallel()
-			p := somebody(t)
+			p := chromium.Person(t, nil)
 			look(p, s.theme, s.width)
 			p.Open(origin + "/preview/inbox?lang=" + s.lang)
 			for _, page := range shots() {
@@ -151,7 +145,7 @@ func TestPagesInABrowser(t *testing.T) {
 // The policy bites: what a page must not do is refused and said.
 func TestThePolicyHolds(t *testing.T) {
 	origin, _ := serve(t, nil)
-	p := somebody(t)
+	p := chromium.Person(t, nil)
 	p.Open(origin + "/preview/inbox")
 	p.Eval(`(() => { const s = document.createElement("div"); s.setAttribute("style", "color: red"); document.body.append(s); try { s.innerHTML = "<b>x</b>"; } catch (e) { return String(e); } })()`, new(string))
 	if e := strings.Join(p.Errors(), "\n"); !strings.Contains(e, "style") {
@@ -210,7 +204,7 @@ func registered(t *testing.T, p *browser.Person, origin string) passkey.Credenti
 // challenge; if the person declines, it is not sent and says so.
 func TestSigning(t *testing.T) {
 	origin, got := serve(t, nil)
-	p := somebody(t)
+	p := chromium.Person(t, nil)
 	p.Open(origin + "/preview/act-waits")
 	c := registered(t, p, origin)
 	mine := `for (const f of document.querySelectorAll("[data-sign]")) { f.dataset.credential = "` + base64.RawURLEncoding.EncodeToString(c.ID) + `"; f.dataset.rp = "localhost"; }`
@@ -255,7 +249,7 @@ func TestSigning(t *testing.T) {
 // A registration goes into its field.
 func TestRegistering(t *testing.T) {
 	origin, got := serve(t, nil)
-	p := somebody(t)
+	p := chromium.Person(t, nil)
 	p.Open(origin + "/preview/enrol-passkey")
 	party := attest.Party{RPID: "localhost", Origin: origin, Name: "Bureau North", Sealing: true}
 	options, challenge, err := party.Begin("0031")
@@ -331,7 +325,7 @@ func TestComponentEntry(t *testing.T) {
 	}
 	form := `document.querySelector("form[data-component]")`
 	said := form + `.querySelector("[data-problem]").textContent`
-	p := somebody(t)
+	p := chromium.Person(t, nil)
 	p.Open(origin + "/preview/ceremony-mine")
 	p.Eval(form+`.dataset.to = `+string(address), nil)
 	keys := func(s string) { t.Helper(); p.Do(chromedp.SendKeys("#c2", s)) }
@@ -386,6 +380,49 @@ func TestComponentEntry(t *testing.T) {
 	}
 }
 
+// A component that was given to a custodian goes on to the module: the
+// custodian's passkey opens it, and the page gives it again.
+func TestBringingAComponent(t *testing.T) {
+	origin, got := serve(t, nil)
+	p := chromium.Person(t, nil)
+	p.Open(origin + "/preview/ceremony-bring")
+	c := registered(t, p, origin)
+	owner, err := c.Seal.Key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := []byte("thirty-two bytes of a component.")
+	given, err := hsm.Give(owner, "component of a custodian", "OP2-AUC-07/1", secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, take := module521(t)
+	bring := func(given []byte) string {
+		doc, err := json.Marshal(map[string]any{"credential": c.ID, "rp": "localhost", "seal": c.Seal, "given": passkey.Bytes(given), "content": "component of a custodian", "label": "OP2-AUC-07/1", "to": json.RawMessage(to)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		quoted, err := json.Marshal(string(doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return `document.querySelector("form[data-bring]").dataset.bring = ` + string(quoted) + `;`
+	}
+	const press = `document.querySelector("form[data-bring] button").click()`
+	p.Eval(bring(append(slices.Clone([]byte(given[:len(given)-1])), given[len(given)-1]^1))+press, nil)
+	reads(t, p, `document.querySelector("form[data-bring] [data-problem]").textContent === document.querySelector('[data-code="sealed"]').textContent`)
+	if len(got.all()) != 0 {
+		t.Fatal("a component that does not open was sent")
+	}
+	p.Eval(bring(given)+press, nil)
+	wait(t, "the component", func() bool { return len(got.all()) == 1 })
+	sent := got.all()[0]
+	kcv, err := hsm.AESKCV(hsm.GP, secret)
+	if err != nil || !bytes.Equal(take(sent.Get("given")), secret) || sent.Get("kcv")+" GP" != kcv.String() {
+		t.Errorf("%v: what came is not the component: %v", err, sent)
+	}
+}
+
 // A live region changes in place and keeps the focus; a site that does not
 // answer is said; the end of the session leads to the door.
 func TestLiveRegions(t *testing.T) {
@@ -404,7 +441,7 @@ func TestLiveRegions(t *testing.T) {
 			http.Redirect(w, r, "/preview/signin", http.StatusSeeOther)
 		}
 	}})
-	p := somebody(t)
+	p := chromium.Person(t, nil)
 	p.Open(origin + "/inbox")
 	has := func(s string) string { return `document.querySelector("#waits").textContent.includes("` + s + `")` }
 	reads(t, p, has("Activate key"))
@@ -427,7 +464,7 @@ func TestLiveRegions(t *testing.T) {
 // Clocks run by the server's time, deadlines run down and end.
 func TestClocks(t *testing.T) {
 	origin, _ := serve(t, map[string]http.HandlerFunc{"/soon": edited(t, "inbox", noon.Add(38*time.Minute).Format(time.RFC3339), "2026-11-19T09:02:11Z")})
-	p := somebody(t)
+	p := chromium.Person(t, nil)
 	p.Open(origin + "/soon")
 	reads(t, p, `document.querySelector('[data-clock="ist"]').textContent === "14:32:10"`)
 	reads(t, p, `document.querySelector("#waits [data-until]").textContent === document.documentElement.dataset.over`)

@@ -48,6 +48,9 @@ func readCatalogue(doc []byte) (catalogue, error) {
 			if m.in(lang) == "" {
 				return nil, fmt.Errorf("catalogue: %s has no text in %q", key, lang)
 			}
+			if rest := hole.ReplaceAllString(m.in(lang), ""); strings.ContainsAny(rest, "{}") {
+				return nil, fmt.Errorf("catalogue: %s in %q has a brace that is no argument; want {0} or {0|one|many}", key, lang)
+			}
 		}
 		if en, hi := holes(m.En), holes(m.Hi); !slices.Equal(en, hi) {
 			return nil, fmt.Errorf("catalogue: %s takes arguments %v in English and %v in Hindi", key, en, hi)

@@ -85,6 +85,7 @@ type ceremonyPage struct {
 	Checks     []ScriptCheck // what to confirm at this step
 	KCV        *KCV          // what to compare at this step
 	Entry      *Entry        // the reader's entry; nil if it is not theirs
+	Bring      *Bring        // the reader's component that was given to them; nil if there is none
 	Next       *Form         // ends the step; nil if it is not the reader's to end
 	NextLabel  Text
 	Blocked    *Text // why the step cannot end yet
@@ -143,6 +144,14 @@ type Entry struct {
 	Seconds int    // for the entry, and again for the comparison
 	Method  string // of the check value, as passkey.js names it: GP or CMAC
 	To      string // the module's JSON {spki, content, label}
+}
+
+// Bring hands a component that was given to the reader on to the module. Nobody
+// sees it, the reader included.
+type Bring struct {
+	Action string
+	Given  string // JSON of data-bring, as console.js describes it
+	Method string // of the check value: GP or CMAC
 }
 
 // A ScriptCheck is a sentence to confirm.

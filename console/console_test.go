@@ -229,6 +229,8 @@ func TestCatalogueRefuses(t *testing.T) {
 		{`a: {hi: "x"}`, `a has no text in "en"`},
 		{`a: {en: "{0}", hi: "x"}`, `a takes arguments [0] in English and [] in Hindi`},
 		{`a: {en: "{0|x|y} {1}", hi: "{0} {2}"}`, `a takes arguments [0 1] in English and [0 2] in Hindi`},
+		{`a: {en: "{0|x}", hi: "{0}"}`, `a in "en" has a brace`},
+		{`a: {en: "x", hi: "}"}`, `a in "hi" has a brace`},
 		{`a: {en: "x", hi: "x", fr: "x"}`, "fr"},
 		{"a: {en: x, hi: x}\na: {en: y, hi: y}", "a"},
 		{``, "empty"},

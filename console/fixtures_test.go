@@ -259,6 +259,8 @@ func shots() []shot {
 	step8.Blocked, step8.Next = &blocked, &Form{Action: "/ceremonies/CER-0119/next", Sign: sign}
 	step8.Components = []Component{{1, custodianA, "checked", 64, kcvOf("B83D51"), "TE-51220", ago(6 * time.Minute)}, {2, custodianB, "entering", 64, KCV{}, "TE-51221", time.Time{}}}
 	step8.Entry = &Entry{"/ceremonies/CER-0119/component/2", 2, 64, 60, "GP", `{"spki":"AA","content":"key component","label":"OP2-AUC-07/2"}`}
+	bring := step8
+	bring.Entry, bring.Bring = nil, &Bring{"/ceremonies/CER-0119/component/2", "{}", "GP"}
 	other := step8
 	other.Mine, other.Entry, other.Next, other.Blocked = false, nil, nil, nil
 	other.Components = append([]Component{}, step8.Components...)
@@ -361,6 +363,7 @@ func shots() []shot {
 		{"ceremony-new-errors", bureauFrame, ceremonyNewPage{Form: Form{Action: "/ceremonies/new", Values: map[string]string{"plan": "ceremony: load\nkey: OP2-AUC-07\npeople:\n  A: 0031\n  B: 0031\n"}}, Checked: true, Findings: []Finding{{"error", 5, 6, plain("person 0031 is custodian A and B; two people are needed"), "6.4.e.ii"}, {"warning", 0, 0, plain("no witness is named"), ""}, {"advice", 2, 6, plain("OP2-AUC-06 stays active until step 13"), ""}}}},
 		{"ceremony-new-ready", bureauFrame, ceremonyNewPage{Form: Form{Action: "/ceremonies/new", Values: map[string]string{"plan": "ceremony: load\nkey: OP2-AUC-07\n"}}, Checked: true, Title: "Load key OP2-AUC-07 in two components", Words: sixWords, Digest: digest, Steps: ceremonySteps(1), People: []Seat{openFor(false, "key-manager"), openFor(false, "hsm-administrator")}, Ask: &Form{Action: "/ceremonies", Sign: sign}}},
 		{"ceremony-mine", bureauFrame, step8},
+		{"ceremony-bring", bureauFrame, bring},
 		{"ceremony-other", bureauFrame, other},
 		{"ceremony-checks", bureauFrame, checks},
 		{"ceremony-watched", bureauFrame, watched},

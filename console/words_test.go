@@ -190,3 +190,26 @@ func TestFieldsRefuse(t *testing.T) {
 		t.Errorf("a password comes back: %q %v", in.Value, err)
 	}
 }
+
+// Whatever is taken as a catalogue can be said: no message is accepted that
+// fails in front of a person for another reason than its arguments.
+func FuzzCatalogue(f *testing.F) {
+	f.Add([]byte(`a: {en: "{0} {0|card|cards}", hi: "{0} {0|कार्ड|कार्ड}"}`))
+	f.Add([]byte(`a.b: {en: "x", hi: "क"}`))
+	f.Add([]byte(`a: {en: "{", hi: "}"}`))
+	f.Add([]byte("a: {en: \"{0|a}\", hi: \"{9}\"}"))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		c, err := readCatalogue(doc)
+		if err != nil {
+			return
+		}
+		for key, m := range c {
+			for _, lang := range languages {
+				in := &tongue{lang: lang, words: c, now: func() time.Time { return noon }}
+				if _, err := in.text(key, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9); err != nil {
+					t.Errorf("%+v: %v", m, err)
+				}
+			}
+		}
+	})
+}

@@ -20,10 +20,11 @@
 //                           A submit button may carry the three instead.
 //   form[data-register]     JSON of the options of a registration; the result
 //                           goes, as JSON, into the field "registration"
-//   form[data-bring]        JSON {credential, rp, seal, content, label, given, to}:
-//                           a component that was given to a custodian is opened
-//                           with their passkey and given to the module; the
-//                           result goes into the field "given"
+//   form[data-bring]        JSON {credential, rp, seal, given, content, label, to:
+//                           {spki, content, label}}: a component that was given
+//                           to a custodian is opened with their passkey and given
+//                           to the module; the result goes into the field
+//                           "given", its check value by [data-method] into "kcv"
 //   form[data-component]    number of hexadecimal digits: hidden entry. With it:
 //   [data-seconds]          time for the entry, and again for the comparison,
 //   [data-method]           method of the check value,
@@ -33,7 +34,8 @@
 //                           [data-left] seconds, [data-bar] rect, [data-kcv] what
 //                           to compare, shown within [data-compare],
 //                           button[data-wipe]. The enciphered component goes
-//                           into the field "given"; the digits never do.
+//                           into the field "given", the check value into
+//                           "kcv"; the digits go nowhere.
 //   [data-problem]          where a form says what went wrong
 
 const root = document.documentElement;
@@ -180,7 +182,8 @@ function wanted(form, button) {
       const key = await p.unlock(b.credential, b.rp, b.seal);
       const secret = await p.take(key, p.decode(b.seal.public_key), b.content, b.label, p.decode(b.given));
       try {
-        form.elements.given.value = p.encode(await p.give(p.decode(b.to), b.content, b.label, secret));
+        form.elements.kcv.value = (await p.kcv(form.dataset.method, secret)).split(" ")[0];
+        form.elements.given.value = p.encode(await p.give(p.decode(b.to.spki), b.to.content, b.to.label, secret));
       } finally {
         p.wipe(secret);
       }
