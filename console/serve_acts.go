@@ -17,8 +17,8 @@ import (
 // onPage is how many lines a list shows.
 const onPage = 50
 
-// states are an act's states as pages name them.
-var states = map[string]string{"open": "waits", "approved": "approved", "rejected": "rejected", "late": "lapsed", "used": "used"}
+// actStates are an act's actStates as pages name them.
+var actStates = map[string]string{"open": "waits", "approved": "approved", "rejected": "rejected", "late": "lapsed", "used": "used"}
 
 // grave says whether an act ends something for good.
 func grave(kind string) bool {
@@ -28,7 +28,7 @@ func grave(kind string) bool {
 // lineOf is an act in a list.
 func (s *Server) lineOf(ctx context.Context, st custody.Status, policy act.Policy, me string) ActLine {
 	l := ActLine{Href: "/acts/" + st.Act.ID, Kind: st.Act.Kind, Subject: st.Act.Subject, By: s.who(ctx, st.Act.Requester), Grave: grave(st.Act.Kind), Words: st.Words,
-		State: states[st.State], Clocks: clocksFor(st), Seats: s.seatsOf(ctx, st, policy, me)}
+		State: actStates[st.State], Clocks: clocksFor(st), Seats: s.seatsOf(ctx, st, policy, me)}
 	for _, sig := range st.Signatures {
 		if sig.Verb == act.Reject {
 			l.Reason, l.Ended = sig.Reason, sig.At
@@ -194,7 +194,7 @@ func (s *Server) postNoticesRead(v *visit) error {
 
 func (s *Server) getActs(v *visit) error {
 	p := actsPage{Form: Form{Action: "/acts", Values: map[string]string{"state": v.form("state"), "kind": v.form("kind"), "q": v.form("q")}}}
-	for name, shown := range states {
+	for name, shown := range actStates {
 		p.States = append(p.States, Option{Value: name, Label: say("state." + shown), Selected: name == v.form("state")})
 	}
 	slices.SortFunc(p.States, func(a, b Option) int { return strings.Compare(a.Value, b.Value) })
@@ -314,7 +314,7 @@ func (s *Server) getAct(v *visit) error {
 		s.fail(v.w, v.r, 403)
 		return nil
 	}
-	p := actPage{Act: st.Act, State: states[st.State], Sub: say("act.sub", s.whoText(v.ctx(), st.Act.Requester)), Grave: grave(st.Act.Kind), Changes: changesOf(st.Act),
+	p := actPage{Act: st.Act, State: actStates[st.State], Sub: say("act.sub", s.whoText(v.ctx(), st.Act.Requester)), Grave: grave(st.Act.Kind), Changes: changesOf(st.Act),
 		Seats: s.seatsOf(v.ctx(), st, v.policy, v.me.ID), Requester: s.who(v.ctx(), st.Act.Requester), Clocks: clocksFor(st), Bytes: "/acts/" + st.Act.ID + "/bytes"}
 	candidates, err := s.site.Desk().Candidates(v.ctx(), st.Act.ID)
 	if err != nil {
@@ -369,7 +369,7 @@ func (s *Server) concerns(v *visit, st custody.Status) bool {
 
 // ended is how an act ended, with the words of those who ended it.
 func (s *Server) ended(ctx context.Context, st custody.Status) *Outcome {
-	o := &Outcome{State: states[st.State], At: st.Act.ApproveBy, Text: say("outcome." + st.State)}
+	o := &Outcome{State: actStates[st.State], At: st.Act.ApproveBy, Text: say("outcome." + st.State)}
 	for _, sig := range st.Signatures {
 		if sig.At.After(o.At) || st.State != "late" {
 			o.At = sig.At
