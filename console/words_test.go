@@ -136,7 +136,7 @@ func TestActLines(t *testing.T) {
 		if !bytes.Equal(b.Bytes(), a.Canonical()) {
 			t.Fatalf("the lines are\n%s, the act is\n%s", b.Bytes(), a.Canonical())
 		}
-		if want := 10 + len(a.Params) - 1 + 1; len(a.Params) > 0 && len(lines) != want {
+		if want := 11 + len(a.Params) - 1 + 1; len(a.Params) > 0 && len(lines) != want {
 			t.Fatalf("%d lines, want %d", len(lines), want)
 		}
 	})
