@@ -57,11 +57,7 @@ func (personPage) page() string { return "person" }
 
 // Employment is how a person is bound to the site (SOP 6.4.b: custodians are
 // not temporary staff).
-type Employment struct {
-	Kind        Text
-	From, Until time.Time
-	Unit        string
-}
+type Employment struct{ Kind Text }
 
 // Training is one course and its validity.
 type Training struct {
