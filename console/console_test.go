@@ -241,8 +241,8 @@ func TestCatalogueRefuses(t *testing.T) {
 	}
 }
 
-// shown are the attributes that a person sees or hears.
-var shown = []string{"aria-label", "placeholder", "title", "alt", "aria-description"}
+// spoken are the attributes that a person sees or hears.
+var spoken = []string{"aria-label", "placeholder", "title", "alt", "aria-description"}
 
 // allowed stands in templates outside the catalogue: names that no language
 // translates, and each language's own name.
@@ -280,7 +280,7 @@ func TestNoWordsOutsideTheCatalogue(t *testing.T) {
 				check("the text", tok.Data)
 			}
 			for _, a := range tok.Attr {
-				if slices.Contains(shown, a.Key) {
+				if slices.Contains(spoken, a.Key) {
 					check(a.Key, a.Val)
 				}
 			}
