@@ -208,6 +208,24 @@ func TestCatalogueIsComplete(t *testing.T) {
 	}
 }
 
+// No template is left that nothing shows.
+func TestTemplatesAreUsed(t *testing.T) {
+	used := map[string]bool{"layout": true}
+	all := trees(t)
+	for _, tree := range all {
+		walk(tree.Root, func(n parse.Node) {
+			if n, ok := n.(*parse.TemplateNode); ok {
+				used[n.Name] = true
+			}
+		})
+	}
+	for name, tree := range all {
+		if !used[tree.Name] && !strings.HasSuffix(tree.Name, ".html") {
+			t.Errorf("nothing shows %s", name)
+		}
+	}
+}
+
 func sources(t *testing.T, want func(string) bool) []string {
 	t.Helper()
 	dir, err := os.ReadDir(".")
