@@ -1,6 +1,10 @@
 package console
 
-import "time"
+import (
+	"time"
+
+	"ankan/passkey"
+)
 
 // PersonLine is a person in a list.
 type PersonLine struct {
@@ -133,4 +137,20 @@ type Session struct {
 	Proved            []string
 	Current           bool
 	Revoke            string // address; "" if it is over
+}
+
+// provedBy is the key of proved.* for what a passkey can prove about its user.
+func provedBy(m passkey.Method) string {
+	switch m {
+	case passkey.Biometric:
+		return "biometric"
+	case passkey.BiometricOrPIN:
+		return "biometric-or-pin"
+	case passkey.PIN:
+		return "pin"
+	case passkey.Software:
+		return "software"
+	default:
+		return "passkey"
+	}
 }
