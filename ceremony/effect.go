@@ -67,7 +67,10 @@ func (r *Runner) entry(ctx context.Context, c Ceremony, s StepNow, person string
 		return Entry{}, err
 	}
 	e := Entry{Ceremony: c.ID, Step: s.N, Agree: spki}
-	if s.Step.Effect == Enter {
+	switch s.Step.Effect {
+	case Show, Hold:
+		return e, nil
+	case Enter:
 		part := c.component(s.Part)
 		e.Content, e.Label, e.KCV = string(part.Content()), part.Label(), part.KCV.String()
 		e.Bytes = map[hsm.Algorithm]int{hsm.AES128: 16, hsm.AES256: 32, hsm.HMAC256: 32}[c.Plan.Key.Algorithm]
@@ -81,7 +84,7 @@ func (r *Runner) entry(ctx context.Context, c Ceremony, s StepNow, person string
 // Begin starts the clock of an entry. Begun again, the clock starts again and
 // what was entered is wiped; each beginning is in the log.
 func (r *Runner) Begin(ctx context.Context, id string, n int, person string) (Entry, error) {
-	c, s, err := r.turn(ctx, id, n, person, Enter, Bring)
+	c, s, err := r.turn(ctx, id, n, person, Enter, Bring, Show, Hold)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -109,19 +112,38 @@ func EntryTime(p act.Policy) time.Duration {
 	return 2 * time.Duration(p.Limits.ComponentEntry) * time.Second
 }
 
-// Entering is an entry whose clock runs, for a page that is shown again.
-func (r *Runner) Entering(ctx context.Context, id string, n int, person string) (Entry, error) {
-	c, s, err := r.turn(ctx, id, n, person, Enter)
+// Entering is an entry whose clock runs, for a page that is shown again, and
+// what is opened for it; ErrLate if the clock does not run.
+func (r *Runner) Entering(ctx context.Context, id string, n int, person string) (Entry, Sealed, error) {
+	c, s, err := r.turn(ctx, id, n, person, Enter, Bring, Show, Hold)
 	if err != nil {
-		return Entry{}, err
+		return Entry{}, Sealed{}, err
 	}
 	policy, err := r.People.Policy(ctx)
 	if err != nil {
-		return Entry{}, err
+		return Entry{}, Sealed{}, err
+	}
+	if err := r.inTime(s, person, policy); err != nil {
+		return Entry{}, Sealed{}, fmt.Errorf("ceremony %s, step %d: %w", id, n, err)
 	}
 	e, err := r.entry(ctx, c, s, person)
+	if err != nil {
+		return e, Sealed{}, err
+	}
 	e.Ends = s.Began.Add(EntryTime(policy))
-	return e, err
+	if s.Step.Effect == Enter {
+		return e, Sealed{}, nil
+	}
+	own, err := r.own(ctx, c, s, person)
+	return e, own, err
+}
+
+// inTime refuses when the clock of an entry does not run for this person.
+func (r *Runner) inTime(s StepNow, person string, policy act.Policy) error {
+	if s.Began.IsZero() || s.By != person || r.Store.Now().After(s.Began.Add(EntryTime(policy))) {
+		return fmt.Errorf("%w: %v from its beginning; begin again", ErrLate, EntryTime(policy))
+	}
+	return nil
 }
 
 // component is a part of an import as it is sealed to the module.
@@ -154,8 +176,8 @@ func (r *Runner) give(ctx context.Context, id string, n int, person string, give
 	if err != nil {
 		return err
 	}
-	if s.Began.IsZero() || s.By != person || r.Store.Now().After(s.Began.Add(EntryTime(policy))) {
-		return fmt.Errorf("ceremony %s, step %d: %w: %v from its beginning; begin again", id, n, ErrLate, EntryTime(policy))
+	if err := r.inTime(s, person, policy); err != nil {
+		return fmt.Errorf("ceremony %s, step %d: %w", id, n, err)
 	}
 	for _, other := range c.Steps {
 		if other.N == n || !other.Entered {
@@ -200,23 +222,29 @@ func (r *Runner) Own(ctx context.Context, id string, n int, person string) (Seal
 	if err != nil {
 		return Sealed{}, err
 	}
-	var out Sealed
+	out, err := r.own(ctx, c, s, person)
+	if err != nil {
+		return Sealed{}, err
+	}
+	e := audit.Entry{Kind: "ceremony.shown", Actor: "person/" + person, Subject: "ceremony/" + id, Data: map[string]any{"step": n}}
+	return out, r.Store.Enter(ctx, e)
+}
+
+func (r *Runner) own(ctx context.Context, c Ceremony, s StepNow, person string) (Sealed, error) {
 	switch s.Step.Effect {
 	case Show:
 		part, err := r.partOf(ctx, c, s.Part)
 		if err != nil {
 			return Sealed{}, err
 		}
-		out = Sealed{Given: part.Given, Content: string(part.Content()), Label: part.Label(), Method: string(part.KCV.Method()), KCV: part.KCV.String()}
+		return Sealed{Given: part.Given, Content: string(part.Content()), Label: part.Label(), Method: string(part.KCV.Method()), KCV: part.KCV.String()}, nil
 	default:
 		share, _, err := r.shareOf(ctx, c, person)
 		if err != nil {
 			return Sealed{}, err
 		}
-		out = Sealed{Given: share.Given, Content: string(share.Content()), Label: share.Label(), Check: share.Check}
+		return Sealed{Given: share.Given, Content: string(share.Content()), Label: share.Label(), Check: share.Check}, nil
 	}
-	e := audit.Entry{Kind: "ceremony.shown", Actor: "person/" + person, Subject: "ceremony/" + id, Data: map[string]any{"step": n}}
-	return out, r.Store.Enter(ctx, e)
 }
 
 // partOf is a component of an export, as it lies in the register.

@@ -88,9 +88,8 @@ type ceremonyPage struct {
 	Bring        *Bring        // the reader's component that was given to them; nil if there is none
 	Begin        *Form         // starts the clock of an entry
 	BeginSeconds int
-	Bring        *Bring // gives the reader's own share to the module
-	Show         *Show  // opens what is sealed to the reader
-	Next         *Form  // ends the step; nil if it is not the reader's to end
+	Show         *Show // opens what is sealed to the reader
+	Next         *Form // ends the step; nil if it is not the reader's to end
 	NextLabel    Text
 	Blocked      *Text // why the step cannot end yet
 	Deviations   []Deviation

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -386,8 +387,14 @@ func (s *Server) propose(v *visit, kind, subject, back string) (act.Act, act.Rul
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, old := range s.asked {
-		if s.site.Store().Now().Sub(old.act.At) > asking {
+		age := s.site.Store().Now().Sub(old.act.At)
+		if age > asking {
 			delete(s.asked, id)
+		}
+		// A page that is shown again proposes the same act: what is being signed
+		// does not change under the person's hand.
+		if o := old.act; old.person == v.me.ID && old.back == back && o.Kind == kind && o.Subject == subject && age < asking/3 && o.Policy == a.Policy && maps.Equal(o.Params, a.Params) {
+			return o, p.Rule, nil
 		}
 	}
 	s.asked[a.ID] = asked{act: a, person: v.me.ID, back: back}

@@ -60,7 +60,7 @@ func (s *Server) getCeremonies(v *visit) error {
 func (s *Server) castOf(v *visit, c ceremony.Ceremony) []Seat {
 	var seats []Seat
 	for _, here := range s.presence(v, c) {
-		seat := Seat{By: here.Who, State: "open"}
+		seat := Seat{Roles: []string{here.Who.Role}, By: here.Who, State: "open"}
 		if here.State == "present" {
 			seat.State = "signed"
 		}
@@ -319,53 +319,37 @@ func digitsOf(a hsm.Algorithm) int {
 func (s *Server) prepare(v *visit, c ceremony.Ceremony, st ceremony.StepNow, p *ceremonyPage) (bool, error) {
 	at := func(what string) string { return fmt.Sprintf("/ceremonies/%s/%d/%s", c.ID, st.N, what) }
 	switch st.Step.Effect {
-	case ceremony.Enter:
-		if st.Entered {
-			return true, nil
-		}
-		ends := st.Began.Add(ceremony.EntryTime(v.policy))
-		if st.Began.IsZero() || st.By != v.me.ID || !s.site.Store().Now().Before(ends) {
-			p.Begin = &Form{Action: at("begin")}
-			p.BeginSeconds = v.policy.Limits.ComponentEntry
-			return false, nil
-		}
-		e, err := s.site.Ceremonies().Entering(v.ctx(), c.ID, st.N, v.me.ID)
-		if err != nil {
-			return false, err
-		}
-		method, _, _ := strings.Cut(reverse(e.KCV), " ")
-		p.Entry = &Entry{Action: at("give"), N: st.Part, Digits: 2 * e.Bytes, Seconds: v.policy.Limits.ComponentEntry, Method: reverse(method), To: jsonOf(to(e))}
-	case ceremony.Bring:
-		if st.Entered {
-			return true, nil
-		}
-		e, err := s.site.Ceremonies().Begin(v.ctx(), c.ID, st.N, v.me.ID)
-		if err != nil {
-			return false, err
-		}
-		own, err := s.site.Ceremonies().Own(v.ctx(), c.ID, st.N, v.me.ID)
-		if err != nil {
-			return false, err
-		}
-		p.Bring = &Bring{Action: at("give"), Method: "GP", Open: jsonOf(opening(v.me.Credential, own, to(e)))}
-	case ceremony.Show, ceremony.Hold:
-		own, err := s.site.Ceremonies().Own(v.ctx(), c.ID, st.N, v.me.ID)
-		if err != nil {
-			return false, err
-		}
-		p.Show = &Show{Open: jsonOf(opening(v.me.Credential, own, nil)), Seconds: v.policy.Limits.ComponentEntry, Method: own.Method, Check: own.Check, Share: st.Step.Effect == ceremony.Hold}
-		if own.KCV != "" {
-			p.Show.KCV = checkValue(own.KCV)
-		}
+	case ceremony.Enter, ceremony.Bring, ceremony.Show, ceremony.Hold:
+	default:
+		return true, nil
 	}
+	if st.Entered {
+		return true, nil
+	}
+	e, own, err := s.site.Ceremonies().Entering(v.ctx(), c.ID, st.N, v.me.ID)
+	if errors.Is(err, ceremony.ErrLate) {
+		p.Begin, p.BeginSeconds = &Form{Action: at("begin")}, v.policy.Limits.ComponentEntry
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	switch st.Step.Effect {
+	case ceremony.Enter:
+		p.Entry = &Entry{Action: at("give"), N: st.Part, Digits: 2 * e.Bytes, Seconds: v.policy.Limits.ComponentEntry, Method: methodOf(e.KCV), To: jsonOf(to(e))}
+		return false, nil
+	case ceremony.Bring:
+		p.Bring = &Bring{Action: at("give"), Given: jsonOf(opening(v.me.Credential, own, to(e)))}
+		return false, nil
+	}
+	p.Show = &Show{Open: jsonOf(opening(v.me.Credential, own, nil)), Seconds: v.policy.Limits.ComponentEntry, Method: own.Method, Check: own.Check, Share: st.Step.Effect == ceremony.Hold, KCV: checkValue(own.KCV)}
 	return true, nil
 }
 
-// reverse turns a text around: the method stands at a check value's end.
-func reverse(s string) string {
-	b := []byte(s)
-	slices.Reverse(b)
-	return string(b)
+// methodOf is the method that stands at a check value's end.
+func methodOf(kcv string) string {
+	_, method, _ := strings.Cut(kcv, " ")
+	return method
 }
 
 // to is the module as passkey.js gives to it.
