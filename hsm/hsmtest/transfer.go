@@ -178,14 +178,14 @@ func (s *suite) combineRefuses() {
 		name  string
 		parts []hsm.Component
 		want  error
-		index int // of the component that the error names
+		index int // of the component that the error names; below 0 for one that another's name hides
 	}{
 		{"wrong KCV", with(2, func(c *hsm.Component) { c.KCV = good[0].KCV }), hsm.ErrKCV, 2},
 		{"no KCV", with(3, func(c *hsm.Component) { c.KCV = hsm.KCV{} }), hsm.ErrKCV, 3},
 		{"same bytes", with(3, func(c *hsm.Component) { *c = seal(*c, parts[0]) }), hsm.ErrTwice, 3},
-		{"same number", with(3, func(c *hsm.Component) { c.Index = 1; *c = seal(*c, parts[2]); c.Holder = "1001" }), hsm.ErrTwice, 1},
+		{"same number", with(3, func(c *hsm.Component) { c.Index = 1; *c = seal(*c, parts[2]) }), hsm.ErrTwice, -1},
 		{"same component", []hsm.Component{good[0], good[1], good[1]}, hsm.ErrTwice, 2},
-		{"same holder", with(3, func(c *hsm.Component) { c.Index = 3; c.Holder = "1002"; *c = seal(*c, parts[2]) }), hsm.ErrTwice, -3},
+		{"same holder", with(3, func(c *hsm.Component) { c.Holder = "1002"; *c = seal(*c, parts[2]) }), hsm.ErrTwice, -3},
 		{"wrong set", with(2, func(c *hsm.Component) { c.Set = "other"; *c = seal(*c, parts[1]) }), hsm.ErrSet, 2},
 		{"set renamed", with(1, func(c *hsm.Component) { c.Set = "other" }), hsm.ErrSet, -2},
 		{"of two", with(2, func(c *hsm.Component) { c.Of = 2; *c = seal(*c, parts[1]) }), hsm.ErrSet, 2},
@@ -403,7 +403,7 @@ func (s *suite) sharesRefuse() {
 	agree := s.make("agree", hsm.Agree, hsm.P521)
 	s.make("agree2", hsm.Agree, hsm.P521)
 	transport := kind{hsm.Transport, hsm.AES256}
-	_, good := s.backup("mine", transport, "set", 2, 3, agree)
+	_, good := s.backup("mine", transport, "set", 2, 4, agree)
 	_, otherSet := s.backup("mine2", transport, "set2", 2, 3, agree)
 	_, otherKey := s.backup("mine3", transport, "set", 2, 3, agree)
 	_, otherThreshold := s.backup("mine4", transport, "set", 3, 4, agree)
