@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"ankan/document"
+	"ankan/notice"
 )
 
 // The roles of a site.
@@ -94,25 +95,8 @@ type Console struct {
 
 // Notify is how people are told outside the console.
 type Notify struct {
-	SMTP      *SMTP             `yaml:"smtp"`
-	Webhook   *Webhook          `yaml:"webhook"`
-	Addresses map[string]string `yaml:"addresses"` // mail, by person number
-}
-
-// SMTP is a mail server.
-type SMTP struct {
-	Host         string `yaml:"host"`
-	Port         int    `yaml:"port"`
-	User         string `yaml:"user"`
-	PasswordFile string `yaml:"password"` // file
-	From         string `yaml:"from"`
-	Plain        bool   `yaml:"plain"` // without TLS; a loopback address only
-}
-
-// Webhook is an address that gets each notice as JSON.
-type Webhook struct {
-	URL        string `yaml:"url"`
-	SecretFile string `yaml:"secret"` // file with the key of the HMAC
+	notice.Config `yaml:",inline"`
+	Addresses     map[string]string `yaml:"addresses"` // mail, by person number
 }
 
 // StationConfig is a reader at the line.
@@ -153,6 +137,7 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 	}
 	if h := c.Notify.SMTP; h != nil {
 		abs(&h.PasswordFile)
+		abs(&h.CA)
 	}
 	if h := c.Notify.Webhook; h != nil {
 		abs(&h.SecretFile)
@@ -172,6 +157,10 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 	}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	c.Notify.Site, c.Notify.Secret = c.Site, readSecretFile
+	if err := c.Notify.Check(); err != nil {
+		return nil, fmt.Errorf("%s: notify: %w", path, err)
 	}
 	return c, nil
 }
