@@ -26,7 +26,7 @@ func routes() []route {
 		{"POST /notices/read", own, (*Server).postNoticesRead},
 		{"GET /acts", "acts.read", (*Server).getActs},
 		{"GET /acts/new", own, (*Server).getAsk},
-		{"POST /acts/new/{id}", own, (*Server).postAsk},
+		{"POST /asked/{id}", own, (*Server).postAsk},
 		{"GET /acts/{id}", own, (*Server).getAct},
 		{"GET /acts/{id}/bytes", own, (*Server).getActBytes},
 		{"POST /acts/{id}/approve", own, (*Server).postApprove},

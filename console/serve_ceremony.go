@@ -102,6 +102,11 @@ func planFor(kind, key string) string {
 
 // postCeremonyNew checks a plan and keeps it as a draft.
 func (s *Server) postCeremonyNew(v *visit) error {
+	// The file makes the form a multipart one, which readForm leaves alone.
+	if err := v.r.ParseMultipartForm(maxBody); err != nil {
+		s.fail(v.w, v.r, 400)
+		return nil
+	}
 	doc := v.r.PostFormValue("plan")
 	if file, _, err := v.r.FormFile("file"); err == nil {
 		defer file.Close()
@@ -146,7 +151,7 @@ func (s *Server) planPage(v *visit, p ceremonyNewPage, c ceremony.Ceremony) erro
 		if err != nil {
 			p.Findings = append(p.Findings, Finding{State: "error", Text: plain(refusal(err))})
 		} else {
-			p.Ask = &Form{Action: "/acts/new/" + a.ID, Sign: v.signing(a.Challenge(act.Request))}
+			p.Ask = &Form{Action: "/asked/" + a.ID, Sign: v.signing(a.Challenge(act.Request))}
 		}
 	}
 	s.render(v.w, v.r, 200, p)
@@ -240,7 +245,7 @@ func (s *Server) runnerPage(v *visit, c ceremony.Ceremony) (ceremonyPage, error)
 		p.Blocked = &t
 		return p, nil
 	}
-	p.Next = &Form{Action: "/acts/new/" + a.ID, Sign: v.signing(a.Challenge(act.Request))}
+	p.Next = &Form{Action: "/asked/" + a.ID, Sign: v.signing(a.Challenge(act.Request))}
 	p.Checks = []ScriptCheck{{Name: "said", Text: plain(st.Statement)}}
 	return p, nil
 }
