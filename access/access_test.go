@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -311,6 +312,29 @@ func TestDefaultPolicy(t *testing.T) {
 	}{{"order.release", 2}, {"order.destroy", 3}, {"batch.destroy", 2}, {"chip.destroy", 2}, {"key.accept", 2}, {"key.share", 1}, {"order.submit", 1}, {"lot.accept", 1}} {
 		if got := len(p.Acts[c.kind].Seats); got < c.seats {
 			t.Errorf("%s has %d seats, want at least %d", c.kind, got, c.seats)
+		}
+	}
+}
+
+// The reference names every act of the built-in policy as it is.
+func TestDefaultPolicyDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/reference/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for line := range strings.Lines(string(doc)) {
+		if kind, rest, ok := strings.Cut(strings.TrimPrefix(line, "| `"), "` | "); ok && rows[kind] == "" {
+			rows[kind] = rest
+		}
+	}
+	for kind, r := range DefaultPolicy().Acts {
+		seats := 0
+		if cells := strings.Split(rows[kind], " | "); len(cells) > 2 && cells[1] != "nobody else" {
+			seats = strings.Count(cells[1], ";") + 1
+		}
+		if !strings.Contains(rows[kind], "`"+r.Entry+"`") || !strings.Contains(rows[kind], " | "+r.Clause+" |") || seats != len(r.Seats) {
+			t.Errorf("%s is documented as %q, with %d seats", kind, rows[kind], seats)
 		}
 	}
 }

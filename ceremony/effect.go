@@ -56,18 +56,9 @@ func (r *Runner) turn(ctx context.Context, id string, n int, person string, effe
 	return c, s, r.fit(ctx, c.Plan, person)
 }
 
-// Begin starts the clock of an entry. Begun again, the clock starts again and
-// what was entered is wiped; each beginning is in the log.
-func (r *Runner) Begin(ctx context.Context, id string, n int, person string) (Entry, error) {
-	c, s, err := r.turn(ctx, id, n, person, Enter, Bring)
-	if err != nil {
-		return Entry{}, err
-	}
-	policy, err := r.People.Policy(ctx)
-	if err != nil {
-		return Entry{}, err
-	}
-	pair, err := r.Module.Key(ctx, agreeKey(id))
+// entry is what a custodian's screen needs.
+func (r *Runner) entry(ctx context.Context, c Ceremony, s StepNow, person string) (Entry, error) {
+	pair, err := r.Module.Key(ctx, agreeKey(c.ID))
 	if err != nil {
 		return Entry{}, err
 	}
@@ -75,27 +66,84 @@ func (r *Runner) Begin(ctx context.Context, id string, n int, person string) (En
 	if err != nil {
 		return Entry{}, err
 	}
-	e := Entry{Ceremony: id, Step: n, Agree: spki}
+	e := Entry{Ceremony: c.ID, Step: s.N, Agree: spki}
 	switch s.Step.Effect {
+	case Show, Hold:
+		return e, nil
 	case Enter:
 		part := c.component(s.Part)
 		e.Content, e.Label, e.KCV = string(part.Content()), part.Label(), part.KCV.String()
 		e.Bytes = map[hsm.Algorithm]int{hsm.AES128: 16, hsm.AES256: 32, hsm.HMAC256: 32}[c.Plan.Key.Algorithm]
-	case Bring:
-		share, _, err := r.shareOf(ctx, c, person)
-		if err != nil {
-			return Entry{}, err
-		}
-		e.Content, e.Label = string(share.Content()), share.Label()
+		return e, nil
+	}
+	share, _, err := r.shareOf(ctx, c, person)
+	e.Content, e.Label = string(share.Content()), share.Label()
+	return e, err
+}
+
+// Begin starts the clock of an entry. Begun again, the clock starts again and
+// what was entered is wiped; each beginning is in the log.
+func (r *Runner) Begin(ctx context.Context, id string, n int, person string) (Entry, error) {
+	c, s, err := r.turn(ctx, id, n, person, Enter, Bring, Show, Hold)
+	if err != nil {
+		return Entry{}, err
+	}
+	policy, err := r.People.Policy(ctx)
+	if err != nil {
+		return Entry{}, err
+	}
+	e, err := r.entry(ctx, c, s, person)
+	if err != nil {
+		return Entry{}, err
 	}
 	entry := audit.Entry{Kind: "ceremony.entry-begun", Actor: "person/" + person, Subject: "ceremony/" + id, Data: map[string]any{"step": n}}
 	return e, r.Store.Change(ctx, entry, func(tx *store.Tx) error {
-		e.Ends = tx.Time().Add(time.Duration(policy.Limits.ComponentEntry) * time.Second)
+		e.Ends = tx.Time().Add(EntryTime(policy))
 		_, err := tx.Exec(`INSERT INTO ceremony_input (ceremony, step, person, began) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (ceremony, step) DO UPDATE SET person = excluded.person, began = excluded.began, data = ''`,
 			id, n, person, tx.Time().UTC().Format(time.RFC3339Nano))
 		return err
 	})
+}
+
+// EntryTime is how long an entry may take on the site's clock: the time to
+// enter, and the same again to compare the check value.
+func EntryTime(p act.Policy) time.Duration {
+	return 2 * time.Duration(p.Limits.ComponentEntry) * time.Second
+}
+
+// Entering is an entry whose clock runs, for a page that is shown again, and
+// what is opened for it; ErrLate if the clock does not run.
+func (r *Runner) Entering(ctx context.Context, id string, n int, person string) (Entry, Sealed, error) {
+	c, s, err := r.turn(ctx, id, n, person, Enter, Bring, Show, Hold)
+	if err != nil {
+		return Entry{}, Sealed{}, err
+	}
+	policy, err := r.People.Policy(ctx)
+	if err != nil {
+		return Entry{}, Sealed{}, err
+	}
+	if err := r.inTime(s, person, policy); err != nil {
+		return Entry{}, Sealed{}, fmt.Errorf("ceremony %s, step %d: %w", id, n, err)
+	}
+	e, err := r.entry(ctx, c, s, person)
+	if err != nil {
+		return e, Sealed{}, err
+	}
+	e.Ends = s.Began.Add(EntryTime(policy))
+	if s.Step.Effect == Enter {
+		return e, Sealed{}, nil
+	}
+	own, err := r.own(ctx, c, s, person)
+	return e, own, err
+}
+
+// inTime refuses when the clock of an entry does not run for this person.
+func (r *Runner) inTime(s StepNow, person string, policy act.Policy) error {
+	if s.Began.IsZero() || s.By != person || r.Store.Now().After(s.Began.Add(EntryTime(policy))) {
+		return fmt.Errorf("%w: %v from its beginning; begin again", ErrLate, EntryTime(policy))
+	}
+	return nil
 }
 
 // component is a part of an import as it is sealed to the module.
@@ -128,9 +176,8 @@ func (r *Runner) give(ctx context.Context, id string, n int, person string, give
 	if err != nil {
 		return err
 	}
-	limit := time.Duration(policy.Limits.ComponentEntry) * time.Second
-	if s.Began.IsZero() || s.By != person || r.Store.Now().After(s.Began.Add(limit)) {
-		return fmt.Errorf("ceremony %s, step %d: %w: %d s from its beginning; begin again", id, n, ErrLate, policy.Limits.ComponentEntry)
+	if err := r.inTime(s, person, policy); err != nil {
+		return fmt.Errorf("ceremony %s, step %d: %w", id, n, err)
 	}
 	for _, other := range c.Steps {
 		if other.N == n || !other.Entered {
@@ -175,23 +222,29 @@ func (r *Runner) Own(ctx context.Context, id string, n int, person string) (Seal
 	if err != nil {
 		return Sealed{}, err
 	}
-	var out Sealed
+	out, err := r.own(ctx, c, s, person)
+	if err != nil {
+		return Sealed{}, err
+	}
+	e := audit.Entry{Kind: "ceremony.shown", Actor: "person/" + person, Subject: "ceremony/" + id, Data: map[string]any{"step": n}}
+	return out, r.Store.Enter(ctx, e)
+}
+
+func (r *Runner) own(ctx context.Context, c Ceremony, s StepNow, person string) (Sealed, error) {
 	switch s.Step.Effect {
 	case Show:
 		part, err := r.partOf(ctx, c, s.Part)
 		if err != nil {
 			return Sealed{}, err
 		}
-		out = Sealed{Given: part.Given, Content: string(part.Content()), Label: part.Label(), Method: string(part.KCV.Method()), KCV: part.KCV.String()}
+		return Sealed{Given: part.Given, Content: string(part.Content()), Label: part.Label(), Method: string(part.KCV.Method()), KCV: part.KCV.String()}, nil
 	default:
 		share, _, err := r.shareOf(ctx, c, person)
 		if err != nil {
 			return Sealed{}, err
 		}
-		out = Sealed{Given: share.Given, Content: string(share.Content()), Label: share.Label(), Check: share.Check}
+		return Sealed{Given: share.Given, Content: string(share.Content()), Label: share.Label(), Check: share.Check}, nil
 	}
-	e := audit.Entry{Kind: "ceremony.shown", Actor: "person/" + person, Subject: "ceremony/" + id, Data: map[string]any{"step": n}}
-	return out, r.Store.Enter(ctx, e)
 }
 
 // partOf is a component of an export, as it lies in the register.
@@ -248,13 +301,13 @@ func (r *Runner) proposeEffect(ctx context.Context, c Ceremony, s StepNow, m map
 		}
 		m["share"], m["check"] = fmt.Sprintf("%d of %d, %d restore", share.Index, share.Of, share.Threshold), share.Check
 	case Confirm:
-		k, err := r.Register.Key(ctx, c.keyName())
+		k, err := r.Register.Key(ctx, c.KeyName())
 		if err != nil {
 			return err
 		}
 		m["key"], m["kcv"] = k.ID, k.KCV
 	case Join, Make, Import_, Rebuild:
-		m["key"], m["algorithm"], m["kcv_expected"] = c.keyName(), string(c.Plan.Key.Algorithm), c.Plan.Key.KCV.String()
+		m["key"], m["algorithm"], m["kcv_expected"] = c.KeyName(), string(c.Plan.Key.Algorithm), c.Plan.Key.KCV.String()
 	case Export_:
 		m["key"], m["format"], m["under"] = c.Plan.Key.Name, string(c.Plan.Wrap.Format), c.Plan.Wrap.Under
 		if c.Plan.Wrap.To != nil {
@@ -272,7 +325,7 @@ func (r *Runner) proposeEffect(ctx context.Context, c Ceremony, s StepNow, m map
 		}
 		m["key"] = c.Plan.Key.Name
 	case Unmake:
-		m["key"] = c.keyName()
+		m["key"] = c.KeyName()
 	case CloseDown:
 		t, err := r.transcript(ctx, c)
 		if err != nil {
@@ -281,7 +334,7 @@ func (r *Runner) proposeEffect(ctx context.Context, c Ceremony, s StepNow, m map
 		m["transcript_sha256"] = fmt.Sprintf("%x", t.digest())
 	}
 	if s.Key == "compare" {
-		restored, err := r.Register.Key(ctx, c.keyName())
+		restored, err := r.Register.Key(ctx, c.KeyName())
 		if err != nil {
 			return err
 		}
@@ -432,7 +485,7 @@ func (r *Runner) perform(ctx context.Context, c Ceremony, s StepNow, o *outcome)
 		}
 		return r.erase(ctx, c.Plan.Key.Name)
 	case Unmake:
-		return r.erase(ctx, c.keyName())
+		return r.erase(ctx, c.KeyName())
 	case CloseDown:
 		return r.performClose(ctx, c, o)
 	}
@@ -449,7 +502,7 @@ func (r *Runner) erase(ctx context.Context, name string) error {
 // made makes a key and compares it with the plan. A key that is there already,
 // made by this ceremony and not confirmed, is that of a try before.
 func (r *Runner) made(ctx context.Context, c Ceremony, o *outcome, do func(name string) (hsm.Key, error)) error {
-	name := c.keyName()
+	name := c.KeyName()
 	k, err := do(name)
 	if errors.Is(err, hsm.ErrKeyExists) {
 		had, look := r.Module.Key(ctx, name)
@@ -506,7 +559,7 @@ func (r *Runner) performMake(ctx context.Context, c Ceremony, o *outcome) error 
 	})
 	for _, share := range shares {
 		o.write = append(o.write, func(tx *store.Tx) error {
-			return putSealed(tx, keys.Copy{Key: c.keyName(), Kind: keys.CopyShare, Number: share.Index, Of: share.Of, Holder: share.Holder, Place: c.ID}, share)
+			return putSealed(tx, keys.Copy{Key: c.KeyName(), Kind: keys.CopyShare, Number: share.Index, Of: share.Of, Holder: share.Holder, Place: c.ID}, share)
 		})
 	}
 	return err
@@ -600,7 +653,7 @@ func (r *Runner) performExport(ctx context.Context, c Ceremony, o *outcome) erro
 }
 
 func (r *Runner) performConfirm(ctx context.Context, c Ceremony, s StepNow, o *outcome) error {
-	k, err := r.Register.Key(ctx, c.keyName())
+	k, err := r.Register.Key(ctx, c.KeyName())
 	if err != nil {
 		return err
 	}

@@ -352,9 +352,9 @@ func (r *Runner) fill(ctx context.Context, c *Ceremony) error {
 // sealed. It goes when the ceremony ends.
 func agreeKey(id string) string { return "ceremony/" + id + "/agree" }
 
-// keyName is the name in the module of the key that a ceremony is about. A
+// KeyName is the name in the module of the key that a ceremony is about. A
 // rehearsal restores under a name of its own.
-func (c Ceremony) keyName() string {
+func (c Ceremony) KeyName() string {
 	if c.Plan.Rehearsal {
 		return "rehearsal/" + c.ID
 	}
@@ -609,7 +609,7 @@ func (r *Runner) proposeAbort(ctx context.Context, subject string) (map[string]s
 
 // fresh is the name of the key that this ceremony made and nobody has confirmed.
 func (r *Runner) fresh(ctx context.Context, c Ceremony) (string, error) {
-	k, err := r.Register.Key(ctx, c.keyName())
+	k, err := r.Register.Key(ctx, c.KeyName())
 	if errors.Is(err, keys.ErrNoKey) || err == nil && k.State != keys.PreActivation {
 		return "", nil
 	}

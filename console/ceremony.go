@@ -80,21 +80,24 @@ type ceremonyPage struct {
 	Current             ScriptStep
 	Lead                Text // what is done now, by whom
 	// Mine says that the current step is the reader's.
-	Mine       bool
-	Components []Component
-	Checks     []ScriptCheck // what to confirm at this step
-	KCV        *KCV          // what to compare at this step
-	Entry      *Entry        // the reader's entry; nil if it is not theirs
-	Bring      *Bring        // the reader's component that was given to them; nil if there is none
-	Next       *Form         // ends the step; nil if it is not the reader's to end
-	NextLabel  Text
-	Blocked    *Text // why the step cannot end yet
-	Deviations []Deviation
-	Deviate    Form
-	Break      string // address
-	Abort      *Form
-	Note       Text // what stays valid meanwhile
-	Began      time.Time
+	Mine         bool
+	Components   []Component
+	Checks       []ScriptCheck // what to confirm at this step
+	KCV          *KCV          // what to compare at this step
+	Entry        *Entry        // the reader's entry; nil if it is not theirs
+	Bring        *Bring        // the reader's component that was given to them; nil if there is none
+	Begin        *Form         // starts the clock of an entry
+	BeginSeconds int
+	Show         *Show // opens what is sealed to the reader
+	Next         *Form // ends the step; nil if it is not the reader's to end
+	NextLabel    Text
+	Blocked      *Text // why the step cannot end yet
+	Deviations   []Deviation
+	Deviate      Form
+	Break        string // address
+	Abort        *Form
+	Note         Text // what stays valid meanwhile
+	Began        time.Time
 }
 
 func (ceremonyPage) page() string { return "ceremony" }
@@ -197,4 +200,15 @@ type TranscriptStep struct {
 	Took  time.Duration
 	Said  []Text
 	Entry int64
+}
+
+// A Show opens what is sealed to the reader's own passkey, on this screen and
+// for a time.
+type Show struct {
+	Open    string // JSON for passkey.js
+	Seconds int
+	Method  string // of the check value, as passkey.js names it
+	KCV     *KCV   // what it must be
+	Share   bool   // a share is compared, not shown
+	Check   string // of a share
 }

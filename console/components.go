@@ -21,6 +21,7 @@ func (in *tongue) funcs() template.FuncMap {
 		"n":        in.number,
 		"when":     in.when,
 		"exactly":  in.exactly,
+		"second":   func(t time.Time) template.HTML { return in.stamp(t, "when", "15:04:05") },
 		"stacked":  func(t time.Time) template.HTML { return in.stamp(t, "when two", "15:04") },
 		"day":      in.day,
 		"today":    in.today,
@@ -45,6 +46,7 @@ func (in *tongue) funcs() template.FuncMap {
 		"line":     wordsLine,
 		"words":    act.Words,
 		"lines":    actLines,
+		"shown":    shown,
 		"grouped":  grouped,
 		"field":    field,
 		"pick":     pick,
@@ -439,6 +441,15 @@ func cutLine(b []byte, depth int) actLine {
 	l.Hidden = name != l.Name || value != l.Value
 	l.Name, l.Value = name, value
 	return l
+}
+
+// shown is written for text of several lines.
+func shown(s string) string {
+	var all []string
+	for line := range strings.SplitSeq(s, "\n") {
+		all = append(all, written(line))
+	}
+	return strings.Join(all, "\n")
 }
 
 // written spells characters out that do not show or that turn the direction of

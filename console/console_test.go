@@ -208,6 +208,24 @@ func TestCatalogueIsComplete(t *testing.T) {
 	}
 }
 
+// No template is left that nothing shows.
+func TestTemplatesAreUsed(t *testing.T) {
+	used := map[string]bool{"layout": true}
+	all := trees(t)
+	for _, tree := range all {
+		walk(tree.Root, func(n parse.Node) {
+			if n, ok := n.(*parse.TemplateNode); ok {
+				used[n.Name] = true
+			}
+		})
+	}
+	for name, tree := range all {
+		if !used[tree.Name] && !strings.HasSuffix(tree.Name, ".html") {
+			t.Errorf("nothing shows %s", name)
+		}
+	}
+}
+
 func sources(t *testing.T, want func(string) bool) []string {
 	t.Helper()
 	dir, err := os.ReadDir(".")
@@ -241,8 +259,8 @@ func TestCatalogueRefuses(t *testing.T) {
 	}
 }
 
-// shown are the attributes that a person sees or hears.
-var shown = []string{"aria-label", "placeholder", "title", "alt", "aria-description"}
+// spoken are the attributes that a person sees or hears.
+var spoken = []string{"aria-label", "placeholder", "title", "alt", "aria-description"}
 
 // allowed stands in templates outside the catalogue: names that no language
 // translates, and each language's own name.
@@ -280,7 +298,7 @@ func TestNoWordsOutsideTheCatalogue(t *testing.T) {
 				check("the text", tok.Data)
 			}
 			for _, a := range tok.Attr {
-				if slices.Contains(shown, a.Key) {
+				if slices.Contains(spoken, a.Key) {
 					check(a.Key, a.Val)
 				}
 			}

@@ -97,7 +97,6 @@ type Found struct {
 type glassPage struct {
 	Open    *OpenGlass
 	Form    Form // to ask for it
-	Grants  []Option
 	Longest time.Duration
 	Told    []Who
 	Done    []LogLine // what was done with it

@@ -1,6 +1,10 @@
 package console
 
-import "time"
+import (
+	"time"
+
+	"ankan/passkey"
+)
 
 // PersonLine is a person in a list.
 type PersonLine struct {
@@ -57,11 +61,7 @@ func (personPage) page() string { return "person" }
 
 // Employment is how a person is bound to the site (SOP 6.4.b: custodians are
 // not temporary staff).
-type Employment struct {
-	Kind        Text
-	From, Until time.Time
-	Unit        string
-}
+type Employment struct{ Kind Text }
 
 // Training is one course and its validity.
 type Training struct {
@@ -137,4 +137,20 @@ type Session struct {
 	Proved            []string
 	Current           bool
 	Revoke            string // address; "" if it is over
+}
+
+// provedBy is the key of proved.* for what a passkey can prove about its user.
+func provedBy(m passkey.Method) string {
+	switch m {
+	case passkey.Biometric:
+		return "biometric"
+	case passkey.BiometricOrPIN:
+		return "biometric-or-pin"
+	case passkey.PIN:
+		return "pin"
+	case passkey.Software:
+		return "software"
+	default:
+		return "passkey"
+	}
 }

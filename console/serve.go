@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -333,15 +333,7 @@ func proofs(s access.Session) []string {
 	if s.First == "client certificate" {
 		p = []string{"certificate"}
 	}
-	return append(p, proofOf(passkey.Method(s.Proved)))
-}
-
-// proofOf is a passkey's method as a key of proved.*: never more than the
-// method can prove.
-func proofOf(m passkey.Method) string {
-	return map[passkey.Method]string{
-		passkey.Biometric: "biometric", passkey.BiometricOrPIN: "biometric-or-pin", passkey.PIN: "pin", passkey.Software: "software",
-	}[m] + map[bool]string{true: "unknown"}[!slices.Contains([]passkey.Method{passkey.Biometric, passkey.BiometricOrPIN, passkey.PIN, passkey.Software}, m)]
+	return append(p, provedBy(passkey.Method(s.Proved)))
 }
 
 // who is a person as others see one.
@@ -389,8 +381,14 @@ func (s *Server) propose(v *visit, kind, subject, back string) (act.Act, act.Rul
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, old := range s.asked {
-		if s.site.Store().Now().Sub(old.act.At) > asking {
+		age := s.site.Store().Now().Sub(old.act.At)
+		if age > asking {
 			delete(s.asked, id)
+		}
+		// A page that is shown again proposes the same act: what is being signed
+		// does not change under the person's hand.
+		if o := old.act; old.person == v.me.ID && old.back == back && o.Kind == kind && o.Subject == subject && age < asking/3 && o.Policy == a.Policy && maps.Equal(o.Params, a.Params) {
+			return o, p.Rule, nil
 		}
 	}
 	s.asked[a.ID] = asked{act: a, person: v.me.ID, back: back}

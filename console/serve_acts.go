@@ -66,7 +66,7 @@ func (s *Server) seatsOf(ctx context.Context, st custody.Status, policy act.Poli
 			continue
 		}
 		i := slices.IndexFunc(open, func(roles []string) bool { return m.Has(roles...) })
-		seat := Seat{By: Who{Number: sig.Person}, At: sig.At, Reason: sig.Reason, State: "signed", Proof: []string{proofOf(m.Credential.Method)}}
+		seat := Seat{By: Who{Number: sig.Person}, At: sig.At, Reason: sig.Reason, State: "signed", Proof: []string{provedBy(m.Credential.Method)}}
 		if len(m.Roles) > 0 {
 			seat.By.Role = m.Roles[0]
 		}
@@ -276,7 +276,7 @@ func (s *Server) getAsk(v *visit) error {
 	for _, roles := range rule.Seats {
 		p.Needs = append(p.Needs, Seat{Roles: roles, State: "open"})
 	}
-	p.Sign = &Form{Action: "/acts/new/" + a.ID, Sign: v.signing(a.Challenge(act.Request))}
+	p.Sign = &Form{Action: "/asked/" + a.ID, Sign: v.signing(a.Challenge(act.Request))}
 	s.render(v.w, v.r, 200, p)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"ankan/hsm"
+	"ankan/passkey"
 )
 
 func tongueOf(t testing.TB, lang string) *tongue {
@@ -159,6 +160,27 @@ func TestHiddenCharacters(t *testing.T) {
 	}
 	if len(hidden) != 2 || !strings.Contains(hidden[0].Name, "⟨U+200B⟩") || !strings.Contains(hidden[1].Value, "⟨U+202E⟩") {
 		t.Errorf("hidden are %+v", hidden)
+	}
+}
+
+func TestShown(t *testing.T) {
+	if got := shown("a\n\u202eb\x00\n"); got != "a\n⟨U+202E⟩b⟨U+0000⟩\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestProvedBy(t *testing.T) {
+	in := tongueOf(t, "en")
+	seen := map[string]bool{}
+	for _, m := range []passkey.Method{passkey.Biometric, passkey.BiometricOrPIN, passkey.PIN, passkey.UnknownMethod, passkey.Software} {
+		h, err := in.text("proved." + provedBy(m))
+		if err != nil || seen[string(h)] {
+			t.Errorf("%s is %q: %v", m, h, err)
+		}
+		seen[string(h)] = true
+	}
+	if provedBy("") != provedBy(passkey.UnknownMethod) {
+		t.Error("no method proves more than an unknown one")
 	}
 }
 

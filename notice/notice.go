@@ -9,6 +9,7 @@ import (
 	"embed"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"ankan/audit"
@@ -50,10 +51,13 @@ func Tell(tx *store.Tx, people []string, n Notice) error {
 }
 
 // A Board is what was told at one site.
-type Board struct{ store *store.Store }
+type Board struct {
+	store *store.Store
+	round sync.Mutex // of Deliver
+}
 
 // New is the board kept in s.
-func New(s *store.Store) *Board { return &Board{s} }
+func New(s *store.Store) *Board { return &Board{store: s} }
 
 // For is what was told to a person, newest first, at most n; only what is
 // unread if unread is set.
@@ -76,11 +80,6 @@ func (b *Board) Read(ctx context.Context, person string, upTo int64) error {
 		_, err := tx.Exec(`UPDATE notice SET read = $1 WHERE person = $2 AND id <= $3 AND read = ''`, tx.Time().UTC().Format(time.RFC3339Nano), person, upTo)
 		return err
 	})
-}
-
-// waiting are notices that have not left the site, oldest first.
-func (b *Board) waiting(ctx context.Context, n int) ([]Notice, error) {
-	return b.query(ctx, `SELECT id, person, kind, subject, text, link, at, read FROM notice WHERE sent = '' ORDER BY id LIMIT $1`, n)
 }
 
 func (b *Board) query(ctx context.Context, q string, args ...any) ([]Notice, error) {

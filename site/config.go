@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"ankan/document"
+	"ankan/notice"
 )
 
 // The roles of a site.
@@ -47,6 +48,8 @@ type Config struct {
 	Plant string `yaml:"plant,omitempty"`
 	// Stations are the readers of this plant's line.
 	Stations []StationConfig `yaml:"stations,omitempty"`
+	Console  Console         `yaml:"console,omitempty"`
+	Notify   Notify          `yaml:"notify,omitempty"`
 
 	file string
 }
@@ -66,6 +69,34 @@ type Edge struct {
 	// Separate says that `ankan edge` runs it as a process of its own, which
 	// shares nothing with the site but the spool folder.
 	Separate bool `yaml:"separate"`
+}
+
+// Console is the web console, for the site's own people.
+type Console struct {
+	Listen string `yaml:"listen"` // host:port; empty: there is none
+	// Origin is the console's address as browsers show it: passkeys are bound to
+	// it. Default: http://localhost:PORT, which takes a loopback address.
+	Origin      string `yaml:"origin"`
+	Certificate string `yaml:"certificate"` // PEM; without one only a loopback address is served
+	Key         string `yaml:"key"`         // PEM
+	// Clients is a file with the CAs of client certificates. Without it any
+	// client certificate is looked at, and known by its fingerprint alone.
+	Clients string `yaml:"clients"`
+	// Metadata of authenticators: the blob of FIDO's metadata service with the
+	// certificate that it is verified up to, and a folder of single statements.
+	// Without it no passkey counts as a biometric.
+	Metadata     string   `yaml:"metadata"`
+	MetadataRoot string   `yaml:"metadata_root"`
+	Statements   string   `yaml:"statements"`
+	Models       []string `yaml:"models,omitempty"` // AAGUIDs that may register; none: all
+	// AllowSoftware lets software passkeys register, for demonstrations.
+	AllowSoftware bool `yaml:"allow_software"`
+}
+
+// Notify is how people are told outside the console.
+type Notify struct {
+	notice.Config `yaml:",inline"`
+	Addresses     map[string]string `yaml:"addresses"` // mail, by person number
 }
 
 // StationConfig is a reader at the line.
@@ -100,8 +131,16 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
-	for _, p := range []*string{&c.Data, &c.Control, &c.Token.File, &c.Token.Passphrase} {
+	for _, p := range []*string{&c.Data, &c.Control, &c.Token.File, &c.Token.Passphrase, &c.Console.Certificate, &c.Console.Key, &c.Console.Clients,
+		&c.Console.Metadata, &c.Console.MetadataRoot, &c.Console.Statements} {
 		abs(p)
+	}
+	if h := c.Notify.SMTP; h != nil {
+		abs(&h.PasswordFile)
+		abs(&h.CA)
+	}
+	if h := c.Notify.Webhook; h != nil {
+		abs(&h.SecretFile)
 	}
 	for _, list := range [][]string{c.Partners, c.Officers, c.Contracts} {
 		for i := range list {
@@ -118,6 +157,10 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 	}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	c.Notify.Site, c.Notify.Secret = c.Site, readSecretFile
+	if err := c.Notify.Check(); err != nil {
+		return nil, fmt.Errorf("%s: notify: %w", path, err)
 	}
 	return c, nil
 }

@@ -54,6 +54,7 @@ func (s *Site) keyRoom() Part {
 			Round: func(_ context.Context, begin Begin) error {
 				begin("compromises", s.tellParties)
 				begin("housekeeping", s.keepHouse)
+				begin("notices", s.deliver)
 				return nil
 			},
 		}
@@ -78,6 +79,18 @@ func (s *Site) keepHouse(ctx context.Context) error {
 	s.mu.Lock()
 	s.housed = time.Now()
 	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return ErrIdle
+}
+
+// deliver sends what people were told by mail and webhook.
+func (s *Site) deliver(ctx context.Context) error {
+	err := s.board.Deliver(ctx, s.config.Notify.Config, func(person string) (string, bool) {
+		mail, ok := s.config.Notify.Addresses[person]
+		return mail, ok
+	})
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,10 @@ import (
 	"net"
 	"os"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"ankan/console"
 	"ankan/demo"
 	"ankan/parts"
 	"ankan/site"
@@ -35,7 +37,18 @@ func (s serveCmd) Run(a *app) error {
 	}
 	defer st.Close()
 	log.Info("serving", "control", c.Control, "module", token.Info().Model, "certificate", token.Info().Certificate)
-	return st.Run(a.ctx)
+	if c.Console.Listen == "" {
+		return st.Run(a.ctx)
+	}
+	web, err := console.Open(st, log, versionText())
+	if err != nil {
+		return err
+	}
+	log.Info("console", "address", web.Origin())
+	g, ctx := errgroup.WithContext(a.ctx)
+	g.Go(func() error { return st.Run(ctx) })
+	g.Go(func() error { return web.Run(ctx) })
+	return g.Wait()
 }
 
 type edgeCmd struct{ configFlag }

@@ -25,6 +25,12 @@
 //                           to a custodian is opened with their passkey and given
 //                           to the module; the result goes into the field
 //                           "given", its check value by [data-method] into "kcv"
+//   form[data-show]         JSON {credential, rp, seal, given, content, label}:
+//                           what was given to a custodian is opened with their
+//                           passkey. A component is shown in [data-shown] for
+//                           [data-seconds], with nobody else near; a share, with
+//                           [data-check], is compared and not shown, and
+//                           [data-result] says [data-same] or [data-other]
 //   form[data-component]    number of hexadecimal digits: hidden entry. With it:
 //   [data-seconds]          time for the entry, and again for the comparison,
 //   [data-method]           method of the check value,
@@ -182,7 +188,7 @@ function wanted(form, button) {
       const key = await p.unlock(b.credential, b.rp, b.seal);
       const secret = await p.take(key, p.decode(b.seal.public_key), b.content, b.label, p.decode(b.given));
       try {
-        form.elements.kcv.value = (await p.kcv(form.dataset.method, secret)).split(" ")[0];
+        if (form.dataset.method) form.elements.kcv.value = (await p.kcv(form.dataset.method, secret)).split(" ")[0];
         form.elements.given.value = p.encode(await p.give(p.decode(b.to.spki), b.to.content, b.to.label, secret));
       } finally {
         p.wipe(secret);
@@ -211,6 +217,62 @@ addEventListener("submit", async (event) => {
     delete form.dataset.busy;
     delete form.dataset.ready;
   }
+});
+
+// ---- a component on its custodian's own screen -----------------------------------
+
+// shown opens what is sealed to the custodian. The digits stand in the page for
+// a time, and go when it is over or the page is left.
+async function shown(form) {
+  const [list, clock, result, problem] = ["shown", "left", "result", "problem"].map((n) => form.querySelector(`[data-${n}]`));
+  form.dataset.busy = "";
+  problem.hidden = true;
+  let secret;
+  try {
+    const p = await passkey();
+    const b = JSON.parse(form.dataset.show);
+    const key = await p.unlock(b.credential, b.rp, b.seal);
+    secret = await p.take(key, p.decode(b.seal.public_key), b.content, b.label, p.decode(b.given));
+    if (form.dataset.check) {
+      const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", secret)).slice(0, 8);
+      const same = [...sum].map((x) => x.toString(16).padStart(2, "0")).join("") === form.dataset.check.toLowerCase();
+      result.textContent = same ? form.dataset.same : form.dataset.other;
+      result.className = same ? "note ok" : "note bad";
+      result.hidden = false;
+      delete form.dataset.busy;
+      return;
+    }
+    for (let i = 0; i < secret.length; i += 2) {
+      const li = document.createElement("li");
+      li.className = "in";
+      li.textContent = [...secret.slice(i, i + 2)].map((x) => x.toString(16).padStart(2, "0")).join("").toUpperCase();
+      list.append(li);
+    }
+    const ends = performance.now() + 1000 * form.dataset.seconds;
+    const gone = () => {
+      clearInterval(timer);
+      list.replaceChildren();
+      put(clock, "");
+      delete form.dataset.busy;
+    };
+    const timer = setInterval(() => {
+      const rest = Math.ceil((ends - performance.now()) / 1000);
+      put(clock, String(Math.max(0, rest)));
+      if (rest <= 0) gone();
+    }, 200);
+    addEventListener("pagehide", gone, { once: true });
+  } catch (failure) {
+    tell(form, failure.code ?? "failed");
+    delete form.dataset.busy;
+  } finally {
+    secret?.fill(0);
+  }
+}
+
+addEventListener("submit", (event) => {
+  if (event.target.dataset.show === undefined) return;
+  event.preventDefault();
+  if (event.target.dataset.busy === undefined) shown(event.target);
 });
 
 // ---- hidden entry of a component ----------------------------------------------

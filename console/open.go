@@ -1,0 +1,113 @@
+package console
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+
+	"ankan/passkey/attest"
+	"ankan/site"
+)
+
+// Open is the console that a site's configuration asks for.
+func Open(st *site.Site, log *slog.Logger, version string) (*Server, error) {
+	c := st.Config().Console
+	cfg := ServerConfig{Site: st, Listen: c.Listen, Log: log, Version: version, Embedded: !st.Token().Info().Certified}
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("console: listen is %q: %w", c.Listen, err)
+	}
+	if c.Origin == "" {
+		c.Origin = "http://localhost:" + port
+		if c.Certificate != "" {
+			c.Origin = "https://localhost:" + port
+		}
+	}
+	u, err := url.Parse(c.Origin)
+	if err != nil || u.Hostname() == "" || u.Path != "" || u.RawQuery != "" {
+		return nil, fmt.Errorf("console: origin is %q, want one like https://keys.example", c.Origin)
+	}
+	if cfg.TLS, err = tlsOf(c); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	cfg.Party = attest.Party{RPID: u.Hostname(), Origin: c.Origin, Name: st.Config().Display, AllowSoftware: c.AllowSoftware}
+	if cfg.Party.Metadata, err = metadataOf(c, st); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	for _, text := range c.Models {
+		var id attest.AAGUID
+		if err := id.UnmarshalText([]byte(text)); err != nil {
+			return nil, fmt.Errorf("console: models: %w", err)
+		}
+		cfg.Party.Models = append(cfg.Party.Models, id)
+	}
+	return NewServer(cfg)
+}
+
+// Origin is the console's address.
+func (s *Server) Origin() string { return s.cfg.Party.Origin }
+
+func tlsOf(c site.Console) (*tls.Config, error) {
+	if c.Certificate == "" && c.Key == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+	if err != nil {
+		return nil, err
+	}
+	// A client certificate is a first proof of somebody whose record names it; it
+	// is not asked of everybody.
+	t := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert, NextProtos: []string{"h2", "http/1.1"}}
+	if c.Clients != "" {
+		text, err := os.ReadFile(c.Clients)
+		if err != nil {
+			return nil, err
+		}
+		t.ClientCAs, t.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
+		if !t.ClientCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("%s holds no certificate in PEM", c.Clients)
+		}
+	}
+	return t, nil
+}
+
+// metadataOf is what the site knows of authenticators; nil if it knows nothing.
+func metadataOf(c site.Console, st *site.Site) (*attest.Metadata, error) {
+	if c.Metadata == "" && c.Statements == "" {
+		return nil, nil
+	}
+	m := &attest.Metadata{}
+	if c.Metadata != "" {
+		blob, err := os.ReadFile(c.Metadata)
+		if err != nil {
+			return nil, err
+		}
+		text, err := os.ReadFile(c.MetadataRoot)
+		if err != nil {
+			return nil, fmt.Errorf("metadata_root: %w", err)
+		}
+		block, _ := pem.Decode(text)
+		if block == nil {
+			return nil, errors.New("metadata_root is not PEM")
+		}
+		root, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("metadata_root: %w", err)
+		}
+		if err := m.ReadBLOB(blob, root, st.Store().Now()); err != nil {
+			return nil, err
+		}
+	}
+	if c.Statements != "" {
+		if err := m.ReadStatements(os.DirFS(c.Statements)); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
