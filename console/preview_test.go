@@ -1,7 +1,6 @@
 package console
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -27,7 +26,7 @@ func Preview(t testing.TB) http.Handler {
 	}
 	c, err := New(Config{
 		Now: func() time.Time { return noon },
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Frame: func(r *http.Request) Frame {
 			if s, ok := byPath[r.URL.Path]; ok {
 				f := s.frame()
