@@ -201,7 +201,7 @@ func (s *Server) getActs(v *visit) error {
 	p.States = append([]Option{{Label: say("filter.all")}}, p.States...)
 	p.Kinds = []Option{{Label: say("filter.all")}}
 	for _, kind := range slices.Sorted(maps.Keys(v.policy.Acts)) {
-		p.Kinds = append(p.Kinds, Option{Value: kind, Label: plain(kind), Selected: kind == v.form("kind")})
+		p.Kinds = append(p.Kinds, Option{Value: kind, Label: kindName(kind), Selected: kind == v.form("kind")})
 	}
 	all, err := s.site.Desk().List(v.ctx(), v.form("state"))
 	if err != nil {
@@ -256,7 +256,7 @@ func (s *Server) getAsk(v *visit) error {
 	p := askPage{Form: Form{Action: "/acts/new", Values: map[string]string{"kind": v.form("kind"), "subject": v.form("subject")}}}
 	p.Kinds = []Option{{Label: say("ask.choose")}}
 	for _, kind := range s.kinds(v) {
-		p.Kinds = append(p.Kinds, Option{Value: kind, Label: plain(kind), Selected: kind == v.form("kind")})
+		p.Kinds = append(p.Kinds, Option{Value: kind, Label: kindName(kind), Selected: kind == v.form("kind")})
 	}
 	if v.form("kind") == "" || v.form("subject") == "" {
 		s.render(v.w, v.r, 200, p)
@@ -280,6 +280,9 @@ func (s *Server) getAsk(v *visit) error {
 	s.render(v.w, v.r, 200, p)
 	return nil
 }
+
+// kindName is a kind of act, of no subject yet, in a list to choose from.
+func kindName(kind string) Text { return Text{Key: "kind." + kind, Args: []any{"…"}, Else: kind} }
 
 // forgetBack has the act's own page follow its signature.
 func (s *Server) forgetBack(id string) {

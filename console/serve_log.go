@@ -110,9 +110,10 @@ func (s *Server) span(ctx context.Context, f logFilter) (first, end int64, err e
 }
 
 // newest is up to onPage entries that fit, newest first, from below the index
-// before on, and the lowest index that was looked at.
-func (s *Server) newest(ctx context.Context, f logFilter, first, before int64) (found []indexed, at int64, err error) {
-	for at = before; at > first && len(found) < onPage && before-at < logMost; {
+// before on, and the lowest index that was looked at: most entries below, the
+// search gives up.
+func (s *Server) newest(ctx context.Context, f logFilter, first, before, most int64) (found []indexed, at int64, err error) {
+	for at = before; at > first && len(found) < onPage && before-at < most; {
 		from := max(first, at-logChunk)
 		some, err := s.site.Store().Entries(ctx, from, int(at-from))
 		if err != nil {
@@ -148,7 +149,7 @@ func (s *Server) getLog(v *visit) error {
 			p.Newer = v.with("before", "")
 		}
 	}
-	found, at, err := s.newest(v.ctx(), f, first, before)
+	found, at, err := s.newest(v.ctx(), f, first, before, logMost)
 	if err != nil {
 		return err
 	}
