@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ var chromium *browser.Browser
 
 func TestMain(m *testing.M) {
 	var err error
-	if chromium, err = browser.New(); err != nil {
+	if chromium, err = browser.New(chromedp.WindowSize(1440, 900)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -314,4 +315,18 @@ func (r *room) current() string {
 		r.Fatal("no act: ", err)
 	}
 	return all[len(all)-1].Act.ID
+}
+
+// shoot keeps pictures of pages in the folder that ANKAN_SCREENSHOTS names, for
+// whoever wants to look at them; without it nothing happens.
+func (s *screen) shoot(paths ...string) {
+	s.room.Helper()
+	dir := os.Getenv("ANKAN_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	for _, path := range paths {
+		s.open(path)
+		s.Screenshot(filepath.Join(dir, s.id+strings.NewReplacer("/", "-", "?", "-", "=", "-").Replace(path)+".png"))
+	}
 }
