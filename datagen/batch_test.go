@@ -102,7 +102,7 @@ func TestBlockIsBound(t *testing.T) {
 func (f *bureau) plant(b Batch) (*bureau, Batch) {
 	f.Helper()
 	p := newBureau(f.TB)
-	agree, err := p.token.Generate(f.Context(), "agree", hsm.Agree, hsm.P256)
+	agree, err := p.token.Generate(f.Context(), "agree", hsm.Agree, hsm.P521)
 	f.must(err)
 	given, err := f.token.GiveDataKey(f.Context(), b.KEK, b.Wrapped, agree.Public, "label")
 	f.must(err)

@@ -70,7 +70,8 @@ func newCard(t testing.TB, name, armored string) Card {
 		t.Fatal(err)
 	}
 	p256, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	agree, err := MarshalPublicKey(&p256.PublicKey)
+	p521, _ := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	agree, err := MarshalPublicKey(&p521.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}

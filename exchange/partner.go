@@ -46,7 +46,7 @@ type Card struct {
 	SSH     string   `yaml:"ssh"`     // authorized_keys line, of user and host alike
 	// The three that follow are empty for a partner who works with stock tools.
 	Log   string `yaml:"log,omitempty"`   // verifier key of its audit log (C2SP signed-note)
-	Agree string `yaml:"agree,omitempty"` // PEM P-256 public key that receives wrapped keys
+	Agree string `yaml:"agree,omitempty"` // PEM P-521 public key that receives wrapped keys
 	Site  string `yaml:"site,omitempty"`  // PEM Ed25519 public key that signs certificates and receipts
 	// Officers are the OpenPGP public keys of the partner's nodal officers,
 	// armored: response files are sealed to them as well (SOP 5.4.b).
@@ -91,7 +91,7 @@ func (p *Partner) SSH() ssh.PublicKey { return p.ssh }
 // Log verifies the partner's audit log checkpoints; nil if it has none.
 func (p *Partner) Log() note.Verifier { return p.log }
 
-// Agree is the P-256 key to which keys for this partner are wrapped; nil if it
+// Agree is the P-521 key to which keys for this partner are wrapped; nil if it
 // has none.
 func (p *Partner) Agree() *ecdsa.PublicKey { return p.agree }
 
@@ -301,8 +301,8 @@ func (p *Partner) readAgree() error {
 		return err
 	}
 	pub, ok := key.(*ecdsa.PublicKey)
-	if !ok || pub.Curve != elliptic.P256() {
-		return fmt.Errorf("found %T, want ECDSA on P-256", key)
+	if !ok || pub.Curve != elliptic.P521() {
+		return fmt.Errorf("found %T, want a key on P-521", key)
 	}
 	p.agree = pub
 	return nil

@@ -62,8 +62,8 @@ func TestParsePartnerRefuses(t *testing.T) {
 	_, secret, _ := ed25519.GenerateKey(rand.Reader)
 	der, _ := x509.MarshalPKCS8PrivateKey(secret)
 	secretPEM := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-	p384, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	otherCurve, err := MarshalPublicKey(&p384.PublicKey)
+	p256, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	otherCurve, err := MarshalPublicKey(&p256.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestParsePartnerRefuses(t *testing.T) {
 		{"ssh twice", func(c *Card) { c.SSH += "\n" + c.SSH }, "ssh: "},
 		{"ssh rsa", func(c *Card) { c.SSH = rsaSSH }, "ssh: found ssh-rsa"},
 		{"log", func(c *Card) { c.Log = "x" }, "log: "},
-		{"agree on P-384", func(c *Card) { c.Agree = otherCurve }, "agree: "},
+		{"agree on P-256", func(c *Card) { c.Agree = otherCurve }, "agree: found *ecdsa.PublicKey, want a key on P-521"},
 		{"agree is the site key", func(c *Card) { c.Agree = c.Site }, "agree: found ed25519"},
 		{"site is the agree key", func(c *Card) { c.Site = c.Agree }, "site: found *ecdsa"},
 		{"site private", func(c *Card) { c.Site = secretPEM }, "site: found no PEM"},

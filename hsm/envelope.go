@@ -9,7 +9,7 @@ import (
 	"crypto/elliptic"
 	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,18 +28,19 @@ func KeyContent(p Purpose, a Algorithm) Content {
 }
 
 // A Given is a version byte, an ephemeral public key as an uncompressed point
-// (SEC 1, 2.3.3) and the wrapped secret.
+// (SEC 1, 2.3.3) and the wrapped secret. The curve is P-521, so that no key of
+// AES-256 travels under a weaker one.
 const (
-	givenVersion = 1
-	pointLen     = 65
+	givenVersion = 2
+	pointLen     = 133
 	givenHeader  = 1 + pointLen
 )
 
-// ErrPublicKey: a public key is not one of curve P-256.
-var ErrPublicKey = errors.New("public key is not of curve P-256")
+// ErrPublicKey: a public key is not one of curve P-521.
+var ErrPublicKey = errors.New("public key is not of curve P-521")
 
-// Give wraps a secret for the owner of a P-256 key: ECDH with an ephemeral
-// key, HKDF-SHA-256, AES key wrap. Content, label and both public keys are
+// Give wraps a secret for the owner of a P-521 key: ECDH with an ephemeral
+// key, HKDF-SHA-512, AES key wrap. Content, label and both public keys are
 // bound into it. It is for implementations of Token and for a chip maker who
 // sends a lot key.
 func Give(to crypto.PublicKey, what Content, label string, secret []byte) (Given, error) {
@@ -47,7 +48,7 @@ func Give(to crypto.PublicKey, what Content, label string, secret []byte) (Given
 	if err != nil {
 		return nil, err
 	}
-	ephemeral, err := ecdh.P256().GenerateKey(rand.Reader)
+	ephemeral, err := ecdh.P521().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("drawing an ephemeral key: %w", err)
 	}
@@ -79,7 +80,7 @@ func Take(given Given, what Content, label string, self crypto.PublicKey, agree 
 	if len(given) < givenHeader || given[0] != givenVersion {
 		return nil, ErrSealed
 	}
-	ephemeral, err := ecdh.P256().NewPublicKey(given[1:givenHeader])
+	ephemeral, err := ecdh.P521().NewPublicKey(given[1:givenHeader])
 	if err != nil {
 		return nil, ErrSealed
 	}
@@ -103,11 +104,11 @@ func envelopeKey(shared []byte, what Content, label string, ephemeral, static *e
 		return nil, fmt.Errorf("label has %d bytes, want 1..255", len(label))
 	}
 	var info []byte
-	for _, f := range []string{"ankan given 1", string(what), label, string(ephemeral.Bytes()), string(static.Bytes())} {
+	for _, f := range []string{"ankan given 2", string(what), label, string(ephemeral.Bytes()), string(static.Bytes())} {
 		info = binary.BigEndian.AppendUint16(info, uint16(len(f)))
 		info = append(info, f...)
 	}
-	key, err := hkdf.Key(sha256.New, shared, nil, string(info), 32)
+	key, err := hkdf.Key(sha512.New, shared, nil, string(info), 32)
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +119,11 @@ func envelopeKey(shared []byte, what Content, label string, ephemeral, static *e
 func agreeKey(pub crypto.PublicKey) (*ecdh.PublicKey, error) {
 	switch k := pub.(type) {
 	case *ecdh.PublicKey:
-		if k != nil && k.Curve() == ecdh.P256() {
+		if k != nil && k.Curve() == ecdh.P521() {
 			return k, nil
 		}
 	case *ecdsa.PublicKey:
-		if k != nil && k.Curve == elliptic.P256() {
+		if k != nil && k.Curve == elliptic.P521() {
 			if p, err := k.ECDH(); err == nil {
 				return p, nil
 			}

@@ -22,7 +22,9 @@ const (
 	Operator   Purpose = "op"         // AES-128 in form: an operator's OP of MILENAGE; shared
 	Ledger     Purpose = "ledger"     // HMAC-SHA-256: blinds the identity ledger and fingerprints
 	Lot        Purpose = "lot"        // AES-256: the chip maker's transport master key of a lot
-	Agree      Purpose = "agree"      // P-256: receives wrapped keys (ECDH)
+	Exchange   Purpose = "exchange"   // AES-256: wraps keys on their way to and from a partner; shared
+	Unwrap     Purpose = "unwrap"     // RSA-3072: opens keys that partners wrap by RSA-OAEP
+	Agree      Purpose = "agree"      // P-521: receives wrapped keys (ECDH)
 	LogSign    Purpose = "log"        // Ed25519: signs checkpoints of the audit log
 	SiteSign   Purpose = "site"       // Ed25519: signs certificates and receipts
 	MailSign   Purpose = "pgp-sign"   // P-256: OpenPGP primary key
@@ -38,6 +40,7 @@ const (
 	AES256  Algorithm = "AES-256"
 	HMAC256 Algorithm = "HMAC-SHA-256"
 	P256    Algorithm = "P-256"
+	P521    Algorithm = "P-521"
 	RSA3072 Algorithm = "RSA-3072"
 	Ed25519 Algorithm = "Ed25519"
 )
@@ -47,7 +50,7 @@ const (
 func (p Purpose) Fits(a Algorithm) error {
 	ok := false
 	switch p {
-	case Order, Subscriber, Lot:
+	case Order, Subscriber, Lot, Exchange:
 		ok = a == AES256
 	case Transport:
 		ok = a == AES128 || a == AES256
@@ -55,11 +58,13 @@ func (p Purpose) Fits(a Algorithm) error {
 		ok = a == AES128
 	case Ledger:
 		ok = a == HMAC256
-	case Agree, MailSign:
+	case Agree:
+		ok = a == P521
+	case MailSign:
 		ok = a == P256
 	case LogSign, SiteSign:
 		ok = a == Ed25519
-	case MailOpen:
+	case MailOpen, Unwrap:
 		ok = a == RSA3072
 	}
 	if !ok {
@@ -68,15 +73,30 @@ func (p Purpose) Fits(a Algorithm) error {
 	return nil
 }
 
+// Exports says whether a key that was generated for this purpose may leave the
+// module, wrapped or in components. Those of every other purpose never do.
+func (p Purpose) Exports() bool { return p == Transport || p == Operator || p == Exchange }
+
+// Arrives says whether a key for this purpose may come from elsewhere: given,
+// in components or wrapped.
+func (p Purpose) Arrives() bool { return p.Exports() || p == Lot }
+
+// BacksUp says whether a key for this purpose may be backed up in shares.
+// Those of orders may not, so that their destruction is final; neither may
+// those that sign or receive, which are made anew.
+func (p Purpose) BacksUp() bool { return p.Arrives() || p == Subscriber || p == Ledger }
+
 // CheckID refuses what cannot name a key: 1 to 200 printable ASCII characters
 // without a space.
-func CheckID(id string) error {
-	if len(id) == 0 || len(id) > 200 {
-		return fmt.Errorf("key name has %d characters, want 1..200", len(id))
+func CheckID(id string) error { return checkName("key name", id, 200) }
+
+func checkName(what, name string, most int) error {
+	if len(name) == 0 || len(name) > most {
+		return fmt.Errorf("%s has %d characters, want 1..%d", what, len(name), most)
 	}
-	for i := range len(id) {
-		if id[i] <= ' ' || id[i] > '~' {
-			return fmt.Errorf("key name %q has a character other than printable ASCII at %d", id, i+1)
+	for i := range len(name) {
+		if name[i] <= ' ' || name[i] > '~' {
+			return fmt.Errorf("%s %q has a character other than printable ASCII at %d", what, name, i+1)
 		}
 	}
 	return nil
@@ -99,6 +119,9 @@ type Key struct {
 	Created   time.Time
 	KCV       KCV              // of AES keys, by the method GP
 	Public    crypto.PublicKey // of key pairs: *ecdsa.PublicKey, *rsa.PublicKey, ed25519.PublicKey
+	// Exportable says that the key may leave the module: it was generated here
+	// for a purpose that Exports. What came from elsewhere never leaves again.
+	Exportable bool
 }
 
 // Info says what a token is, so that nobody takes one for what it is not.
@@ -106,6 +129,9 @@ type Info struct {
 	Model       string `json:"model"`       // "Ankan soft token"
 	Certified   bool   `json:"certified"`   // FIPS 140 or equivalent, as configured and checked
 	Certificate string `json:"certificate"` // its number, or why there is none: "not certified"
+	Slot        string `json:"slot,omitempty"`
+	Serial      string `json:"serial,omitempty"`
+	Firmware    string `json:"firmware,omitempty"`
 }
 
 // A Token is a security module. Its methods may be called at the same time.
@@ -113,11 +139,14 @@ type Info struct {
 type Token interface {
 	Info() Info
 
+	// Check asks the module whether it is there and works, and changes nothing.
+	Check(ctx context.Context) error
+
 	// Random fills p from the module's generator.
 	Random(p []byte) error
 
-	// Generate makes a key that never leaves the module, durable when it
-	// returns. ErrKeyExists if id was ever used.
+	// Generate makes a key, durable when it returns; it is Exportable if p
+	// Exports. ErrKeyExists if id was ever used.
 	Generate(ctx context.Context, id string, p Purpose, a Algorithm) (Key, error)
 	// Key describes one key; ErrNoKey if there is none or it was destroyed.
 	Key(ctx context.Context, id string) (Key, error)
@@ -139,16 +168,17 @@ type Token interface {
 	// OpenDataKey opens one. ErrSealed if wrapped is not of this kek.
 	OpenDataKey(ctx context.Context, kek string, wrapped Wrapped) (*DataKey, error)
 	// GiveDataKey re-wraps a data key for another site's Agree key
-	// (ECDH with an ephemeral key, HKDF-SHA-256 bound to label, AES-KW).
+	// (ECDH with an ephemeral key, HKDF-SHA-512 bound to label, AES-KW).
 	GiveDataKey(ctx context.Context, kek string, wrapped Wrapped, to crypto.PublicKey, label string) (Given, error)
 	// TakeDataKey receives what GiveDataKey of the other site made for the
 	// Agree key, and wraps it under kek.
 	TakeDataKey(ctx context.Context, agree string, given Given, label, kek string) (Wrapped, error)
 
-	// GiveKey wraps a Transport or Operator key for another site's Agree key.
+	// GiveKey wraps an exportable key for another site's Agree key. ErrMaster
+	// for a key that stays inside.
 	GiveKey(ctx context.Context, id string, to crypto.PublicKey, label string) (Given, error)
 	// TakeKey receives a key from GiveKey, or a Lot key from the
-	// chip maker's Give, under the name id. ErrKeyExists if id was ever used,
+	// chip maker's Give, under the name id. p must be one that Arrives. ErrKeyExists if id was ever used,
 	// ErrSealed if given is not for this agree key, label, purpose and
 	// algorithm.
 	TakeKey(ctx context.Context, agree string, given Given, label, id string, p Purpose, a Algorithm) (Key, error)

@@ -27,7 +27,7 @@ type givenVector struct {
 
 func TestVectorsGiven(t *testing.T) {
 	for _, v := range load[givenVector](t, "given.json") {
-		priv, err := ecdh.P256().NewPrivateKey(v.Private)
+		priv, err := ecdh.P521().NewPrivateKey(v.Private)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func TestVectorsGiven(t *testing.T) {
 }
 
 func TestGiveTake(t *testing.T) {
-	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	priv, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestGiveTake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := ecdh.P256().GenerateKey(rand.Reader)
+	other, err := ecdh.P521().GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestGiveTake(t *testing.T) {
 		"other label":   {given, what, "label2", agree},
 		"version":       {changed(0), what, "label", agree},
 		"point":         {changed(20), what, "label", agree},
-		"secret":        {changed(70), what, "label", agree},
+		"secret":        {changed(140), what, "label", agree},
 		"cut":           {given[:len(given)-8], what, "label", agree},
 		"empty":         {nil, what, "label", agree},
 	} {
@@ -85,11 +85,15 @@ func TestGiveTake(t *testing.T) {
 		}
 	}
 
-	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pub := range []any{nil, &p384.PublicKey, (*ecdsa.PublicKey)(nil), (*ecdh.PublicKey)(nil), "key"} {
+	agree256, err := p256.ECDH()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pub := range []any{nil, &p256.PublicKey, agree256.PublicKey(), (*ecdsa.PublicKey)(nil), (*ecdh.PublicKey)(nil), "key"} {
 		if _, err := Give(pub, what, "label", make([]byte, 16)); !errors.Is(err, ErrPublicKey) {
 			t.Errorf("Give to %T: %v, want ErrPublicKey", pub, err)
 		}
@@ -113,12 +117,12 @@ func TestGiveTake(t *testing.T) {
 
 func FuzzTake(f *testing.F) {
 	v := load[givenVector](f, "given.json")[0]
-	priv, err := ecdh.P256().NewPrivateKey(v.Private)
+	priv, err := ecdh.P521().NewPrivateKey(v.Private)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add([]byte(v.Given))
-	f.Add([]byte{1, 4})
+	f.Add([]byte{2, 4})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := Take(b, v.Content, v.Label, priv.PublicKey(), priv.ECDH)
 		if err == nil && !bytes.Equal(b, v.Given) {
@@ -395,10 +399,11 @@ func TestChipKeys(t *testing.T) {
 func TestFits(t *testing.T) {
 	good := map[Purpose][]Algorithm{
 		Order: {AES256}, Subscriber: {AES256}, Lot: {AES256}, Transport: {AES128, AES256}, Ledger: {HMAC256},
-		Agree: {P256}, MailSign: {P256}, LogSign: {Ed25519}, SiteSign: {Ed25519}, MailOpen: {RSA3072},
+		Agree: {P521}, MailSign: {P256}, LogSign: {Ed25519}, SiteSign: {Ed25519}, MailOpen: {RSA3072},
+		Operator: {AES128}, Exchange: {AES256}, Unwrap: {RSA3072},
 	}
 	for p, fits := range good {
-		for _, a := range []Algorithm{AES128, AES256, HMAC256, P256, RSA3072, Ed25519, "DES", ""} {
+		for _, a := range []Algorithm{AES128, AES256, HMAC256, P256, P521, RSA3072, Ed25519, "DES", ""} {
 			want := strings.Contains(fmt.Sprint(fits), string(a)) && a != ""
 			if err := p.Fits(a); (err == nil) != want || err != nil && !errors.Is(err, ErrPurpose) {
 				t.Errorf("%s for %s: %v, want it to fit: %t", a, p, err, want)

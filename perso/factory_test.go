@@ -63,7 +63,7 @@ func newPlant(t testing.TB) *plant {
 	for id, k := range map[string]struct {
 		hsm.Purpose
 		hsm.Algorithm
-	}{"kek": {hsm.Order, hsm.AES256}, "ledger": {hsm.Ledger, hsm.HMAC256}, "log": {hsm.LogSign, hsm.Ed25519}, "agree": {hsm.Agree, hsm.P256}, "op": {hsm.Operator, hsm.AES128}} {
+	}{"kek": {hsm.Order, hsm.AES256}, "ledger": {hsm.Ledger, hsm.HMAC256}, "log": {hsm.LogSign, hsm.Ed25519}, "agree": {hsm.Agree, hsm.P521}, "op": {hsm.Operator, hsm.AES128}} {
 		_, err := f.token.Generate(t.Context(), id, k.Purpose, k.Algorithm)
 		f.must(err)
 	}

@@ -544,17 +544,17 @@ func (s *Site) sendBatch(ctx context.Context, o order.Order) error {
 	return s.step(ctx, o, "order.sent", order.Sent, map[string]any{"plant": s.config.Plant, "blocks": b.Blocks()}, nil)
 }
 
-// parseAgree reads the P-256 key of a slot.
+// parseAgree reads the P-521 key of a slot.
 func parseAgree(text string) (*ecdsa.PublicKey, error) {
 	block, rest := pem.Decode([]byte(text))
 	if block == nil || len(rest) > 0 {
 		return nil, errors.New("agree: not one PEM block")
 	}
 	k, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if pub, ok := k.(*ecdsa.PublicKey); ok && err == nil && pub.Curve == elliptic.P256() {
+	if pub, ok := k.(*ecdsa.PublicKey); ok && err == nil && pub.Curve == elliptic.P521() {
 		return pub, nil
 	}
-	return nil, errors.New("agree: not a P-256 public key")
+	return nil, errors.New("agree: not a P-521 public key")
 }
 
 func batchLabel(ord string) string { return "ankan/batch/v1 " + ord }

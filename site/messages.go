@@ -91,7 +91,7 @@ type offer struct {
 // the batch, and with it every copy of the sealed file.
 type slot struct {
 	Order string `json:"order"`
-	Agree string `json:"agree"` // P-256, PEM
+	Agree string `json:"agree"` // P-521, PEM
 }
 
 // A batchHead is the first line of a batch file; the blocks follow.

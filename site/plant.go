@@ -184,7 +184,7 @@ func (s *Site) takeOffer(ctx context.Context, a *arrival) error {
 	for id, k := range map[string]struct {
 		hsm.Purpose
 		hsm.Algorithm
-	}{slotKey(m.Order): {hsm.Agree, hsm.P256}, batchKey(m.Order): {hsm.Order, hsm.AES256}} {
+	}{slotKey(m.Order): {hsm.Agree, hsm.P521}, batchKey(m.Order): {hsm.Order, hsm.AES256}} {
 		if _, err := s.token.Generate(ctx, id, k.Purpose, k.Algorithm); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
 			return fmt.Errorf("key %s: %w", id, err)
 		}

@@ -55,7 +55,7 @@ func standingKeys(c *Config) map[string]struct {
 		keySite:     {hsm.SiteSign, hsm.Ed25519},
 		keyMailSign: {hsm.MailSign, hsm.P256},
 		keyMailOpen: {hsm.MailOpen, hsm.RSA3072},
-		keyAgree:    {hsm.Agree, hsm.P256},
+		keyAgree:    {hsm.Agree, hsm.P521},
 	}
 	if c.Is(Bureau) {
 		keys[keyLedger] = kind{hsm.Ledger, hsm.HMAC256}

@@ -189,7 +189,7 @@ var benchKeys = []struct {
 	{"log", hsm.LogSign, hsm.Ed25519},
 	{"site", hsm.SiteSign, hsm.Ed25519},
 	{"ledger", hsm.Ledger, hsm.HMAC256},
-	{"agree", hsm.Agree, hsm.P256},
+	{"agree", hsm.Agree, hsm.P521},
 	{"order", hsm.Order, hsm.AES256},
 	{"transport", hsm.Transport, hsm.AES256},
 	{"op", hsm.Operator, hsm.AES128},

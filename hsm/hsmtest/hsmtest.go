@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) hsm.Token) {
 		run  func(*suite)
 	}{
 		{"Info", (*suite).info},
+		{"Check", (*suite).check},
 		{"Random", (*suite).random},
 		{"Generate", (*suite).generate},
 		{"Destroy", (*suite).destroy},
@@ -88,6 +89,14 @@ func (s *suite) info() {
 	}
 }
 
+func (s *suite) check() {
+	s.must(s.Check(s.ctx))
+	s.make("order", hsm.Order, hsm.AES256)
+	s.must(s.Check(s.ctx))
+	s.must(s.Token.Destroy(s.ctx, "order"))
+	s.must(s.Check(s.ctx))
+}
+
 func (s *suite) random() {
 	a, b := make([]byte, 64), make([]byte, 64)
 	s.must(s.Token.Random(a))
@@ -103,7 +112,7 @@ var one = []struct {
 	a hsm.Algorithm
 }{
 	{hsm.Order, hsm.AES256}, {hsm.Subscriber, hsm.AES256}, {hsm.Transport, hsm.AES128}, {hsm.Transport, hsm.AES256},
-	{hsm.Operator, hsm.AES128}, {hsm.Ledger, hsm.HMAC256}, {hsm.Lot, hsm.AES256}, {hsm.Agree, hsm.P256}, {hsm.LogSign, hsm.Ed25519},
+	{hsm.Operator, hsm.AES128}, {hsm.Ledger, hsm.HMAC256}, {hsm.Lot, hsm.AES256}, {hsm.Agree, hsm.P521}, {hsm.LogSign, hsm.Ed25519},
 	{hsm.SiteSign, hsm.Ed25519}, {hsm.MailSign, hsm.P256}, {hsm.MailOpen, hsm.RSA3072},
 }
 
@@ -154,9 +163,9 @@ func (s *suite) describes(k hsm.Key) {
 		ok = k.KCV.Method() == hsm.GP && k.Public == nil
 	case hsm.HMAC256:
 		ok = k.KCV.IsZero() && k.Public == nil
-	case hsm.P256:
+	case hsm.P256, hsm.P521:
 		pub, is := k.Public.(*ecdsa.PublicKey)
-		ok = is && pub.Curve.Params().BitSize == 256
+		ok = is && pub.Curve.Params().Name == string(k.Algorithm)
 	case hsm.RSA3072:
 		pub, is := k.Public.(*rsa.PublicKey)
 		ok = is && pub.N.BitLen() == 3072
@@ -201,7 +210,7 @@ func (s *suite) uses(dk *hsm.DataKey) map[string]struct {
 		allowed []hsm.Purpose
 		do      func(id string) error
 	}
-	agree := s.make("uses/agree", hsm.Agree, hsm.P256)
+	agree := s.make("uses/agree", hsm.Agree, hsm.P521)
 	given, err := hsm.Give(agree.Public, hsm.DataKeyContent, "label", make([]byte, 32))
 	s.must(err)
 	block := make([]byte, 16)
@@ -323,6 +332,7 @@ func (s *suite) cancelled() {
 	s.want("Key", err, context.Canceled)
 	_, err = s.Keys(ctx)
 	s.want("Keys", err, context.Canceled)
+	s.want("Check", s.Check(ctx), context.Canceled)
 }
 
 func (s *suite) sign() {
@@ -431,9 +441,9 @@ func (s *suite) dataKey() {
 func (s *suite) giveDataKey() {
 	there := &suite{T: s.T, Token: s.open(s.T), ctx: s.ctx}
 	s.make("order", hsm.Order, hsm.AES256)
-	agree := there.make("agree", hsm.Agree, hsm.P256)
+	agree := there.make("agree", hsm.Agree, hsm.P521)
 	there.make("batch", hsm.Order, hsm.AES256)
-	there.make("agree2", hsm.Agree, hsm.P256)
+	there.make("agree2", hsm.Agree, hsm.P521)
 
 	dk, wrapped, err := s.NewDataKey(s.ctx, "order")
 	s.must(err)
@@ -464,7 +474,7 @@ func (s *suite) giveDataKey() {
 
 func (s *suite) giveKey() {
 	there := &suite{T: s.T, Token: s.open(s.T), ctx: s.ctx}
-	agree := there.make("agree", hsm.Agree, hsm.P256)
+	agree := there.make("agree", hsm.Agree, hsm.P521)
 	for _, a := range []hsm.Algorithm{hsm.AES128, hsm.AES256} {
 		id := "k4/" + string(a)
 		mine := s.make(id, hsm.Transport, a)
@@ -493,7 +503,7 @@ func (s *suite) giveKey() {
 
 func (s *suite) sealColumn() {
 	known := bytes.Repeat([]byte{7}, 16)
-	agree := s.make("agree", hsm.Agree, hsm.P256)
+	agree := s.make("agree", hsm.Agree, hsm.P521)
 	given, err := hsm.Give(agree.Public, hsm.KeyContent(hsm.Transport, hsm.AES128), "k4", known)
 	s.must(err)
 	_, err = s.TakeKey(s.ctx, "agree", given, "k4", "k4", hsm.Transport, hsm.AES128)
@@ -566,7 +576,7 @@ func (s *suite) op() {
 		s.must(err)
 		return b
 	}
-	agree := s.make("agree", hsm.Agree, hsm.P256)
+	agree := s.make("agree", hsm.Agree, hsm.P521)
 	given, err := hsm.Give(agree.Public, hsm.KeyContent(hsm.Operator, hsm.AES128), "op 1", unhex("cdc202d5123e20f62b6d676ac72cb318"))
 	s.must(err)
 	_, err = s.TakeKey(s.ctx, "agree", given, "op 1", "op1", hsm.Operator, hsm.AES128)
@@ -589,7 +599,7 @@ func (s *suite) op() {
 
 func (s *suite) chipKeys() {
 	master, serial := bytes.Repeat([]byte{9}, 32), []byte("serial")
-	agree := s.make("agree", hsm.Agree, hsm.P256)
+	agree := s.make("agree", hsm.Agree, hsm.P521)
 	given, err := hsm.Give(agree.Public, hsm.KeyContent(hsm.Lot, hsm.AES256), "lot 7", master)
 	s.must(err)
 	_, err = s.TakeKey(s.ctx, "agree", given, "lot 7", "lot7", hsm.Lot, hsm.AES256)

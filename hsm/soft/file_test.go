@@ -62,7 +62,7 @@ func TestReopen(t *testing.T) {
 	}
 	generate(t, token, "order/2")
 	for p, a := range map[hsm.Purpose]hsm.Algorithm{
-		hsm.Ledger: hsm.HMAC256, hsm.Agree: hsm.P256, hsm.MailSign: hsm.P256, hsm.MailOpen: hsm.RSA3072, hsm.SiteSign: hsm.Ed25519,
+		hsm.Ledger: hsm.HMAC256, hsm.Agree: hsm.P521, hsm.MailSign: hsm.P256, hsm.MailOpen: hsm.RSA3072, hsm.SiteSign: hsm.Ed25519,
 	} {
 		if _, err := token.Generate(ctx, string(p), p, a); err != nil {
 			t.Fatal(err)
@@ -314,6 +314,60 @@ func TestStepsFail(t *testing.T) {
 	}
 }
 
+func TestCheck(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	token := create(t, path)
+	empty, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	generate(t, token, "first")
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := token.Check(ctx); err != nil {
+		t.Error(err)
+	}
+	changed := bytes.Clone(good)
+	changed[len(changed)-1] ^= 1
+	for name, file := range map[string][]byte{
+		"older": empty, "changed": changed, "cut": good[:len(good)-1], "no header": good[:3],
+		"another token's": append(makeHeader(LowestCost(), make([]byte, saltLen)), good[headerLen:]...),
+	} {
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := token.Check(ctx); !errors.Is(err, ErrFile) {
+			t.Errorf("%s: %v, want ErrFile", name, err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := token.Check(ctx); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v, want ErrNotExist", err)
+	}
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := token.Check(ctx); err != nil {
+		t.Errorf("the file is back: %v", err)
+	}
+	token.token().writer.fault = func(step string) error {
+		if step == "overwrite" {
+			return errors.New("disk is broken")
+		}
+		return nil
+	}
+	if _, err := token.Generate(ctx, "second", hsm.Order, hsm.AES256); err == nil {
+		t.Error("the disk's error is lost")
+	}
+	if err := token.Check(ctx); !errors.Is(err, errUnsure) {
+		t.Errorf("broken: %v, want errUnsure", err)
+	}
+}
+
 // A machine that stops at a step leaves the old or the new file, and whatever
 // was written of the new one does not matter.
 func TestCrashAtEveryStep(t *testing.T) {
@@ -505,7 +559,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}{
 		{hsm.MailOpen, hsm.RSA3072, []byte("no key")},
 		{hsm.MailSign, hsm.P256, make([]byte, 32)},
-		{hsm.Agree, hsm.P256, bytes.Repeat([]byte{0xFF}, 32)},
+		{hsm.Agree, hsm.P521, bytes.Repeat([]byte{0xFF}, 32)},
 		{hsm.SiteSign, hsm.Ed25519, make([]byte, 31)},
 		{hsm.Order, hsm.AES128, make([]byte, 16)},
 	} {

@@ -43,11 +43,9 @@ func draw(a hsm.Algorithm, random io.Reader) ([]byte, error) {
 	case hsm.AES256, hsm.HMAC256, hsm.Ed25519:
 		return drawBytes(random, 32)
 	case hsm.P256:
-		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return nil, err
-		}
-		return k.Bytes()
+		return drawEC(elliptic.P256())
+	case hsm.P521:
+		return drawEC(elliptic.P521())
 	case hsm.RSA3072:
 		k, err := rsa.GenerateKey(rand.Reader, 3072)
 		if err != nil {
@@ -56,6 +54,14 @@ func draw(a hsm.Algorithm, random io.Reader) ([]byte, error) {
 		return x509.MarshalPKCS1PrivateKey(k), nil
 	}
 	return nil, fmt.Errorf("algorithm %q is unknown", a)
+}
+
+func drawEC(c elliptic.Curve) ([]byte, error) {
+	k, err := ecdsa.GenerateKey(c, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return k.Bytes()
 }
 
 func drawBytes(random io.Reader, n int) ([]byte, error) {
@@ -80,7 +86,9 @@ func newKey(id string, p hsm.Purpose, a hsm.Algorithm, created time.Time, secret
 		priv := ed25519.NewKeyFromSeed(secret)
 		k.signer, k.Public = priv, priv.Public()
 	case hsm.P256:
-		return k, k.setP256()
+		return k, k.setEC(elliptic.P256())
+	case hsm.P521:
+		return k, k.setEC(elliptic.P521())
 	case hsm.RSA3072:
 		return k, k.setRSA()
 	}
@@ -91,6 +99,8 @@ func secretLen(a hsm.Algorithm) (n int, fixed bool) {
 	switch a {
 	case hsm.AES128:
 		return 16, true
+	case hsm.P521:
+		return 66, true
 	case hsm.RSA3072:
 		return 0, false
 	}
@@ -105,8 +115,8 @@ func (k *key) setAES() (err error) {
 	return err
 }
 
-func (k *key) setP256() error {
-	priv, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), k.secret)
+func (k *key) setEC(c elliptic.Curve) error {
+	priv, err := ecdsa.ParseRawPrivateKey(c, k.secret)
 	if err != nil {
 		return err
 	}

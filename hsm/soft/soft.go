@@ -8,10 +8,12 @@
 package soft
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -199,6 +201,44 @@ func (t *Token) Info() hsm.Info { return Info() }
 // Info is what every embedded module says of itself.
 func Info() hsm.Info {
 	return hsm.Info{Model: "Ankan soft token", Certified: false, Certificate: "not certified"}
+}
+
+// Check implements hsm.Token: the token is open and takes changes, and its
+// file is there, opens and holds what the token holds.
+func (t *Token) Check(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s, err := t.open()
+	if err != nil {
+		return err
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	if s.closed {
+		return fmt.Errorf("soft token: %w", hsm.ErrClosed)
+	}
+	if s.broken != nil {
+		return s.broken
+	}
+	b, err := readFile(s.writer.path)
+	if err != nil {
+		return err
+	}
+	if len(b) < headerLen || !bytes.Equal(b[:headerLen], s.header) {
+		return fmt.Errorf("%w: %s is another token's", ErrFile, s.writer.path)
+	}
+	plain, err := s.file.Open(nil, nil, b[headerLen:], s.header)
+	if err != nil {
+		return fmt.Errorf("%w: %s was changed while the token was open", ErrFile, s.writer.path)
+	}
+	defer clear(plain)
+	want := encode(s.live, s.destroyed)
+	defer clear(want)
+	if subtle.ConstantTimeCompare(plain, want) != 1 {
+		return fmt.Errorf("%w: %s is older than the open token", ErrFile, s.writer.path)
+	}
+	return nil
 }
 
 // Random implements hsm.Token.

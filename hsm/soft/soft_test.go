@@ -23,6 +23,7 @@ func TestConformance(t *testing.T) {
 func every(t *soft.Token) map[string]error {
 	ctx := context.Background()
 	errs := map[string]error{"Random": t.Random(make([]byte, 1))}
+	errs["Check"] = t.Check(ctx)
 	_, errs["Generate"] = t.Generate(ctx, "x", hsm.Order, hsm.AES256)
 	_, errs["Key"] = t.Key(ctx, "x")
 	_, errs["Keys"] = t.Keys(ctx)
