@@ -77,9 +77,9 @@ type attribute struct {
 
 func flag(kind uint, on bool) attribute {
 	if on {
-		return attribute{kind, []byte{ck.CK_TRUE}}
+		return attribute{kind, []byte{1}}
 	}
-	return attribute{kind, []byte{ck.CK_FALSE}}
+	return attribute{kind, []byte{0}}
 }
 
 // number is an attribute that is a CK_ULONG: as wide as the machine's word.
@@ -158,8 +158,7 @@ func (e ckr) Error() string {
 
 // is says whether err is one of these return values.
 func is(err error, values ...ckr) bool {
-	var e ckr
-	return errors.As(err, &e) && slices.Contains(values, e)
+	return slices.ContainsFunc(values, func(v ckr) bool { return errors.Is(err, v) })
 }
 
 // lost says that the session or the token behind it is gone: what was asked

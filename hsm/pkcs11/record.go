@@ -65,7 +65,7 @@ func (r *record) encode() ([]byte, error) {
 		public = base64.StdEncoding.EncodeToString(der)
 	}
 	exportable := "no"
-	if r.exportable() {
+	if r.key.Exportable {
 		exportable = "yes"
 	}
 	var b strings.Builder
@@ -115,7 +115,7 @@ func parseRecord(name string, b []byte) (record, error) {
 	if r.key.Created, err = time.Parse(time.RFC3339, fields["created"]); err != nil {
 		return bad("its time of creation is none")
 	}
-	r.setExportable(fields["exportable"] == "yes")
+	r.key.Exportable = fields["exportable"] == "yes"
 	if err := r.key.KCV.UnmarshalText([]byte(fields["kcv"])); err != nil {
 		return bad(err.Error())
 	}
@@ -146,6 +146,9 @@ func describes(k *hsm.Key) bool {
 		return k.KCV.Method() == hsm.GP && k.Public == nil
 	case hsm.HMAC256:
 		return k.KCV.IsZero() && k.Public == nil
+	case hsm.P256, hsm.P521:
+		pub, ok := k.Public.(*ecdsa.PublicKey)
+		return ok && k.KCV.IsZero() && pub.Curve == curveOf(k.Algorithm)
 	case hsm.RSA3072:
 		pub, ok := k.Public.(*rsa.PublicKey)
 		return ok && k.KCV.IsZero() && pub.N.BitLen() == 3072
@@ -153,14 +156,12 @@ func describes(k *hsm.Key) bool {
 		_, ok := k.Public.(ed25519.PublicKey)
 		return ok && k.KCV.IsZero()
 	}
-	curve := curveOf(k.Algorithm)
-	pub, ok := k.Public.(*ecdsa.PublicKey)
-	return ok && k.KCV.IsZero() && curve != nil && pub.Curve == curve
+	return false
 }
 
 func curveOf(a hsm.Algorithm) elliptic.Curve {
-	if a == hsm.P256 {
-		return elliptic.P256()
+	if a == hsm.P521 {
+		return elliptic.P521()
 	}
-	return nil
+	return elliptic.P256()
 }
