@@ -23,9 +23,10 @@ const (
 	ECBZeros KCVMethod = "ECB-ZEROS" // DES, and AES of old: ECB of a zero block, 3 bytes
 )
 
-// Errors about key check values.
+// Errors about key check values: ErrKCV for one that is malformed or another
+// key's.
 var (
-	ErrKCV       = errors.New("malformed key check value")
+	ErrKCV       = errors.New("wrong key check value")
 	ErrKCVMethod = errors.New("key check values of different methods say nothing about each other")
 )
 

@@ -17,41 +17,50 @@ type Module interface {
 // shares, or wrapped (SOP 6.4.e.ii, iii, vi). No method returns or takes a
 // clear key. Its methods may be called at the same time.
 type Transfer interface {
-	// CheckComponent opens one component and compares its check value, and
-	// keeps nothing: a *ComponentError says what is wrong with it. It is how a
-	// custodian hears at once that an entry is wrong.
+	// CheckComponent opens one component given to the Agree key and checks it by
+	// itself: place, length, check value, weakness. It keeps nothing: a
+	// *ComponentError says what is wrong. It is how a custodian hears at once
+	// that an entry is wrong.
 	CheckComponent(ctx context.Context, agree string, c Component) error
-	// Combine makes a key of the XOR of all its components, two or three,
-	// each given to the Agree key. A *ComponentError names the component that
-	// is wrong: not of its check value, of another set, there twice, equal to
-	// another, or weak. ErrKCV if the key is not the one that want names;
-	// a zero want asks for no comparison. ErrWeakKey for a key that anybody
-	// knows. ErrKeyExists if id was ever used. What came in components never
-	// leaves again: Exportable is false.
+	// Combine makes a key of the XOR of all its components, two or three of
+	// different holders, each given to the Agree key; p must be one that
+	// Arrives. A *ComponentError names the component that is wrong: it does not
+	// open (ErrSealed), is not of its check value (ErrKCV), of another set
+	// (ErrSet) or algorithm (ErrAlgorithm), there twice or equal to another
+	// (ErrTwice), or weak (ErrWeakKey). ErrFew if some are missing. ErrKCV if
+	// the key is not the one that want names; a zero want asks for no
+	// comparison. ErrWeakKey for a key that anybody knows. ErrKeyExists if id
+	// was ever used. What came in components never leaves again: Exportable is
+	// false.
 	Combine(ctx context.Context, agree string, parts []Component, id string, p Purpose, a Algorithm, want KCV) (Key, error)
 	// Split gives an exportable key away as XOR components, one to each of two
 	// or three holders, by which none of them knows anything of the key.
-	// ErrMaster for a key whose purpose keeps it inside.
+	// ErrMaster for a key that stays inside.
 	Split(ctx context.Context, id, set string, method KCVMethod, to []Holder) ([]Component, error)
 
 	// GenerateShared makes a key as Generate does and, in the same step, a
 	// backup of it: a share for each holder, threshold of which restore it.
-	// 2 <= threshold < len(to) <= 16. For keys whose purpose BacksUp.
+	// 2 <= threshold < len(to) <= 16. ErrPurpose unless p BacksUp.
 	GenerateShared(ctx context.Context, id string, p Purpose, a Algorithm, set string, threshold int, to []Holder) (Key, []Share, error)
 	// CheckShare opens one share given to the Agree key and compares its set,
 	// number and check value; it keeps nothing. A *ComponentError says what is
 	// wrong.
 	CheckShare(ctx context.Context, agree string, s Share) error
 	// Restore makes a key of at least threshold shares of one set, each given
-	// to the Agree key, and compares it with the check value in the shares.
+	// to the Agree key, and compares it with the check values in and beside the
+	// shares. Every share that is there has to fit: a *ComponentError names the
+	// one that does not. ErrFew, ErrKCV, ErrWeakKey, ErrKeyExists, and
+	// ErrPurpose unless p BacksUp. What is restored is not Exportable.
 	Restore(ctx context.Context, agree string, shares []Share, id string, p Purpose, a Algorithm) (Key, error)
 
 	// Export wraps an exportable key. ErrMaster for a key that stays inside,
-	// ErrWeaker under a key of less strength.
+	// ErrWeaker under a key of less strength, ErrPurpose for a format that has
+	// no word for the key's purpose.
 	Export(ctx context.Context, id string, w Wrapping) ([]byte, error)
 	// Import opens what Export, or another maker's program, wrapped.
-	// ErrSealed if it does not open, ErrWeaker, ErrWeakKey, ErrKeyExists.
-	// What is imported never leaves again.
+	// p must be one that Arrives. ErrSealed if it does not open, ErrWeaker under
+	// a key of less strength, ErrAlgorithm and ErrPurpose if it is another kind
+	// of key, ErrWeakKey, ErrKeyExists. What is imported never leaves again.
 	Import(ctx context.Context, blob []byte, w Wrapping, id string, p Purpose, a Algorithm) (Key, error)
 
 	// Rewrap wraps a data key under another Order or Subscriber key. No clear
@@ -61,7 +70,7 @@ type Transfer interface {
 
 // Errors of transfers that callers branch on.
 var (
-	ErrMaster  = errors.New("the key's purpose keeps it in the module, in any form")
+	ErrMaster  = errors.New("the key stays in the module in any form: its purpose says so, or it came from elsewhere")
 	ErrWeaker  = errors.New("a key is never wrapped under a weaker one")
 	ErrWeakKey = errors.New("a key that is weak or that anybody knows")
 )
@@ -70,32 +79,33 @@ var (
 type ComponentError struct {
 	Holder string // whose it is
 	Index  int    // 1 is the first
-	Err    error  // ErrKCV, ErrSealed, ErrWeakKey, ErrTwice, ErrSet, ...
+	Err    error  // wraps ErrKCV, ErrSealed, ErrWeakKey, ErrTwice, ErrSet, ErrAlgorithm, ErrPublicKey, or says what its place lacks
 }
 
 func (e *ComponentError) Error() string {
-	return fmt.Sprintf("component %d, of %s: %v", e.Index, e.Holder, e.Err)
+	return fmt.Sprintf("part %d, of %s: %v", e.Index, e.Holder, e.Err)
 }
 
 func (e *ComponentError) Unwrap() error { return e.Err }
 
 // What can be wrong with a component or share besides its check value.
 var (
-	ErrTwice = errors.New("it is there twice")
-	ErrSet   = errors.New("it is of another set")
-	ErrFew   = errors.New("there are too few")
+	ErrTwice     = errors.New("it, its number or its holder is there twice")
+	ErrSet       = errors.New("it is of another set")
+	ErrFew       = errors.New("there are too few")
+	ErrAlgorithm = errors.New("it is of another algorithm or length")
 )
 
 // A Holder is somebody to whom a component or share is sealed.
 type Holder struct {
-	Name string           // person number
+	Name string           // person number: 1 to 64 printable ASCII characters without a space
 	Key  crypto.PublicKey // P-521, of the custodian's own credential
 }
 
 // A Component is one XOR part of a key, sealed to its holder or to a module.
 type Component struct {
-	Set       string    `json:"set"` // what parts belong together, such as the ceremony
-	Index     int       `json:"index"`
+	Set       string    `json:"set"`   // what parts belong together, such as the ceremony: 1 to 100 characters, no space
+	Index     int       `json:"index"` // 1 is the first
 	Of        int       `json:"of"`
 	Holder    string    `json:"holder"`
 	Algorithm Algorithm `json:"algorithm"`
@@ -139,11 +149,11 @@ type Format string
 
 // The formats.
 const (
-	KW   Format = "AES-KW"           // RFC 3394, under an Exchange key
-	KWP  Format = "AES-KWP"          // RFC 5649, under an Exchange key
-	TR31 Format = "TR-31-D"          // ANSI X9.143 key block, version D, under an Exchange key
-	OAEP Format = "RSA-OAEP-SHA-256" // RFC 8017, 7.1, to a partner's certificate
-	ECDH Format = "ECDH"             // the envelope of Give, to a partner's certificate
+	KW   Format = "AES-KW"           // RFC 3394, under an Exchange key; says nothing of the key's purpose
+	KWP  Format = "AES-KWP"          // RFC 5649, under an Exchange key; neither does it
+	TR31 Format = "TR-31-D"          // ANSI X9.143 key block, version D, under an Exchange key; binds the purpose
+	OAEP Format = "RSA-OAEP-SHA-256" // RFC 8017, 7.1, to a partner's certificate; says nothing of the purpose
+	ECDH Format = "ECDH"             // the envelope of Give, to a partner's P-521 key; binds the purpose
 )
 
 // A Wrapping says how a key is wrapped and under which key.
@@ -154,6 +164,7 @@ type Wrapping struct {
 	Key string
 	// To is the partner's public key for an export by OAEP or ECDH.
 	To crypto.PublicKey
-	// Label is bound into OAEP and ECDH; empty for the others.
+	// Label is bound into OAEP, where it may be empty, and ECDH, where it has 1
+	// to 255 bytes; it is empty for the others.
 	Label string
 }

@@ -1,0 +1,63 @@
+package hsm
+
+// desWeak are the weak keys of DES, first four, and the semi-weak ones (NIST
+// SP 800-67 rev. 2, 3.3.2).
+var desWeak = [...][8]byte{
+	{0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01},
+	{0xFE, 0xFE, 0xFE, 0xFE, 0xFE, 0xFE, 0xFE, 0xFE},
+	{0xE0, 0xE0, 0xE0, 0xE0, 0xF1, 0xF1, 0xF1, 0xF1},
+	{0x1F, 0x1F, 0x1F, 0x1F, 0x0E, 0x0E, 0x0E, 0x0E},
+	{0x01, 0x1F, 0x01, 0x1F, 0x01, 0x0E, 0x01, 0x0E},
+	{0x1F, 0x01, 0x1F, 0x01, 0x0E, 0x01, 0x0E, 0x01},
+	{0x01, 0xE0, 0x01, 0xE0, 0x01, 0xF1, 0x01, 0xF1},
+	{0xE0, 0x01, 0xE0, 0x01, 0xF1, 0x01, 0xF1, 0x01},
+	{0x01, 0xFE, 0x01, 0xFE, 0x01, 0xFE, 0x01, 0xFE},
+	{0xFE, 0x01, 0xFE, 0x01, 0xFE, 0x01, 0xFE, 0x01},
+	{0x1F, 0xE0, 0x1F, 0xE0, 0x0E, 0xF1, 0x0E, 0xF1},
+	{0xE0, 0x1F, 0xE0, 0x1F, 0xF1, 0x0E, 0xF1, 0x0E},
+	{0x1F, 0xFE, 0x1F, 0xFE, 0x0E, 0xFE, 0x0E, 0xFE},
+	{0xFE, 0x1F, 0xFE, 0x1F, 0xFE, 0x0E, 0xFE, 0x0E},
+	{0xE0, 0xFE, 0xE0, 0xFE, 0xF1, 0xFE, 0xF1, 0xFE},
+	{0xFE, 0xE0, 0xFE, 0xE0, 0xFE, 0xF1, 0xFE, 0xF1},
+}
+
+// knownKeys are keys that anybody knows and that have no pattern. Those with
+// one, such as 00..0F, 40..4F (GlobalPlatform), 0123456789ABCDEF FEDCBA98.. or
+// 00112233.., are refused for their pattern. What is printed as 24 bytes
+// stands here with its first 16.
+var knownKeys = [...]struct{ key, source string }{
+	{"2b7e151628aed2a6abf7158809cf4f3c", "FIPS 197, A.1"},
+	{"8e73b0f7da0e6452c810f32b809079e5", "FIPS 197, A.2"},
+	{"603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4", "FIPS 197, A.3"},
+	{"5840df6e29b02af1ab493b705bf16ea1", "RFC 5649, 6"},
+	{"06a9214036b8a15b512e03d534120006", "RFC 3602, case 1"},
+	{"c286696d887c9aa0611bbb3e2025a45a", "RFC 3602, case 2"},
+	{"88e1ab2a2e3dd38c1fa039a536500cc8a87ab9d62dc92c01058fa79f44657de6", "TR-31:2018, A.7.4"},
+	{"3f419e1cb7079442aa37474c2efbf8b8", "TR-31:2018, A.7.4"},
+
+	{"465b5ce8b199b49faa5f0a2ee238a6bc", "TS 35.208, set 1: K, the default of Open5GS"},
+	{"cdc202d5123e20f62b6d676ac72cb318", "TS 35.208, set 1: OP"},
+	{"cd63cb71954a9f4e48a5994e37a02baf", "TS 35.208, set 1: OPc"},
+	{"0396eb317b6d1c36f19c1c84cd6ffd16", "TS 35.208, set 2: K"},
+	{"ff53bade17df5d4e793073ce9d7579fa", "TS 35.208, set 2: OP"},
+	{"53c15671c60a4b731c55b4a441c0bde2", "TS 35.208, set 2: OPc"},
+	{"fec86ba6eb707ed08905757b1bb44b8f", "TS 35.208, set 3: K, a default of OpenAirInterface"},
+	{"dbc59adcb6f9a0ef735477b7fadf8374", "TS 35.208, set 3: OP"},
+	{"1006020f0a478bf6b699f15c062e42b3", "TS 35.208, set 3: OPc"},
+	{"9e5944aea94b81165c82fbf9f32db751", "TS 35.208, set 4: K"},
+	{"223014c5806694c007ca1eeef57f004f", "TS 35.208, set 4: OP"},
+	{"a64a507ae1a2a98bb88eb4210135dc87", "TS 35.208, set 4: OPc"},
+	{"4ab1deb05ca6ceb051fc98e77d026a84", "TS 35.208, set 5: K"},
+	{"2d16c5cd1fdf6b22383584e3bef2a8d8", "TS 35.208, set 5: OP"},
+	{"dcf07cbd51855290b92a07a9891e523e", "TS 35.208, set 5: OPc"},
+	{"6c38a116ac280c454f59332ee35c8c4f", "TS 35.208, set 6: K"},
+	{"1ba00a1a7c6700ac8c3ff3e96ad08725", "TS 35.208, set 6: OP"},
+	{"3803ef5363b947c6aaa225e58fae3934", "TS 35.208, set 6: OPc"},
+
+	{"8baf473f2f8fd09487cccbd7097c6862", "the configuration of free5GC: K"},
+	{"8e27b6af0e692e750f32667a3b14605d", "the configuration of free5GC: OPc"},
+	{"e734f8734007d6c5ce7a0508809e7e9c", "the configuration of OpenAirInterface: OPc"},
+	{"0c0a34601d4f07677303652c0462535b", "the configuration of OpenAirInterface: K"},
+	{"63bfa50ee6523365ff14c1f45f88737d", "the configuration of OpenAirInterface: OPc"},
+	{"c42449363bbad02b66d16bc975d77cc1", "the configuration of OpenAirInterface: OPc"},
+}
