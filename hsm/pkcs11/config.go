@@ -89,7 +89,7 @@ func jobs() map[string]job {
 		jobECDSA:      {usual: ck.CKM_ECDSA, flags: ck.CKF_SIGN},
 		jobEd25519:    {usual: ckmEdDSA, flags: ck.CKF_SIGN},
 		jobRSADecrypt: {usual: ck.CKM_RSA_X_509, flags: ck.CKF_DECRYPT},
-		jobOAEP:       {usual: ck.CKM_RSA_PKCS_OAEP, flags: ck.CKF_DECRYPT},
+		jobOAEP:       {usual: ck.CKM_RSA_PKCS_OAEP, flags: ck.CKF_DECRYPT, optional: true},
 	}
 }
 

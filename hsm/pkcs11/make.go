@@ -200,7 +200,7 @@ func extractable(k *hsm.Key) bool { return k.Exportable || k.Purpose == hsm.Oper
 // before the record is written, and where the use that computes it ends
 // (PKCS #11 v2.40, 4.4: a copy may have fewer uses). seen, if any, is given the
 // value before the copy, which cannot be wrapped any more.
-func (t *token) generated(p hsm.Purpose, a hsm.Algorithm, seen func(value []byte) error) source {
+func (t *token) generated(p hsm.Purpose, a hsm.Algorithm, seen func(s *session, value []byte) error) source {
 	u := t.usesOf(p)
 	return func(s *session) (d draft, err error) {
 		copied := func(from objectHandle, secret bool) func(r *record) (objectHandle, error) {
@@ -250,7 +250,7 @@ func (t *token) generated(p hsm.Purpose, a hsm.Algorithm, seen func(value []byte
 		if err == nil && seen != nil {
 			var value []byte
 			if value, err = s.look(o); err == nil {
-				err = seen(value)
+				err = seen(s, value)
 				clear(value)
 			}
 		}

@@ -27,7 +27,11 @@ func (t *token) usesOf(p hsm.Purpose) uses {
 	case hsm.Transport:
 		return uses{encrypt: true, decrypt: true}
 	case hsm.Exchange: // its CMAC derives the keys of a key block
-		return uses{wrap: true, unwrap: true, sign: t.has(jobCMAC), encrypt: !t.has(jobCMAC)}
+		u := uses{wrap: true, unwrap: true, sign: t.has(jobCMAC), encrypt: !t.has(jobCMAC)}
+		if !t.has(jobKeyWrapPad) { // it is done here, block by block
+			u.encrypt, u.decrypt = true, true
+		}
+		return u
 	case hsm.Lot:
 		return uses{sign: t.has(jobCMAC), encrypt: !t.has(jobCMAC)}
 	case hsm.Ledger, hsm.LogSign, hsm.SiteSign, hsm.MailSign:

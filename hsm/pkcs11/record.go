@@ -116,6 +116,9 @@ func parseRecord(name string, b []byte) (record, error) {
 		return bad("its time of creation is none")
 	}
 	r.key.Exportable = fields["exportable"] == "yes"
+	if r.key.Exportable && !r.key.Purpose.Exports() {
+		return bad("a key for " + string(r.key.Purpose) + " never leaves")
+	}
 	if err := r.key.KCV.UnmarshalText([]byte(fields["kcv"])); err != nil {
 		return bad(err.Error())
 	}

@@ -28,10 +28,10 @@ var ctx = context.Background()
 // TestMain gives SoftHSM a folder of its own, for this process and those that
 // it starts.
 func TestMain(m *testing.M) {
-	if os.Getenv("SOFTHSM2_CONF_OF_TESTS") == "" {
-		os.Exit(inFolder(m))
+	if label := os.Getenv(raceLabel); label != "" {
+		os.Exit(raceChild(label))
 	}
-	os.Exit(m.Run())
+	os.Exit(inFolder(m))
 }
 
 func inFolder(m *testing.M) int {
@@ -52,7 +52,6 @@ func inFolder(m *testing.M) int {
 		return 1
 	}
 	os.Setenv("SOFTHSM2_CONF", conf)
-	os.Setenv("SOFTHSM2_CONF_OF_TESTS", conf)
 	return m.Run()
 }
 

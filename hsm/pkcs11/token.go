@@ -119,6 +119,9 @@ func (t *token) end() error {
 	for range cap(t.busy) { // what runs ends well
 		t.busy <- struct{}{}
 	}
+	for range cap(t.busy) { // what waits is refused
+		<-t.busy
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closeLine(t.line)

@@ -180,23 +180,19 @@ func (s *session) openPKCS1(k *key, msg []byte, length int) ([]byte, error) {
 	}
 	msg = append(make([]byte, pub.Size()-len(msg)), msg...)
 	instead := randomBytes(max(length, 0))
+	if s.table[jobRSADecrypt] == ck.CKM_RSA_X_509 {
+		padded, err := s.bareRSA(k, msg)
+		if err != nil {
+			return nil, err
+		}
+		defer clear(padded)
+		return unpad(padded, length, instead, sealed)
+	}
 	if err := s.api.DecryptInit(s.handle, s.mech(jobRSADecrypt), k.object); err != nil {
 		return nil, fmt.Errorf("C_DecryptInit: %w", err)
 	}
 	out, err := s.api.Decrypt(s.handle, msg)
 	defer clear(out)
-	if s.table[jobRSADecrypt] == ck.CKM_RSA_X_509 {
-		if err != nil {
-			return nil, fmt.Errorf("C_Decrypt: %w", err)
-		}
-		if len(out) > pub.Size() {
-			return nil, fmt.Errorf("the token gave %d bytes for RSA of %d", len(out), pub.Size())
-		}
-		padded := make([]byte, pub.Size())
-		defer clear(padded)
-		copy(padded[len(padded)-len(out):], out) // some tokens drop leading zeros
-		return unpad(padded, length, instead, sealed)
-	}
 	if lost(err) || stale(err) {
 		return nil, fmt.Errorf("C_Decrypt: %w", err)
 	}
@@ -304,7 +300,8 @@ func (s *session) unwrap(job string, k *key, wrapped []byte, template []attribut
 		return 0, err
 	}
 	// Some tokens have no better word for what does not open than a general
-	// error. If they open what they wrapped themselves, it was that.
+	// error. It was that if they open what they wrap themselves, and this again
+	// not.
 	probe, probeErr := s.api.GenerateKey(s.handle, s.mech(jobAESKey), sessionKey(ck.CKK_AES, 32, true, uses{encrypt: true}))
 	if probeErr != nil {
 		return 0, err
@@ -319,6 +316,11 @@ func (s *session) unwrap(job string, k *key, wrapped []byte, template []attribut
 		return 0, err
 	}
 	s.discard(opened)
+	if o, err := s.api.UnwrapKey(s.handle, s.mech(job), k.object, wrapped, template); err == nil {
+		return o, nil
+	} else if lost(err) || stale(err) {
+		return 0, fmt.Errorf("C_UnwrapKey under %q: %w", k.ID, err)
+	}
 	return 0, hsm.ErrSealed
 }
 
@@ -457,39 +459,41 @@ func (t *Token) GiveKey(ctx context.Context, id string, to crypto.PublicKey, lab
 	return given, err
 }
 
+// mayLeave refuses a key that stays in the token.
+func mayLeave(k *key) error {
+	if !k.Exportable {
+		return fmt.Errorf("key %q for %q: %w", k.ID, k.Purpose, hsm.ErrMaster)
+	}
+	return nil
+}
+
 // export gives f the value of an exportable key, which is wiped after.
 func (t *Token) export(ctx context.Context, id string, f func(s *session, k *key, value []byte) error) error {
 	return t.use(ctx, id, func(s *session, k *key) error {
-		if !k.Exportable {
-			return fmt.Errorf("key %q: %w", id, hsm.ErrMaster)
-		}
-		value, err := s.look(k.object)
-		if err != nil {
+		if err := mayLeave(k); err != nil {
 			return err
 		}
-		defer clear(value)
-		return f(s, k, value)
+		return s.reveal(k, func(value []byte) error { return f(s, k, value) })
 	})
 }
 
-// TakeKey implements hsm.Token.
-func (t *Token) TakeKey(ctx context.Context, agree string, given hsm.Given, label, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
-	s, err := t.open()
+// reveal gives f the value of a key that can be wrapped, which is wiped after.
+func (s *session) reveal(k *key, f func(value []byte) error) error {
+	value, err := s.look(k.object)
 	if err != nil {
+		return err
+	}
+	defer clear(value)
+	return f(value)
+}
+
+// TakeKey implements hsm.Token. The key stands in our memory for this call.
+func (t *Token) TakeKey(ctx context.Context, agree string, given hsm.Given, label, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
+	if err := t.arrives(p, a); err != nil {
 		return hsm.Key{}, err
 	}
-	if !p.Arrives() {
-		return hsm.Key{}, fmt.Errorf("taking a key for %q: %w", p, hsm.ErrPurpose)
-	}
-	if err := p.Fits(a); err != nil {
-		return hsm.Key{}, err
-	}
-	return s.add(ctx, id, p, a, false, func(s *session) (draft, error) {
-		value, err := s.take(agree, given, hsm.KeyContent(p, a), label)
-		if err != nil {
-			return draft{}, err
-		}
-		return s.imported(p, a, value)
+	return t.arriving(ctx, id, p, a, func(s *session) ([]byte, error) {
+		return s.take(agree, given, hsm.KeyContent(p, a), label)
 	})
 }
 
@@ -552,13 +556,10 @@ func (t *Token) Translate(ctx context.Context, from string, src []byte, size int
 // OP implements hsm.Token.
 func (t *Token) OP(ctx context.Context, id string) (op *hsm.OP, err error) {
 	err = t.use(ctx, id, func(s *session, k *key) error {
-		value, err := s.look(k.object)
-		if err != nil {
+		return s.reveal(k, func(value []byte) error {
+			op, err = hsm.NewOP(value)
 			return err
-		}
-		defer clear(value)
-		op, err = hsm.NewOP(value)
-		return err
+		})
 	}, hsm.Operator)
 	return op, err
 }
