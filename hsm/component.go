@@ -44,10 +44,7 @@ func (c Component) wrong(err error) error {
 func (c Component) Seal(to crypto.PublicKey, method KCVMethod, part []byte) (Component, error) {
 	err := c.check()
 	if err == nil {
-		err = checkLen(part, c.Algorithm)
-	}
-	if err == nil {
-		err = CheckWeak(part)
+		err = CheckKey(part, c.Algorithm)
 	}
 	if err == nil {
 		c.KCV, err = AESKCV(method, part)

@@ -203,7 +203,7 @@ func optionalLen(s string) (int, error) {
 			return 0, fmt.Errorf("optional block %s is cut off", s[:2])
 		}
 		n, err := upperHex(s[4:6])
-		if err != nil || n[0] == 0 || n[0]%2 != 0 || len(s) < 6+int(n[0]) {
+		if err != nil || n[0] == 0 || len(s) < 6+int(n[0]) {
 			return 0, fmt.Errorf("optional block %s has a length of %q digits", s[:2], s[4:6])
 		}
 		head += 2 + int(n[0])

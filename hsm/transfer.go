@@ -54,8 +54,7 @@ type Transfer interface {
 	Restore(ctx context.Context, agree string, shares []Share, id string, p Purpose, a Algorithm) (Key, error)
 
 	// Export wraps an exportable key. ErrMaster for a key that stays inside,
-	// ErrWeaker under a key of less strength, ErrPurpose for a format that has
-	// no word for the key's purpose.
+	// ErrWeaker under a key of less strength, ErrPurpose under itself.
 	Export(ctx context.Context, id string, w Wrapping) ([]byte, error)
 	// Import opens what Export, or another maker's program, wrapped.
 	// p must be one that Arrives. ErrSealed if it does not open, ErrWeaker under

@@ -522,6 +522,7 @@ func TestShareInside(t *testing.T) {
 		"y of an extra one": {[]Share{good[0], good[1], forge(good[2], at(9))}, ErrKCV, true},
 		"check of the key":  {[]Share{good[0], forge(good[1], at(31))}, ErrSet, true},
 		"longer":            {[]Share{forge(good[0], func(b []byte) []byte { return append(b, make([]byte, 8)...) }), good[1]}, ErrAlgorithm, true},
+		"another set":       {[]Share{good[0], make3(key, "s2")[1]}, ErrSet, true},
 		"another key":       {[]Share{good[0], make3(other, "s")[1]}, ErrSet, true},
 		"KCV beside":        {[]Share{good[0], func() Share { s := good[1]; s.KCV = KCV{}; return s }()}, ErrKCV, true},
 		"another KCV":       {[]Share{func() Share { s := good[0]; s.KCV = make3(other, "s")[0].KCV; return s }(), good[1]}, ErrKCV, true},
@@ -532,6 +533,18 @@ func TestShareInside(t *testing.T) {
 		if !errors.Is(err, c.want) || got != nil || errors.As(err, &wrong) != c.named {
 			t.Errorf("%s: %x, %v, want %v that names a share: %t", name, got, err, c.want, c.named)
 		}
+	}
+	four, keys := holders(t, 4)
+	two, err := SplitShares(key, AES128, "s", 2, four, random)
+	if err != nil {
+		t.Fatal(err)
+	}
+	three, err := SplitShares(key, AES128, "s", 3, four, random)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := JoinShares([]Share{two[0], three[1], three[2]}, AES128, each(keys)); !errors.Is(err, ErrSet) {
+		t.Errorf("thresholds 2 and 3: %v, want ErrSet", err)
 	}
 	mac, err := SplitShares(strong("key", 32), HMAC256, "s", 2, who, random)
 	if err != nil {

@@ -48,6 +48,15 @@ func CheckWeak(key []byte) error {
 	return nil
 }
 
+// CheckKey refuses a symmetric key that comes from elsewhere and is not of the
+// algorithm (ErrAlgorithm) or is weak (ErrWeakKey).
+func CheckKey(key []byte, a Algorithm) error {
+	if err := checkLen(key, a); err != nil {
+		return err
+	}
+	return CheckWeak(key)
+}
+
 // chunks gives b in parts of n bytes; none if b is shorter.
 func chunks(b []byte, n int) func(yield func([]byte) bool) {
 	return func(yield func([]byte) bool) {

@@ -13,7 +13,7 @@ var errWrapping = errors.New("wrapping")
 
 // CheckExport refuses a wrapping that cannot export a key of algorithm a: what
 // it needs is missing, what it does not use is there, or the partner's key is
-// weaker (ErrWeaker). The strength of an Exchange key is the module's to check.
+// weaker (ErrWeaker). An Exchange key is of AES-256: no key is stronger.
 func (w Wrapping) CheckExport(a Algorithm) error {
 	switch w.Format {
 	case KW, KWP, TR31:

@@ -56,7 +56,7 @@ func TestContractRefused(t *testing.T) {
 		`c:4:11: customer is not one line of plain text`:  {"Bharat Demo Mobile Ltd #", `"a\nb" #`},
 		"c:7:3: manufacturer.registration is missing":     {"  registration: U26000DL2020PTC000001\n", ""},
 		"c:7:3: manufacturer.partner is missing":          {"  partner: ankan-cards\n", ""},
-		"c:34:22: transport_keys[0].kcv malformed key":    {"C35280 GP", "C35280"},
+		"c:34:22: transport_keys[0].kcv wrong key check value":    {"C35280 GP", "C35280"},
 		`c:14:9: licence.kind is "ISP", want one of CMTS`: {"UL #", "ISP #"},
 		"c:16:18: licence.service_areas is empty":         {"[Delhi, Haryana, Uttar Pradesh (West)]", "[]"},
 		`c:17:16: licence.valid_until is "March", want a`: {"2036-03-31", "March"},

@@ -1,5 +1,5 @@
-// Package hsmtest tests that a security module does what hsm.Token says, and
-// makes tokens for tests of other packages.
+// Package hsmtest tests that a security module does what hsm.Module says, and
+// makes tokens and custodians for tests of other packages.
 package hsmtest
 
 import (
@@ -20,9 +20,9 @@ import (
 	"ankan/hsm"
 )
 
-// Run runs the conformance tests. open gives an empty token, a new one for
+// Run runs the conformance tests. open gives an empty module, a new one for
 // each call, and closes it when its test ends.
-func Run(t *testing.T, open func(t *testing.T) hsm.Token) {
+func Run(t *testing.T, open func(t *testing.T) hsm.Module) {
 	tests := []struct {
 		name string
 		run  func(*suite)
@@ -44,19 +44,35 @@ func Run(t *testing.T, open func(t *testing.T) hsm.Token) {
 		{"Translate", (*suite).translate},
 		{"OP", (*suite).op},
 		{"ChipKeys", (*suite).chipKeys},
+		{"Combine", (*suite).combine},
+		{"CombineRefuses", (*suite).combineRefuses},
+		{"Split", (*suite).split},
+		{"Shares", (*suite).shares},
+		{"SharesRefuse", (*suite).sharesRefuse},
+		{"Export", (*suite).export},
+		{"Import", (*suite).imports},
+		{"ImportRefuses", (*suite).importRefuses},
+		{"Weaker", (*suite).weaker},
+		{"Master", (*suite).master},
+		{"Rewrap", (*suite).rewrap},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			test.run(&suite{T: t, Token: open(t), ctx: context.Background(), open: open})
+			test.run(&suite{T: t, Module: open(t), ctx: context.Background(), open: open})
 		})
 	}
 }
 
 type suite struct {
 	*testing.T
-	hsm.Token
+	hsm.Module
 	ctx  context.Context
-	open func(*testing.T) hsm.Token
+	open func(*testing.T) hsm.Module
+}
+
+// another is another module.
+func (s *suite) another() *suite {
+	return &suite{T: s.T, Module: s.open(s.T), ctx: s.ctx, open: s.open}
 }
 
 // make makes a key or ends the test.
@@ -93,26 +109,33 @@ func (s *suite) check() {
 	s.must(s.Check(s.ctx))
 	s.make("order", hsm.Order, hsm.AES256)
 	s.must(s.Check(s.ctx))
-	s.must(s.Token.Destroy(s.ctx, "order"))
+	s.must(s.Module.Destroy(s.ctx, "order"))
 	s.must(s.Check(s.ctx))
 }
 
 func (s *suite) random() {
 	a, b := make([]byte, 64), make([]byte, 64)
-	s.must(s.Token.Random(a))
-	s.must(s.Token.Random(b))
+	s.must(s.Module.Random(a))
+	s.must(s.Module.Random(b))
 	if bytes.Equal(a, b) || bytes.Equal(a, make([]byte, 64)) {
 		s.Errorf("%x and %x are not random", a, b)
 	}
 }
 
-// one is a key for every purpose.
-var one = []struct {
+type kind struct {
 	p hsm.Purpose
 	a hsm.Algorithm
-}{
+}
+
+// travellers are the kinds of keys that leave one module for another.
+var travellers = []kind{
+	{hsm.Transport, hsm.AES128}, {hsm.Transport, hsm.AES256}, {hsm.Operator, hsm.AES128}, {hsm.Exchange, hsm.AES256},
+}
+
+// one is a key for every purpose.
+var one = []kind{
 	{hsm.Order, hsm.AES256}, {hsm.Subscriber, hsm.AES256}, {hsm.Transport, hsm.AES128}, {hsm.Transport, hsm.AES256},
-	{hsm.Operator, hsm.AES128}, {hsm.Ledger, hsm.HMAC256}, {hsm.Lot, hsm.AES256}, {hsm.Agree, hsm.P521}, {hsm.LogSign, hsm.Ed25519},
+	{hsm.Operator, hsm.AES128}, {hsm.Ledger, hsm.HMAC256}, {hsm.Lot, hsm.AES256}, {hsm.Exchange, hsm.AES256}, {hsm.Unwrap, hsm.RSA3072}, {hsm.Agree, hsm.P521}, {hsm.LogSign, hsm.Ed25519},
 	{hsm.SiteSign, hsm.Ed25519}, {hsm.MailSign, hsm.P256}, {hsm.MailOpen, hsm.RSA3072},
 }
 
@@ -128,8 +151,8 @@ func (s *suite) generate() {
 		found, err := s.Key(s.ctx, id)
 		s.must(err)
 		for _, got := range []hsm.Key{made, found} {
-			if got.ID != id || got.Purpose != k.p || got.Algorithm != k.a || got.Created.IsZero() {
-				s.Errorf("%+v, want %s for %s", got, k.a, k.p)
+			if got.ID != id || got.Purpose != k.p || got.Algorithm != k.a || got.Created.IsZero() || got.Exportable != k.p.Exports() {
+				s.Errorf("%+v, want %s for %s that leaves: %t", got, k.a, k.p, k.p.Exports())
 			}
 			s.describes(got)
 		}
@@ -182,8 +205,8 @@ func (s *suite) destroy() {
 	dk, wrapped, err := s.NewDataKey(s.ctx, "order")
 	s.must(err)
 	dk.Close()
-	s.must(s.Token.Destroy(s.ctx, "order"))
-	s.want("a second time", s.Token.Destroy(s.ctx, "order"), hsm.ErrNoKey)
+	s.must(s.Module.Destroy(s.ctx, "order"))
+	s.want("a second time", s.Module.Destroy(s.ctx, "order"), hsm.ErrNoKey)
 	_, err = s.Key(s.ctx, "order")
 	s.want("Key", err, hsm.ErrNoKey)
 	_, err = s.OpenDataKey(s.ctx, "order", wrapped)
@@ -196,20 +219,18 @@ func (s *suite) destroy() {
 	s.make("site", hsm.SiteSign, hsm.Ed25519)
 	signer, err := s.Signer(s.ctx, "site")
 	s.must(err)
-	s.must(s.Token.Destroy(s.ctx, "site"))
+	s.must(s.Module.Destroy(s.ctx, "site"))
 	_, err = signer.Sign(rand.Reader, []byte("message"), crypto.Hash(0))
 	s.want("a signer that was taken before", err, hsm.ErrNoKey)
 }
 
-// uses is every use of a key by its name, with the purposes that allow it.
-func (s *suite) uses(dk *hsm.DataKey) map[string]struct {
+// A use is one use of a key by its name, with the purposes that allow it.
+type use struct {
 	allowed []hsm.Purpose
 	do      func(id string) error
-} {
-	type use = struct {
-		allowed []hsm.Purpose
-		do      func(id string) error
-	}
+}
+
+func (s *suite) uses(dk *hsm.DataKey) map[string]use {
 	agree := s.make("uses/agree", hsm.Agree, hsm.P521)
 	given, err := hsm.Give(agree.Public, hsm.DataKeyContent, "label", make([]byte, 32))
 	s.must(err)
@@ -252,25 +273,88 @@ func (s *suite) uses(dk *hsm.DataKey) map[string]struct {
 			_, err := s.TakeKey(s.ctx, id, nil, "label", "uses/new", hsm.Transport, hsm.AES256)
 			return ignore(err, hsm.ErrSealed)
 		}},
-		"GiveKey": {[]hsm.Purpose{hsm.Transport, hsm.Operator}, func(id string) error {
-			_, err := s.GiveKey(s.ctx, id, agree.Public, "label")
+		"Rewrap from": {data, func(id string) error {
+			_, err := s.Rewrap(s.ctx, id, nil, "uses/order")
+			return ignore(err, hsm.ErrSealed)
+		}},
+		"Rewrap to": {data, func(id string) error {
+			_, err := s.Rewrap(s.ctx, "uses/order", nil, id)
+			return ignore(err, hsm.ErrSealed)
+		}},
+		"CheckComponent": {[]hsm.Purpose{hsm.Agree}, func(id string) error {
+			return ignore(s.CheckComponent(s.ctx, id, places(2)[0]), hsm.ErrSealed)
+		}},
+		"Combine": {[]hsm.Purpose{hsm.Agree}, func(id string) error {
+			_, err := s.Combine(s.ctx, id, places(2), "uses/new", hsm.Transport, hsm.AES256, hsm.KCV{})
+			return ignore(err, hsm.ErrSealed)
+		}},
+		"CheckShare": {[]hsm.Purpose{hsm.Agree}, func(id string) error {
+			return ignore(s.CheckShare(s.ctx, id, sharePlaces(2)[0]), hsm.ErrSealed)
+		}},
+		"Restore": {[]hsm.Purpose{hsm.Agree}, func(id string) error {
+			_, err := s.Restore(s.ctx, id, sharePlaces(2), "uses/new", hsm.Transport, hsm.AES256)
+			return ignore(err, hsm.ErrSealed)
+		}},
+		"Import by AES-KW":  {[]hsm.Purpose{hsm.Exchange}, s.importBy(hsm.KW)},
+		"Import by AES-KWP": {[]hsm.Purpose{hsm.Exchange}, s.importBy(hsm.KWP)},
+		"Import by TR-31":   {[]hsm.Purpose{hsm.Exchange}, s.importBy(hsm.TR31)},
+		"Import by OAEP":    {[]hsm.Purpose{hsm.Unwrap}, s.importBy(hsm.OAEP)},
+		"Import by ECDH":    {[]hsm.Purpose{hsm.Agree}, s.importBy(hsm.ECDH)},
+		"Export under": {[]hsm.Purpose{hsm.Exchange}, func(id string) error {
+			_, err := s.Export(s.ctx, "uses/transport", hsm.Wrapping{Format: hsm.KW, Key: id})
 			return err
 		}},
 		"SealColumn": {[]hsm.Purpose{hsm.Transport}, func(id string) error {
 			return s.SealColumn(s.ctx, id, make([]byte, 16), block)
 		}},
 		"Translate": {[]hsm.Purpose{hsm.Transport}, func(id string) error {
-			_, err := s.Token.Translate(s.ctx, id, block, 16, dk, func(int) []byte { return nil })
+			_, err := s.Module.Translate(s.ctx, id, block, 16, dk, func(int) []byte { return nil })
 			return err
 		}},
 		"OP": {[]hsm.Purpose{hsm.Operator}, func(id string) error {
-			_, err := s.Token.OP(s.ctx, id)
+			_, err := s.Module.OP(s.ctx, id)
 			return err
 		}},
 		"ChipKeys": {[]hsm.Purpose{hsm.Lot}, func(id string) error {
-			_, err := s.Token.ChipKeys(s.ctx, id, []byte("serial"))
+			_, err := s.Module.ChipKeys(s.ctx, id, []byte("serial"))
 			return err
 		}},
+	}
+}
+
+// leaves is every way in which a key leaves a module.
+func (s *suite) leaves(agree hsm.Key) map[string]func(id string) error {
+	export := func(w hsm.Wrapping) func(id string) error {
+		return func(id string) error {
+			_, err := s.Export(s.ctx, id, w)
+			return err
+		}
+	}
+	to := []hsm.Holder{NewHolder("1001").Holder, NewHolder("1002").Holder}
+	return map[string]func(id string) error{
+		"GiveKey": func(id string) error {
+			_, err := s.GiveKey(s.ctx, id, agree.Public, "label")
+			return err
+		},
+		"Split": func(id string) error {
+			_, err := s.Split(s.ctx, id, "set", hsm.GP, to)
+			return err
+		},
+		"Export by AES-KW":  export(hsm.Wrapping{Format: hsm.KW, Key: "uses/exchange"}),
+		"Export by AES-KWP": export(hsm.Wrapping{Format: hsm.KWP, Key: "uses/exchange"}),
+		"Export by TR-31":   export(hsm.Wrapping{Format: hsm.TR31, Key: "uses/exchange"}),
+		"Export by ECDH":    export(hsm.Wrapping{Format: hsm.ECDH, To: agree.Public, Label: "label"}),
+	}
+}
+
+func (s *suite) importBy(f hsm.Format) func(id string) error {
+	return func(id string) error {
+		label := ""
+		if f == hsm.ECDH {
+			label = "label"
+		}
+		_, err := s.Import(s.ctx, nil, hsm.Wrapping{Format: f, Key: id, Label: label}, "uses/new", hsm.Transport, hsm.AES128)
+		return ignore(err, hsm.ErrSealed)
 	}
 }
 
@@ -284,6 +368,7 @@ func ignore(err, target error) error {
 // purpose tries every use on a key of every purpose, and on none.
 func (s *suite) purpose() {
 	s.make("uses/order", hsm.Order, hsm.AES256)
+	s.make("uses/transport", hsm.Transport, hsm.AES128)
 	dk, _, err := s.NewDataKey(s.ctx, "uses/order")
 	s.must(err)
 	defer dk.Close()
@@ -304,7 +389,7 @@ func (s *suite) purpose() {
 		}
 	}
 	for _, k := range one {
-		if k.p == hsm.Transport || k.p == hsm.Operator || k.p == hsm.Lot {
+		if k.p.Arrives() {
 			continue
 		}
 		_, err := s.TakeKey(s.ctx, "uses/agree", nil, "label", "uses/new", k.p, k.a)
@@ -319,15 +404,22 @@ func (s *suite) cancelled() {
 	dk, _, err := s.NewDataKey(s.ctx, "uses/order")
 	s.must(err)
 	uses := s.uses(dk)
+	leaves := s.leaves(s.make("agree", hsm.Agree, hsm.P521))
 	ctx, cancel := context.WithCancel(s.ctx)
 	cancel()
 	s.ctx = ctx
 	for name, use := range uses {
 		s.want(name, use.do("uses/order"), context.Canceled)
 	}
+	for name, leave := range leaves {
+		s.want(name, leave("uses/order"), context.Canceled)
+	}
+	to := []hsm.Holder{NewHolder("1001").Holder, NewHolder("1002").Holder, NewHolder("1003").Holder}
+	_, _, err = s.GenerateShared(ctx, "new", hsm.Ledger, hsm.HMAC256, "set", 2, to)
+	s.want("GenerateShared", err, context.Canceled)
 	_, err = s.Generate(ctx, "new", hsm.Order, hsm.AES256)
 	s.want("Generate", err, context.Canceled)
-	s.want("Destroy", s.Token.Destroy(ctx, "uses/order"), context.Canceled)
+	s.want("Destroy", s.Module.Destroy(ctx, "uses/order"), context.Canceled)
 	_, err = s.Key(ctx, "uses/order")
 	s.want("Key", err, context.Canceled)
 	_, err = s.Keys(ctx)
@@ -439,7 +531,7 @@ func (s *suite) dataKey() {
 }
 
 func (s *suite) giveDataKey() {
-	there := &suite{T: s.T, Token: s.open(s.T), ctx: s.ctx}
+	there := s.another()
 	s.make("order", hsm.Order, hsm.AES256)
 	agree := there.make("agree", hsm.Agree, hsm.P521)
 	there.make("batch", hsm.Order, hsm.AES256)
@@ -473,30 +565,28 @@ func (s *suite) giveDataKey() {
 }
 
 func (s *suite) giveKey() {
-	there := &suite{T: s.T, Token: s.open(s.T), ctx: s.ctx}
+	there := s.another()
 	agree := there.make("agree", hsm.Agree, hsm.P521)
-	for _, a := range []hsm.Algorithm{hsm.AES128, hsm.AES256} {
-		id := "k4/" + string(a)
-		mine := s.make(id, hsm.Transport, a)
+	for _, k := range travellers {
+		id := string(k.p) + "/" + string(k.a)
+		mine := s.make(id, k.p, k.a)
 		given, err := s.GiveKey(s.ctx, id, agree.Public, "k4")
 		s.must(err)
-		other := hsm.AES128
-		if a == hsm.AES128 {
-			other = hsm.AES256
+		for _, other := range travellers {
+			if other != k {
+				_, err = there.TakeKey(s.ctx, "agree", given, "k4", id, other.p, other.a)
+				s.want(id+" as another key", err, hsm.ErrSealed)
+			}
 		}
-		_, err = there.TakeKey(s.ctx, "agree", given, "k4", id, hsm.Transport, other)
-		s.want("as another algorithm", err, hsm.ErrSealed)
-		_, err = there.TakeKey(s.ctx, "agree", given, "k5", id, hsm.Transport, a)
+		_, err = there.TakeKey(s.ctx, "agree", given, "k5", id, k.p, k.a)
 		s.want("another label", err, hsm.ErrSealed)
-		taken, err := there.TakeKey(s.ctx, "agree", given, "k4", id, hsm.Transport, a)
+		taken, err := there.TakeKey(s.ctx, "agree", given, "k4", id, k.p, k.a)
 		s.must(err)
-		if same, err := taken.KCV.Matches(mine.KCV); !same || err != nil || taken.Purpose != hsm.Transport {
-			s.Errorf("KCV %v, %v, want %v", taken.KCV, err, mine.KCV)
-		}
-		_, err = there.TakeKey(s.ctx, "agree", given, "k4", id, hsm.Transport, a)
+		there.came(taken, mine)
+		_, err = there.TakeKey(s.ctx, "agree", given, "k4", id, k.p, k.a)
 		s.want("a second time", err, hsm.ErrKeyExists)
-		s.must(there.Token.Destroy(s.ctx, id))
-		_, err = there.TakeKey(s.ctx, "agree", given, "k4", id, hsm.Transport, a)
+		s.must(there.Module.Destroy(s.ctx, id))
+		_, err = there.TakeKey(s.ctx, "agree", given, "k4", id, k.p, k.a)
 		s.want("after its destruction", err, hsm.ErrKeyExists)
 	}
 }
@@ -540,11 +630,11 @@ func (s *suite) translate() {
 	dk, _, err := s.NewDataKey(s.ctx, "auc")
 	s.must(err)
 	plain := make([]byte, 5*32)
-	s.must(s.Token.Random(plain))
+	s.must(s.Module.Random(plain))
 	column := make([]byte, len(plain))
 	s.must(s.SealColumn(s.ctx, "k4", column, plain))
 	aad := func(i int) []byte { return []byte{byte(i)} }
-	sealed, err := s.Token.Translate(s.ctx, "k4", column, 32, dk, aad)
+	sealed, err := s.Module.Translate(s.ctx, "k4", column, 32, dk, aad)
 	s.must(err)
 	if len(sealed) != 5 {
 		s.Fatalf("%d records, want 5", len(sealed))
@@ -558,13 +648,13 @@ func (s *suite) translate() {
 		s.want("a record in another's place", err, hsm.ErrSealed)
 	}
 	for _, c := range []struct{ n, size int }{{32, 0}, {32, -16}, {40, 20}, {40, 16}} {
-		if _, err := s.Token.Translate(s.ctx, "k4", make([]byte, c.n), c.size, dk, aad); err == nil {
+		if _, err := s.Module.Translate(s.ctx, "k4", make([]byte, c.n), c.size, dk, aad); err == nil {
 			s.Errorf("%d bytes in records of %d are not refused", c.n, c.size)
 		}
 	}
 	dk.Close()
 	for _, closed := range []*hsm.DataKey{dk, {}, nil} {
-		_, err = s.Token.Translate(s.ctx, "k4", column, 32, closed, aad)
+		_, err = s.Module.Translate(s.ctx, "k4", column, 32, closed, aad)
 		s.want("a closed data key", err, hsm.ErrClosed)
 	}
 }
@@ -581,7 +671,7 @@ func (s *suite) op() {
 	s.must(err)
 	_, err = s.TakeKey(s.ctx, "agree", given, "op 1", "op1", hsm.Operator, hsm.AES128)
 	s.must(err)
-	op, err := s.Token.OP(s.ctx, "op1")
+	op, err := s.Module.OP(s.ctx, "op1")
 	s.must(err)
 	opc, err := op.OPc(nil, unhex("465b5ce8b199b49faa5f0a2ee238a6bc"))
 	if want := "cd63cb71954a9f4e48a5994e37a02baf"; err != nil || hex.EncodeToString(opc) != want {
@@ -604,7 +694,7 @@ func (s *suite) chipKeys() {
 	s.must(err)
 	_, err = s.TakeKey(s.ctx, "agree", given, "lot 7", "lot7", hsm.Lot, hsm.AES256)
 	s.must(err)
-	ours, err := s.Token.ChipKeys(s.ctx, "lot7", serial)
+	ours, err := s.Module.ChipKeys(s.ctx, "lot7", serial)
 	s.must(err)
 	defer ours.Close()
 	theirs, err := hsm.DiversifyChip(master, serial)
@@ -615,7 +705,7 @@ func (s *suite) chipKeys() {
 	if opened, err := theirs.OpenKey(nil, sealed); err != nil || !bytes.Equal(opened, key) {
 		s.Errorf("the chip opens %x, %v", opened, err)
 	}
-	if _, err := s.Token.ChipKeys(s.ctx, "lot7", nil); err == nil {
+	if _, err := s.Module.ChipKeys(s.ctx, "lot7", nil); err == nil {
 		s.Error("no serial number is not refused")
 	}
 }

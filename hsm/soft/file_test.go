@@ -3,6 +3,8 @@ package soft
 import (
 	"bytes"
 	"context"
+	"crypto/ecdh"
+	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -63,6 +65,7 @@ func TestReopen(t *testing.T) {
 	generate(t, token, "order/2")
 	for p, a := range map[hsm.Purpose]hsm.Algorithm{
 		hsm.Ledger: hsm.HMAC256, hsm.Agree: hsm.P521, hsm.MailSign: hsm.P256, hsm.MailOpen: hsm.RSA3072, hsm.SiteSign: hsm.Ed25519,
+		hsm.Transport: hsm.AES128,
 	} {
 		if _, err := token.Generate(ctx, string(p), p, a); err != nil {
 			t.Fatal(err)
@@ -314,6 +317,39 @@ func TestStepsFail(t *testing.T) {
 	}
 }
 
+// What the disk does not keep is not there: no key, no share of it, and its
+// name is free.
+func TestTransferFails(t *testing.T) {
+	token := create(t, filepath.Join(t.TempDir(), "token"))
+	var to []hsm.Holder
+	for i := range 3 {
+		k, err := ecdh.P521().GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to = append(to, hsm.Holder{Name: fmt.Sprint(1001 + i), Key: k.PublicKey()})
+	}
+	broken := errors.New("disk is broken")
+	fail := true
+	token.token().writer.fault = func(step string) error {
+		if fail && step == "write" {
+			return broken
+		}
+		return nil
+	}
+	k, shares, err := token.GenerateShared(ctx, "k4", hsm.Transport, hsm.AES256, "set", 2, to)
+	if !errors.Is(err, broken) || shares != nil || k.ID != "" {
+		t.Errorf("%+v, %d shares, %v, want a broken disk", k, len(shares), err)
+	}
+	if _, err := token.Key(ctx, "k4"); !errors.Is(err, hsm.ErrNoKey) {
+		t.Errorf("Key: %v, want ErrNoKey", err)
+	}
+	fail = false
+	if _, _, err := token.GenerateShared(ctx, "k4", hsm.Transport, hsm.AES256, "set", 2, to); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	token := create(t, path)
@@ -520,7 +556,7 @@ func TestTokenIsPrivate(t *testing.T) {
 }
 
 func TestDecodeRefuses(t *testing.T) {
-	k, err := newKey("b", hsm.Transport, hsm.AES128, time.Unix(1, 0), make([]byte, 16))
+	k, err := newKey("b", hsm.Transport, hsm.AES128, true, time.Unix(1, 0), make([]byte, 16))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -533,13 +569,13 @@ func TestDecodeRefuses(t *testing.T) {
 		b[i] = v
 		return b
 	}
-	// good is 00000002, 0001 "a" 02, 0001 "b" 01, then the key.
+	// good is 00000002, 0001 "a" 02, 0001 "b" 03, then the key.
 	for name, b := range map[string][]byte{
 		"empty":           nil,
 		"count too high":  set(3, 3),
 		"count too low":   set(3, 1),
 		"huge count":      set(0, 0xFF),
-		"state":           set(7, 3),
+		"state":           set(7, 4),
 		"order of names":  set(6, 'c'),
 		"same name":       set(6, 'b'),
 		"bad name":        set(6, ' '),
@@ -552,6 +588,14 @@ func TestDecodeRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want ErrFile", name, err)
 		}
 	}
+	order, err := newKey("b", hsm.Order, hsm.AES256, false, time.Unix(1, 0), make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	order.Exportable = true
+	if _, _, err := decode(encode(map[string]*key{"b": order}, nil)); !errors.Is(err, ErrFile) || !errors.Is(err, hsm.ErrPurpose) {
+		t.Errorf("an order key that leaves: %v, want ErrFile", err)
+	}
 	for _, c := range []struct {
 		p      hsm.Purpose
 		a      hsm.Algorithm
@@ -563,18 +607,20 @@ func TestDecodeRefuses(t *testing.T) {
 		{hsm.SiteSign, hsm.Ed25519, make([]byte, 31)},
 		{hsm.Order, hsm.AES128, make([]byte, 16)},
 	} {
-		if _, err := newKey("x", c.p, c.a, time.Now(), c.secret); err == nil {
+		if _, err := newKey("x", c.p, c.a, false, time.Now(), c.secret); err == nil {
 			t.Errorf("%s of %d bytes for %s is not refused", c.a, len(c.secret), c.p)
 		}
 	}
 }
 
 func FuzzDecode(f *testing.F) {
-	k, err := newKey("b", hsm.Transport, hsm.AES128, time.Unix(1, 0), make([]byte, 16))
+	k, err := newKey("b", hsm.Transport, hsm.AES128, true, time.Unix(1, 0), make([]byte, 16))
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(encode(map[string]*key{"b": k}, map[string]struct{}{"a": {}}))
+	k.Exportable = false
+	f.Add(encode(map[string]*key{"b": k}, nil))
 	f.Add(binary.BigEndian.AppendUint32(nil, 0))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		live, destroyed, err := decode(b)

@@ -71,11 +71,14 @@ func drawBytes(random io.Reader, n int) ([]byte, error) {
 }
 
 // newKey makes a key of its secret, which it keeps.
-func newKey(id string, p hsm.Purpose, a hsm.Algorithm, created time.Time, secret []byte) (*key, error) {
+func newKey(id string, p hsm.Purpose, a hsm.Algorithm, exportable bool, created time.Time, secret []byte) (*key, error) {
 	if err := p.Fits(a); err != nil {
 		return nil, err
 	}
-	k := &key{Key: hsm.Key{ID: id, Purpose: p, Algorithm: a, Created: created}, secret: secret}
+	if exportable && !p.Exports() {
+		return nil, fmt.Errorf("a key for %q is marked as one that leaves: %w", p, hsm.ErrPurpose)
+	}
+	k := &key{Key: hsm.Key{ID: id, Purpose: p, Algorithm: a, Created: created, Exportable: exportable}, secret: secret}
 	if want, ok := secretLen(a); ok && len(secret) != want {
 		return nil, fmt.Errorf("secret of %s has %d bytes, want %d", a, len(secret), want)
 	}
@@ -150,8 +153,9 @@ func (k *key) wipe() { clear(k.secret) }
 // of creation and secret. Strings carry their length in 2 bytes. A destroyed
 // key leaves its name for ever.
 const (
-	stateLive      = 1
-	stateDestroyed = 2
+	stateLive       = 1 // never leaves the module
+	stateDestroyed  = 2
+	stateExportable = 3 // live, and may leave
 )
 
 // encode writes all keys into one buffer of the right size: growing it would
@@ -176,7 +180,11 @@ func encode(live map[string]*key, destroyed map[string]struct{}) []byte {
 			b = append(b, stateDestroyed)
 			continue
 		}
-		b = append(b, stateLive)
+		if k.Exportable {
+			b = append(b, stateExportable)
+		} else {
+			b = append(b, stateLive)
+		}
 		b = appendString(b, k.Purpose)
 		b = appendString(b, k.Algorithm)
 		b = binary.BigEndian.AppendUint64(b, uint64(k.Created.Unix()))
@@ -213,7 +221,7 @@ func decode(b []byte) (live map[string]*key, destroyed map[string]struct{}, err 
 		case stateDestroyed:
 			destroyed[name] = struct{}{}
 			continue
-		case stateLive:
+		case stateLive, stateExportable:
 		default:
 			return live, nil, fmt.Errorf("%w: key %q has state %d", ErrFile, name, state)
 		}
@@ -222,7 +230,7 @@ func decode(b []byte) (live map[string]*key, destroyed map[string]struct{}, err 
 		if r.failed {
 			return live, nil, fmt.Errorf("%w: key %q is cut off", ErrFile, name)
 		}
-		k, err := newKey(name, purpose, algorithm, time.Unix(int64(created), 0).UTC(), secret)
+		k, err := newKey(name, purpose, algorithm, state == stateExportable, time.Unix(int64(created), 0).UTC(), secret)
 		if err != nil {
 			clear(secret)
 			return live, nil, fmt.Errorf("%w: key %q: %w", ErrFile, name, err)

@@ -39,7 +39,7 @@ var (
 // minPassphrase is the shortest passphrase, in bytes.
 const minPassphrase = 12
 
-// A Token is the embedded module. It implements hsm.Token. It cannot be
+// A Token is the embedded module. It implements hsm.Module. It cannot be
 // printed, marshalled or compared. The zero value refuses everything with
 // hsm.ErrClosed.
 type Token struct {
@@ -49,7 +49,7 @@ type Token struct {
 
 type unprintable = secret.Unprintable
 
-var _ hsm.Token = (*Token)(nil)
+var _ hsm.Module = (*Token)(nil)
 
 type token struct {
 	random io.Reader
@@ -247,7 +247,11 @@ func (t *Token) Random(p []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.ReadFull(s.random, p)
+	return s.fill(p)
+}
+
+func (t *token) fill(p []byte) error {
+	_, err := io.ReadFull(t.random, p)
 	return err
 }
 
@@ -267,6 +271,17 @@ func (t *Token) open() (*token, error) {
 
 // use finds a key for one of these purposes.
 func (t *Token) use(ctx context.Context, id string, purposes ...hsm.Purpose) (*key, error) {
+	k, err := t.find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(purposes, k.Purpose) {
+		return nil, fmt.Errorf("key %q is for %q: %w", id, k.Purpose, hsm.ErrPurpose)
+	}
+	return k, nil
+}
+
+func (t *Token) find(ctx context.Context, id string) (*key, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -279,9 +294,6 @@ func (t *Token) use(ctx context.Context, id string, purposes ...hsm.Purpose) (*k
 	k := s.live[id]
 	if k == nil {
 		return nil, fmt.Errorf("key %q: %w", id, hsm.ErrNoKey)
-	}
-	if !slices.Contains(purposes, k.Purpose) {
-		return nil, fmt.Errorf("key %q is for %q: %w", id, k.Purpose, hsm.ErrPurpose)
 	}
 	return k, nil
 }
@@ -310,11 +322,12 @@ func (t *Token) Generate(ctx context.Context, id string, p hsm.Purpose, a hsm.Al
 	if err := p.Fits(a); err != nil {
 		return hsm.Key{}, err
 	}
-	return s.add(ctx, id, p, a, func() ([]byte, error) { return draw(a, s.random) })
+	return s.add(ctx, id, p, a, p.Exports(), func() ([]byte, error) { return draw(a, s.random) })
 }
 
-// add makes a key of what source gives and keeps it durably.
-func (t *token) add(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm, source func() ([]byte, error)) (hsm.Key, error) {
+// add makes a key of what source gives and keeps it durably. After an error
+// nothing is kept, and what source gave is wiped.
+func (t *token) add(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm, exportable bool, source func() ([]byte, error)) (hsm.Key, error) {
 	if err := ctx.Err(); err != nil {
 		return hsm.Key{}, err
 	}
@@ -333,7 +346,7 @@ func (t *token) add(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorit
 	if err != nil {
 		return hsm.Key{}, fmt.Errorf("key %q: %w", id, err)
 	}
-	k, err := newKey(id, p, a, time.Now().UTC().Truncate(time.Second), secret)
+	k, err := newKey(id, p, a, exportable, time.Now().UTC().Truncate(time.Second), secret)
 	if err == nil {
 		live := maps.Clone(t.live)
 		live[id] = k
@@ -397,18 +410,9 @@ func (t *Token) Destroy(ctx context.Context, id string) error {
 
 // Key implements hsm.Token.
 func (t *Token) Key(ctx context.Context, id string) (hsm.Key, error) {
-	if err := ctx.Err(); err != nil {
-		return hsm.Key{}, err
-	}
-	s, err := t.open()
+	k, err := t.find(ctx, id)
 	if err != nil {
 		return hsm.Key{}, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	k := s.live[id]
-	if k == nil {
-		return hsm.Key{}, fmt.Errorf("key %q: %w", id, hsm.ErrNoKey)
 	}
 	return k.Key, nil
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	hsmtest.Run(t, func(t *testing.T) hsm.Token { return hsmtest.Soft(t, nil) })
+	hsmtest.Run(t, func(t *testing.T) hsm.Module { return hsmtest.Soft(t, nil) })
 }
 
 // every calls every method of a token.
@@ -29,7 +29,6 @@ func every(t *soft.Token) map[string]error {
 	_, errs["Keys"] = t.Keys(ctx)
 	errs["Destroy"] = t.Destroy(ctx, "x")
 	_, errs["Signer"] = t.Signer(ctx, "x")
-	_, errs["Decrypter"] = t.Decrypter(ctx, "x")
 	_, errs["MAC"] = t.MAC(ctx, "x")
 	_, _, errs["NewDataKey"] = t.NewDataKey(ctx, "x")
 	_, errs["OpenDataKey"] = t.OpenDataKey(ctx, "x", nil)
@@ -40,6 +39,17 @@ func every(t *soft.Token) map[string]error {
 	errs["SealColumn"] = t.SealColumn(ctx, "x", nil, nil)
 	_, errs["Translate"] = t.Translate(ctx, "x", nil, 16, nil, nil)
 	_, errs["ChipKeys"] = t.ChipKeys(ctx, "x", nil)
+	_, errs["OP"] = t.OP(ctx, "x")
+	_, errs["Decrypter"] = t.Decrypter(ctx, "x")
+	errs["CheckComponent"] = t.CheckComponent(ctx, "x", hsm.Component{})
+	_, errs["Combine"] = t.Combine(ctx, "x", nil, "y", hsm.Transport, hsm.AES256, hsm.KCV{})
+	_, errs["Split"] = t.Split(ctx, "x", "set", hsm.GP, nil)
+	_, _, errs["GenerateShared"] = t.GenerateShared(ctx, "x", hsm.Transport, hsm.AES256, "set", 2, nil)
+	errs["CheckShare"] = t.CheckShare(ctx, "x", hsm.Share{})
+	_, errs["Restore"] = t.Restore(ctx, "x", nil, "y", hsm.Transport, hsm.AES256)
+	_, errs["Export"] = t.Export(ctx, "x", hsm.Wrapping{Format: hsm.KW, Key: "y"})
+	_, errs["Import"] = t.Import(ctx, nil, hsm.Wrapping{Format: hsm.KW, Key: "y"}, "z", hsm.Transport, hsm.AES256)
+	_, errs["Rewrap"] = t.Rewrap(ctx, "x", nil, "y")
 	return errs
 }
 
@@ -168,6 +178,37 @@ func BenchmarkMAC(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := token.MAC(ctx, "ledger", message); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCombine is three components of AES-256, opened, checked, combined
+// and kept.
+func BenchmarkCombine(b *testing.B) {
+	token := hsmtest.Soft(b, nil)
+	ctx := context.Background()
+	agree, err := token.Generate(ctx, "agree", hsm.Agree, hsm.P521)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var parts []hsm.Component
+	for i := range 3 {
+		part := make([]byte, 32)
+		if err := token.Random(part); err != nil {
+			b.Fatal(err)
+		}
+		c := hsm.Component{Set: "set", Index: i + 1, Of: 3, Holder: fmt.Sprint(1001 + i), Algorithm: hsm.AES256}
+		if c, err = c.Seal(agree.Public, hsm.GP, part); err != nil {
+			b.Fatal(err)
+		}
+		parts = append(parts, c)
+	}
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		if _, err := token.Combine(ctx, "agree", parts, fmt.Sprint("k4/", n), hsm.Transport, hsm.AES256, hsm.KCV{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -204,7 +204,7 @@ func (t *Token) take(ctx context.Context, agree string, given hsm.Given, what hs
 
 // GiveKey implements hsm.Token.
 func (t *Token) GiveKey(ctx context.Context, id string, to crypto.PublicKey, label string) (given hsm.Given, err error) {
-	k, err := t.use(ctx, id, hsm.Transport, hsm.Operator)
+	k, err := t.exportable(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -221,13 +221,10 @@ func (t *Token) TakeKey(ctx context.Context, agree string, given hsm.Given, labe
 	if err != nil {
 		return hsm.Key{}, err
 	}
-	if p != hsm.Transport && p != hsm.Operator && p != hsm.Lot {
-		return hsm.Key{}, fmt.Errorf("taking a key for %q: %w", p, hsm.ErrPurpose)
-	}
-	if err := p.Fits(a); err != nil {
+	if err := arrives(p, a); err != nil {
 		return hsm.Key{}, err
 	}
-	return s.add(ctx, id, p, a, func() ([]byte, error) {
+	return s.add(ctx, id, p, a, false, func() ([]byte, error) {
 		return t.take(ctx, agree, given, hsm.KeyContent(p, a), label)
 	})
 }
