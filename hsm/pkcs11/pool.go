@@ -339,7 +339,8 @@ func gone(err error) error {
 	return err
 }
 
-// find finds all objects that match.
+// find finds all objects that match. A session whose login was lost finds
+// nothing private, without an error: so we look whether it is still logged in.
 func (s *session) find(template ...attribute) ([]objectHandle, error) {
 	if err := s.api.FindObjectsInit(s.handle, template); err != nil {
 		return nil, fmt.Errorf("C_FindObjectsInit: %w", err)
@@ -358,7 +359,21 @@ func (s *session) find(template ...attribute) ([]objectHandle, error) {
 	if err := s.api.FindObjectsFinal(s.handle); err != nil {
 		return nil, fmt.Errorf("C_FindObjectsFinal: %w", err)
 	}
-	return all, nil
+	return all, s.loggedIn()
+}
+
+// loggedIn looks whether the session is logged in, and was since it was taken.
+func (s *session) loggedIn() error {
+	state, err := s.api.GetSessionInfo(s.handle)
+	if err != nil {
+		return fmt.Errorf("C_GetSessionInfo: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state != ck.CKS_RW_USER_FUNCTIONS || s.token.line != s.line {
+		return fmt.Errorf("session is in state %d, want %d: %w", state, ck.CKS_RW_USER_FUNCTIONS, ckr(ck.CKR_USER_NOT_LOGGED_IN))
+	}
+	return nil
 }
 
 // read reads attributes of an object, all of which it must have.

@@ -138,5 +138,5 @@ func openToken(t testing.TB, c Config, between ...func(cryptoki) cryptoki) *Toke
 }
 
 func TestConformance(t *testing.T) {
-	hsmtest.Run(t, func(t *testing.T) hsm.Token { return openToken(t, configure(newLabel(t))) })
+	hsmtest.Run(t, func(t *testing.T) hsm.Module { return openToken(t, configure(newLabel(t))) })
 }

@@ -180,12 +180,8 @@ func (t *Token) Check(ctx context.Context) error {
 		return err
 	}
 	return s.do(ctx, func(s *session) error {
-		state, err := s.api.GetSessionInfo(s.handle)
-		if err != nil {
-			return fmt.Errorf("C_GetSessionInfo: %w", err)
-		}
-		if state != ck.CKS_RW_USER_FUNCTIONS {
-			return fmt.Errorf("session is in state %d, want %d: %w", state, ck.CKS_RW_USER_FUNCTIONS, ckr(ck.CKR_USER_NOT_LOGGED_IN))
+		if err := s.loggedIn(); err != nil {
+			return err
 		}
 		return s.random(make([]byte, 16))
 	})
