@@ -19,6 +19,7 @@ import (
 	ck "github.com/miekg/pkcs11"
 
 	"ankan/hsm"
+	"ankan/hsm/hsmtest"
 )
 
 // faults stands between the package and the library. It counts calls and lets
@@ -356,6 +357,62 @@ func whole(t *testing.T, token *Token, id string, err error, again func() error)
 	}
 }
 
+// Whatever fails while a key is made with a backup: if there is a key, its
+// shares are those of it and of no other.
+func TestSharesFailOnce(t *testing.T) {
+	token, f := faulty(t, configure(newLabel(t)))
+	agree, err := token.Generate(ctx, "agree", hsm.Agree, hsm.P521)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var holders []hsmtest.Holder
+	var to []hsm.Holder
+	for _, name := range []string{"p1", "p2", "p3"} {
+		h := hsmtest.NewHolder(name)
+		holders, to = append(holders, h), append(to, h.Holder)
+	}
+	generate := func(id string) (hsm.Key, []hsm.Share, error) {
+		token.cold()
+		return token.GenerateShared(ctx, id, hsm.Subscriber, hsm.AES256, "set", 2, to)
+	}
+	f.reset(nil)
+	if _, _, err := generate("model"); err != nil {
+		t.Fatal(err)
+	}
+	for n, call := range f.calls() {
+		for i, c := range cases(call) {
+			id := fmt.Sprintf("%d/%d", n, i)
+			f.reset(at(n, c.err, c.made))
+			key, shares, err := generate(id)
+			f.reset(nil)
+			if err != nil {
+				if lost(c.err) || shares != nil {
+					t.Errorf("call %d, %s, %+v: %v, with %d shares", n, call, c, err, len(shares))
+				}
+				if _, err := token.Key(ctx, id); !errors.Is(err, hsm.ErrNoKey) {
+					t.Errorf("call %d, %s, %+v: a key without a backup: %v", n, call, c, err)
+				}
+				continue
+			}
+			for j := range shares {
+				if shares[j], err = holders[j].PassShare(shares[j], agree.Public); err != nil {
+					t.Fatal(err)
+				}
+			}
+			back, err := token.Restore(ctx, "agree", shares[1:], id+"/back", hsm.Subscriber, hsm.AES256)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if same, err := back.KCV.Matches(key.KCV); err != nil || !same {
+				t.Errorf("call %d, %s, %+v: the shares give %v, the key is %v", n, call, c, back.KCV, key.KCV)
+			}
+			if k, err := token.Key(ctx, id); err != nil || k.KCV.String() != key.KCV.String() {
+				t.Errorf("call %d, %s, %+v: the token has %v, %v", n, call, c, k.KCV, err)
+			}
+		}
+	}
+}
+
 // The token goes away in the middle of a making and comes back later.
 func TestTokenGoesWhileMaking(t *testing.T) {
 	token, f := faulty(t, configure(newLabel(t)))
@@ -465,6 +522,7 @@ func users(t *testing.T, token *Token) map[string]func() error {
 		"order": {hsm.Order, hsm.AES256}, "k4": {hsm.Transport, hsm.AES256}, "op": {hsm.Operator, hsm.AES128},
 		"ledger": {hsm.Ledger, hsm.HMAC256}, "lot": {hsm.Lot, hsm.AES256}, "agree": {hsm.Agree, hsm.P521},
 		"site": {hsm.SiteSign, hsm.Ed25519}, "mail": {hsm.MailSign, hsm.P256}, "open": {hsm.MailOpen, hsm.RSA3072},
+		"auc": {hsm.Subscriber, hsm.AES256}, "kek": {hsm.Exchange, hsm.AES256},
 	} {
 		if _, err := token.Generate(ctx, id, k.p, k.a); err != nil {
 			t.Fatal(err)
@@ -499,6 +557,12 @@ func users(t *testing.T, token *Token) map[string]func() error {
 		_, err = signer.Sign(rand.Reader, digest, h)
 		return err
 	}
+	holders := []hsm.Holder{hsmtest.NewHolder("p1").Holder, hsmtest.NewHolder("p2").Holder}
+	component := hsm.Component{Set: "set", Index: 1, Of: 2, Holder: "p1", Algorithm: hsm.AES256}
+	component, err = component.Seal(agree.Public, hsm.GP, randomBytes(32))
+	if err != nil {
+		t.Fatal(err)
+	}
 	column := make([]byte, 3*chunk)
 	return map[string]func() error{
 		"Check":  func() error { return token.Check(ctx) },
@@ -506,8 +570,8 @@ func users(t *testing.T, token *Token) map[string]func() error {
 		"Key":    func() error { _, err := token.Key(ctx, "order"); return err },
 		"Keys": func() error {
 			keys, err := token.Keys(ctx)
-			if err == nil && len(keys) != 9 {
-				err = fmt.Errorf("%d keys, want 9", len(keys))
+			if err == nil && len(keys) != 11 {
+				err = fmt.Errorf("%d keys, want 11", len(keys))
 			}
 			return err
 		},
@@ -538,7 +602,18 @@ func users(t *testing.T, token *Token) map[string]func() error {
 			_, err := token.Translate(ctx, "k4", column, 48<<10, dk, func(int) []byte { return nil })
 			return err
 		},
-		"OP":       func() error { _, err := token.OP(ctx, "op"); return err },
+		"OP":             func() error { _, err := token.OP(ctx, "op"); return err },
+		"CheckComponent": func() error { return token.CheckComponent(ctx, "agree", component) },
+		"Split":          func() error { _, err := token.Split(ctx, "k4", "set", hsm.GP, holders); return err },
+		"Rewrap":         func() error { _, err := token.Rewrap(ctx, "order", wrapped, "auc"); return err },
+		"Export": func() error {
+			for _, f := range []hsm.Format{hsm.KW, hsm.KWP, hsm.TR31} {
+				if _, err := token.Export(ctx, "k4", hsm.Wrapping{Format: f, Key: "kek"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
 		"ChipKeys": func() error { _, err := token.ChipKeys(ctx, "lot", []byte("serial")); return err },
 	}
 }
@@ -565,7 +640,7 @@ func TestUseFails(t *testing.T) {
 			}
 			// What tidies up may fail; what does not open is tried again.
 			tidies := call == "DestroyObject" || call == "CloseSession"
-			again := name == "OpenDataKey" || name == "GiveDataKey"
+			again := name == "OpenDataKey" || name == "GiveDataKey" || name == "Rewrap"
 			token.cold()
 			f.reset(at(n, ckr(ck.CKR_FUNCTION_FAILED), false))
 			if err := use(); is(err, ck.CKR_FUNCTION_FAILED) == tidies && !(again && call == "UnwrapKey" && err == nil) {

@@ -35,8 +35,10 @@ import (
 // record. From the tombstone on the key is not there, whatever else is: Open
 // and Destroy finish what was interrupted.
 //
-// The answer of a call that writes may be lost with the session. Then we look
-// whether its object is there, and do not assume.
+// The answer of a call that writes may be lost, with the session or without.
+// Then we look whether its object is there, and do not assume. What was made
+// and not answered for is taken back, so that a making that failed left
+// nothing; only where the token stays away may its key be there all the same.
 
 // errAgain: another process makes a key of this name at the same time.
 var errAgain = errors.New("another process is making a key of this name")
@@ -299,6 +301,9 @@ func (t *token) add(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorit
 		k := hsm.Key{ID: id, Purpose: p, Algorithm: a, Exportable: exportable}
 		t.module.change.Lock()
 		err := t.once(ctx, func(s *session) error { return s.make(&k, &w, from) })
+		if err != nil && t.pending[w.made.id] {
+			err = t.undo(ctx, err, &w.made)
+		}
 		t.module.change.Unlock()
 		switch {
 		case err == nil:
@@ -308,18 +313,29 @@ func (t *token) add(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorit
 				return hsm.Key{}, fmt.Errorf("key %q: %w: %w", id, errAgain, err)
 			}
 		case lost(err) && !repeated:
-			repeated = true // make looks first, and knows what it left
+			repeated = true
 		default:
 			return hsm.Key{}, fmt.Errorf("key %q: %w", id, err)
 		}
 	}
 }
 
+// undo takes back what a making left that failed with err, in a session of its
+// own, where no call is half done. What it cannot take back stays pending: the
+// next making of the name looks for it.
+func (t *token) undo(ctx context.Context, err error, made *record) error {
+	again := t.do(context.WithoutCancel(ctx), func(s *session) error { return s.takeBack(made) })
+	if again != nil {
+		return fmt.Errorf("%w; and what is left of it is not taken back: %w", err, again)
+	}
+	return err
+}
+
 // waiting is how long a making waits for another one of the same name.
 type waiting struct {
 	patience time.Duration
 	since    map[string]time.Time // when another's record was first seen
-	made     string               // the record that this making wrote last
+	made     record               // what this making wrote last
 }
 
 // pause waits a short time, not the same for two processes.
@@ -340,17 +356,12 @@ func (w *waiting) over(id string) bool {
 	return time.Since(w.since[id]) >= w.patience
 }
 
-// make makes a key. The caller holds module.change.
+// make makes a key. After an error the caller takes back what is pending of
+// it. The caller holds module.change.
 func (s *session) make(k *hsm.Key, w *waiting, from source) error {
 	st, err := s.lookUp(k.ID)
 	if err != nil {
 		return err
-	}
-	if e := st.key(); e != nil && e.id == w.made {
-		// We made it, and the answer was lost.
-		*k = e.key
-		delete(s.pending, e.id)
-		return nil
 	}
 	if st.gone || st.key() != nil {
 		return hsm.ErrKeyExists
@@ -378,30 +389,24 @@ func (s *session) make(k *hsm.Key, w *waiting, from source) error {
 	r := record{id: keyIDPrefix + string(randomBytes(keyIDLen-len(keyIDPrefix))), key: *k}
 	r.key.Created = time.Now().UTC().Truncate(time.Second)
 	r.key.KCV, r.key.Public = d.kcv, d.public
-	w.made = r.id
+	w.made = r
 	s.pending[r.id] = true
 	if err := s.writeRecord(&r); err != nil {
 		return err
 	}
 	if err := s.alone(&r, false); err != nil {
-		return errors.Join(err, s.takeBack(&r))
+		return err
 	}
 	o, err := d.keep(&r)
 	if err != nil {
 		there, lookErr := s.keyObject(&r)
-		if lookErr != nil {
+		if lookErr != nil || there == 0 {
 			return errors.Join(err, lookErr)
-		}
-		if there == 0 {
-			return errors.Join(err, s.takeBack(&r))
 		}
 		o = there
 	}
 	if err := s.alone(&r, true); err != nil {
-		if lost(err) {
-			return err
-		}
-		return errors.Join(err, s.takeBack(&r))
+		return err
 	}
 	delete(s.pending, r.id)
 	*k = r.key

@@ -4,6 +4,7 @@ package pkcs11
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,10 +45,7 @@ func inFolder(m *testing.M) int {
 	conf := filepath.Join(dir, "softhsm2.conf")
 	tokens := filepath.Join(dir, "tokens")
 	text := "directories.tokendir = " + tokens + "\nobjectstore.backend = file\nlog.level = ERROR\n"
-	if err := os.Mkdir(tokens, 0o700); err == nil {
-		err = os.WriteFile(conf, []byte(text), 0o600)
-	}
-	if err != nil {
+	if err := errors.Join(os.Mkdir(tokens, 0o700), os.WriteFile(conf, []byte(text), 0o600)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -3,12 +3,14 @@
 package pkcs11
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -623,38 +625,38 @@ func TestTwoProcesses(t *testing.T) {
 	defer cancel()
 	type child struct {
 		cmd *exec.Cmd
-		out bytes.Buffer
-		in  interface{ Close() error }
+		in  io.WriteCloser
+		out *bufio.Scanner
 	}
-	children := make([]*child, 3)
+	children := make([]child, 3)
 	for i := range children {
-		c := &child{cmd: exec.CommandContext(short, os.Args[0])}
-		c.cmd.Env = append(os.Environ(), raceLabel+"="+label)
-		c.cmd.Stdout, c.cmd.Stderr = &c.out, os.Stderr
-		in, err := c.cmd.StdinPipe()
-		if err != nil {
+		cmd := exec.CommandContext(short, os.Args[0])
+		cmd.Env = append(os.Environ(), raceLabel+"="+label)
+		cmd.Stderr = os.Stderr
+		in, errIn := cmd.StdinPipe()
+		out, errOut := cmd.StdoutPipe()
+		if err := errors.Join(errIn, errOut, cmd.Start()); err != nil {
 			t.Fatal(err)
 		}
-		c.in = in
-		if err := c.cmd.Start(); err != nil {
-			t.Fatal(err)
+		children[i] = child{cmd, in, bufio.NewScanner(out)}
+		// One after the other: SoftHSM writes its token at each login, and who
+		// reads it then finds none.
+		if !children[i].out.Scan() {
+			t.Fatalf("process %d does not begin", i)
 		}
-		children[i] = c
 	}
-	time.Sleep(300 * time.Millisecond) // so that they begin together
 	for _, c := range children {
 		c.in.Close()
 	}
 	made := map[string]int{}
 	for _, c := range children {
+		for c.out.Scan() {
+			made[c.out.Text()]++
+		}
 		if err := c.cmd.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		for _, id := range strings.Fields(c.out.String()) {
-			made[id]++
-		}
 	}
-	delete(made, "ready")
 	token := openToken(t, configure(label))
 	for i := range raceKeys {
 		id := fmt.Sprintf("order/%d", i)

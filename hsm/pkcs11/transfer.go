@@ -109,7 +109,8 @@ func (t *Token) Split(ctx context.Context, id, set string, method hsm.KCVMethod,
 
 // GenerateShared implements hsm.Transfer. The token makes the key, which can be
 // wrapped for as long as its session knows it; the key and the shares stand in
-// our memory for this call.
+// our memory for this call. After ErrGone the key may be there without its
+// shares: it is to be destroyed, and another name used.
 func (t *Token) GenerateShared(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm, set string, threshold int, to []hsm.Holder) (hsm.Key, []hsm.Share, error) {
 	s, err := t.open()
 	if err != nil {
