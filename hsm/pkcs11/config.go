@@ -32,7 +32,7 @@ type Config struct {
 	Model, Firmware string
 
 	// Mechanisms names, by its job, a mechanism that is not the usual one: a
-	// name such as CKM_AES_CMAC, a vendor's number such as 0x80000171, or
+	// name such as CKM_AES_CMAC, a vendor's number such as 0x80000170, or
 	// "none" for what the token lacks and this package can do instead. See
 	// Jobs.
 	Mechanisms map[string]string
@@ -151,7 +151,7 @@ func (c *Config) table() (map[string]uint, error) {
 		default:
 			n, err := strconv.ParseUint(mechanism, 0, 32)
 			if err != nil || !strings.HasPrefix(mechanism, "0x") {
-				return nil, fmt.Errorf("%w: %s has mechanism %q, want a name such as CKM_AES_ECB or a number such as 0x80000171", ErrConfig, name, mechanism)
+				return nil, fmt.Errorf("%w: %s has mechanism %q, want a name such as CKM_AES_ECB or a number such as 0x80000170", ErrConfig, name, mechanism)
 			}
 			number = uint(n)
 		}

@@ -52,12 +52,12 @@ func TestConfigRefuses(t *testing.T) {
 }
 
 func TestMechanismTable(t *testing.T) {
-	c := Config{Mechanisms: map[string]string{jobKeyWrap: "0x80000171", jobCMAC: "none", jobRSADecrypt: "CKM_RSA_PKCS"}}
+	c := Config{Mechanisms: map[string]string{jobKeyWrap: "0x80000170", jobCMAC: "none", jobRSADecrypt: "CKM_RSA_PKCS"}}
 	table, err := c.table()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if table[jobKeyWrap] != 0x80000171 || table[jobCMAC] != absent || table[jobRSADecrypt] != ck.CKM_RSA_PKCS || table[jobECB] != ck.CKM_AES_ECB {
+	if table[jobKeyWrap] != 0x80000170 || table[jobCMAC] != absent || table[jobRSADecrypt] != ck.CKM_RSA_PKCS || table[jobECB] != ck.CKM_AES_ECB {
 		t.Errorf("%v", table)
 	}
 	for job, mechanism := range map[string]string{
