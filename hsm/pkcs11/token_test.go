@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
@@ -761,6 +762,203 @@ func TestDecryptPKCS1InToken(t *testing.T) {
 				t.Errorf("%s: %s: %d bytes, want %d", mechanism, name, len(got), c.length)
 			case c.err == nil && c.want == "" && bytes.Equal(got, make([]byte, len(got))):
 				t.Errorf("%s: %s: no random key", mechanism, name)
+			}
+		}
+	}
+}
+
+// withOAEP is a token whose OAEP takes SHA-256, which SoftHSM's does not.
+type withOAEP struct {
+	cryptoki
+	label *string
+}
+
+func (o withOAEP) DecryptInit(s sessionHandle, m mechanism, key objectHandle) error {
+	*o.label = ""
+	if m.oaep != nil {
+		*o.label = string(m.oaep.label)
+		m = mechanism{number: ck.CKM_RSA_X_509}
+	}
+	return o.cryptoki.DecryptInit(s, m, key)
+}
+
+func (o withOAEP) Decrypt(s sessionHandle, data []byte) ([]byte, error) {
+	padded, err := o.cryptoki.Decrypt(s, data)
+	if err != nil {
+		return nil, err
+	}
+	value, err := unpadOAEP(padded, *o.label)
+	if err != nil {
+		return nil, ckr(ck.CKR_ENCRYPTED_DATA_INVALID)
+	}
+	return value, nil
+}
+
+// A key comes by OAEP in the token, by bare RSA, or not at all.
+func TestOAEP(t *testing.T) {
+	for name, way := range map[string]struct {
+		mechanisms map[string]string
+		between    func(cryptoki) cryptoki
+		want       error
+	}{
+		"in the token": {nil, func(api cryptoki) cryptoki { return withOAEP{api, new(string)} }, nil},
+		"SHA-1 alone":  {nil, func(api cryptoki) cryptoki { return api }, nil},
+		"no OAEP":      {map[string]string{jobOAEP: none}, func(api cryptoki) cryptoki { return api }, nil},
+		"neither":      {map[string]string{jobOAEP: none, jobRSADecrypt: "CKM_RSA_PKCS"}, func(api cryptoki) cryptoki { return api }, ErrConfig},
+	} {
+		c := configure(newLabel(t))
+		c.Mechanisms = way.mechanisms
+		token := openToken(t, c, way.between)
+		unwrap, err := token.Generate(ctx, "unwrap", hsm.Unwrap, hsm.RSA3072)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value := randomBytes(16)
+		blob, err := hsm.WrapOAEP(unwrap.Public, "label", value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := hsm.AESKCV(hsm.GP, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := hsm.Wrapping{Format: hsm.OAEP, Key: "unwrap", Label: "label"}
+		k, err := token.Import(ctx, blob, w, "k4", hsm.Transport, hsm.AES128)
+		if !errors.Is(err, way.want) {
+			t.Errorf("%s: %v, want %v", name, err, way.want)
+		}
+		if way.want != nil {
+			continue
+		}
+		if same, err := k.KCV.Matches(want); err != nil || !same {
+			t.Errorf("%s: %v, want %v", name, k.KCV, want)
+		}
+		w.Label = "other"
+		modulus := unwrap.Public.(*rsa.PublicKey).N.Bytes()
+		for _, bad := range [][]byte{blob, blob[:383], modulus, nil} {
+			if _, err := token.Import(ctx, bad, w, "k5", hsm.Transport, hsm.AES128); !errors.Is(err, hsm.ErrSealed) {
+				t.Errorf("%s: %v, want ErrSealed", name, err)
+			}
+		}
+	}
+}
+
+// lying tokens give answers of another length, or say that they did what they
+// did not do.
+type lying struct {
+	cryptoki
+	call string
+}
+
+func (l lying) lie(call string, b []byte, err error) ([]byte, error) {
+	if err == nil && l.call == call {
+		b = append(b, 0)
+	}
+	return b, err
+}
+
+func (l lying) GenerateRandom(s sessionHandle, n int) ([]byte, error) {
+	b, err := l.cryptoki.GenerateRandom(s, n)
+	return l.lie("GenerateRandom", b, err)
+}
+
+func (l lying) Sign(s sessionHandle, data []byte) ([]byte, error) {
+	b, err := l.cryptoki.Sign(s, data)
+	return l.lie("Sign", b, err)
+}
+
+func (l lying) Encrypt(s sessionHandle, data []byte) ([]byte, error) {
+	b, err := l.cryptoki.Encrypt(s, data)
+	return l.lie("Encrypt", b, err)
+}
+
+func (l lying) Decrypt(s sessionHandle, data []byte) ([]byte, error) {
+	b, err := l.cryptoki.Decrypt(s, data)
+	return l.lie("Decrypt", b, err)
+}
+
+func (l lying) WrapKey(s sessionHandle, m mechanism, with, key objectHandle) ([]byte, error) {
+	b, err := l.cryptoki.WrapKey(s, m, with, key)
+	if err == nil && l.call == "WrapKey" {
+		b[0] ^= 1 // as if it wrapped by another method
+	}
+	return b, err
+}
+
+func (l lying) DestroyObject(s sessionHandle, o objectHandle) error {
+	if l.call == "DestroyObject" {
+		return nil
+	}
+	return l.cryptoki.DestroyObject(s, o)
+}
+
+func (l lying) CopyObject(s sessionHandle, o objectHandle, template []attribute) (objectHandle, error) {
+	if l.call == "CopyObject" {
+		return o, nil
+	}
+	return l.cryptoki.CopyObject(s, o, template)
+}
+
+func TestLyingToken(t *testing.T) {
+	c := configure(newLabel(t))
+	honest := openToken(t, c)
+	users(t, honest)
+	for call, methods := range map[string][]string{
+		"GenerateRandom": {"Check", "Random"},
+		"Sign":           {"MAC", "ChipKeys", "Signer site", "Signer mail"},
+		"Encrypt":        {"SealColumn", "Generate"},
+		"Decrypt":        {"Translate", "Decrypt"},
+		"WrapKey":        {"NewDataKey", "OP", "GiveKey", "TakeKey"},
+		"DestroyObject":  {"Destroy"},
+		"CopyObject":     {"Generate"},
+	} {
+		token := openToken(t, c, func(api cryptoki) cryptoki { return lying{api, call} })
+		errs := every(token)
+		for method, id := range map[string]string{"Signer site": "site", "Signer mail": "mail"} {
+			signer, err := token.Signer(ctx, id)
+			if err == nil {
+				h := crypto.Hash(0)
+				if id == "mail" {
+					h = crypto.SHA256
+				}
+				_, err = signer.Sign(nil, make([]byte, 32), h)
+			}
+			errs[method] = err
+		}
+		dk, _, err := honest.NewDataKey(ctx, "auc")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, errs["MAC"] = token.MAC(ctx, "ledger")
+		_, errs["ChipKeys"] = token.ChipKeys(ctx, "lot", []byte("serial"))
+		errs["SealColumn"] = token.SealColumn(ctx, "k4", make([]byte, 32), make([]byte, 32))
+		_, errs["Translate"] = token.Translate(ctx, "k4", make([]byte, 32), 32, dk, func(int) []byte { return nil })
+		d, err := token.Decrypter(ctx, "open")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, errs["Decrypt"] = d.Decrypt(nil, make([]byte, 384), nil)
+		_, _, errs["NewDataKey"] = token.NewDataKey(ctx, "order")
+		_, errs["OP"] = token.OP(ctx, "op")
+		agree, err := honest.Key(ctx, "agree")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, errs["GiveKey"] = token.GiveKey(ctx, "k4", agree.Public, "label")
+		given, err := hsm.Give(agree.Public, hsm.KeyContent(hsm.Lot, hsm.AES256), "label", randomBytes(32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, errs["TakeKey"] = token.TakeKey(ctx, "agree", given, "label", "taken/"+call, hsm.Lot, hsm.AES256)
+		_, errs["Generate"] = token.Generate(ctx, "new/"+call, hsm.Order, hsm.AES256)
+		if _, err := honest.Generate(ctx, "spare/"+call, hsm.Order, hsm.AES256); err != nil {
+			t.Fatal(err)
+		}
+		errs["Destroy"] = token.Destroy(ctx, "spare/"+call)
+		for _, method := range methods {
+			err := errs[method]
+			if err == nil || errors.Is(err, hsm.ErrNoKey) || errors.Is(err, ErrGone) {
+				t.Errorf("%s lies, and %s gives %v", call, method, err)
 			}
 		}
 	}
