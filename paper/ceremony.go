@@ -211,7 +211,7 @@ func (t Transcript) draw(s *sheet, plan ceremony.Plan) {
 	s.section("Deviations, breaks and interruptions")
 	var rows [][][]said
 	for _, n := range c.Notes {
-		rows = append(rows, [][]said{{{strong, n.Kind}}, {{body, or(ifAbove(n.Step))}}, {{body, t.Names.of(n.Person)}}, stacked(n.At), {{body, n.Text}}})
+		rows = append(rows, [][]said{{{strong, n.Kind}}, {{body, or(ifAbove(n.Step))}}, {{body, t.Names.of(n.Person)}}, stacked(n.At), {{body, or(n.Text)}}})
 	}
 	s.table([]column{{"Kind", 22}, {"Step", 11}, {"By", 38}, {"Time", 43}, {"What", 0}}, rows)
 	s.section("Closing")

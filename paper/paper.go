@@ -8,11 +8,9 @@ package paper
 import (
 	"bytes"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"codeberg.org/go-pdf/fpdf"
@@ -150,15 +148,3 @@ func (n Names) of(id string) string {
 	}
 	return or(id)
 }
-
-// all is people, one a line.
-func (n Names) all(ids []string) string {
-	var s []string
-	for _, id := range ids {
-		s = append(s, n.of(id))
-	}
-	return strings.Join(s, "\n")
-}
-
-// errNotClosed is said of records that stand for something that is over.
-var errNotClosed = errors.New("the ceremony is not closed")

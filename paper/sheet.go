@@ -393,7 +393,7 @@ func (s *sheet) grid(fields ...field) {
 		fields = fields[n:]
 		s.row(cells, 0, true, func() {})
 	}
-	s.y += 1
+	s.y += 2
 }
 
 // fact is a field of a record that is complete: nothing is filled in later.

@@ -9,13 +9,14 @@ import (
 	"unicode"
 )
 
-// letters are what the fonts have. Fonts without shaping cannot show the scripts
-// of India; Devanagari is written in Latin letters instead.
+// letters are what papers print, and what the fonts have. The library sets one
+// letter after another: it can neither join those of India's scripts nor put a
+// mark on a letter, so Devanagari is written in Latin letters that are whole.
 func letters() *unicode.RangeTable {
 	return &unicode.RangeTable{LatinOffset: 2, R16: []unicode.Range16{
 		{Lo: 0x0020, Hi: 0x007E, Stride: 1}, {Lo: 0x00A0, Hi: 0x00FF, Stride: 1}, {Lo: 0x0100, Hi: 0x017F, Stride: 1},
 		{Lo: 0x0192, Hi: 0x0192, Stride: 1}, {Lo: 0x0218, Hi: 0x021B, Stride: 1}, {Lo: 0x02BC, Hi: 0x02BC, Stride: 1},
-		{Lo: 0x0300, Hi: 0x0333, Stride: 1}, {Lo: 0x1E00, Hi: 0x1EFF, Stride: 1}, {Lo: 0x2010, Hi: 0x2015, Stride: 1},
+		{Lo: 0x1E00, Hi: 0x1EFF, Stride: 1}, {Lo: 0x2010, Hi: 0x2015, Stride: 1},
 		{Lo: 0x2018, Hi: 0x201E, Stride: 1}, {Lo: 0x2020, Hi: 0x2022, Stride: 1}, {Lo: 0x2026, Hi: 0x2026, Stride: 1},
 		{Lo: 0x2030, Hi: 0x2030, Stride: 1}, {Lo: 0x2032, Hi: 0x2033, Stride: 1}, {Lo: 0x2039, Hi: 0x203A, Stride: 1},
 		{Lo: 0x20AC, Hi: 0x20AC, Stride: 1}, {Lo: 0x20B9, Hi: 0x20B9, Stride: 1}, {Lo: 0x2116, Hi: 0x2116, Stride: 1},
@@ -42,8 +43,9 @@ func clean(text string) string {
 	}, romanize(text))
 }
 
-// romanize writes Devanagari in Latin letters (ISO 15919), which loses nothing
-// and guesses nothing.
+// romanize writes Devanagari in Latin letters after ISO 15919, which guesses
+// nothing: an a that is not spoken is still written. Where that has no letter that is
+// whole, vocalic r and l are ri and li, and candrabindu is ṁ.
 func romanize(text string) string {
 	if !strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Devanagari, r) || r == '।' || r == '॥' }) {
 		return text
@@ -113,7 +115,7 @@ func withNukta(r rune) string {
 }
 
 func vowelSign(r rune) string {
-	list := strings.Fields("ā i ī u ū r̥ r̥̄ ê e ē ai ô o ō au")
+	list := strings.Fields("ā i ī u ū ri rī ê e ē ai ô o ō au")
 	if i := int(r - '\u093e'); i >= 0 && i < len(list) {
 		return list[i]
 	}
@@ -121,7 +123,7 @@ func vowelSign(r rune) string {
 }
 
 func otherSign(r rune) string {
-	list := strings.Fields("m̐ ṁ ḥ a a ā i ī u ū r̥ l̥ ê e ē ai ô o ō au")
+	list := strings.Fields("ṁ ṁ ḥ a a ā i ī u ū ri li ê e ē ai ô o ō au")
 	if i := int(r - '\u0901'); i >= 0 && i < len(list) {
 		return list[i]
 	}
