@@ -293,10 +293,15 @@ func (r *Register) Heard(ctx context.Context, tx *store.Tx, key, partner, why st
 	if _, err := tx.Exec(`INSERT INTO compromise_heard (key, partner, at, why) VALUES ($1, $2, $3, $4) ON CONFLICT (key, partner) DO NOTHING`, key, partner, stamp(tx.Time()), why); err != nil {
 		return false, err
 	}
-	if state == Compromised || state == Destroyed {
-		return false, nil
+	news := state != Compromised && state != Destroyed
+	if news {
+		err = r.Compromise(ctx, tx, key, "partner/"+partner, why)
 	}
-	return true, r.Compromise(ctx, tx, key, "partner/"+partner, why)
+	if err == nil { // who says so need not be told
+		_, err = tx.Exec(`UPDATE compromise_party SET sent = $1, acknowledged = $1, words = 'told this site itself' WHERE key = $2 AND party = $3 AND acknowledged = ''`,
+			stamp(tx.Time()), key, partner)
+	}
+	return news, err
 }
 
 // proposeAcknowledge is about key/ID, which a partner called compromised.
