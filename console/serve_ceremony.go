@@ -513,14 +513,10 @@ func (s *Server) getTranscriptSigned(v *visit) error {
 // getWrapped is a key that a ceremony wrapped for a partner: nobody can open it
 // without the partner's key.
 func (s *Server) getWrapped(v *visit) error {
-	c, err := s.site.Ceremonies().Get(v.ctx(), v.r.PathValue("id"))
+	id := v.r.PathValue("id")
+	wrapped, err := s.site.Ceremonies().Wrapped(v.ctx(), id)
 	if err != nil {
 		return err
 	}
-	for _, st := range c.Steps {
-		if w := st.Result["wrapped"]; w != "" {
-			return v.download("text/plain; charset=us-ascii", "ceremony-"+c.ID+".wrapped", []byte(w+"\n"))
-		}
-	}
-	return errGone
+	return v.download("application/octet-stream", "ceremony-"+id+".wrapped", wrapped)
 }
