@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -15,12 +16,15 @@ import (
 	"ankan/store"
 )
 
-// Deeds are the acts by which people change a key's state. reload has the guard
+// Deeds are the acts by which people change a key's state, and those about the
+// things and papers that keys depend on. reload has the guard
 // see what the register says from then on.
 func (r *Register) Deeds(reload func(context.Context) error) map[string]custody.Deed {
 	moves := func(kind string, to State, from ...State) custody.Deed {
 		return custody.Deed{
-			Propose: func(ctx context.Context, subject string) (map[string]string, error) { return r.propose(ctx, kind, subject, from...) },
+			Propose: func(ctx context.Context, subject string) (map[string]string, error) {
+				return r.propose(ctx, kind, subject, from...)
+			},
 			Do: func(ctx context.Context, w custody.Warrant) error {
 				id := strings.TrimPrefix(w.Act().Subject, "key/")
 				return r.do(ctx, w, reload, func(tx *store.Tx) error {
@@ -29,12 +33,14 @@ func (r *Register) Deeds(reload func(context.Context) error) map[string]custody.
 			},
 		}
 	}
-	return map[string]custody.Deed{
+	all := map[string]custody.Deed{
 		"key.suspend":    moves("key.suspend", Suspended, Live, PreActivation),
 		"key.resume":     moves("key.resume", Live, Suspended),
 		"key.deactivate": moves("key.deactivate", Deactivated, Live, Suspended),
 		"key.compromise": {
-			Propose: func(ctx context.Context, subject string) (map[string]string, error) { return r.proposeCompromise(ctx, subject) },
+			Propose: func(ctx context.Context, subject string) (map[string]string, error) {
+				return r.proposeCompromise(ctx, subject)
+			},
 			Do: func(ctx context.Context, w custody.Warrant) error {
 				id := strings.TrimPrefix(w.Act().Subject, "key/")
 				return r.do(ctx, w, reload, func(tx *store.Tx) error {
@@ -44,6 +50,8 @@ func (r *Register) Deeds(reload func(context.Context) error) map[string]custody.
 		},
 		"compromise.acknowledge": {Propose: r.proposeAcknowledge, Do: r.doAcknowledge},
 	}
+	maps.Copy(all, r.physicalDeeds(reload))
+	return all
 }
 
 func (r *Register) do(ctx context.Context, w custody.Warrant, reload func(context.Context) error, fn func(*store.Tx) error) error {
@@ -286,22 +294,25 @@ func (r *Register) Heard(ctx context.Context, tx *store.Tx, key, partner, why st
 
 // proposeAcknowledge is about key/ID, which a partner called compromised.
 func (r *Register) proposeAcknowledge(ctx context.Context, subject string) (map[string]string, error) {
+	m := map[string]string{"state": "never came: its components are kept out"}
 	k, err := r.keyOf(ctx, subject)
-	if err != nil {
+	if err == nil {
+		m = describe(k)
+	} else if !errors.Is(err, ErrNoKey) {
 		return nil, err
 	}
+	id := strings.TrimPrefix(subject, "key/")
 	var partner, at, why, done string
-	err = r.store.QueryRow(ctx, `SELECT partner, at, why, acknowledged FROM compromise_heard WHERE key = $1 ORDER BY at LIMIT 1`, k.ID).Scan(&partner, &at, &why, &done)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("key %s: no partner called it compromised", k.ID)
+	heard := r.store.QueryRow(ctx, `SELECT partner, at, why, acknowledged FROM compromise_heard WHERE key = $1 ORDER BY at LIMIT 1`, id).Scan(&partner, &at, &why, &done)
+	if errors.Is(heard, sql.ErrNoRows) {
+		return nil, errors.Join(err, fmt.Errorf("key %s: no partner called it compromised", id))
 	}
-	if err != nil {
-		return nil, err
+	if heard != nil {
+		return nil, heard
 	}
 	if done != "" {
-		return nil, fmt.Errorf("key %s: acknowledged to %s already", k.ID, partner)
+		return nil, fmt.Errorf("key %s: acknowledged to %s already", id, partner)
 	}
-	m := describe(k)
 	m["partner"], m["told_at"], m["why"] = partner, at, why
 	return m, nil
 }
