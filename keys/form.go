@@ -616,6 +616,9 @@ func (f Form) CheckAnswer(an FormAnswer) (why string, err error) {
 	return why, nil
 }
 
+// mostAnswer bounds the second part of a form, in bytes.
+const mostAnswer = 1 << 16
+
 // TakeAnswer takes the second part of a form that a partner sent. A bag that
 // was tampered with ends its key in the same change; the caller reloads the
 // guard. An error that wraps ErrForm says what is wrong with the answer.
@@ -636,6 +639,9 @@ func (r *Register) TakeAnswer(ctx context.Context, tx *store.Tx, partner, ref st
 	doc, err := json.Marshal(an)
 	if err != nil {
 		return err
+	}
+	if len(doc) > mostAnswer {
+		return fmt.Errorf("%w: the answer to %s has %d bytes, want at most %d", ErrForm, ref, len(doc), mostAnswer)
 	}
 	to := FormReceived
 	if f.Why != "" {

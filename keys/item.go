@@ -101,8 +101,8 @@ func checkText(what, s string, most int) error {
 
 // Check refuses an item that is none by itself.
 func (i Item) Check() error {
-	if _, _, _, err := ParseItem(i.Ref()); err != nil {
-		return err
+	if _, number, _, err := ParseItem(i.Ref()); err != nil || number != i.Number {
+		return errors.Join(err, fmt.Errorf("item number is %.60q, want up to 40 letters, digits, . and -", i.Number))
 	}
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("%s: "+format, append([]any{i.Ref()}, args...)...)
@@ -519,6 +519,9 @@ func (r *Register) doItem(ctx context.Context, tx *store.Tx, w custody.Warrant, 
 	}
 	if i.Holder != who.ID && !who.Has(keyManager, officer) {
 		return fmt.Errorf("%s: %w: a custodian registers what they hold themselves; its holder is to be person %s", a.Subject, act.ErrNotAllowed, i.Holder)
+	}
+	if had := a.Params["holder_before"]; had != "" && had != i.Holder && !who.Has(keyManager, officer) {
+		return fmt.Errorf("%s: %w: key manager or security officer register who takes over what person %s left", a.Subject, act.ErrNotAllowed, had)
 	}
 	since := stamp(tx.Time())
 	if !i.Since.IsZero() && a.Params["holder_before"] == i.Holder {
