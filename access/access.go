@@ -170,6 +170,7 @@ type Member struct {
 	act.Person
 	State       string `json:"state"`
 	HasPassword bool   `json:"has_password"`
+	Counter     uint32 `json:"counter"` // of the passkey, at its last use
 }
 
 // Member is one person, whatever the state; ErrNoPerson if there never was one.
@@ -190,7 +191,7 @@ func (v View) Members(ctx context.Context) ([]Member, error) {
 }
 
 func (v View) members(ctx context.Context, where string, args ...any) ([]Member, error) {
-	rows, err := v.db.Query(ctx, `SELECT document, state, password <> '' FROM person `+where, args...)
+	rows, err := v.db.Query(ctx, `SELECT document, state, password <> '', counter FROM person `+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +200,7 @@ func (v View) members(ctx context.Context, where string, args ...any) ([]Member,
 	for rows.Next() {
 		var m Member
 		var doc []byte
-		if err := rows.Scan(&doc, &m.State, &m.HasPassword); err != nil {
+		if err := rows.Scan(&doc, &m.State, &m.HasPassword, &m.Counter); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal(doc, &m.Person); err != nil {

@@ -156,7 +156,7 @@ func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /v1/proposal":
 		json.NewEncoder(w).Encode(site.Proposal{Site: "bureau", Kind: r.FormValue("kind"), Subject: r.FormValue("subject"),
-			Params: map[string]string{"quantity": "10"}, Rule: act.Rule{ToApprove: 60, ToUse: 30}})
+			Params: map[string]string{"quantity": "10"}, Rule: act.Rule{ToApprove: 60, ToUse: 30, Version: 1}})
 		return
 	case "POST /v1/acts":
 		d.take(r)

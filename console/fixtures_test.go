@@ -140,8 +140,8 @@ func people() []PersonLine {
 
 func passkeys() []Passkey {
 	return []Passkey{
-		{"9f21 40aa", "Security key A, firmware 5.7", []string{"passkey", "attested"}, ago(300 * day), ago(time.Hour), 1205, "/passkeys/9f2140aa/remove"},
-		{"03bc 77e1", "Security key A, firmware 5.7", []string{"passkey", "attested"}, ago(300 * day), time.Time{}, 3, ""},
+		{"9f21 40aa", "Security key A, firmware 5.7", []string{"passkey", "attested"}, 1205},
+		{"03bc 77e1", "Security key A, firmware 5.7", []string{"passkey", "attested"}, 3},
 	}
 }
 

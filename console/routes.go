@@ -26,7 +26,7 @@ func routes() []route {
 		{"POST /notices/read", own, (*Server).postNoticesRead},
 		{"GET /acts", "acts.read", (*Server).getActs},
 		{"GET /acts/new", own, (*Server).getAsk},
-		{"POST /acts/new/{id}", own, (*Server).postAsk},
+		{"POST /asked/{id}", own, (*Server).postAsk},
 		{"GET /acts/{id}", own, (*Server).getAct},
 		{"GET /acts/{id}/bytes", own, (*Server).getActBytes},
 		{"POST /acts/{id}/approve", own, (*Server).postApprove},
@@ -55,6 +55,12 @@ func routes() []route {
 		{"POST /ceremonies/{id}/{step}/give", "ceremonies.read", (*Server).postGive},
 		{"GET /ceremonies/{id}/transcript", "ceremonies.read", (*Server).getTranscript},
 		{"GET /ceremonies/{id}/transcript.json", "ceremonies.read", (*Server).getTranscriptSigned},
+		{"GET /ceremonies/{id}/plan.pdf", "ceremonies.read", (*Server).getPlanPDF},
+		{"GET /ceremonies/{id}/transcript.pdf", "ceremonies.read", (*Server).getTranscriptPDF},
+		{"GET /ceremonies/{id}/destruction.pdf", "ceremonies.read", (*Server).getDestructionPDF},
+		{"GET /policy.pdf", "policy.read", (*Server).getPolicyPDF},
+		{"GET /papers/history/{id...}", "keys.read", (*Server).getHistoryPDF},
+		{"GET /papers/compromise/{id...}", "keys.read", (*Server).getCompromisePDF},
 		{"GET /ceremonies/{id}/wrapped", "ceremonies.read", (*Server).getWrapped},
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -354,15 +353,7 @@ func proofs(s access.Session) []string {
 	if s.First == "client certificate" {
 		p = []string{"certificate"}
 	}
-	return append(p, proofOf(passkey.Method(s.Proved)))
-}
-
-// proofOf is a passkey's method as a key of proved.*: never more than the
-// method can prove.
-func proofOf(m passkey.Method) string {
-	return map[passkey.Method]string{
-		passkey.Biometric: "biometric", passkey.BiometricOrPIN: "biometric-or-pin", passkey.PIN: "pin", passkey.Software: "software",
-	}[m] + map[bool]string{true: "unknown"}[!slices.Contains([]passkey.Method{passkey.Biometric, passkey.BiometricOrPIN, passkey.PIN, passkey.Software}, m)]
+	return append(p, provedBy(passkey.Method(s.Proved)))
 }
 
 // who is a person as others see one.

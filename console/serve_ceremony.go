@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ankan/act"
+	"ankan/audit"
 	"ankan/ceremony"
 	"ankan/document"
 	"ankan/hsm"
@@ -102,6 +103,11 @@ func planFor(kind, key string) string {
 
 // postCeremonyNew checks a plan and keeps it as a draft.
 func (s *Server) postCeremonyNew(v *visit) error {
+	// The file makes the form a multipart one, which readForm leaves alone.
+	if err := v.r.ParseMultipartForm(maxBody); err != nil {
+		s.fail(v.w, v.r, 400)
+		return nil
+	}
 	doc := v.r.PostFormValue("plan")
 	if file, _, err := v.r.FormFile("file"); err == nil {
 		defer file.Close()
@@ -146,7 +152,7 @@ func (s *Server) planPage(v *visit, p ceremonyNewPage, c ceremony.Ceremony) erro
 		if err != nil {
 			p.Findings = append(p.Findings, Finding{State: "error", Text: plain(refusal(err))})
 		} else {
-			p.Ask = &Form{Action: "/acts/new/" + a.ID, Sign: v.signing(a.Challenge(act.Request))}
+			p.Ask = &Form{Action: "/asked/" + a.ID, Sign: v.signing(a.Challenge(act.Request))}
 		}
 	}
 	s.render(v.w, v.r, 200, p)
@@ -240,7 +246,7 @@ func (s *Server) runnerPage(v *visit, c ceremony.Ceremony) (ceremonyPage, error)
 		p.Blocked = &t
 		return p, nil
 	}
-	p.Next = &Form{Action: "/acts/new/" + a.ID, Sign: v.signing(a.Challenge(act.Request))}
+	p.Next = &Form{Action: "/asked/" + a.ID, Sign: v.signing(a.Challenge(act.Request))}
 	p.Checks = []ScriptCheck{{Name: "said", Text: plain(st.Statement)}}
 	return p, nil
 }
@@ -443,7 +449,10 @@ func (s *Server) getTranscript(v *visit) error {
 		return err
 	}
 	p := transcriptPage{Number: c.ID, Title: c.Title, Site: s.site.Config().Display, State: ceremonyStates[c.State], Began: c.Opened, Ended: c.Ended, Words: c.Words, Digest: c.Digest, People: s.signers(v, c)}
-	last := c.Opened
+	last, said := c.Opened, map[string]bool{}
+	if root, err := audit.OpenCheckpoint(s.site.Store().Checkpoint(), s.site.Store().VerifierKey()); err == nil {
+		p.Root = root.Root.String()
+	}
 	for _, st := range t.Steps {
 		line := TranscriptStep{N: st.N, Title: plain(st.Title), Said: []Text{plain(st.Statement)}}
 		for _, g := range st.Signatures {
@@ -457,7 +466,10 @@ func (s *Server) getTranscript(v *visit) error {
 		line.Took = line.At.Sub(last).Truncate(time.Second)
 		last = line.At
 		for k, value := range st.Result {
-			p.Results = append(p.Results, Fact{plain(k), plain(firstBytes(value, 200))})
+			if !said[k+value] {
+				p.Results = append(p.Results, Fact{plain(k), plain(firstBytes(value, 200))})
+			}
+			said[k+value] = true
 		}
 		p.Steps = append(p.Steps, line)
 	}
@@ -501,14 +513,10 @@ func (s *Server) getTranscriptSigned(v *visit) error {
 // getWrapped is a key that a ceremony wrapped for a partner: nobody can open it
 // without the partner's key.
 func (s *Server) getWrapped(v *visit) error {
-	c, err := s.site.Ceremonies().Get(v.ctx(), v.r.PathValue("id"))
+	id := v.r.PathValue("id")
+	wrapped, err := s.site.Ceremonies().Wrapped(v.ctx(), id)
 	if err != nil {
 		return err
 	}
-	for _, st := range c.Steps {
-		if w := st.Result["wrapped"]; w != "" {
-			return v.download("text/plain; charset=us-ascii", "ceremony-"+c.ID+".wrapped", []byte(w+"\n"))
-		}
-	}
-	return errGone
+	return v.download("application/octet-stream", "ceremony-"+id+".wrapped", wrapped)
 }

@@ -94,7 +94,7 @@ func (s *Server) postSecond(v *visit) error {
 	}
 	s.setCookie(v.w, s.cookieName(), cookie, policy.Limits.SessionLength)
 	v.session = session
-	s.tell(v, "ok", say("signin.done", say("proved."+proofOf(passkey.Method(session.Proved)))))
+	s.tell(v, "ok", say("signin.done", say("proved."+provedBy(passkey.Method(session.Proved)))))
 	if session.Wrong > 0 {
 		s.tell(v, "warn", say("signin.wrong-elsewhere", session.Wrong))
 	}
@@ -275,7 +275,7 @@ func sessionLine(a access.Session) Session {
 
 func passkeyLine(who act.Person) Passkey {
 	c := who.Credential
-	return Passkey{ID: hex.EncodeToString(c.ID[:min(8, len(c.ID))]), Model: c.Model, Proves: []string{proofOf(c.Method)}}
+	return Passkey{ID: hex.EncodeToString(c.ID[:min(8, len(c.ID))]), Model: c.Model, Proves: []string{provedBy(c.Method)}}
 }
 
 func (s *Server) postEndSession(v *visit) error {

@@ -211,11 +211,11 @@ func (r *Register) query(ctx context.Context, q string, args ...any) ([]Key, err
 		if err := rows.Scan(&k.ID, &k.Purpose, &k.Algorithm, &k.KCV, &k.Origin, &k.Owner, &k.State, &made, &activated, &expires, &ended, &k.Uses); err != nil {
 			return nil, err
 		}
-		for text, to := range map[string]*time.Time{made: &k.Made, activated: &k.Activated, expires: &k.Expires, ended: &k.Ended} {
-			if text == "" {
-				continue
-			}
-			if *to, err = time.Parse(time.RFC3339, text); err != nil {
+		for _, t := range []struct {
+			text string
+			to   *time.Time
+		}{{made, &k.Made}, {activated, &k.Activated}, {expires, &k.Expires}, {ended, &k.Ended}} {
+			if *t.to, err = parseStamp(t.text); err != nil {
 				return nil, fmt.Errorf("key %s: %w", k.ID, err)
 			}
 		}
@@ -283,8 +283,8 @@ func (r *Register) copies(ctx context.Context, where string, args ...any) ([]Cop
 		if err := rows.Scan(&c.Key, &c.Kind, &c.Number, &c.Of, &c.Holder, &c.Place, &c.KCV, &c.Sealed, &since, &gone); err != nil {
 			return nil, err
 		}
-		if c.Since, err = time.Parse(time.RFC3339, since); err == nil && gone != "" {
-			c.Gone, err = time.Parse(time.RFC3339, gone)
+		if c.Since, err = parseStamp(since); err == nil {
+			c.Gone, err = parseStamp(gone)
 		}
 		if err != nil {
 			return nil, err
@@ -327,6 +327,25 @@ func (r *Register) links(ctx context.Context, q string, args ...any) ([]Link, er
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
+// parseStamp reads what stamp wrote; the zero time if that is nothing.
+func parseStamp(s string) (t time.Time, err error) {
+	if s != "" {
+		t, err = time.Parse(time.RFC3339, s)
+	}
+	return t, err
+}
+
+// one refuses a statement that changed other than one row.
+func one(res sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(fmt.Errorf("%d rows, want 1", n), err)
+	}
+	return nil
+}
+
 // Happened writes a line into a key's life, in the change that makes it so.
 func Happened(tx *store.Tx, id, actor, what, text string) error {
 	_, err := tx.Exec(`INSERT INTO key_event (key, entry, at, actor, what, text) VALUES ($1, $2, $3, $4, $5, $6)`,
@@ -343,28 +362,29 @@ func PutCopy(tx *store.Tx, c Copy) error {
 
 // CopyGone records that a copy was destroyed, and forgets what was sealed.
 func CopyGone(tx *store.Tx, c Copy) error {
-	res, err := tx.Exec(`UPDATE key_copy SET gone = $1, sealed = NULL WHERE key = $2 AND kind = $3 AND number = $4 AND holder = $5 AND place = $6 AND gone = ''`,
-		stamp(tx.Time()), c.Key, c.Kind, c.Number, c.Holder, c.Place)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n != 1 {
-		return errors.Join(fmt.Errorf("copy %s of key %s is not there, or is gone already", c.Name(), c.Key), err)
+	if err := one(tx.Exec(`UPDATE key_copy SET gone = $1, sealed = NULL WHERE key = $2 AND kind = $3 AND number = $4 AND holder = $5 AND place = $6 AND gone = ''`,
+		stamp(tx.Time()), c.Key, c.Kind, c.Number, c.Holder, c.Place)); err != nil {
+		return fmt.Errorf("copy %s of key %s is not there, or is gone already: %w", c.Name(), c.Key, err)
 	}
 	return nil
 }
 
-// PutLink records that a key touched something, so many times more.
+// PutLink records that a key touched something, so many times more. A partner
+// of whom that is heard after the key's compromise is to be told of it all the
+// same.
 func PutLink(tx *store.Tx, id, what string, uses int64) error {
 	_, err := tx.Exec(`INSERT INTO key_link (key, what, since, uses) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (key, what) DO UPDATE SET uses = uses + excluded.uses`, id, what, stamp(tx.Time()), uses)
+	if partner, ok := strings.CutPrefix(what, "partner/"); ok && err == nil {
+		_, err = tx.Exec(`INSERT INTO compromise_party (key, party) SELECT key, $1 FROM compromise WHERE key = $2 ON CONFLICT DO NOTHING`, partner, id)
+	}
 	return err
 }
 
-// transitions are the roads from state to state.
+// transitions are the roads that people take a key from state to state. What
+// the module does to it is in Guard.
 func transitions() map[State][]State {
 	return map[State][]State{
-		Making:        {PreActivation, Live},
 		PreActivation: {Live, Compromised, Destroyed, Suspended},
 		Live:          {Suspended, Deactivated, Compromised, Destroyed},
 		Suspended:     {Live, Deactivated, Compromised, Destroyed},
@@ -374,11 +394,14 @@ func transitions() map[State][]State {
 }
 
 // Move takes a key from one of its states to another, in the change that makes
-// it so, and writes the line into its life. ErrState if no road leads there.
+// it so, and writes the line into its life. ErrState if no road leads there. A
+// key goes back into use no further than it was: one that nobody confirmed
+// waits for that again, and one that was deactivated before the module lost it
+// stays so.
 func (r *Register) Move(tx *store.Tx, id string, to State, actor, what, text string) error {
 	var from State
-	var purpose string
-	err := tx.QueryRow(`SELECT state, purpose FROM key WHERE id = $1`, id).Scan(&from, &purpose)
+	var purpose, activated, ended string
+	err := tx.QueryRow(`SELECT state, purpose, activated, ended FROM key WHERE id = $1`, id).Scan(&from, &purpose, &activated, &ended)
 	if errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("key %q: %w", id, ErrNoKey)
 	}
@@ -387,6 +410,12 @@ func (r *Register) Move(tx *store.Tx, id string, to State, actor, what, text str
 	}
 	if !slices.Contains(transitions()[from], to) {
 		return fmt.Errorf("key %s: %w: it is %s, and cannot become %s", id, ErrState, from, to)
+	}
+	switch {
+	case to == Live && from == Suspended && activated == "":
+		to = PreActivation
+	case to == Live && from == PreActivation && ended != "":
+		to = Deactivated
 	}
 	now := stamp(tx.Time())
 	_, err = tx.Exec(`UPDATE key SET state = $1 WHERE id = $2`, to, id)
@@ -420,20 +449,6 @@ func (r *Register) activate(tx *store.Tx, id, purpose string) error {
 	return err
 }
 
-// put writes a key that the register did not have.
-func (r *Register) put(tx *store.Tx, k hsm.Key, origin, owner string, state State) error {
-	_, err := tx.Exec(`INSERT INTO key (id, purpose, algorithm, kcv, origin, owner, state, made) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (id) DO UPDATE SET kcv = excluded.kcv, state = excluded.state WHERE key.state = 'making'`,
-		k.ID, string(k.Purpose), string(k.Algorithm), k.KCV.String(), origin, owner, state, stamp(tx.Time()))
-	if err == nil && state == Live {
-		err = r.activate(tx, k.ID, string(k.Purpose))
-	}
-	if err == nil && state != Making {
-		err = PutCopy(tx, Copy{Key: k.ID, Kind: CopyModule, Holder: r.site})
-	}
-	return err
-}
-
 // Allowed refuses a key of an algorithm that the policy does not take for the
 // purpose (SOP 6.4.e.i).
 func (r *Register) Allowed(ctx context.Context, p hsm.Purpose, a hsm.Algorithm) error {
@@ -451,67 +466,7 @@ func (r *Register) Allowed(ctx context.Context, p hsm.Purpose, a hsm.Algorithm) 
 	return nil
 }
 
-// Reconcile compares the register with the module. What the module has and the
-// register does not is taken in; what was being made when the site stopped is
-// looked for; what the register believes to be there and the module has lost
-// is said, and stays in the register as it is.
-func (r *Register) Reconcile(ctx context.Context, m hsm.Token) (missing []string, err error) {
-	have, err := m.Keys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	in := map[string]hsm.Key{}
-	for _, k := range have {
-		in[k.ID] = k
-	}
-	known, _, err := r.Keys(ctx, Filter{})
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range known {
-		h, there := in[k.ID]
-		delete(in, k.ID)
-		switch {
-		case k.State == Making && there:
-			err = r.enter(ctx, "key.made-known", h, "it was being made when the site stopped, and is there", func(tx *store.Tx) error {
-				return r.put(tx, h, k.Origin, k.Owner, firstState(k.Origin))
-			})
-		case k.State == Making:
-			err = r.enter(ctx, "key.not-made", hsm.Key{ID: k.ID}, "it was being made when the site stopped, and is not there", func(tx *store.Tx) error {
-				_, err := tx.Exec(`DELETE FROM key WHERE id = $1 AND state = 'making'`, k.ID)
-				return err
-			})
-		case !there && k.State != Destroyed:
-			missing = append(missing, k.ID)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	for _, k := range have {
-		if _, ok := in[k.ID]; !ok {
-			continue
-		}
-		err := r.enter(ctx, "key.found", k, "it was in the module and not in the register", func(tx *store.Tx) error {
-			return r.put(tx, k, Found, r.site, Live)
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return missing, nil
-}
-
-// firstState is the state of a key that has just been made: what came from
-// people is used after two of them have confirmed its check value.
-func firstState(origin string) State {
-	switch origin {
-	case Components, Wrapped, Restored:
-		return PreActivation
-	}
-	return Live
-}
-
+// enter writes into a key's life, and into the log, what the site did by itself.
 func (r *Register) enter(ctx context.Context, kind string, k hsm.Key, text string, fn func(*store.Tx) error) error {
 	e := audit.Entry{Kind: kind, Actor: "system:keys", Subject: "key/" + k.ID,
 		Data: map[string]any{"purpose": string(k.Purpose), "algorithm": string(k.Algorithm), "kcv": k.KCV.String(), "text": text}}
@@ -523,9 +478,9 @@ func (r *Register) enter(ctx context.Context, kind string, k hsm.Key, text strin
 	})
 }
 
-// tell tells everybody who looks after keys.
-func (r *Register) tell(ctx context.Context, tx *store.Tx, n notice.Notice, roles ...string) error {
-	people, err := r.people.Holders(ctx, roles...)
+// tell tells everybody who holds one of the roles.
+func tell(ctx context.Context, tx *store.Tx, n notice.Notice, roles ...string) error {
+	people, err := access.In(tx).Holders(ctx, roles...)
 	if err != nil {
 		return err
 	}

@@ -193,7 +193,7 @@ func (s *Site) takeAlarmAck(ctx context.Context, a *Arrival) error {
 		}
 		return keys.Acknowledged(tx, m.Key, a.Partner, "person "+m.By+" of "+a.Partner)
 	})
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, keys.ErrNotTold) {
 		return Refused("%s: %v", a.Name, err)
 	}
 	return err

@@ -21,6 +21,7 @@ import (
 	"ankan/exchange"
 	"ankan/exchange/edge"
 	"ankan/hsm"
+	"ankan/hsm/pkcs11"
 	"ankan/hsm/soft"
 	"ankan/message"
 	"ankan/passkey"
@@ -172,15 +173,35 @@ func FoundHere(c *Config, people []act.Person, dir string) (access.Founding, err
 	return access.Founding{Founding: f}, err
 }
 
+// A Module is a security module that the site opened, and closes.
+type Module interface {
+	hsm.Module
+	Close() error
+}
+
 // OpenToken opens the site's security module; with create it makes the
 // embedded one if there is none.
-func OpenToken(c *Config, create bool) (*soft.Token, error) {
+func OpenToken(c *Config, create bool) (Module, error) {
+	open := openSoft
+	if c.Token.PKCS11 != nil {
+		open = openPKCS11
+	}
+	m, err := open(c, create)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCertified(c, m.Info()); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+func openSoft(c *Config, create bool) (Module, error) {
 	pass, err := readSecretFile(c.Token.Passphrase)
 	if err != nil {
 		return nil, fmt.Errorf("token passphrase: %w", err)
 	}
 	defer clear(pass)
-	open := func() (*soft.Token, error) { return soft.Open(c.Token.File, pass) }
 	if _, err := os.Stat(c.Token.File); errors.Is(err, os.ErrNotExist) && create {
 		if err := checkCertified(c, soft.Info()); err != nil {
 			return nil, err
@@ -188,22 +209,36 @@ func OpenToken(c *Config, create bool) (*soft.Token, error) {
 		if err := os.MkdirAll(filepath.Dir(c.Token.File), 0o700); err != nil {
 			return nil, err
 		}
-		open = func() (*soft.Token, error) { return soft.Create(c.Token.File, pass) }
+		return opened(soft.Create(c.Token.File, pass))
 	}
-	t, err := open()
+	return opened(soft.Open(c.Token.File, pass))
+}
+
+func openPKCS11(c *Config, _ bool) (Module, error) {
+	p := c.Token.PKCS11
+	cfg := pkcs11.Config{
+		Module: p.Module, Token: p.Token, Serial: p.Serial, Certificate: p.Certificate, Model: p.Model, Firmware: p.Firmware,
+		Mechanisms: p.Mechanisms, Sessions: p.Sessions, PIN: func() ([]byte, error) { return readSecretFile(p.PIN) },
+	}
+	if p.Slot != nil {
+		slot := uint(*p.Slot)
+		cfg.Slot = &slot
+	}
+	return opened(pkcs11.Open(context.Background(), cfg))
+}
+
+// opened keeps a nil pointer from becoming a module.
+func opened[T Module](m T, err error) (Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCertified(c, t.Info()); err != nil {
-		return nil, errors.Join(err, t.Close())
-	}
-	return t, nil
+	return m, nil
 }
 
 // checkCertified refuses a module without a certificate where the site asks for one.
 func checkCertified(c *Config, i hsm.Info) error {
 	if c.Token.RequireCertified && !i.Certified {
-		return fmt.Errorf("token %s: %s is %s, and require_certified is set (SOP 6.3.2.i); use a certified module", c.Token.File, i.Model, i.Certificate)
+		return fmt.Errorf("token: %s is %s, and require_certified is set (SOP 6.3.2.i); use a certified module", i.Model, i.Certificate)
 	}
 	return nil
 }
