@@ -83,13 +83,26 @@ type Directory struct {
 // New is the directory kept in s.
 func New(s *store.Store) *Directory { return &Directory{View{s, s.Now}, s, newHasher()} }
 
+// A Founding is what a site begins with: what its people signed, and what they
+// sign in with, which the log does not hold. Who has no password signs in with
+// a client certificate, or not at all before they are enrolled again.
+type Founding struct {
+	act.Founding
+	Passwords map[string]Password // by person number
+}
+
 // Found records the first policy and the first people of a site, once, as all
 // of them signed it.
-func (d *Directory) Found(ctx context.Context, f act.Founding) error {
+func (d *Directory) Found(ctx context.Context, f Founding) error {
 	if err := f.Check(d.store.Now()); err != nil {
 		return err
 	}
-	data, err := audit.DataOf(act.FoundingEntry{Founding: f})
+	for id, p := range f.Passwords {
+		if p.phc == nil || !slices.ContainsFunc(f.People, func(who act.Person) bool { return who.ID == id }) {
+			return fmt.Errorf("founding: the password of person %q is empty, or of nobody who signed", id)
+		}
+	}
+	data, err := audit.DataOf(act.FoundingEntry{Founding: f.Founding})
 	if err != nil {
 		return err
 	}
@@ -107,6 +120,13 @@ func (d *Directory) Found(ctx context.Context, f act.Founding) error {
 		}
 		for _, who := range f.People {
 			if err := insert(tx, `INSERT INTO person (id, document) VALUES ($1, $2)`, who, who.ID); err != nil {
+				return err
+			}
+			p, ok := f.Passwords[who.ID]
+			if !ok {
+				continue
+			}
+			if _, err := tx.Exec(`UPDATE person SET password = $1 WHERE id = $2`, p.phc(), who.ID); err != nil {
 				return err
 			}
 		}
