@@ -226,7 +226,7 @@ func (f *Founding) show(w http.ResponseWriter, r *http.Request, status int, prob
 	for _, one := range f.founders {
 		line := Founder{Seat: Seat{Roles: one.who.Roles, By: Who{Role: one.who.Roles[0], Number: one.who.ID}, State: "open"}, You: one == v.of, Registered: one.registered()}
 		if one.registered() {
-			line.Seat.Proof = []string{proofOf(one.who.Credential.Method)}
+			line.Seat.Proof = []string{provedBy(one.who.Credential.Method)}
 		}
 		for _, s := range f.founding.Signatures {
 			if s.Person == one.who.ID {

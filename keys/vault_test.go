@@ -78,7 +78,7 @@ func newVault(t testing.TB, site string) *vault {
 	slices.SortFunc(all, func(a, b act.Person) int { return strings.Compare(a.ID, b.ID) })
 	f, err := act.Found(site, access.DefaultPolicy(), all, signs, v.clock)
 	v.must(err)
-	v.must(v.people.Found(t.Context(), f))
+	v.must(v.people.Found(t.Context(), access.Founding{Founding: f}))
 	v.change(func(tx *store.Tx) error {
 		for _, id := range []string{cust1, cust2, cust3, cust4} {
 			until := tx.Time().AddDate(5, 0, 0)
