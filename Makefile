@@ -1,4 +1,5 @@
 # make demo   builds and runs the whole journey of one order; needs Go alone
+# make build-pkcs11  builds with PKCS#11, for an HSM; needs gcc as well
 # make test   installs what the tests need (with apt, as root) and runs them all
 # make bench  measures against the peers, side by side
 # make fuzz   runs every fuzz target for FUZZTIME
@@ -10,18 +11,23 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test packages vet bench fuzz lint clean
+.PHONY: all build build-pkcs11 demo test packages vet bench fuzz lint clean
 
 all: build
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
+# The libraries of HSMs are C.
+build-pkcs11:
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
 demo: build
 	bin/ankan demo
 
 test: packages vet
 	$(GO) test -timeout 14m ./...
+	CGO_ENABLED=1 $(GO) test -timeout 10m ./hsm/pkcs11/...
 
 # The peers that the tests run against; see scripts/packages.
 packages:
@@ -30,6 +36,7 @@ packages:
 vet:
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) vet ./hsm/pkcs11/...
 	@python3 docs/check-links.py
 
 bench: build
@@ -44,6 +51,7 @@ fuzz:
 
 lint:
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+	CGO_ENABLED=1 $(GO) tool -modfile=tools/go.mod staticcheck ./hsm/pkcs11/...
 
 clean:
 	rm -rf bin ankan-demo

@@ -51,8 +51,13 @@ type querier interface {
 	QueryRow(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// inside makes a change's transaction a querier.
-type inside struct{ tx *store.Tx }
+// inside makes a transaction a querier.
+type inside struct {
+	tx interface {
+		Query(query string, args ...any) (*sql.Rows, error)
+		QueryRow(query string, args ...any) *sql.Row
+	}
+}
 
 func (i inside) Query(_ context.Context, q string, args ...any) (*sql.Rows, error) {
 	return i.tx.Query(q, args...)
@@ -65,6 +70,9 @@ func (i inside) QueryRow(_ context.Context, q string, args ...any) *sql.Row {
 // it must read here: others may stand before it in the same commit.
 func In(tx *store.Tx) View { return View{inside{tx}, tx.Time} }
 
+// At is the directory as one view of the store sees it.
+func (d *Directory) At(tx *store.ReadTx) View { return View{inside{tx}, d.now} }
+
 // A Directory is the people and the policy of one site.
 type Directory struct {
 	View
@@ -75,13 +83,26 @@ type Directory struct {
 // New is the directory kept in s.
 func New(s *store.Store) *Directory { return &Directory{View{s, s.Now}, s, newHasher()} }
 
+// A Founding is what a site begins with: what its people signed, and what they
+// sign in with, which the log does not hold. Who has no password signs in with
+// a client certificate, or not at all before they are enrolled again.
+type Founding struct {
+	act.Founding
+	Passwords map[string]Password // by person number
+}
+
 // Found records the first policy and the first people of a site, once, as all
 // of them signed it.
-func (d *Directory) Found(ctx context.Context, f act.Founding) error {
+func (d *Directory) Found(ctx context.Context, f Founding) error {
 	if err := f.Check(d.store.Now()); err != nil {
 		return err
 	}
-	data, err := audit.DataOf(act.FoundingEntry{Founding: f})
+	for id, p := range f.Passwords {
+		if p.phc == nil || !slices.ContainsFunc(f.People, func(who act.Person) bool { return who.ID == id }) {
+			return fmt.Errorf("founding: the password of person %q is empty, or of nobody who signed", id)
+		}
+	}
+	data, err := audit.DataOf(act.FoundingEntry{Founding: f.Founding})
 	if err != nil {
 		return err
 	}
@@ -99,6 +120,13 @@ func (d *Directory) Found(ctx context.Context, f act.Founding) error {
 		}
 		for _, who := range f.People {
 			if err := insert(tx, `INSERT INTO person (id, document) VALUES ($1, $2)`, who, who.ID); err != nil {
+				return err
+			}
+			p, ok := f.Passwords[who.ID]
+			if !ok {
+				continue
+			}
+			if _, err := tx.Exec(`UPDATE person SET password = $1 WHERE id = $2`, p.phc(), who.ID); err != nil {
 				return err
 			}
 		}
@@ -150,6 +178,7 @@ type Member struct {
 	act.Person
 	State       string `json:"state"`
 	HasPassword bool   `json:"has_password"`
+	Counter     uint32 `json:"counter"` // of the passkey, at its last use
 }
 
 // Member is one person, whatever the state; ErrNoPerson if there never was one.
@@ -170,7 +199,7 @@ func (v View) Members(ctx context.Context) ([]Member, error) {
 }
 
 func (v View) members(ctx context.Context, where string, args ...any) ([]Member, error) {
-	rows, err := v.db.Query(ctx, `SELECT document, state, password <> '' FROM person `+where, args...)
+	rows, err := v.db.Query(ctx, `SELECT document, state, password <> '', counter FROM person `+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +208,7 @@ func (v View) members(ctx context.Context, where string, args ...any) ([]Member,
 	for rows.Next() {
 		var m Member
 		var doc []byte
-		if err := rows.Scan(&doc, &m.State, &m.HasPassword); err != nil {
+		if err := rows.Scan(&doc, &m.State, &m.HasPassword, &m.Counter); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal(doc, &m.Person); err != nil {

@@ -65,7 +65,7 @@ func found(ctx context.Context, d *Directory, r keyring, p act.Policy, people ..
 	if err != nil {
 		return err
 	}
-	return d.Found(ctx, f)
+	return d.Found(ctx, Founding{Founding: f})
 }
 
 func kinds(t *testing.T, s *store.Store, from int64) []string {
@@ -188,7 +188,7 @@ func TestFoundAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go func() { errs <- d.Found(context.WithoutCancel(t.Context()), f) }()
+		go func() { errs <- d.Found(context.WithoutCancel(t.Context()), Founding{Founding: f}) }()
 	}
 	a, b := <-errs, <-errs
 	if (a == nil) == (b == nil) || !errors.Is(errors.Join(a, b), ErrFounded) {

@@ -49,6 +49,28 @@ func (h hasher) password(password string, least int) (string, error) {
 	return formatPHC(salt, h.key(password, salt)), nil
 }
 
+// A Password is the hash of a password, on its way to its person's record. It
+// cannot be printed, compared or marshalled. The zero Password is none.
+type Password struct{ phc func() string }
+
+// NewPassword hashes a password of at least least characters; an error wraps
+// ErrPassword.
+func NewPassword(password string, least int) (Password, error) {
+	phc, err := newHasher().password(password, least)
+	if err != nil {
+		return Password{}, err
+	}
+	return Password{func() string { return phc }}, nil
+}
+
+// Format keeps the hash out of every format verb.
+func (Password) Format(f fmt.State, _ rune) { fmt.Fprint(f, "access.Password(private)") }
+
+// MarshalJSON refuses.
+func (Password) MarshalJSON() ([]byte, error) {
+	return nil, errors.New("access: a password is not marshalled")
+}
+
 func formatPHC(salt, key []byte) string {
 	b64 := base64.RawStdEncoding
 	return fmt.Sprintf("%s%s$%s", phcHead(), b64.EncodeToString(salt), b64.EncodeToString(key))

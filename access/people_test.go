@@ -174,7 +174,7 @@ func TestJoiner(t *testing.T) {
 	}
 	h.must(h.enrol("2001"))
 	m, err := h.people.Member(ctx, "2001")
-	if err != nil || !cmp.Equal(m, Member{who, Active, true}) {
+	if err != nil || !cmp.Equal(m, Member{who, Active, true, 0}) {
 		t.Errorf("%+v, %v", m, err)
 	}
 	if _, err := h.people.GetDraft(ctx, "2001"); !errors.Is(err, ErrNoDraft) {

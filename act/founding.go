@@ -129,13 +129,39 @@ func (f *Founding) Sign(person string, key Key, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	v := f.Verb(person)
-	assertion, err := key.Sign(a.Challenge(v))
+	assertion, err := key.Sign(a.Challenge(f.Verb(person)))
 	if err != nil {
 		return err
 	}
-	f.Signatures = append(f.Signatures, Signature{Person: person, Verb: v, At: now.UTC().Truncate(time.Second), Assertion: assertion})
-	return nil
+	_, err = f.Add(person, assertion, now)
+	return err
+}
+
+// Add adds what a founder's passkey signed, if it is the founder's word on
+// this founding and the first one.
+func (f *Founding) Add(person string, assertion passkey.Assertion, now time.Time) (passkey.Proof, error) {
+	a, err := Parse([]byte(f.Act))
+	if err != nil {
+		return passkey.Proof{}, err
+	}
+	i := slices.IndexFunc(f.People, func(who Person) bool { return who.ID == person })
+	if i < 0 {
+		return passkey.Proof{}, fmt.Errorf("founding: %w: person %s is not in it", ErrNotAllowed, person)
+	}
+	if f.Signed(person) {
+		return passkey.Proof{}, fmt.Errorf("founding: %w: person %s has signed already", ErrNotAllowed, person)
+	}
+	s := Signature{Person: person, Verb: f.Verb(person), At: now.UTC().Truncate(time.Second), Assertion: assertion}
+	proof, err := Verify(a, f.People[i], s, s.Verb)
+	if err == nil {
+		f.Signatures = append(f.Signatures, s)
+	}
+	return proof, err
+}
+
+// Signed says whether a founder has signed.
+func (f Founding) Signed(person string) bool {
+	return slices.ContainsFunc(f.Signatures, func(s Signature) bool { return s.Person == person })
 }
 
 // Found is a founding that all of its people sign with keys that are at hand.

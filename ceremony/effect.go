@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,7 +72,7 @@ func (r *Runner) entry(ctx context.Context, c Ceremony, s StepNow, person string
 	case Enter:
 		part := c.component(s.Part)
 		e.Content, e.Label, e.KCV = string(part.Content()), part.Label(), part.KCV.String()
-		e.Bytes = map[hsm.Algorithm]int{hsm.AES128: 16, hsm.AES256: 32, hsm.HMAC256: 32}[c.Plan.Key.Algorithm]
+		e.Bytes = c.Plan.Key.Algorithm.Strength() / 8
 		return e, nil
 	}
 	share, _, err := r.shareOf(ctx, c, person)
@@ -84,9 +83,13 @@ func (r *Runner) entry(ctx context.Context, c Ceremony, s StepNow, person string
 // Begin starts the clock of an entry. Begun again, the clock starts again and
 // what was entered is wiped; each beginning is in the log.
 func (r *Runner) Begin(ctx context.Context, id string, n int, person string) (Entry, error) {
+	defer r.hold(id)()
 	c, s, err := r.turn(ctx, id, n, person, Enter, Bring, Show, Hold)
 	if err != nil {
 		return Entry{}, err
+	}
+	if s.Signed(person) {
+		return Entry{}, fmt.Errorf("ceremony %s, step %d: %w: person %s has signed it", id, n, act.ErrNotAllowed, person)
 	}
 	policy, err := r.People.Policy(ctx)
 	if err != nil {
@@ -97,13 +100,14 @@ func (r *Runner) Begin(ctx context.Context, id string, n int, person string) (En
 		return Entry{}, err
 	}
 	entry := audit.Entry{Kind: "ceremony.entry-begun", Actor: "person/" + person, Subject: "ceremony/" + id, Data: map[string]any{"step": n}}
-	return e, r.Store.Change(ctx, entry, func(tx *store.Tx) error {
+	err = r.Store.Change(ctx, entry, func(tx *store.Tx) error {
 		e.Ends = tx.Time().Add(EntryTime(policy))
 		_, err := tx.Exec(`INSERT INTO ceremony_input (ceremony, step, person, began) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (ceremony, step) DO UPDATE SET person = excluded.person, began = excluded.began, data = ''`,
 			id, n, person, tx.Time().UTC().Format(time.RFC3339Nano))
 		return err
 	})
+	return e, err
 }
 
 // EntryTime is how long an entry may take on the site's clock: the time to
@@ -156,6 +160,7 @@ func (c Ceremony) component(n int) hsm.Component {
 // compare its check value. What is wrong is refused, said whose it is, and
 // nothing of it is kept.
 func (r *Runner) Give(ctx context.Context, id string, n int, person string, given []byte) error {
+	defer r.hold(id)()
 	err := r.give(ctx, id, n, person, given)
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -175,6 +180,9 @@ func (r *Runner) give(ctx context.Context, id string, n int, person string, give
 	policy, err := r.People.Policy(ctx)
 	if err != nil {
 		return err
+	}
+	if s.Signed(person) {
+		return fmt.Errorf("ceremony %s, step %d: %w: person %s has signed it", id, n, act.ErrNotAllowed, person)
 	}
 	if err := r.inTime(s, person, policy); err != nil {
 		return fmt.Errorf("ceremony %s, step %d: %w", id, n, err)
@@ -316,7 +324,7 @@ func (r *Runner) proposeEffect(ctx context.Context, c Ceremony, s StepNow, m map
 	case Switch:
 		m["old"], m["new"] = c.Plan.Old, c.Plan.Key.Name
 	case Erase:
-		left, err := r.left(ctx, c)
+		left, err := r.left(ctx, c.Plan.Key.Name)
 		if err != nil {
 			return err
 		}
@@ -351,13 +359,15 @@ func (r *Runner) proposeEffect(ctx context.Context, c Ceremony, s StepNow, m map
 }
 
 // left are the copies of a key outside the module that are not gone.
-func (r *Runner) left(ctx context.Context, c Ceremony) ([]keys.Copy, error) {
-	copies, err := r.Register.Copies(ctx, c.Plan.Key.Name)
+func (r *Runner) left(ctx context.Context, name string) ([]keys.Copy, error) {
+	copies, err := r.Register.Copies(ctx, name)
 	return slices.DeleteFunc(copies, func(k keys.Copy) bool { return k.Kind == keys.CopyModule || !k.Gone.IsZero() }), err
 }
 
 // carryOut does what a fully signed step has to do, and records what came of
-// it. It may be run again: what was done before the site stopped is found.
+// it. It may be run again: what was done before the site stopped is found. What
+// the module refuses opens the step again; while the module is gone the step
+// waits, with its signatures. The caller holds the ceremony.
 func (r *Runner) carryOut(ctx context.Context, id string, n int) error {
 	ctx = context.WithoutCancel(ctx) // the people have signed: it is carried to its end
 	c, err := r.Get(ctx, id)
@@ -370,6 +380,9 @@ func (r *Runner) carryOut(ctx context.Context, id string, n int) error {
 	}
 	o := outcome{result: map[string]string{}}
 	if err := r.perform(keys.For(ctx, "ceremony/"+id), c, s, &o); err != nil {
+		if gone := r.Module.Check(ctx); gone != nil {
+			return errors.Join(fmt.Errorf("ceremony %s, step %d: %w", id, n, ErrWaits), err, r.waits(ctx, c, s, gone))
+		}
 		return errors.Join(err, r.failed(ctx, c, s, err))
 	}
 	doc, err := json.Marshal(o.result)
@@ -405,6 +418,26 @@ type outcome struct {
 	after  func(context.Context) error
 }
 
+// waits records that a step waits for the module; while it does, once.
+func (r *Runner) waits(ctx context.Context, c Ceremony, s StepNow, why error) error {
+	n := Note{Kind: "waiting", Person: "system:ceremony", Step: s.N, Text: why.Error()}
+	name := fmt.Sprintf("%s/%d", c.ID, s.N)
+	r.mu.Lock()
+	said := r.waited[name]
+	r.waited[name] = true
+	r.mu.Unlock()
+	if said {
+		return nil
+	}
+	e := audit.Entry{Kind: "ceremony.waits", Actor: n.Person, Subject: "ceremony/" + c.ID, Data: map[string]any{"step": s.N, "effect": string(s.Step.Effect), "why": n.Text}}
+	return r.Store.Change(ctx, e, func(tx *store.Tx) error {
+		if s.Step.Effect == CloseDown {
+			return nil // the transcript is signed, and says nothing more
+		}
+		return putNote(tx, c.ID, "", n)
+	})
+}
+
 // failed records that the module refused. The step is open again; a component
 // that was found wrong is to be entered again by its custodian.
 func (r *Runner) failed(ctx context.Context, c Ceremony, s StepNow, why error) error {
@@ -414,7 +447,7 @@ func (r *Runner) failed(ctx context.Context, c Ceremony, s StepNow, why error) e
 		var wrong *hsm.ComponentError
 		if errors.As(why, &wrong) {
 			for _, t := range c.Steps {
-				if t.Part == wrong.Index && (t.Step.Effect == Enter || t.Step.Effect == Bring) {
+				if (t.Step.Effect == Enter || t.Step.Effect == Bring) && slices.Contains(t.Step.By, wrong.Holder) {
 					again = append(again, t.N)
 				}
 			}
@@ -441,13 +474,13 @@ func (r *Runner) perform(ctx context.Context, c Ceremony, s StepNow, o *outcome)
 		if err != nil {
 			return err
 		}
+		o.write = append(o.write, func(tx *store.Tx) error { return keys.FormsImported(tx, c.Plan.Key.Name, c.ID) })
 		return r.made(ctx, c, o, func(name string) (hsm.Key, error) {
 			return r.Module.Combine(ctx, agreeKey(c.ID), parts, name, c.Plan.Key.Purpose, c.Plan.Key.Algorithm, c.Plan.Key.KCV)
 		})
 	case Import_:
-		w := c.Plan.Wrap
 		return r.made(ctx, c, o, func(name string) (hsm.Key, error) {
-			return r.Module.Import(ctx, w.Blob, hsm.Wrapping{Format: w.Format, Key: w.Under, Label: w.Label}, name, c.Plan.Key.Purpose, c.Plan.Key.Algorithm)
+			return r.Module.Import(ctx, c.Plan.Wrap.Blob, c.Plan.wrapping(), name, c.Plan.Key.Purpose, c.Plan.Key.Algorithm)
 		})
 	case Rebuild:
 		shares, err := r.brought(ctx, c)
@@ -469,7 +502,7 @@ func (r *Runner) perform(ctx context.Context, c Ceremony, s StepNow, o *outcome)
 		})
 		o.after = r.reload
 	case CopyGone:
-		copies, err := r.left(ctx, c)
+		copies, err := r.left(ctx, c.Plan.Key.Name)
 		if err != nil {
 			return err
 		}
@@ -480,7 +513,7 @@ func (r *Runner) perform(ctx context.Context, c Ceremony, s StepNow, o *outcome)
 			})
 		}
 	case Erase:
-		if left, err := r.left(ctx, c); err != nil || len(left) > 0 {
+		if left, err := r.left(ctx, c.Plan.Key.Name); err != nil || len(left) > 0 {
 			return errors.Join(err, fmt.Errorf("%d copies are not gone", len(left)))
 		}
 		return r.erase(ctx, c.Plan.Key.Name)
@@ -488,6 +521,10 @@ func (r *Runner) perform(ctx context.Context, c Ceremony, s StepNow, o *outcome)
 		return r.erase(ctx, c.KeyName())
 	case CloseDown:
 		return r.performClose(ctx, c, o)
+	case RackOpen:
+		o.write = append(o.write, func(tx *store.Tx) error { return keys.RackOpened(tx, c.Plan.Room, c.ID, s.Step.By) })
+	case RackClose:
+		o.write = append(o.write, func(tx *store.Tx) error { return keys.RackClosed(tx, c.Plan.Room, c.ID, s.Step.By) })
 	}
 	return nil
 }
@@ -524,14 +561,35 @@ func (r *Runner) made(ctx context.Context, c Ceremony, o *outcome, do func(name 
 	}
 	o.result["key"], o.result["kcv"] = name, k.KCV.String()
 	o.write = append(o.write, func(tx *store.Tx) error {
-		if c.Plan.Key.Partner != "" {
-			if err := keys.PutLink(tx, name, "partner/"+c.Plan.Key.Partner, 0); err != nil {
+		if p := c.Plan.Key.Partner; p != "" {
+			if err := keys.PutLink(tx, name, "partner/"+p, 0); err != nil {
+				return err
+			}
+		}
+		for _, copy := range c.elsewhere() {
+			if err := keys.PutCopy(tx, copy); err != nil {
 				return err
 			}
 		}
 		return keys.Happened(tx, name, "ceremony/"+c.ID, "ceremony."+string(c.Kind), "check value "+k.KCV.String())
 	})
 	return nil
+}
+
+// elsewhere are the copies that there are of a key because it came from
+// elsewhere: whoever sent it has it, and custodians have what they entered.
+func (c Ceremony) elsewhere() []keys.Copy {
+	if c.Kind != ImportComponents && c.Kind != ImportWrapped {
+		return nil
+	}
+	var all []keys.Copy
+	if p := c.Plan.Key.Partner; p != "" {
+		all = append(all, keys.Copy{Key: c.Plan.Key.Name, Kind: keys.CopyPartner, Holder: p, Place: c.ID})
+	}
+	for i, part := range c.Plan.Parts {
+		all = append(all, keys.Copy{Key: c.Plan.Key.Name, Kind: keys.CopyComponent, Number: i + 1, Of: len(c.Plan.Parts), Holder: part.Custodian, Place: c.ID, KCV: part.KCV.String()})
+	}
+	return all
 }
 
 func (r *Runner) performMake(ctx context.Context, c Ceremony, o *outcome) error {
@@ -545,18 +603,16 @@ func (r *Runner) performMake(ctx context.Context, c Ceremony, o *outcome) error 
 	if err != nil {
 		return err
 	}
-	// A key whose shares were lost with the site is of no use to anybody: it goes,
-	// and its name with it.
-	if fresh, err := r.fresh(ctx, c); err != nil {
-		return err
-	} else if fresh != "" {
-		return errors.Join(fmt.Errorf("key %s was made when the site stopped, and its shares were lost; it was erased; plan a new ceremony with another name", fresh), r.erase(ctx, fresh))
-	}
 	var shares []hsm.Share
 	err = r.made(ctx, c, o, func(name string) (k hsm.Key, err error) {
 		k, shares, err = r.Module.GenerateShared(ctx, name, c.Plan.Key.Purpose, c.Plan.Key.Algorithm, c.ID, c.Plan.Backup.Threshold, holders)
 		return k, err
 	})
+	if err == nil && shares == nil {
+		// It was made by a try before this one, and its shares were lost with the
+		// site. Nobody could ever restore it: it goes, and its name with it.
+		return errors.Join(fmt.Errorf("key %s was made when the site stopped, and its shares were lost; it was erased; plan a new ceremony with another name", c.KeyName()), r.erase(ctx, c.KeyName()))
+	}
 	for _, share := range shares {
 		o.write = append(o.write, func(tx *store.Tx) error {
 			return putSealed(tx, keys.Copy{Key: c.KeyName(), Kind: keys.CopyShare, Number: share.Index, Of: share.Of, Holder: share.Holder, Place: c.ID}, share)
@@ -605,8 +661,8 @@ func (r *Runner) performSplit(ctx context.Context, c Ceremony, o *outcome) error
 		return err
 	}
 	method := hsm.CMAC
-	if m := c.Plan.Parts[0].KCV.Method(); m != "" {
-		method = m
+	if m := c.Plan.Key.KCV.Method(); m != "" {
+		method = m // the partner's own
 	}
 	parts, err := r.Module.Split(ctx, c.Plan.Key.Name, c.ID, method, holders)
 	if err != nil {
@@ -638,18 +694,37 @@ func (r *Runner) shared(c Ceremony, how string) func(*store.Tx) error {
 }
 
 func (r *Runner) performExport(ctx context.Context, c Ceremony, o *outcome) error {
-	w := hsm.Wrapping{Format: c.Plan.Wrap.Format, Key: c.Plan.Wrap.Under, Label: c.Plan.Wrap.Label}
-	if c.Plan.Wrap.To != nil {
-		w.To = c.Plan.Wrap.To.PublicKey
-	}
+	w := c.Plan.wrapping()
 	blob, err := r.Module.Export(ctx, c.Plan.Key.Name, w)
 	if err != nil {
 		return err
 	}
-	o.result["wrapped"] = base64.StdEncoding.EncodeToString(blob)
+	// It lies in the register until it is destroyed with the key. The log and the
+	// transcript are kept for ever: they have its digest.
 	o.result["wrapped_sha256"] = fmt.Sprintf("%x", sha256.Sum256(blob))
-	o.write = append(o.write, r.shared(c, "wrapped as "+string(w.Format)))
+	o.write = append(o.write, r.shared(c, "wrapped as "+string(w.Format)), func(tx *store.Tx) error {
+		return keys.PutCopy(tx, keys.Copy{Key: c.Plan.Key.Name, Kind: keys.CopyWrapped, Holder: r.Site, Place: c.ID, Sealed: blob})
+	})
 	return nil
+}
+
+// Wrapped is the wrapped key that a ceremony exported, for whoever takes it to
+// the partner.
+func (r *Runner) Wrapped(ctx context.Context, id string) ([]byte, error) {
+	c, err := r.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	copies, err := r.Register.Copies(ctx, c.Plan.Key.Name)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range copies {
+		if k.Kind == keys.CopyWrapped && k.Place == c.ID && k.Gone.IsZero() {
+			return k.Sealed, nil
+		}
+	}
+	return nil, fmt.Errorf("ceremony %s: it has exported no wrapped key, or that was destroyed", id)
 }
 
 func (r *Runner) performConfirm(ctx context.Context, c Ceremony, s StepNow, o *outcome) error {
@@ -658,8 +733,12 @@ func (r *Runner) performConfirm(ctx context.Context, c Ceremony, s StepNow, o *o
 		return err
 	}
 	o.after = r.reload
-	if k.State != keys.PreActivation {
-		return nil // a try before this one activated it
+	switch k.State {
+	case keys.Live, keys.Deactivated:
+		return nil // a try before this one did
+	case keys.PreActivation:
+	default:
+		return fmt.Errorf("key %s: %w: it is %s", k.ID, keys.ErrState, k.State)
 	}
 	o.result["key"], o.result["kcv"] = k.ID, k.KCV
 	o.write = append(o.write, func(tx *store.Tx) error {

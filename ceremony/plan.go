@@ -11,11 +11,14 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
+	"ankan/access"
 	"ankan/document"
 	"ankan/hsm"
 )
@@ -39,6 +42,9 @@ const (
 func Kinds() []Kind {
 	return []Kind{Generate, ImportComponents, ExportComponents, ImportWrapped, ExportWrapped, Restore, Rotate, Destroy}
 }
+
+// exports says that a key leaves in a ceremony of this kind.
+func (k Kind) exports() bool { return k == ExportComponents || k == ExportWrapped }
 
 // A Plan is what a ceremony is to do and who does it. Everybody reads the same
 // file, and its digest is what is approved.
@@ -185,8 +191,13 @@ func ParsePlan(doc []byte) (Plan, error) {
 	if !slices.Contains(Kinds(), p.Kind) {
 		return fail("$.kind", "kind is %q, want one of %s", p.Kind, joined(Kinds()))
 	}
-	if p.Title == "" || p.Room == "" || len(p.Title) > 120 || len(p.Room) > 120 {
-		return fail("$.title", "title and room must be there, each up to 120 characters")
+	for _, t := range []struct {
+		at, text string
+		must     bool
+	}{{"title", p.Title, true}, {"room", p.Room, true}, {"key.partner", p.Key.Partner, false}} {
+		if (t.must || t.text != "") && !plain(t.text, 120) {
+			return fail("$."+t.at, "%s is %q, want one line of up to 120 bytes", t.at, t.text)
+		}
 	}
 	if err := hsm.CheckID(p.Key.Name); err != nil {
 		return fail("$.key.name", "%v", err)
@@ -199,6 +210,9 @@ func ParsePlan(doc []byte) (Plan, error) {
 	}
 	for i, part := range w.Parts {
 		q := Part{Custodian: part.Custodian, Form: part.Form, Bag: part.Bag}
+		if q.Form+q.Bag != "" && !plain(q.Form+q.Bag, 120) {
+			return fail(fmt.Sprintf("$.parts[%d].form", i), "form and bag are %q and %q, want numbers in one line", q.Form, q.Bag)
+		}
 		if q.KCV, err = kcv(part.KCV); err != nil {
 			return fail(fmt.Sprintf("$.parts[%d].kcv", i), "%v", err)
 		}
@@ -228,7 +242,19 @@ func ParsePlan(doc []byte) (Plan, error) {
 	if path, text := p.shape(); text != "" {
 		return fail(path, "%s", text)
 	}
+	if path, text := p.cast(); text != "" {
+		return fail(path, "%s", text)
+	}
 	return p, nil
+}
+
+// wrapping is the wrap as the module takes it.
+func (p Plan) wrapping() hsm.Wrapping {
+	w := hsm.Wrapping{Format: p.Wrap.Format, Key: p.Wrap.Under, Label: p.Wrap.Label}
+	if p.Wrap.To != nil {
+		w.To = p.Wrap.To.PublicKey
+	}
+	return w
 }
 
 func kcv(text string) (hsm.KCV, error) {
@@ -266,17 +292,36 @@ func (p Plan) shape() (path, text string) {
 		{wraps == (p.Wrap != nil), "$.wrap", "and wrap do not go together, or wrap is missing"},
 		{makes || p.Backup == nil, "$.backup", "makes no shares"},
 		{(p.Kind == Rotate) == (p.Old != ""), "$.old", "and old do not go together, or old is missing"},
+		{p.Old == "" || p.Old != p.Key.Name, "$.old", "takes a new key with a name of its own"},
 		{(p.Kind == Restore) == (len(p.Holders) > 0), "$.holders", "and holders do not go together, or holders are missing"},
 		{p.Kind == Restore || !p.Rehearsal, "$.rehearsal", "is no rehearsal"},
 		{p.Kind != ImportComponents || p.allParts(func(q Part) bool { return !q.KCV.IsZero() }), "$.parts", "needs the check value of each part, as its form says"},
+		{p.Kind != ImportComponents || p.differ(), "$.parts", "has two parts with the same check value: it is the same part"},
+		{p.Kind != ExportComponents || p.allParts(func(q Part) bool { return q.KCV.IsZero() }), "$.parts", "draws its parts: nobody knows their check values yet"},
 		{p.Kind != Destroy || p.People[witness] != "", "$.people", "needs a witness (SOP 6.4.e.viii)"},
-		{p.Kind != ImportWrapped || len(p.Wrap.Blob) > 0, "$.wrap", "needs the blob"},
+		{p.Kind != ImportWrapped || p.Wrap != nil && len(p.Wrap.Blob) > 0, "$.wrap", "needs the blob"},
+		{p.Kind == ImportWrapped || p.Wrap == nil || len(p.Wrap.Blob) == 0, "$.wrap.blob", "makes the blob"},
 	} {
 		if at, text := needs(c.ok, c.at, c.what); text != "" {
 			return at, text
 		}
 	}
-	for role := range p.People {
+	if p.Wrap == nil {
+		return "", ""
+	}
+	err := p.wrapping().CheckImport()
+	if p.Kind == ExportWrapped {
+		err = p.wrapping().CheckExport(p.Key.Algorithm)
+	}
+	if err != nil {
+		return "$.wrap", err.Error()
+	}
+	return "", ""
+}
+
+// cast says what is wrong with who takes part.
+func (p Plan) cast() (path, text string) {
+	for _, role := range slices.Sorted(maps.Keys(p.People)) {
 		if !slices.Contains([]string{keyManager, hsmAdmin, officer, witness}, role) {
 			return "$.people", fmt.Sprintf("people names the role %q, want %s, %s, %s or %s", role, keyManager, hsmAdmin, officer, witness)
 		}
@@ -286,14 +331,45 @@ func (p Plan) shape() (path, text string) {
 			return "$.people", fmt.Sprintf("people names no %s", role)
 		}
 	}
-	seen := map[string]string{}
-	for role, who := range p.everyone() {
+	all, seen := p.everyone(), map[string]string{}
+	for _, role := range slices.Sorted(maps.Keys(all)) {
+		who, at := all[role], p.place(role)
+		if err := access.CheckNumber(who); err != nil {
+			return at, fmt.Sprintf("%s: %v", role, err)
+		}
 		if other := seen[who]; other != "" {
-			return "$.people", fmt.Sprintf("person %s has two parts in it, %s and %s; nobody acts twice in one ceremony (SOP 6.4.0)", who, min(role, other), max(role, other))
+			return at, fmt.Sprintf("person %s has two parts in it, %s and %s; nobody acts twice in one ceremony (SOP 6.4.0)", who, other, role)
 		}
 		seen[who] = role
 	}
 	return "", ""
+}
+
+// place is where a plan says who has a role.
+func (p Plan) place(role string) string {
+	name, number, _ := strings.Cut(role, " ")
+	n, _ := strconv.Atoi(number)
+	switch {
+	case name == "custodian":
+		return fmt.Sprintf("$.parts[%d].custodian", n-1)
+	case name == "holder" && p.Backup != nil:
+		return fmt.Sprintf("$.backup.holders[%d]", n-1)
+	case name == "holder":
+		return fmt.Sprintf("$.holders[%d]", n-1)
+	}
+	return "$.people." + role
+}
+
+// differ says that no two parts have the same check value.
+func (p Plan) differ() bool {
+	for i, a := range p.Parts {
+		for _, b := range p.Parts[:i] {
+			if same, err := a.KCV.Matches(b.KCV); err == nil && same {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (p Plan) allParts(f func(Part) bool) bool {

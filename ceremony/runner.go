@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"ankan/access"
 	"ankan/act"
@@ -42,6 +45,7 @@ var (
 	ErrTurn   = errors.New("it is not your turn")
 	ErrLate   = errors.New("the time to enter is over")
 	ErrEdited = errors.New("the plan was edited since it was reviewed")
+	ErrWaits  = errors.New("it is signed, and is carried out when the security module is back")
 )
 
 // A Config is what a runner works with.
@@ -59,11 +63,34 @@ type Config struct {
 	Overdue func(ctx context.Context, person string) (string, error)
 }
 
-// A Runner runs the ceremonies of one site.
-type Runner struct{ Config }
+// A Runner runs the ceremonies of one site. Its methods may be called at the
+// same time; what changes one ceremony happens one after another.
+type Runner struct {
+	Config
+
+	mu     sync.Mutex
+	locks  map[string]*sync.Mutex // by ceremony
+	swept  map[string]bool        // ceremonies that left nothing in the module
+	waited map[string]bool        // steps of which the log says that they wait
+}
 
 // New is a runner. Resume comes next.
-func New(c Config) *Runner { return &Runner{c} }
+func New(c Config) *Runner {
+	return &Runner{Config: c, locks: map[string]*sync.Mutex{}, swept: map[string]bool{}, waited: map[string]bool{}}
+}
+
+// hold keeps others from changing a ceremony until it is let go.
+func (r *Runner) hold(id string) (letGo func()) {
+	r.mu.Lock()
+	l := r.locks[id]
+	if l == nil {
+		l = new(sync.Mutex)
+		r.locks[id] = l
+	}
+	r.mu.Unlock()
+	l.Lock()
+	return l.Unlock
+}
 
 // A Ceremony is one ceremony as it stands.
 type Ceremony struct {
@@ -143,6 +170,7 @@ func (r *Runner) Draft(ctx context.Context, editor string, doc []byte) (Ceremony
 	}
 	e := audit.Entry{Kind: "ceremony.drafted", Actor: "person/" + editor, Subject: "ceremony/" + p.ID,
 		Data: map[string]any{"kind": string(p.Kind), "plan_sha256": fmt.Sprintf("%x", p.digest), "findings": len(findings)}}
+	defer r.hold(p.ID)()
 	err = r.Store.Change(ctx, e, func(tx *store.Tx) error {
 		res, err := tx.Exec(`INSERT INTO ceremony (id, kind, title, document, editor, state, drafted) VALUES ($1, $2, $3, $4, $5, 'drafted', $6)
 			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, title = excluded.title, document = excluded.document, editor = excluded.editor, drafted = excluded.drafted
@@ -248,13 +276,21 @@ func (r *Runner) scriptOf(ctx context.Context, p Plan) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	people, err := r.People.People(ctx)
-	if err != nil {
-		return nil, err
-	}
 	return p.script(copies, func(id string) bool {
-		return slices.ContainsFunc(people, func(who act.Person) bool { return who.ID == id })
+		_, err := r.People.Fit(ctx, id, custodian)
+		return err == nil
 	}), nil
+}
+
+// people are all who sign something: the participants, and in a destruction
+// those who hold a copy.
+func (c Ceremony) people() []string {
+	all := c.Plan.participants()
+	for _, s := range c.Steps {
+		all = append(all, s.Step.By...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // fill adds what has happened.
@@ -399,6 +435,27 @@ func (r *Runner) proposeOpen(ctx context.Context, subject string) (map[string]st
 	return m, nil
 }
 
+// same refuses a warrant whose act says something else than what is so now.
+func (r *Runner) same(ctx context.Context, w custody.Warrant, propose func(context.Context, string) (map[string]string, error)) error {
+	a := w.Act()
+	now, err := propose(ctx, a.Subject)
+	if err != nil {
+		return err
+	}
+	if now["plan_sha256"] != a.Params["plan_sha256"] {
+		return fmt.Errorf("%s: %w; ask again", a.Subject, ErrEdited)
+	}
+	for k, v := range now {
+		if a.Params[k] != v {
+			return fmt.Errorf("%s: %w: %s was %q when it was signed and is %q now; ask again", a.Subject, act.ErrNotAllowed, k, a.Params[k], v)
+		}
+	}
+	if len(now) != len(a.Params) {
+		return fmt.Errorf("%s: %w: the act says %d things, want %d; ask again", a.Subject, act.ErrNotAllowed, len(a.Params), len(now))
+	}
+	return nil
+}
+
 // of is the ceremony that a subject names: ceremony/ID.
 func (r *Runner) of(ctx context.Context, subject string) (Ceremony, error) {
 	id, ok := strings.CutPrefix(subject, "ceremony/")
@@ -409,12 +466,15 @@ func (r *Runner) of(ctx context.Context, subject string) (Ceremony, error) {
 }
 
 func (r *Runner) doOpen(ctx context.Context, w custody.Warrant) error {
+	// All openings, one after another: no two are about the same key.
+	defer r.hold("")()
+	defer r.hold(strings.TrimPrefix(w.Act().Subject, "ceremony/"))()
 	c, err := r.of(ctx, w.Act().Subject)
+	if err == nil {
+		err = r.same(ctx, w, r.proposeOpen)
+	}
 	if err != nil {
 		return err
-	}
-	if c.Digest != w.Act().Params["plan_sha256"] {
-		return fmt.Errorf("ceremony %s: %w", c.ID, ErrEdited)
 	}
 	var script []Step
 	for _, s := range c.Steps {
@@ -443,7 +503,7 @@ func (r *Runner) doOpen(ctx context.Context, w custody.Warrant) error {
 }
 
 func (r *Runner) tell(tx *store.Tx, c Ceremony, kind, text string) error {
-	return notice.Tell(tx, c.Plan.participants(), notice.Notice{Kind: kind, Subject: "ceremony/" + c.ID, Text: text, Link: "/ceremonies/" + c.ID})
+	return notice.Tell(tx, c.people(), notice.Notice{Kind: kind, Subject: "ceremony/" + c.ID, Text: text, Link: "/ceremonies/" + c.ID})
 }
 
 // stepOf is the ceremony and step that a subject names, ceremony/ID/N, if it is
@@ -483,8 +543,18 @@ func (r *Runner) proposeStep(ctx context.Context, subject string) (map[string]st
 	return m, r.proposeEffect(ctx, c, s, m)
 }
 
+// idOf is the ceremony that a subject begins with.
+func idOf(subject string) string {
+	id, _, _ := strings.Cut(strings.TrimPrefix(subject, "ceremony/"), "/")
+	return id
+}
+
 func (r *Runner) doStep(ctx context.Context, w custody.Warrant) error {
+	defer r.hold(idOf(w.Act().Subject))()
 	c, s, err := r.stepOf(ctx, w.Act().Subject)
+	if err == nil {
+		err = r.same(ctx, w, r.proposeStep)
+	}
 	if err != nil {
 		return err
 	}
@@ -512,6 +582,13 @@ func (r *Runner) doStep(ctx context.Context, w custody.Warrant) error {
 		return err
 	}
 	return r.carryOut(ctx, c.ID, s.N)
+}
+
+// plain says whether people can read a text as it is signed: no control
+// characters, nothing that turns its direction, nothing invisible.
+func plain(text string, most int) bool {
+	return utf8.ValidString(text) && len(text) <= most && strings.TrimSpace(text) != "" &&
+		!strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) })
 }
 
 // fit refuses a participant who may not take part any more: people change
@@ -548,25 +625,44 @@ func (r *Runner) proposeNote(ctx context.Context, subject string) (map[string]st
 	if c.State != want {
 		return nil, fmt.Errorf("ceremony %s: %w: it is %s", c.ID, act.ErrNotAllowed, stateWord(c.State))
 	}
-	if text := strings.TrimSpace(part[2]); text == "" || len(text) > 2000 {
-		return nil, fmt.Errorf("ceremony %s: say what happened, in up to 2000 characters", c.ID)
+	if !plain(part[2], 2000) {
+		return nil, fmt.Errorf("ceremony %s: say what happened, in one line of up to 2000 bytes", c.ID)
+	}
+	if c.closing() {
+		return nil, fmt.Errorf("ceremony %s: %w: its transcript is signed", c.ID, act.ErrNotAllowed)
 	}
 	return map[string]string{"plan_sha256": c.Digest, "note": part[1], "text": part[2], "step": fmt.Sprint(c.Now)}, nil
 }
 
+// closing says that everybody has signed the transcript: it does not change any
+// more.
+func (c Ceremony) closing() bool {
+	return c.Now > 0 && c.Steps[c.Now-1].Step.Effect == CloseDown && c.Steps[c.Now-1].Effect == "doing"
+}
+
 func (r *Runner) doNote(ctx context.Context, w custody.Warrant) error {
 	part := strings.SplitN(strings.TrimPrefix(w.Act().Subject, "ceremony/"), "/", 3)
+	defer r.hold(part[0])()
 	c, err := r.Get(ctx, part[0])
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.same(ctx, w, r.proposeNote)
 	}
-	if err := r.takesPart(c, w.Act().Requester); err != nil {
+	if err == nil {
+		err = r.takesPart(c, w.Act().Requester)
+	}
+	if err != nil {
 		return err
 	}
 	state := map[string]string{"deviation": Open, "break": Break, "resume": Open}[part[1]]
 	return w.Use(ctx, "ceremony.note", w.Act().Subject, map[string]any{"note": part[1], "text": part[2], "step": c.Now}, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`UPDATE ceremony SET state = $1 WHERE id = $2`, state, c.ID); err != nil {
 			return err
+		}
+		// Who has signed the transcript signed one without this note.
+		if c.Steps[c.Now-1].Step.Effect == CloseDown {
+			if _, err := tx.Exec(`DELETE FROM ceremony_signature WHERE ceremony = $1 AND step = $2`, c.ID, c.Now); err != nil {
+				return err
+			}
 		}
 		return putNote(tx, c.ID, w.Act().ID, Note{Kind: part[1], Person: w.Act().Requester, Step: c.Now, Text: part[2]})
 	})
@@ -579,7 +675,7 @@ func putNote(tx *store.Tx, id, actID string, n Note) error {
 }
 
 func (r *Runner) takesPart(c Ceremony, person string) error {
-	if !slices.Contains(c.Plan.participants(), person) {
+	if !slices.Contains(c.people(), person) {
 		return fmt.Errorf("ceremony %s: %w: person %s takes no part in it", c.ID, ErrTurn, person)
 	}
 	return nil
@@ -588,8 +684,8 @@ func (r *Runner) takesPart(c Ceremony, person string) error {
 func (r *Runner) proposeAbort(ctx context.Context, subject string) (map[string]string, error) {
 	rest, _ := strings.CutPrefix(subject, "ceremony/")
 	id, reason, ok := strings.Cut(rest, "/")
-	if !ok || strings.TrimSpace(reason) == "" || len(reason) > 2000 {
-		return nil, fmt.Errorf("subject %q is not ceremony/ID/REASON", subject)
+	if !ok || !plain(reason, 2000) {
+		return nil, fmt.Errorf("subject %q is not ceremony/ID/REASON, the reason in one line of up to 2000 bytes", subject)
 	}
 	c, err := r.Get(ctx, id)
 	if err != nil {
@@ -598,20 +694,38 @@ func (r *Runner) proposeAbort(ctx context.Context, subject string) (map[string]s
 	if c.State != Open && c.State != Break {
 		return nil, fmt.Errorf("ceremony %s: %w: it is %s", c.ID, act.ErrNotAllowed, c.State)
 	}
+	if c.closing() {
+		return nil, fmt.Errorf("ceremony %s: %w: its transcript is signed", c.ID, act.ErrNotAllowed)
+	}
 	m := map[string]string{"plan_sha256": c.Digest, "step": fmt.Sprint(c.Now), "reason": reason, "effect": "what was entered is wiped"}
-	if fresh, err := r.fresh(ctx, c); err != nil {
+	switch fresh, err := r.fresh(ctx, c); {
+	case err != nil:
 		return nil, err
-	} else if fresh != "" {
-		m["effect"] = "what was entered is wiped, and the key " + fresh + ", which nobody confirmed, is erased"
+	case fresh != "" && c.returns():
+		m["effect"] += "; the key " + fresh + ", which nobody confirmed, waits for another ceremony that restores it"
+	case fresh != "":
+		m["effect"] += "; the key " + fresh + ", which nobody confirmed, is erased with its shares"
 	}
 	return m, nil
 }
 
-// fresh is the name of the key that this ceremony made and nobody has confirmed.
+// returns says that the ceremony restores a key under its own name: that key is
+// never erased by it.
+func (c Ceremony) returns() bool { return c.Kind == Restore && !c.Plan.Rehearsal }
+
+// fresh is the name of the key that this ceremony made, or began to make, and
+// nobody has confirmed; "" if there is none.
 func (r *Runner) fresh(ctx context.Context, c Ceremony) (string, error) {
 	k, err := r.Register.Key(ctx, c.KeyName())
-	if errors.Is(err, keys.ErrNoKey) || err == nil && k.State != keys.PreActivation {
+	if errors.Is(err, keys.ErrNoKey) || err == nil && k.State != keys.PreActivation && k.State != keys.Making {
 		return "", nil
+	}
+	if err != nil || c.returns() {
+		return k.ID, err
+	}
+	links, err := r.Register.Links(ctx, k.ID)
+	if !slices.ContainsFunc(links, func(l keys.Link) bool { return l.What == "ceremony/"+c.ID }) {
+		return "", err
 	}
 	return k.ID, err
 }
@@ -619,11 +733,15 @@ func (r *Runner) fresh(ctx context.Context, c Ceremony) (string, error) {
 func (r *Runner) doAbort(ctx context.Context, w custody.Warrant) error {
 	rest := strings.TrimPrefix(w.Act().Subject, "ceremony/")
 	id, reason, _ := strings.Cut(rest, "/")
+	defer r.hold(id)()
 	c, err := r.Get(ctx, id)
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.same(ctx, w, r.proposeAbort)
 	}
-	if err := r.takesPart(c, w.Act().Requester); err != nil {
+	if err == nil {
+		err = r.takesPart(c, w.Act().Requester)
+	}
+	if err != nil {
 		return err
 	}
 	err = w.Use(ctx, "ceremony.abort", w.Act().Subject, map[string]any{"step": c.Now, "reason": reason}, func(tx *store.Tx) error {
@@ -641,53 +759,115 @@ func (r *Runner) doAbort(ctx context.Context, w custody.Warrant) error {
 	if err != nil {
 		return err
 	}
-	return r.sweep(ctx, c.ID)
+	return r.tidy(ctx, c.ID)
+}
+
+// tidy sweeps after a ceremony that has just ended. That the module cannot
+// erase now does not undo its end: Resume tries again.
+func (r *Runner) tidy(ctx context.Context, id string) error {
+	ctx = context.WithoutCancel(ctx)
+	err := r.sweep(ctx, id)
+	if err == nil {
+		return nil
+	}
+	e := audit.Entry{Kind: "ceremony.unswept", Actor: "system:ceremony", Subject: "ceremony/" + id, Data: map[string]any{"why": err.Error()}}
+	return r.Store.Enter(ctx, e)
 }
 
 // sweep erases what an ended ceremony leaves in the module: its key pair and,
-// after an abort, a key that nobody confirmed.
+// after an abort, a key that nobody confirmed, with the shares of it.
 func (r *Runner) sweep(ctx context.Context, id string) error {
+	r.mu.Lock()
+	done := r.swept[id]
+	r.mu.Unlock()
+	if done {
+		return nil
+	}
 	c, err := r.Get(ctx, id)
 	if err != nil {
 		return err
 	}
-	names := []string{agreeKey(id)}
-	if c.State == Aborted {
+	if c.State == Aborted && !c.returns() {
 		fresh, err := r.fresh(ctx, c)
+		if err == nil && fresh != "" {
+			err = r.unmake(ctx, c, fresh)
+		}
 		if err != nil {
 			return err
 		}
-		if fresh != "" {
-			names = append(names, fresh)
-		}
 	}
-	for _, name := range names {
-		if err := r.Module.Destroy(ctx, name); err != nil && !errors.Is(err, hsm.ErrNoKey) {
-			return err
-		}
+	if err := r.erase(ctx, agreeKey(id)); err != nil {
+		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.swept[id] = true
 	return nil
 }
 
-// Resume goes on where the site stopped: what a step had to do in the module
-// and may not have done, and what an ended ceremony left.
-func (r *Runner) Resume(ctx context.Context) error {
-	all, err := r.List(ctx)
+// unmake forgets the shares of a key that nobody confirmed, and erases it.
+func (r *Runner) unmake(ctx context.Context, c Ceremony, name string) error {
+	left, err := r.left(ctx, name)
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, c := range all {
-		switch c.State {
-		case Open, Break:
-			for _, s := range c.Steps {
-				if s.Effect == "doing" {
-					errs = append(errs, r.carryOut(ctx, c.ID, s.N))
+	if len(left) > 0 {
+		e := audit.Entry{Kind: "ceremony.forgotten", Actor: "system:ceremony", Subject: "ceremony/" + c.ID, Data: map[string]any{"key": name, "copies": len(left)}}
+		err := r.Store.Change(ctx, e, func(tx *store.Tx) error {
+			for _, k := range left {
+				if err := keys.CopyGone(tx, k); err != nil {
+					return err
 				}
 			}
-		case Closed, Aborted:
-			errs = append(errs, r.sweep(ctx, c.ID))
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
+	return r.erase(ctx, name)
+}
+
+// Resume goes on where the site stopped, or where the module was gone: what a
+// step had to do and may not have done, and what an ended ceremony left.
+func (r *Runner) Resume(ctx context.Context) error {
+	rows, err := r.Store.Query(ctx, `SELECT id FROM ceremony WHERE state <> 'drafted' ORDER BY id`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		ids = append(ids, id)
+	}
+	errs := []error{rows.Err()}
+	for _, id := range ids {
+		errs = append(errs, r.resume(ctx, id))
+	}
 	return errors.Join(errs...)
+}
+
+func (r *Runner) resume(ctx context.Context, id string) error {
+	r.mu.Lock()
+	done := r.swept[id]
+	r.mu.Unlock()
+	if done {
+		return nil
+	}
+	defer r.hold(id)()
+	c, err := r.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if c.State == Closed || c.State == Aborted {
+		return r.sweep(ctx, id)
+	}
+	if c.Now > 0 && c.Steps[c.Now-1].Effect == "doing" {
+		return r.carryOut(ctx, id, c.Now)
+	}
+	return nil
 }

@@ -98,7 +98,7 @@ func (r *Runner) performClose(ctx context.Context, c Ceremony, o *outcome) error
 		}
 		return r.tell(tx, c, "ceremony.closed", fmt.Sprintf("Ceremony %s, %s, is closed. Everybody signed its transcript.", c.ID, c.Title))
 	})
-	o.after = func(ctx context.Context) error { return r.sweep(ctx, c.ID) }
+	o.after = func(ctx context.Context) error { return r.tidy(ctx, c.ID) }
 	return nil
 }
 

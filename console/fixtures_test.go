@@ -140,8 +140,8 @@ func people() []PersonLine {
 
 func passkeys() []Passkey {
 	return []Passkey{
-		{"9f21 40aa", "Security key A, firmware 5.7", []string{"passkey", "attested"}, ago(300 * day), ago(time.Hour), 1205, "/passkeys/9f2140aa/remove"},
-		{"03bc 77e1", "Security key A, firmware 5.7", []string{"passkey", "attested"}, ago(300 * day), time.Time{}, 3, ""},
+		{"9f21 40aa", "Security key A, firmware 5.7", []string{"passkey", "attested"}, 1205},
+		{"03bc 77e1", "Security key A, firmware 5.7", []string{"passkey", "attested"}, 3},
 	}
 }
 
@@ -315,10 +315,13 @@ func shots() []shot {
 		{"enrol-password", gateFrame, enrolPage{Step: "password", Form: Form{Action: "/enrol/password", Problem: &problem}, Who: custodianA, CodeEnds: ahead(23 * time.Hour)}},
 		{"enrol-passkey", gateFrame, enrolPage{Step: "passkey", Form: Form{Action: "/enrol/passkey", Register: `{"rp":{"id":"bureau-north.example"}}`}, Who: custodianA, CodeEnds: ahead(23 * time.Hour), Passkeys: passkeys()[:1]}},
 		{"enrol-done", gateFrame, enrolPage{Step: "done", Who: custodianA, CodeEnds: ahead(time.Hour), Passkeys: passkeys()}},
-		{"founding-prove", gateFrame, foundingPage{Step: "prove", Form: Form{Action: "/found", Register: `{}`}, Founders: []Founder{{openFor(true, "security-officer"), true}, {openFor(false, "key-manager"), false}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
-		{"founding-sign", gateFrame, foundingPage{Step: "sign", Words: sixWords, Digest: digest, Form: Form{Action: "/found/sign", Sign: sign}, Founders: []Founder{{openFor(true, "security-officer"), true}, {signedBy(keyManager, ago(time.Minute), ""), false}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
-		{"founding-waits", gateFrame, foundingPage{Step: "waits", Words: sixWords, Digest: digest, Founders: []Founder{{signedBy(security, ago(time.Minute), ""), true}, {openFor(false, "key-manager"), false}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
+		{"founding-code", gateFrame, foundingPage{Step: "code", Form: Form{Action: "/"}}},
+		{"founding-prove", gateFrame, foundingPage{Step: "prove", Form: Form{Action: "/", Register: `{}`}, Founders: []Founder{{openFor(true, "security-officer"), true, false}, {openFor(false, "key-manager"), false, true}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
+		{"founding-gathers", gateFrame, foundingPage{Step: "gathers", Founders: []Founder{{openFor(true, "security-officer"), true, true}, {openFor(false, "key-manager"), false, false}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
+		{"founding-sign", gateFrame, foundingPage{Step: "sign", Words: sixWords, Digest: digest, Form: Form{Action: "/", Sign: sign}, Founders: []Founder{{openFor(true, "security-officer"), true, true}, {signedBy(keyManager, ago(time.Minute), ""), false, true}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
+		{"founding-waits", gateFrame, foundingPage{Step: "waits", Words: sixWords, Digest: digest, Founders: []Founder{{signedBy(security, ago(time.Minute), ""), true, true}, {openFor(false, "key-manager"), false, true}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
 		{"founding-done", gateFrame, foundingPage{Step: "done", Words: sixWords, Digest: digest, Policy: policySummary{1, 13, 22, 10, digest}}},
+		{"founding-failed", gateFrame, foundingPage{Step: "failed", Words: sixWords, Digest: digest, Policy: policySummary{1, 13, 22, 10, digest}}},
 		{"inbox", bureauFrame, inboxPage{Waits: waiting(), Asked: askedFor(), Told: notices(), Ask: "/ask", Duties: []Duty{{plain("Check the PC of the HSM room for key loggers"), "/duties/1", "6.4.e.i", "due", ahead(3 * time.Hour), plain("CER-0120 stops")}, {plain("Be present at the quarterly key inventory"), "", "6.3.2.q", "later", ahead(6 * day), plain("Ceremonies stop")}}}},
 		{"inbox-empty", bureauFrame, inboxPage{}},
 		{"inbox-glass", glassFrame, inboxPage{Waits: waiting()[:1]}},

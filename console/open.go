@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"time"
 
 	"ankan/passkey/attest"
 	"ankan/site"
@@ -17,11 +18,27 @@ import (
 
 // Open is the console that a site's configuration asks for.
 func Open(st *site.Site, log *slog.Logger, version string) (*Server, error) {
-	c := st.Config().Console
-	cfg := ServerConfig{Site: st, Listen: c.Listen, Log: log, Version: version, Embedded: !st.Token().Info().Certified}
+	d, err := doorOf(st.Config(), st.Store().Now())
+	if err != nil {
+		return nil, err
+	}
+	return NewServer(ServerConfig{Site: st, Listen: d.listen, TLS: d.tls, Party: d.party, Log: log, Version: version, Embedded: !st.Token().Info().Certified})
+}
+
+// A doorway is where browsers come in, and whom they register there.
+type doorway struct {
+	listen string
+	tls    *tls.Config
+	party  attest.Party
+}
+
+// doorOf is what a configuration says of the console, at a time.
+func doorOf(site *site.Config, now time.Time) (doorway, error) {
+	c := site.Console
+	d := doorway{listen: c.Listen}
 	_, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("console: listen is %q: %w", c.Listen, err)
+		return d, fmt.Errorf("console: listen is %q: %w", c.Listen, err)
 	}
 	if c.Origin == "" {
 		c.Origin = "http://localhost:" + port
@@ -31,23 +48,23 @@ func Open(st *site.Site, log *slog.Logger, version string) (*Server, error) {
 	}
 	u, err := url.Parse(c.Origin)
 	if err != nil || u.Hostname() == "" || u.Path != "" || u.RawQuery != "" {
-		return nil, fmt.Errorf("console: origin is %q, want one like https://keys.example", c.Origin)
+		return d, fmt.Errorf("console: origin is %q, want one like https://keys.example", c.Origin)
 	}
-	if cfg.TLS, err = tlsOf(c); err != nil {
-		return nil, fmt.Errorf("console: %w", err)
+	if d.tls, err = tlsOf(c); err != nil {
+		return d, fmt.Errorf("console: %w", err)
 	}
-	cfg.Party = attest.Party{RPID: u.Hostname(), Origin: c.Origin, Name: st.Config().Display, AllowSoftware: c.AllowSoftware}
-	if cfg.Party.Metadata, err = metadataOf(c, st); err != nil {
-		return nil, fmt.Errorf("console: %w", err)
+	d.party = attest.Party{RPID: u.Hostname(), Origin: c.Origin, Name: site.Display, AllowSoftware: c.AllowSoftware}
+	if d.party.Metadata, err = metadataOf(c, now); err != nil {
+		return d, fmt.Errorf("console: %w", err)
 	}
 	for _, text := range c.Models {
 		var id attest.AAGUID
 		if err := id.UnmarshalText([]byte(text)); err != nil {
-			return nil, fmt.Errorf("console: models: %w", err)
+			return d, fmt.Errorf("console: models: %w", err)
 		}
-		cfg.Party.Models = append(cfg.Party.Models, id)
+		d.party.Models = append(d.party.Models, id)
 	}
-	return NewServer(cfg)
+	return d, nil
 }
 
 // Origin is the console's address.
@@ -78,7 +95,7 @@ func tlsOf(c site.Console) (*tls.Config, error) {
 }
 
 // metadataOf is what the site knows of authenticators; nil if it knows nothing.
-func metadataOf(c site.Console, st *site.Site) (*attest.Metadata, error) {
+func metadataOf(c site.Console, now time.Time) (*attest.Metadata, error) {
 	if c.Metadata == "" && c.Statements == "" {
 		return nil, nil
 	}
@@ -100,7 +117,7 @@ func metadataOf(c site.Console, st *site.Site) (*attest.Metadata, error) {
 		if err != nil {
 			return nil, fmt.Errorf("metadata_root: %w", err)
 		}
-		if err := m.ReadBLOB(blob, root, st.Store().Now()); err != nil {
+		if err := m.ReadBLOB(blob, root, now); err != nil {
 			return nil, err
 		}
 	}

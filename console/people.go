@@ -22,10 +22,7 @@ type Passkey struct {
 	ID      string // first bytes, hexadecimal
 	Model   string
 	Proves  []string // keys of proved.*
-	Made    time.Time
-	Used    time.Time
-	Counter int
-	Remove  string // address that asks for its removal; "" if the reader may not
+	Counter int      // at its last use; 0 for one that keeps none
 }
 
 // peoplePage is everybody whom the site knows.

@@ -55,6 +55,12 @@ func routes() []route {
 		{"POST /ceremonies/{id}/{step}/give", "ceremonies.read", (*Server).postGive},
 		{"GET /ceremonies/{id}/transcript", "ceremonies.read", (*Server).getTranscript},
 		{"GET /ceremonies/{id}/transcript.json", "ceremonies.read", (*Server).getTranscriptSigned},
+		{"GET /ceremonies/{id}/plan.pdf", "ceremonies.read", (*Server).getPlanPDF},
+		{"GET /ceremonies/{id}/transcript.pdf", "ceremonies.read", (*Server).getTranscriptPDF},
+		{"GET /ceremonies/{id}/destruction.pdf", "ceremonies.read", (*Server).getDestructionPDF},
+		{"GET /policy.pdf", "policy.read", (*Server).getPolicyPDF},
+		{"GET /papers/history/{id...}", "keys.read", (*Server).getHistoryPDF},
+		{"GET /papers/compromise/{id...}", "keys.read", (*Server).getCompromisePDF},
 		{"GET /ceremonies/{id}/wrapped", "ceremonies.read", (*Server).getWrapped},
 		// What the site holds, by which rules, and what it did.
 		{"GET /search", own, (*Server).getSearch},

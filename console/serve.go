@@ -63,28 +63,42 @@ const asking = 15 * time.Minute
 // NewServer is the console of a site that was opened.
 func NewServer(cfg ServerConfig) (*Server, error) {
 	s := &Server{cfg: cfg, site: cfg.Site, asked: map[string]asked{}, said: map[string][]Said{}, comers: map[string]*comer{}, present: map[string]map[string]time.Time{}}
-	host, _, err := net.SplitHostPort(cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("console: listen is %q: %w", cfg.Listen, err)
+	if err := checkListen(cfg.Listen, cfg.TLS); err != nil {
+		return nil, err
 	}
-	if ip := net.ParseIP(host); cfg.TLS == nil && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("console: %s is no loopback address: give it a certificate and key", cfg.Listen)
-	}
+	var err error
 	s.Console, err = New(Config{Now: cfg.Site.Store().Now, Log: cfg.Log, Frame: s.frame})
 	return s, err
 }
 
+// checkListen refuses to serve others than this machine without TLS.
+func checkListen(listen string, with *tls.Config) error {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return fmt.Errorf("console: listen is %q: %w", listen, err)
+	}
+	if ip := net.ParseIP(host); with == nil && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("console: %s is no loopback address: give it a certificate and key", listen)
+	}
+	return nil
+}
+
 // Run serves until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
-	l, err := net.Listen("tcp", s.cfg.Listen)
+	return listenAndServe(ctx, s.cfg.Listen, s.cfg.TLS, s.Routes(), s.cfg.Log)
+}
+
+// listenAndServe serves h at an address until ctx ends.
+func listenAndServe(ctx context.Context, listen string, with *tls.Config, h http.Handler, log *slog.Logger) error {
+	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return fmt.Errorf("console: %w", err)
 	}
-	if s.cfg.TLS != nil {
-		l = tls.NewListener(l, s.cfg.TLS)
+	if with != nil {
+		l = tls.NewListener(l, with)
 	}
-	srv := &http.Server{Handler: s.Routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 1 << 16,
-		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug)}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 1 << 16,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	stop := context.AfterFunc(ctx, func() {
 		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
@@ -251,7 +265,12 @@ func (s *Server) cookieName() string {
 }
 
 func (s *Server) setCookie(w http.ResponseWriter, name, value string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: s.cfg.TLS != nil, SameSite: http.SameSiteStrictMode})
+	http.SetCookie(w, cookie(name, value, maxAge, s.cfg.TLS != nil))
+}
+
+// cookie is one that only this origin's own pages send, and no script reads.
+func cookie(name, value string, maxAge int, secure bool) *http.Cookie {
+	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode}
 }
 
 // localURL is a path and query of ours.
@@ -290,11 +309,7 @@ func (s *Server) refused(v *visit, err error, back string) error {
 // frame is what stands around a page.
 func (s *Server) frame(r *http.Request) Frame {
 	c := s.site.Config()
-	mode := say("mode.production")
-	if s.cfg.Embedded {
-		mode = say("mode.embedded")
-	}
-	f := Frame{Site: Site{Name: c.Display, Roles: c.Roles, Country: c.Country, Mode: mode, Version: s.cfg.Version}, Log: s.site.Store().Size()}
+	f := Frame{Site: siteOf(c, s.cfg.Embedded, s.cfg.Version), Log: s.site.Store().Size()}
 	v, _ := r.Context().Value(visitKey{}).(*visit)
 	if v == nil || v.me.ID == "" {
 		return f
@@ -327,6 +342,14 @@ func (s *Server) frame(r *http.Request) Frame {
 	return f
 }
 
+func siteOf(c *site.Config, embedded bool, version string) Site {
+	mode := say("mode.production")
+	if embedded {
+		mode = say("mode.embedded")
+	}
+	return Site{Name: c.Display, Roles: c.Roles, Country: c.Country, Mode: mode, Version: version}
+}
+
 // proofs are what a session rests on, as keys of proved.*.
 func proofs(s access.Session) []string {
 	p := []string{"password"}
@@ -355,9 +378,11 @@ func signingOf(c passkey.Credential, challenge [32]byte) Signing {
 }
 
 // assertion reads what a passkey signed.
-func (v *visit) assertion() (passkey.Assertion, error) {
+func (v *visit) assertion() (passkey.Assertion, error) { return assertionOf(v.r) }
+
+func assertionOf(r *http.Request) (passkey.Assertion, error) {
 	var a passkey.Assertion
-	text := v.r.PostFormValue("assertion")
+	text := r.PostFormValue("assertion")
 	if text == "" {
 		return a, errors.New("no passkey signed it; use the button, with script on")
 	}

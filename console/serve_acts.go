@@ -193,7 +193,7 @@ func (s *Server) postNoticesRead(v *visit) error {
 }
 
 func (s *Server) getActs(v *visit) error {
-	p := actsPage{Form: Form{Action: "/acts", Values: map[string]string{"state": v.form("state"), "kind": v.form("kind"), "q": v.form("q")}}}
+	p := actsPage{Form: Form{Action: "/acts", Values: map[string]string{"state": v.form("state"), "kind": v.form("kind"), "q": v.form("q"), "person": v.form("person")}}}
 	for name, shown := range actStates {
 		p.States = append(p.States, Option{Value: name, Label: say("state." + shown), Selected: name == v.form("state")})
 	}
@@ -209,7 +209,7 @@ func (s *Server) getActs(v *visit) error {
 	}
 	q := strings.ToLower(v.form("q"))
 	all = slices.DeleteFunc(all, func(st custody.Status) bool {
-		return v.form("kind") != "" && st.Act.Kind != v.form("kind") ||
+		return v.form("kind") != "" && st.Act.Kind != v.form("kind") || v.form("person") != "" && !hasSigned(st, v.form("person")) ||
 			q != "" && !strings.Contains(strings.ToLower(st.Act.Subject+" "+st.Act.Requester+" "+strings.Join(st.Words, " ")), q)
 	})
 	slices.Reverse(all)
@@ -222,6 +222,11 @@ func (s *Server) getActs(v *visit) error {
 	}
 	s.render(v.w, v.r, 200, p)
 	return nil
+}
+
+// hasSigned says whether a person asked for an act or signed it.
+func hasSigned(st custody.Status, person string) bool {
+	return slices.ContainsFunc(st.Signatures, func(sig act.Signature) bool { return sig.Person == person })
 }
 
 // paged is the part of a list that the address asks for.

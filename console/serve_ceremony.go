@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ankan/act"
+	"ankan/audit"
 	"ankan/ceremony"
 	"ankan/document"
 	"ankan/hsm"
@@ -448,7 +449,10 @@ func (s *Server) getTranscript(v *visit) error {
 		return err
 	}
 	p := transcriptPage{Number: c.ID, Title: c.Title, Site: s.site.Config().Display, State: ceremonyStates[c.State], Began: c.Opened, Ended: c.Ended, Words: c.Words, Digest: c.Digest, People: s.signers(v, c)}
-	last := c.Opened
+	last, said := c.Opened, map[string]bool{}
+	if root, err := audit.OpenCheckpoint(s.site.Store().Checkpoint(), s.site.Store().VerifierKey()); err == nil {
+		p.Root = root.Root.String()
+	}
 	for _, st := range t.Steps {
 		line := TranscriptStep{N: st.N, Title: plain(st.Title), Said: []Text{plain(st.Statement)}}
 		for _, g := range st.Signatures {
@@ -462,7 +466,10 @@ func (s *Server) getTranscript(v *visit) error {
 		line.Took = line.At.Sub(last).Truncate(time.Second)
 		last = line.At
 		for k, value := range st.Result {
-			p.Results = append(p.Results, Fact{plain(k), plain(firstBytes(value, 200))})
+			if !said[k+value] {
+				p.Results = append(p.Results, Fact{plain(k), plain(firstBytes(value, 200))})
+			}
+			said[k+value] = true
 		}
 		p.Steps = append(p.Steps, line)
 	}
@@ -506,14 +513,10 @@ func (s *Server) getTranscriptSigned(v *visit) error {
 // getWrapped is a key that a ceremony wrapped for a partner: nobody can open it
 // without the partner's key.
 func (s *Server) getWrapped(v *visit) error {
-	c, err := s.site.Ceremonies().Get(v.ctx(), v.r.PathValue("id"))
+	id := v.r.PathValue("id")
+	wrapped, err := s.site.Ceremonies().Wrapped(v.ctx(), id)
 	if err != nil {
 		return err
 	}
-	for _, st := range c.Steps {
-		if w := st.Result["wrapped"]; w != "" {
-			return v.download("text/plain; charset=us-ascii", "ceremony-"+c.ID+".wrapped", []byte(w+"\n"))
-		}
-	}
-	return errGone
+	return v.download("application/octet-stream", "ceremony-"+id+".wrapped", wrapped)
 }

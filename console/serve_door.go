@@ -126,6 +126,8 @@ type comer struct {
 	challenge          [32]byte
 }
 
+var errTwoPasswords = errors.New("the two passwords differ; type the same twice")
+
 const comerCookie = "ankan-enrol"
 
 func (s *Server) comer(v *visit) (*comer, string) {
@@ -198,7 +200,7 @@ func (s *Server) postEnrol(v *visit) error {
 	case c.password == "" && c.who.Certificate == "":
 		password := v.r.PostFormValue("password")
 		if password != v.r.PostFormValue("again") {
-			return again(c, errors.New("the two passwords differ; type the same twice"))
+			return again(c, errTwoPasswords)
 		}
 		policy, err := s.site.People().Policy(v.ctx())
 		if err != nil {
@@ -232,8 +234,9 @@ func (s *Server) postEnrol(v *visit) error {
 }
 
 // party registers passkeys; a custodian's must open what is sealed to it.
-func (s *Server) party(who act.Person) attestParty {
-	p := s.cfg.Party
+func (s *Server) party(who act.Person) attestParty { return partyFor(s.cfg.Party, who) }
+
+func partyFor(p attestParty, who act.Person) attestParty {
 	p.Sealing = who.Has("key-custodian")
 	return p
 }

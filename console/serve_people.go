@@ -112,6 +112,7 @@ func (s *Server) getPerson(v *visit) error {
 	}
 	if m.State != access.Left {
 		p.Passkeys = []Passkey{passkeyLine(m.Person)}
+		p.Passkeys[0].Counter = int(m.Counter)
 	}
 	if v.may("sessions.read") || p.You {
 		for _, one := range s.site.Gate().Sessions(m.ID) {
@@ -123,13 +124,19 @@ func (s *Server) getPerson(v *visit) error {
 			p.Sessions = append(p.Sessions, l)
 		}
 	}
-	open, err := s.site.Desk().List(v.ctx(), "open")
+	acts, err := s.site.Desk().List(v.ctx(), "")
 	if err != nil {
 		return err
 	}
-	for _, st := range open {
-		if st.Act.Subject == "person/"+id || strings.HasPrefix(st.Act.Subject, "person/"+id+"/") {
+	for _, st := range acts {
+		if st.Act.Subject != "person/"+id && !strings.HasPrefix(st.Act.Subject, "person/"+id+"/") {
+			continue
+		}
+		switch st.State {
+		case "open", "approved":
 			p.Acts = append(p.Acts, s.lineOf(v.ctx(), st, v.policy, v.me.ID))
+		case "used":
+			p.History = append(p.History, Step{State: "done", Text: plain(st.Act.Kind), By: s.who(v.ctx(), st.Act.Requester), At: st.Act.At, Href: "/acts/" + st.Act.ID, Grave: grave(st.Act.Kind)})
 		}
 	}
 	if v.may("people.draft") && m.State != access.Left {

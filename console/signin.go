@@ -63,12 +63,12 @@ type enrolPage struct {
 func (enrolPage) page() string { return "enrol" }
 
 // foundingPage is the first page of a site: the founders prove themselves and
-// sign the same founding.
+// sign the same founding. Before the code only the form is there.
 type foundingPage struct {
 	Words    []string
 	Digest   string // hexadecimal
-	Form     Form   // the reader's own: number, name, password, passkey, signature
-	Step     string // prove, sign, waits or done
+	Form     Form   // the reader's own: code, password and passkey, signature
+	Step     string // code, prove, gathers, sign, waits, done or failed
 	Founders []Founder
 	People   []PersonLine
 	Policy   policySummary
@@ -78,8 +78,9 @@ func (foundingPage) page() string { return "founding" }
 
 // A Founder is one of the people who sign the founding.
 type Founder struct {
-	Seat Seat
-	You  bool
+	Seat       Seat
+	You        bool
+	Registered bool // the passkey is there
 }
 
 // policySummary is a policy in figures.

@@ -74,7 +74,7 @@ func newOffice(t testing.TB) *office {
 	}
 	f, err := act.Found(site, access.DefaultPolicy(), all, keys, o.clock)
 	o.must(err)
-	o.must(people.Found(t.Context(), f))
+	o.must(people.Found(t.Context(), access.Founding{Founding: f}))
 	o.desk = custody.New(site, o.store, people)
 	return o
 }

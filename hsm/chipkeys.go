@@ -26,6 +26,16 @@ func NewChipKeys(master, serial []byte) (*ChipKeys, error) {
 	return &ChipKeys{keys: ks}, nil
 }
 
+// NewChipKeysBy is NewChipKeys where the lot's master key does not come out:
+// cmac gives the AES-CMAC of a message under it.
+func NewChipKeysBy(cmac func(message []byte) ([]byte, error), serial []byte) (*ChipKeys, error) {
+	ks, err := diversify(serial, func(label []byte) ([]byte, error) { return scp.KDFBy(cmac, label, serial, 32) })
+	if err != nil {
+		return nil, err
+	}
+	return &ChipKeys{keys: ks}, nil
+}
+
 // SessionKeys implements scp.Static.
 func (k *ChipKeys) SessionKeys(hostCard []byte) (*scp.SessionKeys, error) {
 	if k == nil {
@@ -70,17 +80,25 @@ func DiversifyChip(master, serial []byte) (scp.KeySet, error) {
 	if len(master) != 32 {
 		return scp.KeySet{}, fmt.Errorf("lot key has %d bytes, want 32", len(master))
 	}
-	if len(serial) < 1 || len(serial) > 32 {
-		return scp.KeySet{}, fmt.Errorf("chip serial number has %d bytes, want 1..32", len(serial))
-	}
 	b, err := aes.NewCipher(master)
 	if err != nil {
 		return scp.KeySet{}, err
 	}
+	return diversify(serial, func(label []byte) ([]byte, error) { return scp.KDF(b, label, serial, 32), nil })
+}
+
+func diversify(serial []byte, kdf func(label []byte) ([]byte, error)) (scp.KeySet, error) {
+	if len(serial) < 1 || len(serial) > 32 {
+		return scp.KeySet{}, fmt.Errorf("chip serial number has %d bytes, want 1..32", len(serial))
+	}
 	var keys [3][]byte
 	for i, label := range []string{"ankan chip ENC", "ankan chip MAC", "ankan chip DEK"} {
-		keys[i] = scp.KDF(b, []byte(label), serial, 32)
-		defer clear(keys[i])
+		key, err := kdf([]byte(label))
+		if err != nil {
+			return scp.KeySet{}, err
+		}
+		keys[i] = key
+		defer clear(key)
 	}
 	return scp.NewKeySet(keys[0], keys[1], keys[2])
 }

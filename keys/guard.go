@@ -1,11 +1,13 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -19,14 +21,16 @@ import (
 // A Guard stands before a security module: it is a module that lets a key be
 // used only as its state in the register allows, counts each use and what the
 // key was used for, and makes and destroys no key that the register does not
-// hear of first. The zero Guard refuses.
+// hear of first. Only NewGuard makes one; the zero Guard uses no key.
 type Guard struct {
 	hsm.Module // what is not overridden here asks nothing of a key
 
 	r *Register
 
-	mu   sync.Mutex
-	keys map[string]*guarded
+	reading sync.Mutex // held over a Reload, so that no older one overtakes it
+	mu      sync.Mutex // guards what follows
+	keys    map[string]*guarded
+	claimed map[string]bool // names of keys that are being made or destroyed
 }
 
 type guarded struct {
@@ -45,23 +49,46 @@ func NewGuard(ctx context.Context, r *Register, m hsm.Module) (*Guard, error) {
 
 // Reload reads the states of all keys again: after each change of a state.
 func (g *Guard) Reload(ctx context.Context) error {
-	all, _, err := g.r.Keys(ctx, Filter{})
+	g.reading.Lock()
+	defer g.reading.Unlock()
+	fresh, err := g.r.guarded(ctx)
 	if err != nil {
 		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	old := g.keys
-	g.keys = map[string]*guarded{}
-	for _, k := range all {
-		n := &guarded{links: map[string]int64{}}
-		if had := old[k.ID]; had != nil {
-			n.uses, n.links = had.uses, had.links
+	for id, had := range g.keys {
+		if k := fresh[id]; k != nil {
+			k.uses, k.links = had.uses, had.links
+		} else if had.uses > 0 {
+			fresh[id] = &guarded{state: Destroyed, uses: had.uses, links: had.links} // until they are written
 		}
-		n.state, n.expires, n.purpose = k.State, k.Expires, hsm.Purpose(k.Purpose)
-		g.keys[k.ID] = n
 	}
+	g.keys = fresh
 	return nil
+}
+
+// guarded are the keys that a guard has to look after: all but those that are
+// no more.
+func (r *Register) guarded(ctx context.Context) (map[string]*guarded, error) {
+	rows, err := r.store.Query(ctx, `SELECT id, state, expires, purpose FROM key WHERE state <> 'destroyed'`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := map[string]*guarded{}
+	for rows.Next() {
+		var id, expires string
+		k := &guarded{links: map[string]int64{}}
+		if err := rows.Scan(&id, &k.state, &expires, &k.purpose); err != nil {
+			return nil, err
+		}
+		if k.expires, err = parseStamp(expires); err != nil {
+			return nil, fmt.Errorf("key %s: %w", id, err)
+		}
+		all[id] = k
+	}
+	return all, rows.Err()
 }
 
 // A use either protects something new or opens what was protected before.
@@ -74,10 +101,16 @@ const (
 
 type forKey struct{}
 
-// For says in ctx what keys are used for from there on, such as order/ID: the
-// register remembers it.
+// For says in ctx what keys are used for from there on, such as order/ID, beside
+// what was said before: the register remembers it.
 func For(ctx context.Context, what string) context.Context {
-	return context.WithValue(ctx, forKey{}, what)
+	return context.WithValue(ctx, forKey{}, append(slices.Clip(touching(ctx)), what))
+}
+
+// touching is what keys are used for in ctx.
+func touching(ctx context.Context) []string {
+	what, _ := ctx.Value(forKey{}).([]string)
+	return what
 }
 
 type unconfirmed struct{}
@@ -89,7 +122,7 @@ func Unconfirmed(ctx context.Context) context.Context {
 }
 
 // use lets a key be used, and counts it. A key that the register does not know
-// is left to the module, which has none either.
+// is none, whatever the module has.
 func (g *Guard) use(ctx context.Context, id string, u use) error {
 	if g.r == nil {
 		return fmt.Errorf("key %q: %w", id, hsm.ErrClosed)
@@ -97,26 +130,26 @@ func (g *Guard) use(ctx context.Context, id string, u use) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	k := g.keys[id]
-	if k == nil {
-		return nil
+	if k == nil || k.state == Destroyed {
+		return cmp.Or(ctx.Err(), fmt.Errorf("key %q: %w", id, hsm.ErrNoKey))
 	}
 	// The log's own key is never held back: without it nobody could say why.
 	if k.purpose != hsm.LogSign {
-		if err := k.allows(id, u, g.r.store.Now()); err != nil {
+		if err := k.allows(id, u, g.r.store.Now); err != nil {
 			return err
 		}
 	}
 	k.uses++
-	if what, ok := ctx.Value(forKey{}).(string); ok {
+	for _, what := range touching(ctx) {
 		k.links[what]++
 	}
 	return nil
 }
 
-func (k *guarded) allows(id string, u use, now time.Time) error {
+func (k *guarded) allows(id string, u use, now func() time.Time) error {
 	switch k.state {
 	case Live:
-		if u == protects && !k.expires.IsZero() && !now.Before(k.expires) {
+		if u == protects && !k.expires.IsZero() && !now().Before(k.expires) {
 			return fmt.Errorf("key %s: %w: its cryptoperiod ended %s; it opens what it closed and closes nothing more; rotate it", id, ErrState, k.expires.Format(time.DateOnly))
 		}
 		return nil
@@ -133,27 +166,32 @@ func (k *guarded) allows(id string, u use, now time.Time) error {
 	return fmt.Errorf("key %s: %w: it is %s", id, ErrState, k.state)
 }
 
+// mostUses bounds the names in an entry of uses, in bytes; what is more stays in
+// the register alone.
+const mostUses = 40000
+
 // Flush writes the uses that were counted since the last time. One entry tells
-// of all of them.
+// of all of them. What was counted since is lost with the process.
 func (g *Guard) Flush(ctx context.Context) error {
 	g.mu.Lock()
-	uses, links := map[string]int64{}, map[string]map[string]int64{}
+	uses, links, news := map[string]int64{}, map[string]map[string]int64{}, false
 	for id, k := range g.keys {
 		if k.uses > 0 {
 			uses[id], links[id] = k.uses, k.links
 			k.uses, k.links = 0, map[string]int64{}
+			news = news || k.purpose != hsm.LogSign
 		}
 	}
 	g.mu.Unlock()
 	// The log's key is used by this very change: alone it is no news.
-	if n := len(uses); n == 0 || n == 1 && uses["log"] > 0 {
+	if !news {
 		g.back(uses, links)
 		return nil
 	}
-	data := map[string]any{}
-	for id, n := range uses {
-		if len(data) < 500 { // what is more stays in the register alone
-			data[id] = n
+	data, size := map[string]any{}, 0
+	for _, id := range slices.Sorted(maps.Keys(uses)) {
+		if size += len(id) + 24; size <= mostUses {
+			data[id] = uses[id]
 		}
 	}
 	e := audit.Entry{Kind: "keys.used", Actor: "system:keys", Subject: "keys", Data: map[string]any{"uses": data, "keys": len(uses)}}
@@ -192,158 +230,28 @@ func (g *Guard) back(uses map[string]int64, links map[string]map[string]int64) {
 	}
 }
 
-// make makes a key: the register hears of it before, and of the outcome after.
-// What fails and may have happened is found out by looking.
-func (g *Guard) make(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm, origin string, do func() (hsm.Key, error)) (hsm.Key, error) {
-	if g.r == nil {
-		return hsm.Key{}, fmt.Errorf("key %q: %w", id, hsm.ErrClosed)
-	}
-	if err := errors.Join(hsm.CheckID(id), p.Fits(a), g.r.Allowed(ctx, p, a)); err != nil {
-		return hsm.Key{}, err
-	}
-	if k, err := g.r.Key(ctx, id); err == nil && k.State != Making {
-		return hsm.Key{}, fmt.Errorf("key %q: %w", id, hsm.ErrKeyExists)
-	}
-	begun := hsm.Key{ID: id, Purpose: p, Algorithm: a}
-	err := g.r.enter(ctx, "key.making", begun, origin, func(tx *store.Tx) error { return g.r.put(tx, begun, origin, g.r.site, Making) })
-	if err != nil {
-		return hsm.Key{}, err
-	}
-	k, err := do()
-	if err != nil {
-		if there, lookErr := g.Module.Key(context.WithoutCancel(ctx), id); lookErr == nil && !errors.Is(err, hsm.ErrKeyExists) {
-			k, err = there, nil // it failed, and it happened
-		} else if errors.Is(lookErr, hsm.ErrNoKey) {
-			not := g.r.enter(context.WithoutCancel(ctx), "key.not-made", hsm.Key{ID: id}, err.Error(), func(tx *store.Tx) error {
-				_, err := tx.Exec(`DELETE FROM key WHERE id = $1 AND state = 'making'`, id)
-				return err
-			})
-			return hsm.Key{}, errors.Join(err, not)
-		} else if errors.Is(err, hsm.ErrKeyExists) && lookErr == nil {
-			// It was there before the register knew of it: a try before this one.
-			return hsm.Key{}, errors.Join(err, g.outcome(ctx, there, origin))
-		}
-	}
-	if err != nil {
-		return hsm.Key{}, err
-	}
-	return k, g.outcome(ctx, k, origin)
-}
-
-func (g *Guard) outcome(ctx context.Context, k hsm.Key, origin string) error {
-	err := g.r.enter(context.WithoutCancel(ctx), "key.there", k, origin, func(tx *store.Tx) error {
-		state := firstState(origin)
-		if ctx.Value(unconfirmed{}) != nil {
-			state = PreActivation
-		}
-		if err := g.r.put(tx, k, origin, g.r.site, state); err != nil {
-			return err
-		}
-		if what, ok := ctx.Value(forKey{}).(string); ok {
-			return PutLink(tx, k.ID, what, 0)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return g.Reload(context.WithoutCancel(ctx))
-}
-
-// Generate implements hsm.Token.
-func (g *Guard) Generate(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
-	return g.make(ctx, id, p, a, Generated, func() (hsm.Key, error) { return g.Module.Generate(ctx, id, p, a) })
-}
-
-// GenerateShared implements hsm.Transfer.
-func (g *Guard) GenerateShared(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm, set string, threshold int, to []hsm.Holder) (k hsm.Key, shares []hsm.Share, err error) {
-	k, err = g.make(ctx, id, p, a, Generated, func() (made hsm.Key, err error) {
-		made, shares, err = g.Module.GenerateShared(ctx, id, p, a, set, threshold, to)
-		return made, err
-	})
-	return k, shares, err
-}
-
-// TakeKey implements hsm.Token.
-func (g *Guard) TakeKey(ctx context.Context, agree string, given hsm.Given, label, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
-	if err := g.use(ctx, agree, opens); err != nil {
-		return hsm.Key{}, err
-	}
-	return g.make(ctx, id, p, a, Given, func() (hsm.Key, error) { return g.Module.TakeKey(ctx, agree, given, label, id, p, a) })
-}
-
-// Combine implements hsm.Transfer.
-func (g *Guard) Combine(ctx context.Context, agree string, parts []hsm.Component, id string, p hsm.Purpose, a hsm.Algorithm, want hsm.KCV) (hsm.Key, error) {
-	if err := g.use(ctx, agree, opens); err != nil {
-		return hsm.Key{}, err
-	}
-	return g.make(ctx, id, p, a, Components, func() (hsm.Key, error) { return g.Module.Combine(ctx, agree, parts, id, p, a, want) })
-}
-
-// Restore implements hsm.Transfer.
-func (g *Guard) Restore(ctx context.Context, agree string, shares []hsm.Share, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
-	if err := g.use(ctx, agree, opens); err != nil {
-		return hsm.Key{}, err
-	}
-	return g.make(ctx, id, p, a, Restored, func() (hsm.Key, error) { return g.Module.Restore(ctx, agree, shares, id, p, a) })
-}
-
-// Import implements hsm.Transfer.
-func (g *Guard) Import(ctx context.Context, blob []byte, w hsm.Wrapping, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
-	if err := g.use(ctx, w.Key, opens); err != nil {
-		return hsm.Key{}, err
-	}
-	return g.make(ctx, id, p, a, Wrapped, func() (hsm.Key, error) { return g.Module.Import(ctx, blob, w, id, p, a) })
-}
-
-// Destroy implements hsm.Token. That it is to be destroyed is known before, and
-// that it is gone after; a key that is gone already is success, as the life of
-// it then says so.
-func (g *Guard) Destroy(ctx context.Context, id string) error {
-	if g.r == nil {
-		return fmt.Errorf("key %q: %w", id, hsm.ErrClosed)
-	}
-	k, err := g.r.Key(ctx, id)
-	if err != nil {
-		return err
-	}
-	if k.State == Destroyed {
-		return fmt.Errorf("key %q: %w", id, hsm.ErrNoKey)
-	}
-	err = g.Module.Destroy(ctx, id)
-	if err != nil && !errors.Is(err, hsm.ErrNoKey) {
-		if _, look := g.Module.Key(context.WithoutCancel(ctx), id); !errors.Is(look, hsm.ErrNoKey) {
-			return err
-		}
-	}
-	gone := g.r.enter(context.WithoutCancel(ctx), "key.erased", hsm.Key{ID: id}, "erased in the module", func(tx *store.Tx) error {
-		if _, err := tx.Exec(`UPDATE key SET state = 'destroyed', ended = $1 WHERE id = $2`, stamp(tx.Time()), id); err != nil {
-			return err
-		}
-		_, err := tx.Exec(`UPDATE key_copy SET gone = $1 WHERE key = $2 AND kind = 'module' AND gone = ''`, stamp(tx.Time()), id)
-		return err
-	})
-	return errors.Join(gone, g.Reload(context.WithoutCancel(ctx)))
-}
-
 // Signer implements hsm.Token: each signature is a use.
 func (g *Guard) Signer(ctx context.Context, id string) (crypto.Signer, error) {
+	if g.r == nil {
+		return nil, fmt.Errorf("key %q: %w", id, hsm.ErrClosed)
+	}
 	s, err := g.Module.Signer(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return guardedSigner{s, g, id}, nil
+	return guardedSigner{s, context.WithoutCancel(ctx), g, id}, nil
 }
 
 type guardedSigner struct {
 	crypto.Signer
-	g  *Guard
-	id string
+	ctx context.Context // says what it is for
+	g   *Guard
+	id  string
 }
 
 // Sign implements crypto.Signer.
 func (s guardedSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if err := s.g.use(context.Background(), s.id, protects); err != nil {
+	if err := s.g.use(s.ctx, s.id, protects); err != nil {
 		return nil, err
 	}
 	return s.Signer.Sign(random, digest, opts)
@@ -351,22 +259,26 @@ func (s guardedSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerO
 
 // Decrypter implements hsm.Token: each decryption is a use.
 func (g *Guard) Decrypter(ctx context.Context, id string) (crypto.Decrypter, error) {
+	if g.r == nil {
+		return nil, fmt.Errorf("key %q: %w", id, hsm.ErrClosed)
+	}
 	d, err := g.Module.Decrypter(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return guardedDecrypter{d, g, id}, nil
+	return guardedDecrypter{d, context.WithoutCancel(ctx), g, id}, nil
 }
 
 type guardedDecrypter struct {
 	crypto.Decrypter
-	g  *Guard
-	id string
+	ctx context.Context
+	g   *Guard
+	id  string
 }
 
 // Decrypt implements crypto.Decrypter.
 func (d guardedDecrypter) Decrypt(random io.Reader, msg []byte, opts crypto.DecrypterOpts) ([]byte, error) {
-	if err := d.g.use(context.Background(), d.id, opens); err != nil {
+	if err := d.g.use(d.ctx, d.id, opens); err != nil {
 		return nil, err
 	}
 	return d.Decrypter.Decrypt(random, msg, opts)
@@ -479,8 +391,13 @@ func (g *Guard) Split(ctx context.Context, id, set string, method hsm.KCVMethod,
 // Export implements hsm.Transfer.
 func (g *Guard) Export(ctx context.Context, id string, w hsm.Wrapping) ([]byte, error) {
 	err := g.use(ctx, id, protects)
+	if err == nil { // what stays in the module stays, whatever it would be under
+		if k, look := g.Module.Key(ctx, id); look != nil || !k.Exportable {
+			return nil, cmp.Or(look, fmt.Errorf("key %q for %q: %w", id, k.Purpose, hsm.ErrMaster))
+		}
+	}
 	if w.Key != "" {
-		err = errors.Join(err, g.use(ctx, w.Key, protects))
+		err = errors.Join(err, g.use(For(ctx, "key/"+id), w.Key, protects))
 	}
 	if err != nil {
 		return nil, err

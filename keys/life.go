@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,12 +17,15 @@ import (
 	"ankan/store"
 )
 
-// Deeds are the acts by which people change a key's state. reload has the guard
+// Deeds are the acts by which people change a key's state, and those about the
+// things and papers that keys depend on. reload has the guard
 // see what the register says from then on.
 func (r *Register) Deeds(reload func(context.Context) error) map[string]custody.Deed {
 	moves := func(kind string, to State, from ...State) custody.Deed {
 		return custody.Deed{
-			Propose: func(ctx context.Context, subject string) (map[string]string, error) { return r.propose(ctx, kind, subject, from...) },
+			Propose: func(ctx context.Context, subject string) (map[string]string, error) {
+				return r.propose(ctx, kind, subject, from...)
+			},
 			Do: func(ctx context.Context, w custody.Warrant) error {
 				id := strings.TrimPrefix(w.Act().Subject, "key/")
 				return r.do(ctx, w, reload, func(tx *store.Tx) error {
@@ -29,12 +34,14 @@ func (r *Register) Deeds(reload func(context.Context) error) map[string]custody.
 			},
 		}
 	}
-	return map[string]custody.Deed{
+	all := map[string]custody.Deed{
 		"key.suspend":    moves("key.suspend", Suspended, Live, PreActivation),
 		"key.resume":     moves("key.resume", Live, Suspended),
 		"key.deactivate": moves("key.deactivate", Deactivated, Live, Suspended),
 		"key.compromise": {
-			Propose: func(ctx context.Context, subject string) (map[string]string, error) { return r.proposeCompromise(ctx, subject) },
+			Propose: func(ctx context.Context, subject string) (map[string]string, error) {
+				return r.proposeCompromise(ctx, subject)
+			},
 			Do: func(ctx context.Context, w custody.Warrant) error {
 				id := strings.TrimPrefix(w.Act().Subject, "key/")
 				return r.do(ctx, w, reload, func(tx *store.Tx) error {
@@ -44,6 +51,8 @@ func (r *Register) Deeds(reload func(context.Context) error) map[string]custody.
 		},
 		"compromise.acknowledge": {Propose: r.proposeAcknowledge, Do: r.doAcknowledge},
 	}
+	maps.Copy(all, r.physicalDeeds(reload))
+	return all
 }
 
 func (r *Register) do(ctx context.Context, w custody.Warrant, reload func(context.Context) error, fn func(*store.Tx) error) error {
@@ -104,7 +113,7 @@ func (r *Register) proposeCompromise(ctx context.Context, subject string) (map[s
 // Touches is all that a key's compromise is about: what it touched, and what
 // was touched by the keys that it wrapped or made, each once, sorted.
 func (r *Register) Touches(ctx context.Context, id string) ([]string, error) {
-	seen := map[string]bool{}
+	seen := map[string]bool{"key/" + id: true} // keys wrap one another in circles
 	var all []string
 	var walk func(id string) error
 	walk = func(id string) error {
@@ -126,7 +135,9 @@ func (r *Register) Touches(ctx context.Context, id string) ([]string, error) {
 		}
 		return nil
 	}
-	return all, walk(id)
+	err := walk(id)
+	slices.Sort(all)
+	return all, err
 }
 
 // Compromise ends all use of a key at once, in the change that makes it so:
@@ -142,7 +153,7 @@ func (r *Register) Compromise(ctx context.Context, tx *store.Tx, id, by, why str
 	if _, err := tx.Exec(`INSERT INTO compromise_party (key, party) SELECT key, substr(what, 9) FROM key_link WHERE key = $1 AND what LIKE 'partner/%'`, id); err != nil {
 		return err
 	}
-	return r.tell(ctx, tx, notice.Notice{Kind: "key.compromised", Subject: "key/" + id, Link: "/keys/" + id,
+	return tell(ctx, tx, notice.Notice{Kind: "key.compromised", Subject: "key/" + id, Link: "/keys/" + id,
 		Text: fmt.Sprintf("Key %s is compromised: %s. Nothing uses it any more. Its parties are being told.", id, why)},
 		"key-manager", "hsm-administrator", "security-officer", act.Nodal, act.Alternate, "key-custodian", "system-administrator")
 }
@@ -179,7 +190,7 @@ func (r *Register) Reports(ctx context.Context) ([]Report, error) {
 		if err := rows.Scan(&p.Key, &at, &p.By, &p.Why); err != nil {
 			return nil, err
 		}
-		if p.At, err = time.Parse(time.RFC3339, at); err != nil {
+		if p.At, err = parseStamp(at); err != nil {
 			return nil, err
 		}
 		all = append(all, p)
@@ -211,17 +222,11 @@ func (r *Register) parties(ctx context.Context, key string) ([]Party, error) {
 		if err := rows.Scan(&p.Name, &sent, &ack, &p.Words); err != nil {
 			return nil, err
 		}
-		for text, to := range map[string]*time.Time{sent: &p.Sent} {
-			if text != "" {
-				if *to, err = time.Parse(time.RFC3339, text); err != nil {
-					return nil, err
-				}
-			}
+		if p.Sent, err = parseStamp(sent); err == nil {
+			p.Acknowledged, err = parseStamp(ack)
 		}
-		if ack != "" {
-			if p.Acknowledged, err = time.Parse(time.RFC3339, ack); err != nil {
-				return nil, err
-			}
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, p)
 	}
@@ -246,20 +251,34 @@ func (r *Register) ToTell(ctx context.Context) ([][2]string, error) {
 	return all, rows.Err()
 }
 
-// Told records that a party was told, and Acknowledged that it said so.
+// Told records that a party was told.
 func Told(tx *store.Tx, key, party string) error {
-	_, err := tx.Exec(`UPDATE compromise_party SET sent = $1 WHERE key = $2 AND party = $3 AND sent = ''`, stamp(tx.Time()), key, party)
-	return errors.Join(err, Happened(tx, key, "system:keys", "compromise.told", party+" was told"))
+	if err := one(tx.Exec(`UPDATE compromise_party SET sent = $1 WHERE key = $2 AND party = $3 AND sent = ''`, stamp(tx.Time()), key, party)); err != nil {
+		return fmt.Errorf("key %s: %s is not to be told of a compromise, or was told already: %w", key, party, err)
+	}
+	return Happened(tx, key, "system:keys", "compromise.told", party+" was told")
 }
 
-// Acknowledged is said at Told.
+// ErrNotTold is wrapped where a party answers that was not told: its word may
+// have overtaken the record that it was, so that it counts when it is read again.
+var ErrNotTold = errors.New("the party was not told of the compromise yet")
+
+// Acknowledged records that a party said that it knows of a compromise.
 func Acknowledged(tx *store.Tx, key, party, words string) error {
-	res, err := tx.Exec(`UPDATE compromise_party SET acknowledged = $1, words = $2 WHERE key = $3 AND party = $4 AND acknowledged = ''`, stamp(tx.Time()), words, key, party)
-	if err != nil {
+	var sent, ack string
+	err := tx.QueryRow(`SELECT sent, acknowledged FROM compromise_party WHERE key = $1 AND party = $2`, key, party).Scan(&sent, &ack)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("key %s: it is not compromised, or %s does not share it: nothing is to be acknowledged", key, party)
+	case err != nil:
 		return err
+	case sent == "":
+		return fmt.Errorf("key %s, %s: %w", key, party, ErrNotTold)
+	case ack != "":
+		return fmt.Errorf("key %s: %s acknowledged its compromise already", key, party)
 	}
-	if n, err := res.RowsAffected(); err != nil || n != 1 {
-		return errors.Join(fmt.Errorf("key %s: %s was not told of a compromise, or acknowledged it already", key, party), err)
+	if err := one(tx.Exec(`UPDATE compromise_party SET acknowledged = $1, words = $2 WHERE key = $3 AND party = $4`, stamp(tx.Time()), words, key, party)); err != nil {
+		return err
 	}
 	return Happened(tx, key, "partner/"+party, "compromise.acknowledged", words)
 }
@@ -278,43 +297,59 @@ func (r *Register) Heard(ctx context.Context, tx *store.Tx, key, partner, why st
 	if _, err := tx.Exec(`INSERT INTO compromise_heard (key, partner, at, why) VALUES ($1, $2, $3, $4) ON CONFLICT (key, partner) DO NOTHING`, key, partner, stamp(tx.Time()), why); err != nil {
 		return false, err
 	}
-	if state == Compromised || state == Destroyed {
-		return false, nil
+	news := state != Compromised && state != Destroyed
+	if news {
+		err = r.Compromise(ctx, tx, key, "partner/"+partner, why)
 	}
-	return true, r.Compromise(ctx, tx, key, "partner/"+partner, why)
+	if err == nil { // who says so need not be told
+		_, err = tx.Exec(`UPDATE compromise_party SET sent = $1, acknowledged = $1, words = 'told this site itself' WHERE key = $2 AND party = $3 AND acknowledged = ''`,
+			stamp(tx.Time()), key, partner)
+	}
+	return news, err
 }
 
 // proposeAcknowledge is about key/ID, which a partner called compromised.
 func (r *Register) proposeAcknowledge(ctx context.Context, subject string) (map[string]string, error) {
-	k, err := r.keyOf(ctx, subject)
+	m := map[string]string{"state": "never came: its components are kept out"}
+	k, unknown := r.keyOf(ctx, subject)
+	if unknown == nil {
+		m = describe(k)
+	} else if !errors.Is(unknown, ErrNoKey) {
+		return nil, unknown
+	}
+	id := strings.TrimPrefix(subject, "key/")
+	rows, err := r.store.Query(ctx, `SELECT partner, at, why FROM compromise_heard WHERE key = $1 AND acknowledged = '' ORDER BY at, partner`, id)
 	if err != nil {
 		return nil, err
 	}
-	var partner, at, why, done string
-	err = r.store.QueryRow(ctx, `SELECT partner, at, why, acknowledged FROM compromise_heard WHERE key = $1 ORDER BY at LIMIT 1`, k.ID).Scan(&partner, &at, &why, &done)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("key %s: no partner called it compromised", k.ID)
+	defer rows.Close()
+	var partners, at, why []string
+	for rows.Next() {
+		var h [3]string
+		if err := rows.Scan(&h[0], &h[1], &h[2]); err != nil {
+			return nil, err
+		}
+		partners, at, why = append(partners, h[0]), append(at, h[1]), append(why, h[2])
 	}
-	if err != nil {
+	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	if done != "" {
-		return nil, fmt.Errorf("key %s: acknowledged to %s already", k.ID, partner)
+	if len(partners) == 0 {
+		return nil, errors.Join(unknown, fmt.Errorf("key %s: no partner called it compromised who is not answered yet", id))
 	}
-	m := describe(k)
-	m["partner"], m["told_at"], m["why"] = partner, at, why
+	m["partner"], m["told_at"], m["why"] = strings.Join(partners, ", "), strings.Join(at, ", "), strings.Join(why, "; ")
 	return m, nil
 }
 
 func (r *Register) doAcknowledge(ctx context.Context, w custody.Warrant) error {
 	id := strings.TrimPrefix(w.Act().Subject, "key/")
 	return w.Use(ctx, "compromise.acknowledge", w.Act().Subject, nil, func(tx *store.Tx) error {
-		res, err := tx.Exec(`UPDATE compromise_heard SET acknowledged = $1, by = $2 WHERE key = $3 AND acknowledged = ''`, stamp(tx.Time()), w.Act().Requester, id)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n < 1 {
-			return errors.Join(fmt.Errorf("key %s: nothing is to be acknowledged", id), err)
+		// Whoever called it compromised since people signed is not answered by this.
+		for _, partner := range strings.Split(w.Act().Params["partner"], ", ") {
+			if err := one(tx.Exec(`UPDATE compromise_heard SET acknowledged = $1, by = $2 WHERE key = $3 AND partner = $4 AND acknowledged = ''`,
+				stamp(tx.Time()), w.Act().Requester, id, partner)); err != nil {
+				return fmt.Errorf("key %s: nothing is to be acknowledged to %q: %w", id, partner, err)
+			}
 		}
 		return Happened(tx, id, "person/"+w.Act().Requester, "compromise.acknowledge", "")
 	})
@@ -341,6 +376,5 @@ func (r *Register) ToAcknowledge(ctx context.Context) ([][3]string, error) {
 
 // Answered records that the word went out.
 func Answered(tx *store.Tx, key, partner string) error {
-	_, err := tx.Exec(`UPDATE compromise_heard SET sent = $1 WHERE key = $2 AND partner = $3`, stamp(tx.Time()), key, partner)
-	return err
+	return one(tx.Exec(`UPDATE compromise_heard SET sent = $1 WHERE key = $2 AND partner = $3 AND acknowledged <> '' AND sent = ''`, stamp(tx.Time()), key, partner))
 }

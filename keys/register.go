@@ -107,6 +107,8 @@ type Copy struct {
 	KCV    string    `json:"kcv,omitempty"`
 	Since  time.Time `json:"since"`
 	Gone   time.Time `json:"gone,omitzero"`
+	// Missing is since when a count did not find it.
+	Missing time.Time `json:"missing,omitzero"`
 
 	// Sealed opens for its holder alone.
 	Sealed []byte `json:"-"`
@@ -148,7 +150,7 @@ const keyColumns = `id, purpose, algorithm, kcv, origin, owner, state, made, act
 
 // Key is one key; ErrNoKey if the register never had it.
 func (r *Register) Key(ctx context.Context, id string) (Key, error) {
-	all, err := r.query(ctx, `SELECT `+keyColumns+` FROM key WHERE id = $1`, id)
+	all, err := r.query(ctx, `WHERE id = $1`, id)
 	if err == nil && len(all) == 0 {
 		err = fmt.Errorf("key %q: %w", id, ErrNoKey)
 	}
@@ -190,7 +192,7 @@ func (r *Register) Keys(ctx context.Context, f Filter) ([]Key, int, error) {
 	if err := r.store.QueryRow(ctx, `SELECT count(*) FROM key WHERE `+cond, args...).Scan(&n); err != nil {
 		return nil, 0, err
 	}
-	q := `SELECT ` + keyColumns + ` FROM key WHERE ` + cond + ` ORDER BY id`
+	q := `WHERE ` + cond + ` ORDER BY id`
 	if f.Limit > 0 {
 		q += fmt.Sprintf(` LIMIT %d OFFSET %d`, f.Limit, f.Offset)
 	}
@@ -198,66 +200,42 @@ func (r *Register) Keys(ctx context.Context, f Filter) ([]Key, int, error) {
 	return all, n, err
 }
 
-func (r *Register) query(ctx context.Context, q string, args ...any) ([]Key, error) {
-	rows, err := r.store.Query(ctx, q, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Key
-	for rows.Next() {
-		var k Key
-		var made, activated, expires, ended string
-		if err := rows.Scan(&k.ID, &k.Purpose, &k.Algorithm, &k.KCV, &k.Origin, &k.Owner, &k.State, &made, &activated, &expires, &ended, &k.Uses); err != nil {
+// query reads keys, and in a second query what partners share them.
+func (r *Register) query(ctx context.Context, where string, args ...any) ([]Key, error) {
+	return look(ctx, r, func(q view) ([]Key, error) {
+		all, err := collect(q, scanKey, `SELECT `+keyColumns+` FROM key `+where, args...)
+		if err != nil || len(all) == 0 {
 			return nil, err
 		}
-		for text, to := range map[string]*time.Time{made: &k.Made, activated: &k.Activated, expires: &k.Expires, ended: &k.Ended} {
-			if text == "" {
-				continue
-			}
-			if *to, err = time.Parse(time.RFC3339, text); err != nil {
-				return nil, fmt.Errorf("key %s: %w", k.ID, err)
-			}
-		}
-		all = append(all, k)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	for i := range all {
-		links, err := r.Links(ctx, all[i].ID)
+		shared, err := collect(q, func(rows *sql.Rows) (l [2]string, err error) { return l, rows.Scan(&l[0], &l[1]) },
+			`SELECT key, substr(what, 9) FROM key_link WHERE what LIKE 'partner/%' AND key IN (SELECT id FROM key `+where+`) ORDER BY key, what`, args...)
 		if err != nil {
 			return nil, err
 		}
-		for _, l := range links {
-			if p, ok := strings.CutPrefix(l.What, "partner/"); ok {
-				all[i].Parties = append(all[i].Parties, p)
-			}
+		parties := map[string][]string{}
+		for _, l := range shared {
+			parties[l[0]] = append(parties[l[0]], l[1])
 		}
+		for i := range all {
+			all[i].Parties = parties[all[i].ID]
+		}
+		return all, nil
+	})
+}
+
+func scanKey(rows *sql.Rows) (k Key, err error) {
+	var made, activated, expires, ended string
+	if err = rows.Scan(&k.ID, &k.Purpose, &k.Algorithm, &k.KCV, &k.Origin, &k.Owner, &k.State, &made, &activated, &expires, &ended, &k.Uses); err == nil {
+		err = whens([]string{made, activated, expires, ended}, &k.Made, &k.Activated, &k.Expires, &k.Ended)
 	}
-	return all, nil
+	return k, err
 }
 
 // Events are a key's life, oldest first.
 func (r *Register) Events(ctx context.Context, id string) ([]Event, error) {
-	rows, err := r.store.Query(ctx, `SELECT entry, at, actor, what, text FROM key_event WHERE key = $1 ORDER BY entry, rowid`, id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Event
-	for rows.Next() {
-		var e Event
-		var at string
-		if err := rows.Scan(&e.Entry, &at, &e.Actor, &e.What, &e.Text); err != nil {
-			return nil, err
-		}
-		if e.At, err = time.Parse(time.RFC3339, at); err != nil {
-			return nil, err
-		}
-		all = append(all, e)
-	}
-	return all, rows.Err()
+	return look(ctx, r, func(q view) ([]Event, error) {
+		return collect(q, scanEvent, `SELECT entry, at, actor, what, text FROM key_event WHERE key = $1 ORDER BY entry, rowid`, id)
+	})
 }
 
 // Copies are all places where a key is or was.
@@ -271,27 +249,17 @@ func (r *Register) Held(ctx context.Context, person string) ([]Copy, error) {
 }
 
 func (r *Register) copies(ctx context.Context, where string, args ...any) ([]Copy, error) {
-	rows, err := r.store.Query(ctx, `SELECT key, kind, number, of, holder, place, kcv, sealed, since, gone FROM key_copy `+where+` ORDER BY key, kind, number, holder`, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Copy
-	for rows.Next() {
-		var c Copy
-		var since, gone string
-		if err := rows.Scan(&c.Key, &c.Kind, &c.Number, &c.Of, &c.Holder, &c.Place, &c.KCV, &c.Sealed, &since, &gone); err != nil {
-			return nil, err
+	return look(ctx, r, func(q view) ([]Copy, error) { return copies(q, where, args...) })
+}
+
+func copies(q querier, where string, args ...any) ([]Copy, error) {
+	return collect(q, func(rows *sql.Rows) (c Copy, err error) {
+		var since, gone, missing string
+		if err = rows.Scan(&c.Key, &c.Kind, &c.Number, &c.Of, &c.Holder, &c.Place, &c.KCV, &c.Sealed, &since, &gone, &missing); err == nil {
+			err = whens([]string{since, gone, missing}, &c.Since, &c.Gone, &c.Missing)
 		}
-		if c.Since, err = time.Parse(time.RFC3339, since); err == nil && gone != "" {
-			c.Gone, err = time.Parse(time.RFC3339, gone)
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, c)
-	}
-	return all, rows.Err()
+		return c, err
+	}, `SELECT key, kind, number, of, holder, place, kcv, sealed, since, gone, missing FROM key_copy `+where+` ORDER BY key, kind, number, holder`, args...)
 }
 
 // Links are what a key touched.
@@ -327,6 +295,25 @@ func (r *Register) links(ctx context.Context, q string, args ...any) ([]Link, er
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
+// parseStamp reads what stamp wrote; the zero time if that is nothing.
+func parseStamp(s string) (t time.Time, err error) {
+	if s != "" {
+		t, err = time.Parse(time.RFC3339, s)
+	}
+	return t, err
+}
+
+// one refuses a statement that changed other than one row.
+func one(res sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(fmt.Errorf("%d rows, want 1", n), err)
+	}
+	return nil
+}
+
 // Happened writes a line into a key's life, in the change that makes it so.
 func Happened(tx *store.Tx, id, actor, what, text string) error {
 	_, err := tx.Exec(`INSERT INTO key_event (key, entry, at, actor, what, text) VALUES ($1, $2, $3, $4, $5, $6)`,
@@ -343,28 +330,29 @@ func PutCopy(tx *store.Tx, c Copy) error {
 
 // CopyGone records that a copy was destroyed, and forgets what was sealed.
 func CopyGone(tx *store.Tx, c Copy) error {
-	res, err := tx.Exec(`UPDATE key_copy SET gone = $1, sealed = NULL WHERE key = $2 AND kind = $3 AND number = $4 AND holder = $5 AND place = $6 AND gone = ''`,
-		stamp(tx.Time()), c.Key, c.Kind, c.Number, c.Holder, c.Place)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n != 1 {
-		return errors.Join(fmt.Errorf("copy %s of key %s is not there, or is gone already", c.Name(), c.Key), err)
+	if err := one(tx.Exec(`UPDATE key_copy SET gone = $1, sealed = NULL WHERE key = $2 AND kind = $3 AND number = $4 AND holder = $5 AND place = $6 AND gone = ''`,
+		stamp(tx.Time()), c.Key, c.Kind, c.Number, c.Holder, c.Place)); err != nil {
+		return fmt.Errorf("copy %s of key %s is not there, or is gone already: %w", c.Name(), c.Key, err)
 	}
 	return nil
 }
 
-// PutLink records that a key touched something, so many times more.
+// PutLink records that a key touched something, so many times more. A partner
+// of whom that is heard after the key's compromise is to be told of it all the
+// same.
 func PutLink(tx *store.Tx, id, what string, uses int64) error {
 	_, err := tx.Exec(`INSERT INTO key_link (key, what, since, uses) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (key, what) DO UPDATE SET uses = uses + excluded.uses`, id, what, stamp(tx.Time()), uses)
+	if partner, ok := strings.CutPrefix(what, "partner/"); ok && err == nil {
+		_, err = tx.Exec(`INSERT INTO compromise_party (key, party) SELECT key, $1 FROM compromise WHERE key = $2 ON CONFLICT DO NOTHING`, partner, id)
+	}
 	return err
 }
 
-// transitions are the roads from state to state.
+// transitions are the roads that people take a key from state to state. What
+// the module does to it is in Guard.
 func transitions() map[State][]State {
 	return map[State][]State{
-		Making:        {PreActivation, Live},
 		PreActivation: {Live, Compromised, Destroyed, Suspended},
 		Live:          {Suspended, Deactivated, Compromised, Destroyed},
 		Suspended:     {Live, Deactivated, Compromised, Destroyed},
@@ -374,11 +362,14 @@ func transitions() map[State][]State {
 }
 
 // Move takes a key from one of its states to another, in the change that makes
-// it so, and writes the line into its life. ErrState if no road leads there.
+// it so, and writes the line into its life. ErrState if no road leads there. A
+// key goes back into use no further than it was: one that nobody confirmed
+// waits for that again, and one that was deactivated before the module lost it
+// stays so.
 func (r *Register) Move(tx *store.Tx, id string, to State, actor, what, text string) error {
 	var from State
-	var purpose string
-	err := tx.QueryRow(`SELECT state, purpose FROM key WHERE id = $1`, id).Scan(&from, &purpose)
+	var purpose, activated, ended string
+	err := tx.QueryRow(`SELECT state, purpose, activated, ended FROM key WHERE id = $1`, id).Scan(&from, &purpose, &activated, &ended)
 	if errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("key %q: %w", id, ErrNoKey)
 	}
@@ -387,6 +378,12 @@ func (r *Register) Move(tx *store.Tx, id string, to State, actor, what, text str
 	}
 	if !slices.Contains(transitions()[from], to) {
 		return fmt.Errorf("key %s: %w: it is %s, and cannot become %s", id, ErrState, from, to)
+	}
+	switch {
+	case to == Live && from == Suspended && activated == "":
+		to = PreActivation
+	case to == Live && from == PreActivation && ended != "":
+		to = Deactivated
 	}
 	now := stamp(tx.Time())
 	_, err = tx.Exec(`UPDATE key SET state = $1 WHERE id = $2`, to, id)
@@ -420,20 +417,6 @@ func (r *Register) activate(tx *store.Tx, id, purpose string) error {
 	return err
 }
 
-// put writes a key that the register did not have.
-func (r *Register) put(tx *store.Tx, k hsm.Key, origin, owner string, state State) error {
-	_, err := tx.Exec(`INSERT INTO key (id, purpose, algorithm, kcv, origin, owner, state, made) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (id) DO UPDATE SET kcv = excluded.kcv, state = excluded.state WHERE key.state = 'making'`,
-		k.ID, string(k.Purpose), string(k.Algorithm), k.KCV.String(), origin, owner, state, stamp(tx.Time()))
-	if err == nil && state == Live {
-		err = r.activate(tx, k.ID, string(k.Purpose))
-	}
-	if err == nil && state != Making {
-		err = PutCopy(tx, Copy{Key: k.ID, Kind: CopyModule, Holder: r.site})
-	}
-	return err
-}
-
 // Allowed refuses a key of an algorithm that the policy does not take for the
 // purpose (SOP 6.4.e.i).
 func (r *Register) Allowed(ctx context.Context, p hsm.Purpose, a hsm.Algorithm) error {
@@ -451,67 +434,7 @@ func (r *Register) Allowed(ctx context.Context, p hsm.Purpose, a hsm.Algorithm) 
 	return nil
 }
 
-// Reconcile compares the register with the module. What the module has and the
-// register does not is taken in; what was being made when the site stopped is
-// looked for; what the register believes to be there and the module has lost
-// is said, and stays in the register as it is.
-func (r *Register) Reconcile(ctx context.Context, m hsm.Token) (missing []string, err error) {
-	have, err := m.Keys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	in := map[string]hsm.Key{}
-	for _, k := range have {
-		in[k.ID] = k
-	}
-	known, _, err := r.Keys(ctx, Filter{})
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range known {
-		h, there := in[k.ID]
-		delete(in, k.ID)
-		switch {
-		case k.State == Making && there:
-			err = r.enter(ctx, "key.made-known", h, "it was being made when the site stopped, and is there", func(tx *store.Tx) error {
-				return r.put(tx, h, k.Origin, k.Owner, firstState(k.Origin))
-			})
-		case k.State == Making:
-			err = r.enter(ctx, "key.not-made", hsm.Key{ID: k.ID}, "it was being made when the site stopped, and is not there", func(tx *store.Tx) error {
-				_, err := tx.Exec(`DELETE FROM key WHERE id = $1 AND state = 'making'`, k.ID)
-				return err
-			})
-		case !there && k.State != Destroyed:
-			missing = append(missing, k.ID)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	for _, k := range have {
-		if _, ok := in[k.ID]; !ok {
-			continue
-		}
-		err := r.enter(ctx, "key.found", k, "it was in the module and not in the register", func(tx *store.Tx) error {
-			return r.put(tx, k, Found, r.site, Live)
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return missing, nil
-}
-
-// firstState is the state of a key that has just been made: what came from
-// people is used after two of them have confirmed its check value.
-func firstState(origin string) State {
-	switch origin {
-	case Components, Wrapped, Restored:
-		return PreActivation
-	}
-	return Live
-}
-
+// enter writes into a key's life, and into the log, what the site did by itself.
 func (r *Register) enter(ctx context.Context, kind string, k hsm.Key, text string, fn func(*store.Tx) error) error {
 	e := audit.Entry{Kind: kind, Actor: "system:keys", Subject: "key/" + k.ID,
 		Data: map[string]any{"purpose": string(k.Purpose), "algorithm": string(k.Algorithm), "kcv": k.KCV.String(), "text": text}}
@@ -523,9 +446,9 @@ func (r *Register) enter(ctx context.Context, kind string, k hsm.Key, text strin
 	})
 }
 
-// tell tells everybody who looks after keys.
-func (r *Register) tell(ctx context.Context, tx *store.Tx, n notice.Notice, roles ...string) error {
-	people, err := r.people.Holders(ctx, roles...)
+// tell tells everybody who holds one of the roles.
+func tell(ctx context.Context, tx *store.Tx, n notice.Notice, roles ...string) error {
+	people, err := access.In(tx).Holders(ctx, roles...)
 	if err != nil {
 		return err
 	}

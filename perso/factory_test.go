@@ -580,7 +580,7 @@ func (f *plant) hire() {
 	}
 	founding, err := act.Found("plant", access.DefaultPolicy(), all, keys, f.store.Now())
 	f.must(err)
-	f.must(people.Found(f.Context(), founding))
+	f.must(people.Found(f.Context(), access.Founding{Founding: founding}))
 	f.desk = custody.New("plant", f.store, people)
 }
 

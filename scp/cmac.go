@@ -77,17 +77,7 @@ func SumCMAC(b cipher.Block, message []byte) [16]byte {
 // the field order of Amendment D, 4.1.5: label, 00, length in bits (2 bytes),
 // counter from 1 (1 byte), context. It panics if n is outside 1..4080.
 func KDF(b cipher.Block, label, context []byte, n int) []byte {
-	if n < 1 || n > 255*16 {
-		panic(fmt.Sprintf("scp: KDF of %d bytes, want 1..4080", n))
-	}
-	input := make([]byte, 0, len(label)+4+len(context))
-	input = append(input, label...)
-	input = append(input, 0)
-	input = binary.BigEndian.AppendUint16(input, uint16(8*n))
-	input = append(input, 0)
-	input = append(input, context...)
-	counter := &input[len(label)+3]
-
+	input, counter := kdfInput(label, context, n)
 	c := new(cmac)
 	c.init(b)
 	out := make([]byte, 0, (n+15)/16*16)
@@ -99,4 +89,40 @@ func KDF(b cipher.Block, label, context []byte, n int) []byte {
 	}
 	clear(out[n:])
 	return out[:n]
+}
+
+// KDFBy is KDF where the key is in a security module: mac gives the AES-CMAC
+// of a message, 16 bytes, under it. Its error is mac's.
+func KDFBy(mac func(message []byte) ([]byte, error), label, context []byte, n int) ([]byte, error) {
+	input, counter := kdfInput(label, context, n)
+	out := make([]byte, 0, (n+15)/16*16)
+	for len(out) < n {
+		*counter++
+		sum, err := mac(input)
+		if err == nil && len(sum) != 16 {
+			err = fmt.Errorf("CMAC has %d bytes, want 16", len(sum))
+		}
+		if err != nil {
+			clear(out)
+			return nil, err
+		}
+		out = append(out, sum...)
+		clear(sum)
+	}
+	clear(out[n:])
+	return out[:n], nil
+}
+
+// kdfInput is what KDF authenticates, with the place of its counter.
+func kdfInput(label, context []byte, n int) (input []byte, counter *byte) {
+	if n < 1 || n > 255*16 {
+		panic(fmt.Sprintf("scp: KDF of %d bytes, want 1..4080", n))
+	}
+	input = make([]byte, 0, len(label)+4+len(context))
+	input = append(input, label...)
+	input = append(input, 0)
+	input = binary.BigEndian.AppendUint16(input, uint16(8*n))
+	input = append(input, 0)
+	input = append(input, context...)
+	return input, &input[len(label)+3]
 }

@@ -60,6 +60,22 @@ type Token struct {
 	Passphrase string `yaml:"passphrase"` // file that holds its passphrase; systemd: ${CREDENTIALS_DIRECTORY}/token
 	// RequireCertified refuses a module without a FIPS 140 certificate.
 	RequireCertified bool `yaml:"require_certified"`
+	// PKCS11 is an HSM, in the place of the embedded token.
+	PKCS11 *PKCS11 `yaml:"pkcs11,omitempty"`
+}
+
+// PKCS11 is an HSM behind its vendor's library; see pkcs11.Config.
+type PKCS11 struct {
+	Module      string            `yaml:"module"` // path of the library
+	Token       string            `yaml:"token"`  // one of label, serial number and slot
+	Serial      string            `yaml:"serial"`
+	Slot        *uint32           `yaml:"slot"`
+	PIN         string            `yaml:"pin"` // file that holds it
+	Certificate string            `yaml:"certificate"`
+	Model       string            `yaml:"model"`    // that the certificate is for
+	Firmware    string            `yaml:"firmware"` // likewise
+	Mechanisms  map[string]string `yaml:"mechanisms"`
+	Sessions    int               `yaml:"sessions"`
 }
 
 // Edge is the face to the network.
@@ -135,6 +151,9 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 		&c.Console.Metadata, &c.Console.MetadataRoot, &c.Console.Statements} {
 		abs(p)
 	}
+	if h := c.Token.PKCS11; h != nil {
+		abs(&h.PIN)
+	}
 	if h := c.Notify.SMTP; h != nil {
 		abs(&h.PasswordFile)
 		abs(&h.CA)
@@ -167,11 +186,14 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 
 func (c *Config) check() error {
 	for _, key := range []struct{ name, value string }{
-		{"site", c.Site}, {"display", c.Display}, {"data", c.Data}, {"control", c.Control}, {"token.file", c.Token.File}, {"token.passphrase", c.Token.Passphrase},
+		{"site", c.Site}, {"display", c.Display}, {"data", c.Data}, {"control", c.Control},
 	} {
 		if key.value == "" {
 			return fmt.Errorf("%s is missing", key.name)
 		}
+	}
+	if err := c.Token.check(); err != nil {
+		return err
 	}
 	if len(c.Control) > maxSocketPath {
 		return fmt.Errorf("control: %q has %d bytes, a unix socket takes %d; give a shorter path", c.Control, len(c.Control), maxSocketPath)
@@ -194,6 +216,22 @@ func (c *Config) check() error {
 		if s.Name == "" || s.Address == "" || s.Network != "tcp" && s.Network != "unix" {
 			return fmt.Errorf("stations: %q needs a name, network tcp or unix, and an address", s.Name)
 		}
+	}
+	return nil
+}
+
+// check refuses a module that is none, or two.
+func (t Token) check() error {
+	p := t.PKCS11
+	switch {
+	case p == nil && t.File == "":
+		return errors.New("token.file is missing; or name an HSM under token.pkcs11")
+	case p == nil && t.Passphrase == "":
+		return errors.New("token.passphrase is missing")
+	case p != nil && (t.File != "" || t.Passphrase != ""):
+		return errors.New("token: file and passphrase are of the embedded token, pkcs11 of an HSM; name one of the two")
+	case p != nil && (p.Module == "" || p.PIN == ""):
+		return errors.New("token.pkcs11 needs module, the path of the library, and pin, a file that holds the PIN")
 	}
 	return nil
 }

@@ -1,12 +1,18 @@
 package site
 
+import "context"
+
 // For the tests that stand outside, because they plug parts in.
 const (
 	KeyLog     = keyLog
 	MaxRequest = maxRequest
 )
 
+// TellParties tells partners of compromised keys, and answers theirs.
+func (s *Site) TellParties(ctx context.Context) error { return s.tellParties(ctx) }
+
 var (
+	AlarmName      = alarmName
 	LoadPartners   = loadPartners
 	ReadSecretFile = readSecretFile
 )

@@ -21,6 +21,7 @@ import (
 	"ankan/exchange"
 	"ankan/exchange/edge"
 	"ankan/hsm"
+	"ankan/hsm/pkcs11"
 	"ankan/hsm/soft"
 	"ankan/message"
 	"ankan/passkey"
@@ -36,11 +37,11 @@ type People struct {
 // database, first policy and people as they signed them, and the card for its
 // partners. It overwrites nothing. Cut short, it can be run again. The parts are
 // those that Open is given.
-func Init(ctx context.Context, c *Config, token hsm.Module, f act.Founding, log func(string), parts ...Part) error {
+func Init(ctx context.Context, c *Config, token hsm.Module, f access.Founding, log func(string), parts ...Part) error {
 	if _, err := os.Stat(c.CardFile()); err == nil {
 		return fmt.Errorf("%s is there: the site is set up already", c.CardFile())
 	}
-	if err := checkFounding(c, f); err != nil {
+	if err := checkFounding(c, f.Founding); err != nil {
 		return err
 	}
 	keys, err := standingKeys(c, parts)
@@ -90,6 +91,31 @@ func Init(ctx context.Context, c *Config, token hsm.Module, f act.Founding, log 
 	default:
 		log(fmt.Sprintf("people: %d founded the site, each with a signature of their own", len(f.People)))
 	}
+	return makeCard(ctx, c, token)
+}
+
+// Begun says that a try to set the site up came as far as its database.
+func Begun(c *Config) bool {
+	_, err := os.Stat(c.Database())
+	return err == nil
+}
+
+// Finish sets a site up whose people founded it in a try that was cut short
+// before the card for its partners was there.
+func Finish(ctx context.Context, c *Config, token hsm.Module, parts ...Part) error {
+	db, err := openStore(ctx, c, token, parts)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if _, err := access.New(db).Policy(ctx); err != nil {
+		return fmt.Errorf("%s holds no founding (%w); remove it and found the site again", c.Database(), err)
+	}
+	return makeCard(ctx, c, token)
+}
+
+// makeCard writes the card for partners: with it the site is set up.
+func makeCard(ctx context.Context, c *Config, token hsm.Module) error {
 	card, err := partnerCard(ctx, c, token)
 	if err != nil {
 		return err
@@ -113,33 +139,69 @@ func checkFounding(c *Config, f act.Founding) error {
 	return err
 }
 
+// CheckReady refuses a site that could not be set up, as far as that can be
+// known before anything is made: it is set up already, its passphrase cannot be
+// read, or it wants a module with a certificate and has the embedded one.
+func CheckReady(c *Config) error {
+	if _, err := os.Stat(c.CardFile()); err == nil {
+		return fmt.Errorf("site %s is set up already: %s is there; run: ankan serve -c %s", c.Site, c.CardFile(), c.file)
+	}
+	pass, err := readSecretFile(c.Token.Passphrase)
+	if err != nil {
+		return fmt.Errorf("token passphrase: %w", err)
+	}
+	clear(pass)
+	return checkCertified(c, soft.Info())
+}
+
 // FoundHere is the founding of a site whose people are in a people file and
 // whose software passkeys lie in dir as N.passkey.
-func FoundHere(c *Config, people []act.Person, dir string) (act.Founding, error) {
+func FoundHere(c *Config, people []act.Person, dir string) (access.Founding, error) {
 	keys := map[string]act.Key{}
 	for _, who := range people {
 		k, err := passkey.LoadSoft(filepath.Join(dir, who.ID+".passkey"))
 		if errors.Is(err, os.ErrNotExist) {
-			return act.Founding{}, fmt.Errorf("founding: person %s must sign, and %s is not there; nobody founds a site alone or unasked",
+			return access.Founding{}, fmt.Errorf("founding: person %s must sign, and %s is not there; nobody founds a site alone or unasked",
 				who.ID, filepath.Join(dir, who.ID+".passkey"))
 		}
 		if err != nil {
-			return act.Founding{}, err
+			return access.Founding{}, err
 		}
 		keys[who.ID] = k
 	}
-	return act.Found(c.Site, access.DefaultPolicy(), people, keys, time.Now())
+	f, err := act.Found(c.Site, access.DefaultPolicy(), people, keys, time.Now())
+	return access.Founding{Founding: f}, err
+}
+
+// A Module is a security module that the site opened, and closes.
+type Module interface {
+	hsm.Module
+	Close() error
 }
 
 // OpenToken opens the site's security module; with create it makes the
 // embedded one if there is none.
-func OpenToken(c *Config, create bool) (*soft.Token, error) {
+func OpenToken(c *Config, create bool) (Module, error) {
+	open := openSoft
+	if c.Token.PKCS11 != nil {
+		open = openPKCS11
+	}
+	m, err := open(c, create)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCertified(c, m.Info()); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+func openSoft(c *Config, create bool) (Module, error) {
 	pass, err := readSecretFile(c.Token.Passphrase)
 	if err != nil {
 		return nil, fmt.Errorf("token passphrase: %w", err)
 	}
 	defer clear(pass)
-	open := func() (*soft.Token, error) { return soft.Open(c.Token.File, pass) }
 	if _, err := os.Stat(c.Token.File); errors.Is(err, os.ErrNotExist) && create {
 		if err := checkCertified(c, soft.Info()); err != nil {
 			return nil, err
@@ -147,22 +209,36 @@ func OpenToken(c *Config, create bool) (*soft.Token, error) {
 		if err := os.MkdirAll(filepath.Dir(c.Token.File), 0o700); err != nil {
 			return nil, err
 		}
-		open = func() (*soft.Token, error) { return soft.Create(c.Token.File, pass) }
+		return opened(soft.Create(c.Token.File, pass))
 	}
-	t, err := open()
+	return opened(soft.Open(c.Token.File, pass))
+}
+
+func openPKCS11(c *Config, _ bool) (Module, error) {
+	p := c.Token.PKCS11
+	cfg := pkcs11.Config{
+		Module: p.Module, Token: p.Token, Serial: p.Serial, Certificate: p.Certificate, Model: p.Model, Firmware: p.Firmware,
+		Mechanisms: p.Mechanisms, Sessions: p.Sessions, PIN: func() ([]byte, error) { return readSecretFile(p.PIN) },
+	}
+	if p.Slot != nil {
+		slot := uint(*p.Slot)
+		cfg.Slot = &slot
+	}
+	return opened(pkcs11.Open(context.Background(), cfg))
+}
+
+// opened keeps a nil pointer from becoming a module.
+func opened[T Module](m T, err error) (Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCertified(c, t.Info()); err != nil {
-		return nil, errors.Join(err, t.Close())
-	}
-	return t, nil
+	return m, nil
 }
 
 // checkCertified refuses a module without a certificate where the site asks for one.
 func checkCertified(c *Config, i hsm.Info) error {
 	if c.Token.RequireCertified && !i.Certified {
-		return fmt.Errorf("token %s: %s is %s, and require_certified is set (SOP 6.3.2.i); use a certified module", c.Token.File, i.Model, i.Certificate)
+		return fmt.Errorf("token: %s is %s, and require_certified is set (SOP 6.3.2.i); use a certified module", i.Model, i.Certificate)
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func TestInitRefused(t *testing.T) {
 	c := sitetest.Config(t, "op", "operator")
 	token := hsmtest.Soft(t, nil)
 	two := sitetest.Founders(t).Founding(t, c)
-	alter := func(f func(*act.Founding)) act.Founding {
+	alter := func(f func(*access.Founding)) access.Founding {
 		g := two
 		g.People, g.Signatures = slices.Clone(two.People), slices.Clone(two.Signatures)
 		f(&g)
@@ -123,17 +123,17 @@ func TestInitRefused(t *testing.T) {
 	other := *c
 	other.Site = "other"
 	for _, tt := range []struct {
-		founding act.Founding
+		founding access.Founding
 		want     string
 	}{
-		{act.Founding{}, "founding: 0 people, want at least 2"},
-		{alter(func(f *act.Founding) { f.People = f.People[:1] }), "founding: 1 people, want at least 2"},
-		{alter(func(f *act.Founding) { f.People[1].Roles = []string{"nobody"} }), `founding: person 0002: role "nobody" is not in the policy`},
-		{alter(func(f *act.Founding) { f.People[1].Roles = []string{"key-manager", "security-officer"} }), "founding: person 0002: not allowed: "},
-		{alter(func(f *act.Founding) { f.People[1] = act.Person{} }), "founding: a person needs an id and a role"},
-		{alter(func(f *act.Founding) { f.People[1].Name = "Somebody else" }), "founding: not allowed: person_0002 is not what was signed"},
-		{alter(func(f *act.Founding) { f.Policy.Nodal = act.NodalBoth }), "founding: not allowed: policy_sha256 is not what was signed"},
-		{alter(func(f *act.Founding) { f.Signatures = f.Signatures[:1] }), "founding: not approved yet: person 0002 has not signed"},
+		{access.Founding{}, "founding: 0 people, want at least 2"},
+		{alter(func(f *access.Founding) { f.People = f.People[:1] }), "founding: 1 people, want at least 2"},
+		{alter(func(f *access.Founding) { f.People[1].Roles = []string{"nobody"} }), `founding: person 0002: role "nobody" is not in the policy`},
+		{alter(func(f *access.Founding) { f.People[1].Roles = []string{"key-manager", "security-officer"} }), "founding: person 0002: not allowed: "},
+		{alter(func(f *access.Founding) { f.People[1] = act.Person{} }), "founding: a person needs an id and a role"},
+		{alter(func(f *access.Founding) { f.People[1].Name = "Somebody else" }), "founding: not allowed: person_0002 is not what was signed"},
+		{alter(func(f *access.Founding) { f.Policy.Nodal = act.NodalBoth }), "founding: not allowed: policy_sha256 is not what was signed"},
+		{alter(func(f *access.Founding) { f.Signatures = f.Signatures[:1] }), "founding: not approved yet: person 0002 has not signed"},
 		{sitetest.Founders(t).Founding(t, &other), `founding: it is for site "other", this is "op"`},
 	} {
 		if err := site.Init(t.Context(), c, token, tt.founding, func(string) {}, parts.All()...); err == nil || !strings.HasPrefix(err.Error(), tt.want) {

@@ -47,7 +47,8 @@ func (f siteFlag) client(a *app) (*client.Client, error) {
 }
 
 type siteCmd struct {
-	Init   siteInitCmd   `cmd:"" help:"Set a site up: module, keys, database, first people. At least two people."`
+	Found  siteFoundCmd  `cmd:"" help:"Have two or more people found a site, each in a browser of their own: passkeys, signatures, then module, keys and database."`
+	Init   siteInitCmd   `cmd:"" help:"Set a site up with software passkeys of this machine, for demonstrations and tests. At least two people."`
 	Status siteStatusCmd `cmd:"" help:"Show how a running site is."`
 }
 

@@ -7,6 +7,7 @@ CREATE TABLE key (
   origin    TEXT NOT NULL,            -- generated, components, wrapped, given, restored, found
   owner     TEXT NOT NULL DEFAULT '', -- the site that made it
   state     TEXT NOT NULL,            -- NIST SP 800-57 part 1, 7; making: begun and not known to be there
+  first     TEXT NOT NULL DEFAULT '', -- the state that it has once it is there
   made      TEXT NOT NULL,
   activated TEXT NOT NULL DEFAULT '',
   expires   TEXT NOT NULL DEFAULT '', -- end of the cryptoperiod; '' has none

@@ -112,9 +112,9 @@ func Founders(t testing.TB, ids ...string) Crew {
 }
 
 // Founding is what they sign to found a site under the default policy.
-func (f Crew) Founding(t testing.TB, c *site.Config) act.Founding {
+func (f Crew) Founding(t testing.TB, c *site.Config) access.Founding {
 	t.Helper()
-	return Must[act.Founding](t)(act.Found(c.Site, access.DefaultPolicy(), f.People, f.Keys, time.Now()))
+	return access.Founding{Founding: Must[act.Founding](t)(act.Found(c.Site, access.DefaultPolicy(), f.People, f.Keys, time.Now()))}
 }
 
 // Init sets a site up with a token of its own.
