@@ -109,8 +109,12 @@ func (in *tongue) who(w Who) (template.HTML, error) {
 	return in.text("who.both", in.role(w.Role), w.Number)
 }
 
-// initials stand in a seal: KM for key-manager.
+// initials stand in a seal: KM for key-manager, and WIT for witness, which is
+// not WAR for warehouse.
 func initials(role string) string {
+	if !strings.Contains(role, "-") {
+		return strings.ToUpper(firstBytes(role, 3))
+	}
 	var b strings.Builder
 	for part := range strings.SplitSeq(role, "-") {
 		if part != "" {

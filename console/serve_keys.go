@@ -162,7 +162,7 @@ func (s *Server) getKey(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := keyPage{Key: s.keyLine(k), Sub: either("purpose."+k.Purpose+".sub", k.Purpose), Count: k.Uses, Unsure: k.State == keys.PreActivation,
+	p := keyPage{Key: s.keyLine(k), History: "/papers/history/" + strings.TrimPrefix(keyHref(id), "/keys/"), Sub: either("purpose."+k.Purpose+".sub", k.Purpose), Count: k.Uses + s.site.Guard().Uses()[id], Unsure: k.State == keys.PreActivation,
 		Compare: Form{Action: keyHref(id), Values: map[string]string{"kcv": v.form("kcv"), "method": v.form("method")}}}
 	if err := s.keyInModule(v, k, &p); err != nil {
 		return err
@@ -391,7 +391,9 @@ func (s *Server) keyActs(v *visit, k keys.Key, p *keyPage) error {
 			p.Acts = append(p.Acts, KeyAct{kind, askFor(kind, subject), grave(kind)})
 		}
 	}
-	if v.may("ceremonies.draft") && k.State != keys.Destroyed && k.State != keys.Making {
+	// Ceremonies are for keys that travel or are backed up. The others are made
+	// and destroyed with what they are for.
+	if v.may("ceremonies.draft") && k.State != keys.Destroyed && k.State != keys.Making && hsm.Purpose(k.Purpose).BacksUp() {
 		plan := func(kind string) string {
 			return "/ceremonies/new?" + url.Values{"kind": {kind}, "key": {k.ID}}.Encode()
 		}
@@ -404,7 +406,7 @@ func (s *Server) keyActs(v *visit, k keys.Key, p *keyPage) error {
 }
 
 func (s *Server) report(v *visit, r keys.Report) KeyReport {
-	one := KeyReport{Key: r.Key, Href: keyHref(r.Key), At: r.At, By: plain(r.By), Why: r.Why}
+	one := KeyReport{Key: r.Key, Href: keyHref(r.Key), Paper: "/papers/compromise/" + strings.TrimPrefix(keyHref(r.Key), "/keys/"), At: r.At, By: plain(r.By), Why: r.Why}
 	if id, ok := strings.CutPrefix(r.By, "person/"); ok {
 		one.By = s.whoText(v.ctx(), id)
 	}

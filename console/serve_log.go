@@ -160,7 +160,7 @@ func (s *Server) getLog(v *visit) error {
 		}
 		p.Entries = append(p.Entries, line)
 	}
-	p.Looked, p.Filtered = before-at, !f.all()
+	p.Looked = before - at
 	if at > first {
 		if len(found) == onPage {
 			p.Older = v.with("before", strconv.FormatInt(at, 10))
