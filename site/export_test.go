@@ -1,5 +1,7 @@
 package site
 
+import "context"
+
 // For the tests that stand outside, because they plug parts in.
 const (
 	KeyLog     = keyLog
@@ -10,3 +12,7 @@ var (
 	LoadPartners   = loadPartners
 	ReadSecretFile = readSecretFile
 )
+
+// SendForms and TellParties are what a round does.
+func (s *Site) SendForms(ctx context.Context) error   { return s.sendForms(ctx) }
+func (s *Site) TellParties(ctx context.Context) error { return s.tellParties(ctx) }
