@@ -397,13 +397,13 @@ func (f *Founding) take(v *founderVisit, r *http.Request) error {
 	}
 	who := one.who
 	who.Credential = c
-	people := []act.Person{who}
+	var people []act.Person
 	for _, other := range f.founders {
 		if other.registered() {
 			people = append(people, other.who)
 		}
 	}
-	if err := f.cfg.Policy.CheckPeople(people); err != nil {
+	if err := f.cfg.Policy.CheckPeople(append(people, who)); err != nil {
 		return err
 	}
 	password, err := access.NewPassword(r.PostFormValue("password"), f.cfg.Policy.Limits.Password)

@@ -8,11 +8,12 @@ const (
 	MaxRequest = maxRequest
 )
 
-// TellParties tells partners of compromised keys, and answers theirs.
-func (s *Site) TellParties(ctx context.Context) error { return s.tellParties(ctx) }
-
 var (
 	AlarmName      = alarmName
 	LoadPartners   = loadPartners
 	ReadSecretFile = readSecretFile
 )
+
+// SendForms and TellParties are what a round does.
+func (s *Site) SendForms(ctx context.Context) error   { return s.sendForms(ctx) }
+func (s *Site) TellParties(ctx context.Context) error { return s.tellParties(ctx) }
