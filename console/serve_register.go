@@ -95,10 +95,20 @@ func (s *Server) due(v *visit, d keys.Due) Due {
 
 // ---- one thing
 
+// item is the thing that the address names.
+func (s *Server) item(v *visit) (keys.Item, error) {
+	ref := "item/" + v.r.PathValue("kind") + "/" + v.r.PathValue("number")
+	if _, _, _, err := keys.ParseItem(ref); err != nil {
+		return keys.Item{}, errGone
+	}
+	i, err := s.site.Register().Item(v.ctx(), ref)
+	return i, errOrGone(err, keys.ErrNoItem)
+}
+
 func (s *Server) getItem(v *visit) error {
-	i, err := s.site.Register().Item(v.ctx(), "item/"+v.r.PathValue("kind")+"/"+v.r.PathValue("number"))
+	i, err := s.item(v)
 	if err != nil {
-		return errOrGone(err, keys.ErrNoItem)
+		return err
 	}
 	p := itemPage{Item: s.itemLine(v, i)}
 	for _, e := range i.Events {
@@ -152,17 +162,16 @@ func (s *Server) postItemNew(v *visit) error {
 }
 
 func (s *Server) postItem(v *visit) error {
-	ref := "item/" + v.r.PathValue("kind") + "/" + v.r.PathValue("number")
-	i, err := s.site.Register().Item(v.ctx(), ref)
+	i, err := s.item(v)
 	if err != nil {
-		return errOrGone(err, keys.ErrNoItem)
+		return err
 	}
 	if v.form("retire") != "" {
 		return v.redirect(askFor("item.retire", i.Ref()+"/"+v.form("reason")))
 	}
 	i = keys.Item{Kind: i.Kind, Number: i.Number, Holder: v.form("holder"), Place: v.form("place"), Opens: v.form("opens"), Holds: v.form("holds")}
 	if err := s.site.Register().PutItem(v.ctx(), v.me.ID, i); err != nil {
-		return s.refused(v, err, touch(ref).Href)
+		return s.refused(v, err, touch(i.Ref()).Href)
 	}
 	return v.redirect(askFor("item.register", i.Ref()))
 }
