@@ -226,7 +226,7 @@ func (f *Founding) show(w http.ResponseWriter, r *http.Request, status int, prob
 	for _, one := range f.founders {
 		line := Founder{Seat: Seat{Roles: one.who.Roles, By: Who{Role: one.who.Roles[0], Number: one.who.ID}, State: "open"}, You: one == v.of, Registered: one.registered()}
 		if one.registered() {
-			line.Seat.Proof = []string{proofOf(one.who.Credential.Method)}
+			line.Seat.Proof = []string{provedBy(one.who.Credential.Method)}
 		}
 		for _, s := range f.founding.Signatures {
 			if s.Person == one.who.ID {
@@ -397,13 +397,13 @@ func (f *Founding) take(v *founderVisit, r *http.Request) error {
 	}
 	who := one.who
 	who.Credential = c
-	people := []act.Person{who}
+	var people []act.Person
 	for _, other := range f.founders {
 		if other.registered() {
 			people = append(people, other.who)
 		}
 	}
-	if err := f.cfg.Policy.CheckPeople(people); err != nil {
+	if err := f.cfg.Policy.CheckPeople(append(people, who)); err != nil {
 		return err
 	}
 	password, err := access.NewPassword(r.PostFormValue("password"), f.cfg.Policy.Limits.Password)

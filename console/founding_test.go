@@ -24,7 +24,6 @@ import (
 
 	"ankan/access"
 	"ankan/act"
-	"ankan/hsm/soft"
 	"ankan/parts"
 	"ankan/passkey"
 	"ankan/site"
@@ -424,7 +423,7 @@ func TestFoundingInABrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	token := sitetest.Must[*soft.Token](t)(site.OpenToken(c, false))
+	token := sitetest.Must[site.Module](t)(site.OpenToken(c, false))
 	defer token.Close()
 	st := sitetest.Open(t, c, token, parts.All()...)
 	web := sitetest.Must[*Server](t)(Open(st, slog.New(slog.DiscardHandler), "test"))

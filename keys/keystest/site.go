@@ -113,7 +113,7 @@ func New(t testing.TB, name string, o Options) *Site {
 	s.open()
 	f, err := act.Found(name, policy, people, s.Keys, s.Now())
 	s.Must(err)
-	s.Must(s.People.Found(t.Context(), f))
+	s.Must(s.People.Found(t.Context(), access.Founding{Founding: f}))
 	s.Change(func(tx *store.Tx) error {
 		for _, who := range Custodians() {
 			for kind, what := range map[string]string{access.Training: "key-custodian", access.Statement: "custodian"} {
