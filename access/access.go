@@ -51,8 +51,13 @@ type querier interface {
 	QueryRow(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// inside makes a change's transaction a querier.
-type inside struct{ tx *store.Tx }
+// inside makes a transaction a querier.
+type inside struct {
+	tx interface {
+		Query(query string, args ...any) (*sql.Rows, error)
+		QueryRow(query string, args ...any) *sql.Row
+	}
+}
 
 func (i inside) Query(_ context.Context, q string, args ...any) (*sql.Rows, error) {
 	return i.tx.Query(q, args...)
@@ -64,6 +69,9 @@ func (i inside) QueryRow(_ context.Context, q string, args ...any) *sql.Row {
 // In is the directory as a change sees it. What a change decides about people
 // it must read here: others may stand before it in the same commit.
 func In(tx *store.Tx) View { return View{inside{tx}, tx.Time} }
+
+// At is the directory as one view of the store sees it.
+func (d *Directory) At(tx *store.ReadTx) View { return View{inside{tx}, d.now} }
 
 // A Directory is the people and the policy of one site.
 type Directory struct {

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -311,6 +312,7 @@ func FuzzParsePolicy(f *testing.F) {
 	f.Add([]byte("version: 1\nroles: &r [a]\nacts: {x: {request: *r, to_approve: 1, to_use: 1}}"))
 	f.Add([]byte("version: 1\nroles: [a]\nconflicts: [[a, b, c]]"))
 	f.Add([]byte("version: 1\n---\nversion: 2\n"))
+	f.Add([]byte("version: 0\nroles: [\"no\", \"a: b\", \"\\u202e\"]\nsole: []\nacts: {}\nrequirements: {}\npermissions: {}"))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		p, err := ParsePolicy(doc)
 		if err != nil {
@@ -323,6 +325,10 @@ func FuzzParsePolicy(f *testing.F) {
 			if len(r.Request) == 0 || r.ToApprove < 1 || r.ToUse < 1 {
 				t.Errorf("%q is taken with act %s: %+v", doc, kind, r)
 			}
+		}
+		again, err := ParsePolicy(FormatPolicy(p))
+		if err != nil || !bytes.Equal(again.Canonical(), p.Canonical()) {
+			t.Errorf("%q is written as\n%s\nwhich is another policy: %v\n%s\n%s", doc, FormatPolicy(p), err, p.Canonical(), again.Canonical())
 		}
 	})
 }

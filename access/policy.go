@@ -1,9 +1,15 @@
 package access
 
 import (
+	"bytes"
 	_ "embed"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"regexp"
+	"slices"
+	"strings"
 
 	"ankan/act"
 	"ankan/audit"
@@ -106,16 +112,153 @@ func (d written) policy() (act.Policy, error) {
 	for _, l := range d.Escalation {
 		p.Escalation = append(p.Escalation, act.Level{After: int(l.After), Roles: l.Roles})
 	}
-	l, t := &p.Limits, &p.Periods
-	if err := fill("limits", d.Limits, map[string]*int{
-		"session_idle": &l.SessionIdle, "session_length": &l.SessionLength, "challenge": &l.Challenge, "component_entry": &l.ComponentEntry,
-		"enrolment_code": &l.EnrolmentCode, "break_glass": &l.BreakGlass, "tries": &l.Tries, "try_window": &l.TryWindow, "password": &l.Password,
-	}); err != nil {
+	if err := fill("limits", d.Limits, limits(&p.Limits)); err != nil {
 		return act.Policy{}, err
 	}
-	return p, fill("periods", d.Periods, map[string]*int{
-		"inventory": &t.Inventory, "training": &t.Training, "statement": &t.Statement, "receipt": &t.Receipt, "rehearsal": &t.Rehearsal,
-	})
+	return p, fill("periods", d.Periods, periods(&p.Periods))
+}
+
+// FormatPolicy writes a policy as the document that ParsePolicy reads, always
+// in the same way: what people compare line by line, and where whoever writes
+// the next version begins. A list of it that is not there is not written.
+func FormatPolicy(p act.Policy) []byte {
+	var b bytes.Buffer
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	flow := func(all []string) string {
+		var words []string
+		for _, one := range all {
+			words = append(words, word(one))
+		}
+		return "[" + strings.Join(words, ", ") + "]"
+	}
+	list := func(name string, all []string) {
+		if all != nil {
+			line("%s: %s", name, flow(all))
+		}
+	}
+	section := func(name string, n int, there bool) bool {
+		switch {
+		case n > 0:
+			line("%s:", name)
+		case there:
+			line("%s: {}", name)
+		}
+		return n > 0
+	}
+	line("version: %d", p.Version)
+	list("roles", p.Roles)
+	if p.Conflicts != nil {
+		line("conflicts:")
+		for _, c := range p.Conflicts {
+			line("  - %s", flow(c[:]))
+		}
+	}
+	list("administrators", p.Administrators)
+	list("sole", p.Sole)
+	if p.Nodal != "" {
+		line("nodal: %s", word(p.Nodal))
+	}
+	list("exclude", p.Exclude)
+	if section("requirements", len(p.Requirements), p.Requirements != nil) {
+		for _, role := range slices.Sorted(maps.Keys(p.Requirements)) {
+			r := p.Requirements[role]
+			var parts []string
+			if r.Employment != nil {
+				var kinds []string
+				for _, e := range r.Employment {
+					kinds = append(kinds, string(e))
+				}
+				parts = append(parts, "employment: "+flow(kinds))
+			}
+			for _, f := range [][2]string{{"training", r.Training}, {"statement", r.Statement}, {"clause", r.Clause}} {
+				if f[1] != "" {
+					parts = append(parts, f[0]+": "+word(f[1]))
+				}
+			}
+			line("  %s: {%s}", word(role), strings.Join(parts, ", "))
+		}
+	}
+	if section("permissions", len(p.Permissions), p.Permissions != nil) {
+		for _, name := range slices.Sorted(maps.Keys(p.Permissions)) {
+			line("  %s: %s", word(name), flow(p.Permissions[name]))
+		}
+	}
+	if section("keys", len(p.Keys), false) {
+		for _, purpose := range slices.Sorted(maps.Keys(p.Keys)) {
+			k := p.Keys[purpose]
+			backup := map[bool]string{true: ", backup: true"}[k.Backup]
+			line("  %s: {algorithms: %s, cryptoperiod: %d%s}", word(purpose), flow(k.Algorithms), k.Cryptoperiod, backup)
+		}
+	}
+	for _, group := range []struct {
+		name   string
+		values map[string]*int
+	}{{"limits", limits(&p.Limits)}, {"periods", periods(&p.Periods)}} {
+		line("%s:", group.name)
+		for _, name := range slices.Sorted(maps.Keys(group.values)) {
+			line("  %s: %d", name, *group.values[name])
+		}
+	}
+	if p.Escalation != nil {
+		line("escalation:")
+		for _, l := range p.Escalation {
+			line("  - {after: %d, roles: %s}", l.After, flow(l.Roles))
+		}
+	}
+	if section("acts", len(p.Acts), true) {
+		for _, kind := range slices.Sorted(maps.Keys(p.Acts)) {
+			r := p.Acts[kind]
+			var seats []string
+			for _, roles := range r.Seats {
+				seats = append(seats, flow(roles))
+			}
+			s := fmt.Sprintf("entry: %s, request: %s", word(r.Entry), flow(r.Request))
+			if r.Seats != nil {
+				s += ", seats: [" + strings.Join(seats, ", ") + "]"
+			}
+			if r.Exclude != nil {
+				s += ", exclude: " + flow(r.Exclude)
+			}
+			s += fmt.Sprintf(", to_approve: %d, to_use: %d", r.ToApprove, r.ToUse)
+			if r.Clause != "" {
+				s += ", clause: " + word(r.Clause)
+			}
+			line("  %s: {%s}", word(kind), s)
+		}
+	}
+	return b.Bytes()
+}
+
+// bare is what YAML takes for a word without quotes, whatever its version.
+var bare = regexp.MustCompile(`^[A-Z]?[a-z][a-z-]+([.-][A-Za-z0-9-]+)*$|^[A-Z]+-[0-9]+$`)
+
+// word is a string in YAML. JSON's form of it is YAML's too.
+func word(s string) string {
+	switch strings.ToLower(s) {
+	case "true", "false", "null", "yes", "no", "on", "off":
+	default:
+		if bare.MatchString(s) {
+			return s
+		}
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(s); err != nil { // a string
+		panic("access: " + err.Error())
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func limits(l *act.Limits) map[string]*int {
+	return map[string]*int{
+		"session_idle": &l.SessionIdle, "session_length": &l.SessionLength, "challenge": &l.Challenge, "component_entry": &l.ComponentEntry,
+		"enrolment_code": &l.EnrolmentCode, "break_glass": &l.BreakGlass, "tries": &l.Tries, "try_window": &l.TryWindow, "password": &l.Password,
+	}
+}
+
+func periods(t *act.Periods) map[string]*int {
+	return map[string]*int{"inventory": &t.Inventory, "training": &t.Training, "statement": &t.Statement, "receipt": &t.Receipt, "rehearsal": &t.Rehearsal}
 }
 
 // fill puts named numbers in their places.

@@ -95,8 +95,11 @@ type Level struct {
 	Roles []string `json:"roles"`
 }
 
-// Digest is the SHA-256 of the policy: the act that adopts it names it.
+// Digest is the SHA-256 of Canonical: the act that adopts the policy names it.
 func (p Policy) Digest() [32]byte { return digestOf(p) }
+
+// Canonical is the policy as JSON, in the one form that is hashed.
+func (p Policy) Canonical() []byte { return encode(p) }
 
 func digestOf(v any) [32]byte { return sha256.Sum256(encode(v)) }
 
@@ -430,24 +433,45 @@ func (p Policy) NextParams(next Policy) map[string]string {
 
 const changeParam = "change_"
 
-// Diff says in lines what is other in next than in p: paths with the old and
-// the new value.
-func (p Policy) Diff(next Policy) []string {
+// A Change is one value that is other in a later policy. Before or After is ""
+// where there was none, or is none any more.
+type Change struct{ Path, Before, After string }
+
+// String is the change in a line.
+func (c Change) String() string {
+	switch {
+	case c.After == "":
+		return c.Path + ": was " + c.Before + ", is gone"
+	case c.Before == "":
+		return c.Path + ": is new, " + c.After
+	}
+	return c.Path + ": was " + c.Before + ", is " + c.After
+}
+
+// Changes says what is other in next than in p, in the order of its lines.
+func (p Policy) Changes(next Policy) []Change {
 	before, after := p.flat(), next.flat()
-	var lines []string
+	var all []Change
 	for path, v := range before {
-		if w, ok := after[path]; !ok {
-			lines = append(lines, path+": was "+v+", is gone")
-		} else if v != w {
-			lines = append(lines, path+": was "+v+", is "+w)
+		if w := after[path]; v != w {
+			all = append(all, Change{path, v, w})
 		}
 	}
 	for path, w := range after {
 		if _, ok := before[path]; !ok {
-			lines = append(lines, path+": is new, "+w)
+			all = append(all, Change{path, "", w})
 		}
 	}
-	slices.Sort(lines)
+	slices.SortFunc(all, func(a, b Change) int { return strings.Compare(a.String(), b.String()) })
+	return all
+}
+
+// Diff is Changes in lines: paths with the old and the new value.
+func (p Policy) Diff(next Policy) []string {
+	var lines []string
+	for _, c := range p.Changes(next) {
+		lines = append(lines, c.String())
+	}
 	return lines
 }
 

@@ -170,6 +170,15 @@ func (r *Runner) checkKind(ctx context.Context, p Plan, f *findings) error {
 		if !p.Key.Purpose.Arrives() {
 			f.add("a key for %q is made here; it does not come from elsewhere", p.Key.Purpose)
 		}
+		for i, q := range p.Parts {
+			why, err := r.Register.FormBlocks(ctx, keys.FormPart{Key: p.Key.Name, Partner: p.Key.Partner, Form: q.Form, Bag: q.Bag, Component: i + 1, KCV: q.KCV, Custodian: q.Custodian})
+			if err != nil {
+				return err
+			}
+			if why != "" {
+				f.add("part %d: %s", i+1, why)
+			}
+		}
 	case Rotate:
 		old, err := r.Register.Key(ctx, p.Old)
 		switch {

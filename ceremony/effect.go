@@ -474,6 +474,7 @@ func (r *Runner) perform(ctx context.Context, c Ceremony, s StepNow, o *outcome)
 		if err != nil {
 			return err
 		}
+		o.write = append(o.write, func(tx *store.Tx) error { return keys.FormsImported(tx, c.Plan.Key.Name, c.ID) })
 		return r.made(ctx, c, o, func(name string) (hsm.Key, error) {
 			return r.Module.Combine(ctx, agreeKey(c.ID), parts, name, c.Plan.Key.Purpose, c.Plan.Key.Algorithm, c.Plan.Key.KCV)
 		})
@@ -520,6 +521,10 @@ func (r *Runner) perform(ctx context.Context, c Ceremony, s StepNow, o *outcome)
 		return r.erase(ctx, c.KeyName())
 	case CloseDown:
 		return r.performClose(ctx, c, o)
+	case RackOpen:
+		o.write = append(o.write, func(tx *store.Tx) error { return keys.RackOpened(tx, c.Plan.Room, c.ID, s.Step.By) })
+	case RackClose:
+		o.write = append(o.write, func(tx *store.Tx) error { return keys.RackClosed(tx, c.Plan.Room, c.ID, s.Step.By) })
 	}
 	return nil
 }

@@ -28,6 +28,8 @@ const (
 	Erase     Effect = "erase"  // the key goes from the module
 	Unmake    Effect = "unmake" // what was restored in a rehearsal goes again
 	CloseDown Effect = "close"
+	RackOpen  Effect = "rack-open"  // the register hears that the rack is open
+	RackClose Effect = "rack-close" // and that it is not
 )
 
 // A Step is one line of the script.
@@ -57,12 +59,13 @@ func (p Plan) script(copies []keys.Copy, here func(person string) bool) []Step {
 		Statement: "I am here in person. The six words on my screen are those that the others read out."})
 	add(Step{Key: "keylogger", Title: "Check the key management PC for key loggers", By: []string{km},
 		Statement: "I looked at keyboard, cables and ports of the key management PC. There is no key logger (SOP 6.4.e.i)."})
-	add(Step{Key: "rack-open", Title: "Open the HSM rack with both keys", By: []string{km, ha},
+	add(Step{Key: "rack-open", Title: "Open the HSM rack with both keys", By: []string{km, ha}, Effect: RackOpen,
 		Statement: "The rack was opened with the key manager's key and the HSM administrator's key (SOP 6.4.e.ii)."})
 	p.work(add, copies, here)
 	add(Step{Key: "waste", Title: "Destroy waste, clear screens", By: []string{km},
 		Statement: "Paper, ribbons and notes that held anything of a key were destroyed. Screens are clear."})
-	add(Step{Key: "rack-close", Title: "Close the HSM rack", By: []string{km, ha}, Statement: "The rack is closed and both keys are out."})
+	add(Step{Key: "rack-close", Title: "Close the HSM rack", By: []string{km, ha}, Effect: RackClose,
+		Statement: "The rack is closed and both keys are out."})
 	add(Step{Key: "sign", Title: "Everybody signs the transcript", By: p.participants(), Effect: CloseDown,
 		Statement: "I read the transcript. It says what happened, deviations and breaks included."})
 	return all

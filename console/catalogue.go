@@ -76,10 +76,15 @@ func holes(text string) []string {
 type Text struct {
 	Key  string
 	Args []any
+	Else string // what to show if the catalogue has no such key
 }
 
 // say is the message with this key.
-func say(key string, args ...any) Text { return Text{key, args} }
+func say(key string, args ...any) Text { return Text{Key: key, Args: args} }
+
+// either is the message with this key or, where the catalogue has none, the
+// word itself: a policy, a module or a later version may name what we do not.
+func either(key, word string) Text { return Text{Key: key, Else: word} }
 
 // plain is text that is not ours to translate: what a person wrote, or what
 // another package found.
@@ -137,6 +142,9 @@ func (in *tongue) say(t Text) (template.HTML, error) {
 			b.WriteString(string(v))
 		}
 		return template.HTML(b.String()), nil
+	}
+	if _, known := in.words[t.Key]; !known && t.Else != "" {
+		return template.HTML(template.HTMLEscapeString(t.Else)), nil
 	}
 	return in.text(t.Key, t.Args...)
 }

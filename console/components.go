@@ -134,7 +134,7 @@ func (in *tongue) icon(name string, size ...string) template.HTML {
 var tones = map[string]string{
 	"waits": "hold", "waits-for-you": "hold", "approved": "ok", "rejected": "bad", "lapsed": "off", "used": "ok", "refused": "bad", "open": "hold",
 	"signed": "ok", "done": "ok", "todo": "off", "now": "ink", "failed": "bad",
-	"pre-active": "off", "active": "ok", "suspended": "warn", "deactivated": "off", "compromised": "bad", "destroyed": "seal",
+	"pre-active": "off", "making": "ink", "active": "ok", "suspended": "warn", "deactivated": "off", "compromised": "bad", "destroyed": "seal",
 	"joined": "ink", "in-place": "ok", "out": "warn", "missing": "bad", "broken": "bad", "due": "warn", "overdue": "bad", "later": "off",
 	"sent": "ink", "received": "ok", "tampered": "seal", "closed": "ok", "returned": "ok",
 	"planned": "hold", "running": "ink", "paused": "hold", "aborted": "seal", "ready": "ok",
@@ -159,11 +159,17 @@ func (in *tongue) badge(state string, args ...any) (template.HTML, error) {
 // are never compared.
 type KCV struct {
 	Value  string // hexadecimal
-	Method string // CMAC, GP or ECB
+	Method string // as package hsm names it: CMAC, GP or ECB-ZEROS
 }
+
+// noKCV is the method of keys that never have a check value.
+const noKCV = "none"
 
 // kcv writes value and method as one thing. size is "big" or nothing.
 func (in *tongue) kcv(k KCV, size ...string) (template.HTML, error) {
+	if k.Method == noKCV {
+		return in.text("kcv.never")
+	}
 	if k.Value == "" {
 		return in.text("kcv.none")
 	}

@@ -167,7 +167,7 @@ func steps() []Step {
 func kcvOf(v string) KCV { return KCV{v, "GP"} }
 
 func keyLine() KeyLine {
-	return KeyLine{"OP1-AUC-03", "/keys/OP1-AUC-03", plain("transport to AuC"), "AES-256", "Operator One", "active", kcvOf("4F19A2"), ahead(219 * day)}
+	return KeyLine{"OP1-AUC-03", "/keys/OP1-AUC-03", say("purpose.transport"), "AES-256", "Operator One", "active", false, kcvOf("4F19A2"), ahead(219 * day)}
 }
 
 func ceremonySteps(now int) []ScriptStep {
@@ -206,7 +206,7 @@ func logLines() []LogLine {
 }
 
 func checkpoint() Checkpoint {
-	return Checkpoint{"bureau-north.example/log", 1204872, digest, ago(12 * time.Second), "Ed25519", "bureau-north.example/log\n1204872\nVKzTbighHyWfBoCscqqsqC8gu3lR3yFQyTR1o7YwpbE=\n\n— bureau-north.example/log 4Jb0x+Qk…\n", "/log/checkpoint"}
+	return Checkpoint{"bureau-north.example/log", 1204872, digest, ago(12 * time.Second), "bureau-north.example/log+4Jb0x+Qk", "bureau-north.example/log\n1204872\nVKzTbighHyWfBoCscqqsqC8gu3lR3yFQyTR1o7YwpbE=\n\n— bureau-north.example/log 4Jb0x+Qk…\n", "/log/checkpoint"}
 }
 
 // A shot is one page in one state.
@@ -290,16 +290,23 @@ func shots() []shot {
 	candidates := []Candidate{{custodianB, true, Text{}, true}, {keyManager, false, plain("key manager and key custodian exclude each other"), false}}
 	items := []CustodyItem{{"c1", plain("Component 2 of OP1-KEK-02"), "Locker 7", "TE-40418", true}, {"k1", plain("Metal key of locker 7"), "with the holder", "", false}}
 
+	lost := keyLine()
+	lost.State = "compromised"
 	key := keyPage{
-		Key: keyLine(), Sub: plain("Transport key to the AuC of Operator One. Encrypts the Ki and OPc columns of response files; nothing else."), Extract: plain("leaves only wrapped"), Confirmed: []Who{keyManager, hsmAdmin},
-		OtherKCVs: []KCV{{"91D0B73C04", "CMAC"}, {"0A66EC", "ECB"}}, Compare: Form{Action: "/keys/OP1-AUC-03", Values: map[string]string{"kcv": "4F19A2"}}, Compared: &Text{Key: "key.compare.same"},
-		Methods: []Option{{"", say("any"), true}, {"GP", say("method.gp"), false}, {"CMAC", say("method.cmac"), false}},
-		Genealogy: []Kin{{"wrapped-by", "OP1-KEK-02", "/keys/OP1-KEK-02", "active", plain("key encryption, AES-256")}, {"joined-from", "Component 1", "", "in-place", plain("Custodian A, locker 3")}, {"replaces", "OP1-AUC-02", "/keys/OP1-AUC-02", "destroyed", plain("2 Jul 2026")},
-			{"replaced-by", "OP1-AUC-04", "", "planned", plain("not made yet")}, {"wraps", "OP1-X", "", "compromised", plain("")}, {"protects", "20 response files", "/log", "sent", plain("3,150,000 cards")}},
-		Copies:  []Copy{{plain("HSM 1"), plain("in device"), plain("Bureau North, rack 1"), Who{}, "", "in-place", ago(time.Minute)}, {plain("Backup share 1 of 3"), plain("share, 2 needed"), plain("Locker 3"), custodianA, "TE-40417", "in-place", ago(83 * day)}, {plain("Backup share 3 of 3"), plain("share, 2 needed"), plain("Locker 9"), custodianB, "TE-40419", "out", ago(83 * day)}},
-		Parties: []Party{{"Operator One", ago(140 * day), "active"}}, Life: steps(), Uses: []Use{{"2026-07", 2}, {"2026-08", 5}, {"2026-09", 4}, {"2026-10", 6}, {"2026-11", 3}},
-		Blast: plain("20 response files, 3,150,000 cards, 1 partner to inform."), Rotate: "/ceremonies/new?rotate=OP1-AUC-03", Compromise: "/ask?kind=key.compromise&subject=OP1-AUC-03", Destroy: "/ask?kind=key.destroy&subject=OP1-AUC-03",
+		Key: lost, Sub: say("purpose.transport.sub"), Extract: say("extract.wrapped"), Count: 41,
+		Facts:     []Fact{{say("key.origin"), say("origin.components")}, {say("key.owner"), plain("bureau-north")}, {say("key.made"), plainly(ago(146 * day))}, {say("key.rotate"), say("key.rotate.never")}},
+		Confirmed: &Step{Note: plain("check value 4F19A2 GP confirmed by 0021 and 0014"), Href: "/log/990030", At: ago(146 * day)},
+		Compare:   Form{Action: "/keys/OP1-AUC-03", Values: map[string]string{"kcv": "4F19A2"}}, Compared: &Text{Key: "key.compare.same"},
+		Methods:   []Option{{"", say("any"), true}, {"GP", say("method.gp"), false}, {"CMAC", say("method.cmac"), false}},
+		Genealogy: []Kin{{"made-by", "OP1-KEK-02", "/keys/OP1-KEK-02", "active", say("kin.since", say("purpose.exchange"), ago(146*day))}, {"made", "OP1-X", "", "destroyed", Text{}}},
+		Copies: []Copy{{say("copy.module", 0, 0), "network module", plain("bureau-north"), KCV{}, "in-place", ago(146 * day), time.Time{}}, {say("copy.share", 1, 3), "CER-0104", say("who.person", "0031"), kcvOf("77AA10"), "in-place", ago(146 * day), time.Time{}},
+			{say("copy.share", 3, 3), "", say("who.person", "0032"), KCV{}, "destroyed", ago(146 * day), ago(day)}},
+		Parties: []Party{{Name: "operator-one", Since: ago(140 * day), State: "active"}}, Life: steps(), Uses: []Use{{Touch{"order/OP1-2611-0042", ""}, ago(10 * day), 40}, {Touch{"ceremony/CER-0104", "/ceremonies/CER-0104"}, ago(146 * day), 1}},
+		Blast: []Touch{{"order/OP1-2611-0042", ""}, {"key/OP1-X", "/keys/OP1-X"}}, Acts: []KeyAct{{"key.suspend", "/acts/new?kind=key.suspend", false}, {"key.compromise", "/acts/new?kind=key.compromise", true}},
+		Rotate: "/ceremonies/new?kind=rotate", Destroy: "/ceremonies/new?kind=destroy",
+		Report: &KeyReport{"OP1-AUC-03", "/keys/OP1-AUC-03", ago(day), say("who.person", "0021"), "the bag TE-51221 was open", []Touch{{"order/OP1-2611-0042", ""}}, []Party{{Name: "operator-one", State: "compromised", Told: ago(23 * time.Hour), Acknowledged: ago(20 * time.Hour), Words: "person 0105 of operator-one"}, {Name: "operator-two", State: "compromised"}}},
 	}
+	pair := keyPage{Key: KeyLine{"log", "/keys/log", say("purpose.log"), "Ed25519", "", "active", false, KCV{Method: noKCV}, time.Time{}}, Sub: say("purpose.log.sub"), Extract: say("extract.never"), Public: digest, Count: 3}
 
 	return []shot{
 		{"signin", gateFrame, signInPage{First: Form{Action: "/sign-in", Errors: map[string]Text{"password": plain("number or password is wrong")}}}},
@@ -339,16 +346,24 @@ func shots() []shot {
 		{"leaver-empty", bureauFrame, leaverPage{Person: people()[4], Form: Form{Action: "/people/0012/leave"}, Ends: []Text{say("leaver.ends.sessions", 0)}}},
 		{"policy", bureauFrame, policyPage{Version: 2, State: "in-force", From: ago(40 * day), Digest: digest, Words: sixWords, Roles: []string{"nodal-officer", "data-preparation", "key-manager", "hsm-administrator", "security-officer", "witness"}, Matrix: []ActRule{
 			{"order.release", "6.4.0", day, 15 * time.Minute, 2, "order.released", []string{"", "ask", "sign", "", "sign", ""}}, {"order.destroy", "6.4.e.viii", day, 15 * time.Minute, 3, "order.destruction-begun", []string{"", "", "ask", "sign", "sign", "sign"}}, {"key.accept", "6.4.e.v", day, 15 * time.Minute, 2, "key.accepted", []string{"", "", "both", "sign", "sign", ""}}, {"stock.count", "4.5b", time.Hour, time.Minute, 1, "stock.counted", []string{"", "", "", "", "sign", ""}}},
-			Excludes: []Pair{{"key-manager", "key-custodian"}, {"key-manager", "security-officer"}, {"witness", "key-manager"}}, Levels: []Escalation{{1, 4 * time.Hour, []string{"security-officer"}}, {2, 12 * time.Hour, []string{"security-officer", "auditor"}}}, Versions: []PolicyVersion{{2, "in-force", ago(40 * day), []Who{keyManager, security}, "/policy/2", "/policy/1..2"}, {1, "former", ago(400 * day), []Who{security}, "/policy/1", ""}}, Document: "/policy/2.yaml", Change: "/policy/new"}},
-		{"policy-empty", bureauFrame, policyPage{Version: 1, State: "in-force", From: ago(day), Digest: digest, Words: sixWords, Document: "/policy/1.yaml"}},
+			Excludes: []Pair{{"key-manager", "key-custodian"}, {"key-manager", "security-officer"}, {"witness", "key-manager"}}, Levels: []Escalation{{1, 4 * time.Hour, []string{"security-officer"}}, {2, 12 * time.Hour, []string{"security-officer", "auditor"}}}, Versions: []PolicyVersion{{2, "in-force", ago(40 * day), []Who{keyManager, security}, "/policy/2", "/policy/1..2"}, {1, "former", ago(400 * day), []Who{security}, "/policy/1", ""}}, Document: "/policy/2.yaml", JSON: "/policy/2.json", Change: "/policy/new", Nodal: say("policy.nodal.either"), Needs: []RoleNeed{{"key-custodian", "6.4.b", []Text{say("employment.permanent"), say("policy.needs.training", "key-custodian"), say("policy.needs.statement", "custodian")}}}, May: []Permission{{"keys.read", []string{"key-manager", "auditor", "socket"}}, {"stock.read", []string{"auditor"}}}, Keys: []KeyRule{{say("purpose.order"), plain("AES-256"), say("key.rotate.never"), false}, {say("purpose.ledger"), plain("HMAC-SHA-256"), say("days", 730), true}}, Limits: []Fact{{say("limit.tries"), say("limit.tries.value", 5, 15*time.Minute)}}, Periods: []Fact{{say("period.inventory"), say("days", 92)}}}},
+		{"policy-draft", bureauFrame, policyDraftPage{Version: 3, Form: Form{Action: "/policy/new", Values: map[string]string{"policy": "version: 3\n"}}, Checked: true, Editor: keyManager, Words: sixWords, Digest: digest, Changes: []PolicyChange{{"changed", plain("acts / order.destroy / to_use"), plain("3600"), plain("900")}}, Ask: "/acts/new?kind=policy.adopt&subject=policy"}},
+		{"policy-draft-others", bureauFrame, policyDraftPage{Version: 3, Form: Form{Action: "/policy/new"}, Checked: true, Words: sixWords, Digest: digest}},
+		{"policy-draft-errors", bureauFrame, policyDraftPage{Version: 3, Form: Form{Action: "/policy/new", Values: map[string]string{"policy": "version: x\n"}}, Checked: true, Findings: []Finding{{State: "error", Line: 1, Column: 10, Text: plain("found x, want a whole number")}}}},
+		{"policy-empty", bureauFrame, policyPage{Version: 1, State: "in-force", From: ago(day), Digest: digest, Words: sixWords, Document: "/policy/1.yaml", JSON: "/policy/1.json", Nodal: say("policy.nodal.both")}},
 		{"policy-diff", bureauFrame, policyDiffPage{1, 2, []PolicyChange{{"changed", plain("order.destroy: to use"), plain("1 h"), plain("15 min")}, {"added", plain("conflict witness, HSM administrator"), Text{}, say("part.both")}, {"removed", plain("role visitor"), say("part.ask"), Text{}}}, []DiffLine{{" ", "conflicts:"}, {"-", "  - [witness, key-manager]"}, {"+", "  - [witness, hsm-administrator]"}}}},
 		{"policy-diff-empty", bureauFrame, policyDiffPage{Old: 2, New: 2}},
-		{"hsm", bureauFrame, hsmPage{[]Module{{"HSM 1", "Network module, series 7", "4407-1182", "7.8.4", "0, ankan-bureau", true, "FIPS 140-3 level 3, certificate 4720", ahead(700 * day), "healthy", ago(4 * time.Second), 212, 0, 8, 256, []Claim{{plain("Self-test"), "checked", plain("at 06:00 UTC")}, {plain("Random"), "checked", plain("SP 800-90B, 1 MiB")}}, "Rack 1", ago(4 * time.Hour), []string{"AES-KWP", "AES-GCM", "AES-CMAC", "ECDSA"}}, {"Embedded", "ankan soft", "b7402e91", "1.4.0", "file", false, "none", time.Time{}, "degraded", ago(time.Minute), 3, 0, 1, 1, nil, "none", time.Time{}, nil}}}},
-		{"hsm-empty", bureauFrame, hsmPage{}},
-		{"keys", bureauFrame, keysPage{Form: filter, States: states, Purposes: states, Partners: states, Keys: []KeyLine{keyLine(), {"OP2-AUC-07", "/keys/OP2-AUC-07", plain("transport to AuC"), "AES-256", "Operator Two", "pre-active", KCV{}, time.Time{}}, {"OP1-AUC-02", "/keys/OP1-AUC-02", plain("transport to AuC"), "AES-128", "Operator One", "destroyed", kcvOf("77AA10"), time.Time{}}, {"OP3-KEK-01", "/keys/OP3-KEK-01", plain("key encryption"), "AES-256", "Operator Three", "compromised", kcvOf("01F2CC"), time.Time{}}}, Pager: pager, Plan: "/ceremonies/new"}},
-		{"keys-empty", bureauFrame, keysPage{Form: Form{Action: "/keys"}, States: states, Purposes: states, Partners: states}},
+		{"hsm", bureauFrame, hsmPage{Model: "Network module, series 7", Serial: "4407-1182", Firmware: "7.8.4", Slot: "0, ankan-bureau", Certified: true, Certificate: "FIPS 140-3 level 3, certificate 4720", State: "healthy", Asked: noon, Took: 4 * time.Millisecond, Keys: 212, States: []KeyCount{{State: "active", Count: 210, Href: "/keys?state=active"}, {State: "making", Count: 2, Href: "/keys?state=making"}}, Purposes: []KeyCount{{Purpose: say("purpose.order"), Count: 212, Href: "/keys?purpose=order"}}}},
+		{"hsm-degraded", bureauFrame, hsmPage{Model: "Ankan soft token", Certificate: "not certified", State: "degraded", Asked: noon, Keys: 3, Missing: []Touch{{"key/OP1-AUC-03", "/keys/OP1-AUC-03"}}, Unknown: []Touch{{"key/x", "/keys/x"}}}},
+		{"hsm-down", bureauFrame, hsmPage{Model: "Ankan soft token", Certificate: "not certified", State: "down", Problem: "the token's file is gone", Asked: noon}},
+		{"keys", bureauFrame, keysPage{Form: filter, States: states, Purposes: states, Partners: states, Keys: []KeyLine{keyLine(), {"OP2-AUC-07", "/keys/OP2-AUC-07", plain("transport to AuC"), "AES-256", "Operator Two", "pre-active", false, KCV{}, time.Time{}}, {"OP1-AUC-02", "/keys/OP1-AUC-02", plain("transport to AuC"), "AES-128", "Operator One", "destroyed", false, kcvOf("77AA10"), time.Time{}}, {"OP3-KEK-01", "/keys/OP3-KEK-01", plain("key encryption"), "Ed25519", "Operator Three", "active", true, KCV{Method: noKCV}, ago(day)}}, Pager: pager, Plan: "/ceremonies/new", Export: "/keys.csv", Reports: 1}},
+		{"keys-empty", bureauFrame, keysPage{Form: Form{Action: "/keys"}, States: states, Purposes: states, Partners: states, Export: "/keys.csv"}},
+		{"keys-first", bureauFrame, keysPage{Form: Form{Action: "/keys"}, States: states, Purposes: states, Partners: states, Export: "/keys.csv", Plan: "/ceremonies/new"}},
+		{"compromises", bureauFrame, compromisesPage{[]KeyReport{*key.Report}}},
+		{"compromises-empty", bureauFrame, compromisesPage{}},
 		{"key", bureauFrame, key},
-		{"key-empty", bureauFrame, keyPage{Key: KeyLine{"OP9-X-01", "/keys/OP9-X-01", plain("new"), "AES-256", "", "pre-active", KCV{}, time.Time{}}, Sub: plain("New."), Extract: plain("never leaves"), Compare: Form{Action: "/keys/OP9-X-01"}, Methods: states, Blast: plain("nothing yet.")}},
+		{"key-pair", bureauFrame, pair},
+		{"key-empty", bureauFrame, keyPage{Key: KeyLine{"OP9-X-01", "/keys/OP9-X-01", say("purpose.exchange"), "AES-256", "", "pre-active", false, KCV{}, time.Time{}}, Sub: say("purpose.exchange.sub"), Extract: say("extract.gone"), Compare: Form{Action: "/keys/OP9-X-01"}, Methods: states, Unsure: true}},
 		{"register", bureauFrame, registerPage{Lockers: []Locker{{"Locker 3", "HSM room, wall B", custodianA, ago(300 * day), "in-place", 2}}, PhysKeys: []PhysicalKey{{"K-17", "Rack 1, upper lock", keyManager, plain("envelope TE-2201, CISO's safe"), "out", ago(2 * time.Hour)}}, Envelopes: []Envelope{{"TE-40417", "S-9917", plain("Share 1 of 3 of OP1-AUC-03"), "Locker 3", custodianA, "in-place", ago(83 * day)}, {"TE-40419", "S-9919", plain("Share 3 of 3 of OP1-AUC-03"), "Locker 9", custodianB, "broken", ago(83 * day)}}, Racks: []RackOpening{{"Rack 1", ago(4 * time.Hour), time.Time{}, []Who{keyManager, hsmAdmin}, "Ceremony CER-0119", 1204100}}, Inventory: "/inventories/INV-26Q4-31", Due: ahead(6 * day), Transfer: "/custody/new"}},
 		{"register-empty", bureauFrame, registerPage{}},
 		{"inventory", bureauFrame, inventoryPage{"INV-26Q4-31", custodianA, security, ahead(6 * day), Form{Action: "/inventories/INV-26Q4-31"}, []InventoryItem{{"e1", plain("Share 1 of 3 of OP1-AUC-03"), "Locker 3", "S-9917", ago(83 * day), "seen", nil}, {"e2", plain("Component 1 of OP1-KEK-02"), "Locker 3", "S-9918", ago(83 * day), "", &missing}}, ago(91 * day)}},
@@ -373,10 +388,13 @@ func shots() []shot {
 		{"ceremony-paused", bureauFrame, paused},
 		{"transcript", bureauFrame, transcriptPage{Number: "CER-0104", Title: "Make OP1-AUC-03", Site: "Bureau North", State: "done", Began: ago(146 * day), Ended: ago(146*day - 90*time.Minute), Words: sixWords, Digest: digest, People: []Seat{signedBy(keyManager, ago(146*day), ""), signedBy(hsmAdmin, ago(146*day), ""), openFor(false, "witness")}, Steps: []TranscriptStep{{1, plain("Check room, cameras, clock"), []Who{keyManager, hsmAdmin}, ago(146 * day), 7 * time.Minute, []Text{plain("Clock differs by 40 ms from the time server")}, 990011}, {2, plain("Prove who is here"), []Who{keyManager}, ago(146 * day), 4*time.Minute + 10*time.Second, nil, 990012}}, Deviations: []Deviation{{ago(146 * day), 2, hsmAdmin, "Came 5 minutes late."}}, Results: []Fact{{say("key"), plain("OP1-AUC-03")}, {say("kcv"), plain("4F19A2 GP")}}, First: 990010, Last: 990042, Root: digest}},
 		{"transcript-empty", bureauFrame, transcriptPage{Number: "CER-0105", Title: "Aborted", State: "aborted", Digest: digest, Root: digest}},
-		{"log", bureauFrame, logPage{Form: Form{Action: "/log", Values: map[string]string{"from": "2026-11-19T14:20"}}, Kinds: kinds, Entries: logLines(), Pager: pager, Checkpoint: checkpoint(), Witnesses: []Witness{{"Operator One", 1204872, ago(12 * time.Second), "consistent"}, {"Offline stick", 1188240, ago(8 * day), "stale"}}, Export: "/log.jsonl?from=2026-11-19T14:20"}},
-		{"log-empty", bureauFrame, logPage{Form: Form{Action: "/log"}, Kinds: kinds, Checkpoint: checkpoint(), Export: "/log.jsonl"}},
-		{"entry", bureauFrame, entryPage{Entry: logLines()[1], Leaf: `{"seq":1204882,"kind":"custody.signed","actor":"person:0021","subject":"act/6b1f90c4","data":{"verb":"approve"}}`, LeafHash: digest, Path: []string{digest, digest}, Checkpoint: checkpoint(), Proof: "/log/1204882/proof", Act: &waiting()[1], Older: "/log/1204881", Newer: "/log/1204883"}},
-		{"search", bureauFrame, searchPage{"OP1", []FoundGroup{{"keys", []Found{{"OP1-AUC-03", plain("transport to AuC, Operator One"), "active", "/keys/OP1-AUC-03"}}}, {"acts", []Found{{"OP1-2611-0042", plain("Release order"), "waits", "/acts/6b1f90c4"}}}}, 2, true}},
+		{"log", bureauFrame, logPage{Form: Form{Action: "/log", Values: map[string]string{"from": "2026-11-19T14:20"}}, Kinds: kinds, Entries: logLines(), Older: "/log?before=1204863", Newer: "/log", Looked: 3, Filtered: true, Checkpoint: checkpoint(), JSON: "/log.jsonl", CSV: "/log.csv"}},
+		{"log-rest", bureauFrame, logPage{Form: Form{Action: "/log", Errors: map[string]Text{"from": say("log.time.bad")}}, Kinds: kinds, Looked: 20000, Filtered: true, Rest: "/log?before=1184883", Checkpoint: checkpoint(), JSON: "/log.jsonl", CSV: "/log.csv"}},
+		{"log-empty", bureauFrame, logPage{Form: Form{Action: "/log"}, Kinds: kinds, Checkpoint: checkpoint(), JSON: "/log.jsonl", CSV: "/log.csv"}},
+		{"entry", bureauFrame, entryPage{Entry: logLines()[1], Leaf: `{"seq":1204882,"kind":"custody.signed","actor":"person:0021","subject":"act/6b1f90c4","data":{"verb":"approve"}}`, LeafHash: digest, Path: []string{digest, digest}, Checkpoint: checkpoint(), Proof: "/log/1204882/proof", Key: "bureau-north.example/log+4Jb0x+Qk", Fields: []Field{{"verb", "approve"}, {"why", "a\u202eb"}}, Links: []Touch{{"person/0021", "/people/0021"}}, Act: &waiting()[1], Older: "/log/1204881", Newer: "/log/1204883"}},
+		{"search", bureauFrame, searchPage{Query: "OP1", Found: []FoundGroup{{"keys", []Found{{"OP1-AUC-03", plain("transport to AuC, Operator One"), "active", "/keys/OP1-AUC-03"}}}, {"acts", []Found{{"OP1-2611-0042", plain("Release order"), "waits", "/acts/6b1f90c4"}}}, {"orders", []Found{{"OP1-2611-0042", say("search.order", "operator-one", 250000, "released"), "", ""}}}}, Total: 3, More: true}},
+		{"search-identity", bureauFrame, searchPage{Query: "8999•••••••••••••42", Identity: true}},
+		{"search-short", bureauFrame, searchPage{Query: "x", Short: true}},
 		{"search-empty", bureauFrame, searchPage{Query: `<script>"'`}},
 		{"sessions", bureauFrame, sessionsPage{sessions(), passkeys(), "/lock"}},
 		{"sessions-empty", bureauFrame, sessionsPage{Lock: "/lock"}},

@@ -2,26 +2,30 @@ package console
 
 import "time"
 
-// hsmPage is the security modules of the site.
+// hsmPage is the site's security module, as it says of itself and as it
+// answered now.
 type hsmPage struct {
-	Modules []Module
+	Model, Serial, Firmware, Slot string
+	Certified                     bool
+	Certificate                   string // its number, or why there is none
+	State                         string // healthy, degraded or down
+	Problem                       string // what the module answered instead; "" if all is well
+	Asked                         time.Time
+	Took                          time.Duration
+	Keys                          int
+	// Missing are keys that the register has and the module has not; Unknown the
+	// other way round.
+	Missing, Unknown []Touch
+	States           []KeyCount
+	Purposes         []KeyCount
 }
 
 func (hsmPage) page() string { return "hsm" }
 
-// A Module is one security module, as it says of itself and as we saw it.
-type Module struct {
-	Name, Model, Serial, Firmware string
-	Slot                          string
-	Certified                     bool
-	Certificate                   string // "FIPS 140-3, 4567", or why there is none
-	Until                         time.Time
-	State                         string // healthy, degraded or down
-	Seen                          time.Time
-	Keys, Free                    int
-	Sessions, SessionsMax         int
-	Tests                         []Claim // self-tests and what we test
-	Rack                          string
-	Opened                        time.Time // the rack's last opening
-	Mechanisms                    []string
+// A KeyCount is how many keys of the register are of a state or a purpose.
+type KeyCount struct {
+	State   string
+	Purpose Text
+	Count   int
+	Href    string // of these
 }

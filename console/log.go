@@ -4,13 +4,18 @@ import "time"
 
 // logPage is the audit log, filtered.
 type logPage struct {
-	Form       Form
-	Kinds      []Option
-	Entries    []LogLine
-	Pager      Pager
-	Checkpoint Checkpoint
-	Witnesses  []Witness
-	Export     string // address of this list as JSON lines
+	Form    Form
+	Kinds   []Option
+	Entries []LogLine
+	// Looked is how many entries were looked through for these; Filtered says
+	// that some of them do not fit. Rest is where the search goes on if it gave
+	// up before the log's end.
+	Looked       int64
+	Filtered     bool
+	Rest         string
+	Newer, Older string // addresses; "" at the ends
+	Checkpoint   Checkpoint
+	JSON, CSV    string // addresses of this list as a file
 }
 
 func (logPage) page() string { return "log" }
@@ -33,17 +38,9 @@ type Checkpoint struct {
 	Size   int64
 	Root   string // hexadecimal
 	At     time.Time
-	Signed string // algorithms
+	Signed string // by which key
 	Note   string // the signed text itself
 	Href   string
-}
-
-// A Witness is somebody who agreed with the log up to a size.
-type Witness struct {
-	Name  string
-	Size  int64
-	Seen  time.Time
-	State string // consistent or stale
 }
 
 // entryPage is one entry with its proof.
@@ -54,6 +51,9 @@ type entryPage struct {
 	Path       []string // hashes from the leaf to the root
 	Checkpoint Checkpoint
 	Proof      string // address of the proof file
+	Key        string // of the log, as ankan-verify takes it
+	Fields     []Field
+	Links      []Touch // what the entry names and the reader may open
 	Act        *ActLine
 	Older      string
 	Newer      string
@@ -61,14 +61,19 @@ type entryPage struct {
 
 func (entryPage) page() string { return "entry" }
 
+// A Field is one value of an entry's data.
+type Field struct{ Path, Value string }
+
 // searchPage is what one search found, by kind of thing.
 type searchPage struct {
 	Query string
 	Found []FoundGroup
 	Total int
-	// Masked says that identities were left out because the reader may not see
-	// them.
-	Masked bool
+	Short bool // the query is too short
+	// Identity says that it looks like the number of a card or subscriber, which
+	// is not searched here.
+	Identity bool
+	More     bool // there is more of something than is shown
 }
 
 func (searchPage) page() string { return "search" }
@@ -83,8 +88,8 @@ type FoundGroup struct {
 type Found struct {
 	Title string
 	Note  Text
-	State string
-	Href  string
+	State string // "" if it has none that pages name
+	Href  string // "" if it has no page
 }
 
 // glassPage is break-glass access: to open it, or what is done while it is

@@ -14,7 +14,14 @@ type policyPage struct {
 	Excludes []Pair
 	Levels   []Escalation
 	Versions []PolicyVersion
+	Needs    []RoleNeed
+	May      []Permission
+	Keys     []KeyRule
+	Limits   []Fact
+	Periods  []Fact
+	Nodal    Text
 	Document string // address of the YAML
+	JSON     string // address of the canonical form
 	Change   string // address to ask for another; "" if the reader may not
 }
 
@@ -29,6 +36,24 @@ type ActRule struct {
 	Quorum           int // signatures that are needed, the request's not counted
 	Entry            string
 	Parts            []string // for each role of the page: ask, sign, both or ""
+}
+
+// A RoleNeed is what somebody must have to act in a role.
+type RoleNeed struct {
+	Role, Clause string
+	Needs        []Text
+}
+
+// A Permission is what roles may see, or do without an act.
+type Permission struct {
+	Name  string
+	Roles []string
+}
+
+// A KeyRule is what keys of a purpose must be.
+type KeyRule struct {
+	Purpose, Algorithms, Period Text
+	Backup                      bool
 }
 
 // A Pair is two roles that nobody holds together.
@@ -50,6 +75,21 @@ type PolicyVersion struct {
 	Href    string
 	Diff    string // address of what changed to it; "" for the first
 }
+
+// policyDraftPage writes the next version down.
+type policyDraftPage struct {
+	Version  int
+	Form     Form // field policy: YAML
+	Checked  bool // what was written was looked at
+	Findings []Finding
+	Editor   Who // who wrote it last; nobody if there is no draft
+	Words    []string
+	Digest   string
+	Changes  []PolicyChange // from the version in force
+	Ask      string         // address to ask for its adoption; "" if there is no draft or the reader may not
+}
+
+func (policyDraftPage) page() string { return "policy-draft" }
 
 // policyDiffPage is what changed between two versions.
 type policyDiffPage struct {

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -12,7 +11,7 @@ import (
 
 // under is the noun of the navigation under which a page stands.
 var under = map[string]string{
-	"inbox": "inbox", "act": "acts", "ask": "acts", "acts": "acts", "notices": "notices", "keys": "keys", "key": "keys", "ceremonies": "ceremonies", "ceremony-new": "ceremonies",
+	"inbox": "inbox", "act": "acts", "ask": "acts", "acts": "acts", "notices": "notices", "keys": "keys", "key": "keys", "compromises": "keys", "policy-draft": "policy", "ceremonies": "ceremonies", "ceremony-new": "ceremonies",
 	"transfers": "transfers", "register": "register", "inventory": "register", "custody": "register", "hsm": "hsm", "log": "log", "entry": "log", "policy": "policy", "policy-diff": "policy",
 	"people": "people", "person": "people", "person-form": "people", "leaver": "people", "sessions": "sessions", "glass": "glass",
 }
@@ -27,7 +26,7 @@ func Preview(t testing.TB) http.Handler {
 	}
 	c, err := New(Config{
 		Now: func() time.Time { return noon },
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Frame: func(r *http.Request) Frame {
 			if s, ok := byPath[r.URL.Path]; ok {
 				f := s.frame()

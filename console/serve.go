@@ -204,6 +204,9 @@ func firstBytes(s string, n int) string { return strings.ToValidUTF8(s[:min(len(
 
 // outcome answers for what a handler returned.
 func (s *Server) outcome(v *visit, err error) {
+	if err != nil {
+		v.w.Header().Del("Content-Disposition") // of a file that did not come
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, errGone), errors.Is(err, custody.ErrNoAct), errors.Is(err, keys.ErrNoKey), errors.Is(err, ceremony.ErrNone), errors.Is(err, access.ErrNoPerson):

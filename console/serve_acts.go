@@ -201,7 +201,7 @@ func (s *Server) getActs(v *visit) error {
 	p.States = append([]Option{{Label: say("filter.all")}}, p.States...)
 	p.Kinds = []Option{{Label: say("filter.all")}}
 	for _, kind := range slices.Sorted(maps.Keys(v.policy.Acts)) {
-		p.Kinds = append(p.Kinds, Option{Value: kind, Label: plain(kind), Selected: kind == v.form("kind")})
+		p.Kinds = append(p.Kinds, Option{Value: kind, Label: kindName(kind), Selected: kind == v.form("kind")})
 	}
 	all, err := s.site.Desk().List(v.ctx(), v.form("state"))
 	if err != nil {
@@ -234,19 +234,26 @@ func paged[T any](v *visit, all []T) ([]T, Pager) {
 	from, _ := strconv.Atoi(v.form("from"))
 	from = max(0, min(from, len(all)))
 	to := min(len(all), from+onPage)
-	p := Pager{From: min(from+1, len(all)), To: to, Total: len(all)}
-	at := func(n int) string {
-		q := v.r.URL.Query()
-		q.Set("from", strconv.Itoa(n))
-		return v.r.URL.Path + "?" + q.Encode()
-	}
+	return all[from:to], v.pager(from, to, len(all))
+}
+
+// pager leads from the lines from to to of a list to the others.
+func (v *visit) pager(from, to, total int) Pager {
+	p := Pager{From: min(from+1, total), To: to, Total: total}
 	if from > 0 {
-		p.Newer = at(max(0, from-onPage))
+		p.Newer = v.with("from", strconv.Itoa(max(0, from-onPage)))
 	}
-	if to < len(all) {
-		p.Older = at(to)
+	if to < total {
+		p.Older = v.with("from", strconv.Itoa(to))
 	}
-	return all[from:to], p
+	return p
+}
+
+// with is the address of this page with another value in its query.
+func (v *visit) with(name, value string) string {
+	q := v.r.URL.Query()
+	q.Set(name, value)
+	return localURL(&url.URL{Path: v.r.URL.Path, RawQuery: q.Encode()})
 }
 
 // getAsk proposes an act for the visitor to sign.
@@ -254,7 +261,7 @@ func (s *Server) getAsk(v *visit) error {
 	p := askPage{Form: Form{Action: "/acts/new", Values: map[string]string{"kind": v.form("kind"), "subject": v.form("subject")}}}
 	p.Kinds = []Option{{Label: say("ask.choose")}}
 	for _, kind := range s.kinds(v) {
-		p.Kinds = append(p.Kinds, Option{Value: kind, Label: plain(kind), Selected: kind == v.form("kind")})
+		p.Kinds = append(p.Kinds, Option{Value: kind, Label: kindName(kind), Selected: kind == v.form("kind")})
 	}
 	if v.form("kind") == "" || v.form("subject") == "" {
 		s.render(v.w, v.r, 200, p)
@@ -278,6 +285,9 @@ func (s *Server) getAsk(v *visit) error {
 	s.render(v.w, v.r, 200, p)
 	return nil
 }
+
+// kindName is a kind of act, of no subject yet, in a list to choose from.
+func kindName(kind string) Text { return Text{Key: "kind." + kind, Args: []any{"…"}, Else: kind} }
 
 // forgetBack has the act's own page follow its signature.
 func (s *Server) forgetBack(id string) {
@@ -405,12 +415,17 @@ func (s *Server) getActBytes(v *visit) error {
 
 // download answers with a file.
 func (v *visit) download(mime, name string, b []byte) error {
+	v.head(mime, name)
+	_, err := v.w.Write(b)
+	return err
+}
+
+// head begins an answer that is a file.
+func (v *visit) head(mime, name string) {
 	h := v.w.Header()
 	h.Set("Content-Type", mime)
 	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", name))
 	h.Set("Cache-Control", "no-store")
-	_, err := v.w.Write(b)
-	return err
 }
 
 func (s *Server) postApprove(v *visit) error { return s.sign(v, act.Approve, v.form("reason")) }

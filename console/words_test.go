@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"ankan/hsm"
 	"ankan/passkey"
 )
 
@@ -184,20 +185,27 @@ func TestProvedBy(t *testing.T) {
 }
 
 func TestCompare(t *testing.T) {
-	ours := []KCV{{"4F19A2", "GP"}, {"91D0B73C04", "CMAC"}}
-	for _, c := range []struct {
-		theirs KCV
-		want   string
-	}{
-		{KCV{"4f19a2 ", "GP"}, "key.compare.same"},
-		{KCV{"4F19A3", "GP"}, "key.compare.other"},
-		{KCV{"4F19A2", "CMAC"}, "key.compare.other"},
-		{KCV{"4F19A2", ""}, "key.compare.method-unknown"},
-		{KCV{"0A66EC", "ECB"}, "key.compare.method-unknown"},
+	for _, c := range []struct{ ours, value, method, want string }{
+		{"4F19A2 GP", "4f19a2 ", "GP", "key.compare.same"},
+		{"4F19A2 GP", "4F 19 A3", "GP", "key.compare.other"},
+		{"4F19A2 GP", "4F19A2", "CMAC", "key.compare.methods"}, // the same digits by another method say nothing
+		{"4F19A2 GP", "4F19A2", "", "key.compare.method-unknown"},
+		{"4F19A2 GP", "4F19A2", "ECB-ZEROS", "key.compare.methods"},
+		{"91D0B73C04 CMAC", "91D0B7", "CMAC", "key.compare.same"},
+		{"4F19A2 GP", "4F19", "GP", "key.compare.malformed"},
+		{"4F19A2 GP", "<b>", "GP", "key.compare.malformed"},
+		{"4F19A2 GP", "4F19A2", "MD5", "key.compare.malformed"},
 	} {
-		if got := compare(ours, c.theirs); got.Key != c.want {
-			t.Errorf("%v: %s, want %s", c.theirs, got.Key, c.want)
+		ours, err := hsm.ParseKCV(c.ours)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if got := compare(ours, c.value, c.method); got.Key != c.want {
+			t.Errorf("%+v: %s, want %s", c, got.Key, c.want)
+		}
+	}
+	if got := compare(hsm.KCV{}, "4F19A2", "GP"); got.Key != "key.compare.methods" {
+		t.Errorf("a key without a check value: %s", got.Key)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,8 @@ import (
 	"ankan/store"
 )
 
-// Deeds are the acts by which people change a key's state. reload has the guard
+// Deeds are the acts by which people change a key's state, and those about the
+// things and papers that keys depend on. reload has the guard
 // see what the register says from then on.
 func (r *Register) Deeds(reload func(context.Context) error) map[string]custody.Deed {
 	moves := func(kind string, to State, from ...State) custody.Deed {
@@ -32,7 +34,7 @@ func (r *Register) Deeds(reload func(context.Context) error) map[string]custody.
 			},
 		}
 	}
-	return map[string]custody.Deed{
+	all := map[string]custody.Deed{
 		"key.suspend":    moves("key.suspend", Suspended, Live, PreActivation),
 		"key.resume":     moves("key.resume", Live, Suspended),
 		"key.deactivate": moves("key.deactivate", Deactivated, Live, Suspended),
@@ -49,6 +51,8 @@ func (r *Register) Deeds(reload func(context.Context) error) map[string]custody.
 		},
 		"compromise.acknowledge": {Propose: r.proposeAcknowledge, Do: r.doAcknowledge},
 	}
+	maps.Copy(all, r.physicalDeeds(reload))
+	return all
 }
 
 func (r *Register) do(ctx context.Context, w custody.Warrant, reload func(context.Context) error, fn func(*store.Tx) error) error {
@@ -306,11 +310,15 @@ func (r *Register) Heard(ctx context.Context, tx *store.Tx, key, partner, why st
 
 // proposeAcknowledge is about key/ID, which a partner called compromised.
 func (r *Register) proposeAcknowledge(ctx context.Context, subject string) (map[string]string, error) {
-	k, err := r.keyOf(ctx, subject)
-	if err != nil {
-		return nil, err
+	m := map[string]string{"state": "never came: its components are kept out"}
+	k, unknown := r.keyOf(ctx, subject)
+	if unknown == nil {
+		m = describe(k)
+	} else if !errors.Is(unknown, ErrNoKey) {
+		return nil, unknown
 	}
-	rows, err := r.store.Query(ctx, `SELECT partner, at, why FROM compromise_heard WHERE key = $1 AND acknowledged = '' ORDER BY at, partner`, k.ID)
+	id := strings.TrimPrefix(subject, "key/")
+	rows, err := r.store.Query(ctx, `SELECT partner, at, why FROM compromise_heard WHERE key = $1 AND acknowledged = '' ORDER BY at, partner`, id)
 	if err != nil {
 		return nil, err
 	}
@@ -327,9 +335,8 @@ func (r *Register) proposeAcknowledge(ctx context.Context, subject string) (map[
 		return nil, err
 	}
 	if len(partners) == 0 {
-		return nil, fmt.Errorf("key %s: no partner called it compromised who is not answered yet", k.ID)
+		return nil, errors.Join(unknown, fmt.Errorf("key %s: no partner called it compromised who is not answered yet", id))
 	}
-	m := describe(k)
 	m["partner"], m["told_at"], m["why"] = strings.Join(partners, ", "), strings.Join(at, ", "), strings.Join(why, "; ")
 	return m, nil
 }

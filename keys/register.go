@@ -107,6 +107,8 @@ type Copy struct {
 	KCV    string    `json:"kcv,omitempty"`
 	Since  time.Time `json:"since"`
 	Gone   time.Time `json:"gone,omitzero"`
+	// Missing is since when a count did not find it.
+	Missing time.Time `json:"missing,omitzero"`
 
 	// Sealed opens for its holder alone.
 	Sealed []byte `json:"-"`
@@ -148,7 +150,7 @@ const keyColumns = `id, purpose, algorithm, kcv, origin, owner, state, made, act
 
 // Key is one key; ErrNoKey if the register never had it.
 func (r *Register) Key(ctx context.Context, id string) (Key, error) {
-	all, err := r.query(ctx, `SELECT `+keyColumns+` FROM key WHERE id = $1`, id)
+	all, err := r.query(ctx, `WHERE id = $1`, id)
 	if err == nil && len(all) == 0 {
 		err = fmt.Errorf("key %q: %w", id, ErrNoKey)
 	}
@@ -190,7 +192,7 @@ func (r *Register) Keys(ctx context.Context, f Filter) ([]Key, int, error) {
 	if err := r.store.QueryRow(ctx, `SELECT count(*) FROM key WHERE `+cond, args...).Scan(&n); err != nil {
 		return nil, 0, err
 	}
-	q := `SELECT ` + keyColumns + ` FROM key WHERE ` + cond + ` ORDER BY id`
+	q := `WHERE ` + cond + ` ORDER BY id`
 	if f.Limit > 0 {
 		q += fmt.Sprintf(` LIMIT %d OFFSET %d`, f.Limit, f.Offset)
 	}
@@ -198,66 +200,42 @@ func (r *Register) Keys(ctx context.Context, f Filter) ([]Key, int, error) {
 	return all, n, err
 }
 
-func (r *Register) query(ctx context.Context, q string, args ...any) ([]Key, error) {
-	rows, err := r.store.Query(ctx, q, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Key
-	for rows.Next() {
-		var k Key
-		var made, activated, expires, ended string
-		if err := rows.Scan(&k.ID, &k.Purpose, &k.Algorithm, &k.KCV, &k.Origin, &k.Owner, &k.State, &made, &activated, &expires, &ended, &k.Uses); err != nil {
+// query reads keys, and in a second query what partners share them.
+func (r *Register) query(ctx context.Context, where string, args ...any) ([]Key, error) {
+	return look(ctx, r, func(q view) ([]Key, error) {
+		all, err := collect(q, scanKey, `SELECT `+keyColumns+` FROM key `+where, args...)
+		if err != nil || len(all) == 0 {
 			return nil, err
 		}
-		for _, t := range []struct {
-			text string
-			to   *time.Time
-		}{{made, &k.Made}, {activated, &k.Activated}, {expires, &k.Expires}, {ended, &k.Ended}} {
-			if *t.to, err = parseStamp(t.text); err != nil {
-				return nil, fmt.Errorf("key %s: %w", k.ID, err)
-			}
-		}
-		all = append(all, k)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	for i := range all {
-		links, err := r.Links(ctx, all[i].ID)
+		shared, err := collect(q, func(rows *sql.Rows) (l [2]string, err error) { return l, rows.Scan(&l[0], &l[1]) },
+			`SELECT key, substr(what, 9) FROM key_link WHERE what LIKE 'partner/%' AND key IN (SELECT id FROM key `+where+`) ORDER BY key, what`, args...)
 		if err != nil {
 			return nil, err
 		}
-		for _, l := range links {
-			if p, ok := strings.CutPrefix(l.What, "partner/"); ok {
-				all[i].Parties = append(all[i].Parties, p)
-			}
+		parties := map[string][]string{}
+		for _, l := range shared {
+			parties[l[0]] = append(parties[l[0]], l[1])
 		}
+		for i := range all {
+			all[i].Parties = parties[all[i].ID]
+		}
+		return all, nil
+	})
+}
+
+func scanKey(rows *sql.Rows) (k Key, err error) {
+	var made, activated, expires, ended string
+	if err = rows.Scan(&k.ID, &k.Purpose, &k.Algorithm, &k.KCV, &k.Origin, &k.Owner, &k.State, &made, &activated, &expires, &ended, &k.Uses); err == nil {
+		err = whens([]string{made, activated, expires, ended}, &k.Made, &k.Activated, &k.Expires, &k.Ended)
 	}
-	return all, nil
+	return k, err
 }
 
 // Events are a key's life, oldest first.
 func (r *Register) Events(ctx context.Context, id string) ([]Event, error) {
-	rows, err := r.store.Query(ctx, `SELECT entry, at, actor, what, text FROM key_event WHERE key = $1 ORDER BY entry, rowid`, id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Event
-	for rows.Next() {
-		var e Event
-		var at string
-		if err := rows.Scan(&e.Entry, &at, &e.Actor, &e.What, &e.Text); err != nil {
-			return nil, err
-		}
-		if e.At, err = time.Parse(time.RFC3339, at); err != nil {
-			return nil, err
-		}
-		all = append(all, e)
-	}
-	return all, rows.Err()
+	return look(ctx, r, func(q view) ([]Event, error) {
+		return collect(q, scanEvent, `SELECT entry, at, actor, what, text FROM key_event WHERE key = $1 ORDER BY entry, rowid`, id)
+	})
 }
 
 // Copies are all places where a key is or was.
@@ -271,27 +249,17 @@ func (r *Register) Held(ctx context.Context, person string) ([]Copy, error) {
 }
 
 func (r *Register) copies(ctx context.Context, where string, args ...any) ([]Copy, error) {
-	rows, err := r.store.Query(ctx, `SELECT key, kind, number, of, holder, place, kcv, sealed, since, gone FROM key_copy `+where+` ORDER BY key, kind, number, holder`, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Copy
-	for rows.Next() {
-		var c Copy
-		var since, gone string
-		if err := rows.Scan(&c.Key, &c.Kind, &c.Number, &c.Of, &c.Holder, &c.Place, &c.KCV, &c.Sealed, &since, &gone); err != nil {
-			return nil, err
+	return look(ctx, r, func(q view) ([]Copy, error) { return copies(q, where, args...) })
+}
+
+func copies(q querier, where string, args ...any) ([]Copy, error) {
+	return collect(q, func(rows *sql.Rows) (c Copy, err error) {
+		var since, gone, missing string
+		if err = rows.Scan(&c.Key, &c.Kind, &c.Number, &c.Of, &c.Holder, &c.Place, &c.KCV, &c.Sealed, &since, &gone, &missing); err == nil {
+			err = whens([]string{since, gone, missing}, &c.Since, &c.Gone, &c.Missing)
 		}
-		if c.Since, err = parseStamp(since); err == nil {
-			c.Gone, err = parseStamp(gone)
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, c)
-	}
-	return all, rows.Err()
+		return c, err
+	}, `SELECT key, kind, number, of, holder, place, kcv, sealed, since, gone, missing FROM key_copy `+where+` ORDER BY key, kind, number, holder`, args...)
 }
 
 // Links are what a key touched.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ankan/audit"
+	"ankan/keys"
 	"ankan/order"
 )
 
@@ -35,6 +36,8 @@ const (
 	KindCertificate Kind = "certificate" // bureau to operator
 	KindAlarm       Kind = "alarm"       // to whoever shares a key: it is compromised
 	KindAlarmAck    Kind = "alarm-ack"   // the answer
+	KindForm        Kind = "form"        // to whom a component travels: first part of its form
+	KindFormAnswer  Kind = "form-answer" // the second part, signed by the recipient
 )
 
 // KindOf reads the kind out of a file's name. Orders may come from stock
@@ -210,4 +213,17 @@ type AlarmAck struct {
 	Key string    `json:"key"`
 	By  string    `json:"by"` // person
 	At  time.Time `json:"at"`
+}
+
+// A Form is the first part of a key transfer form: a component is under way,
+// and bag and seal have these numbers (SOP 6.4.e.iii.c).
+type Form struct {
+	Form keys.Sheet `json:"form"`
+}
+
+// A FormAnswer is the second part: what the recipient of the bag signed.
+type FormAnswer struct {
+	Site   string          `json:"site"` // that issued the form
+	Number string          `json:"number"`
+	Answer keys.FormAnswer `json:"answer"`
 }

@@ -50,9 +50,13 @@ func (s *Site) keyRoom() Part {
 			Files: map[message.Kind]Handler{
 				message.KindAlarm:    {Take: s.takeAlarm},
 				message.KindAlarmAck: {Take: s.takeAlarmAck},
+
+				message.KindForm:       {Take: s.takeForm},
+				message.KindFormAnswer: {Take: s.takeFormAnswer},
 			},
 			Round: func(_ context.Context, begin Begin) error {
 				begin("compromises", s.tellParties)
+				begin("forms", s.sendForms)
 				begin("housekeeping", s.keepHouse)
 				begin("notices", s.deliver)
 				return nil
@@ -65,8 +69,8 @@ func (s *Site) keyRoom() Part {
 // houseEvery is how often the site looks after what the clock brings.
 const houseEvery = 20 * time.Second
 
-// keepHouse writes uses of keys down, ends acts whose time is over, and goes on
-// with ceremonies that the site's end interrupted.
+// keepHouse writes uses of keys down, ends acts whose time is over, goes on with
+// ceremonies that the site's end interrupted, and reminds people of what is due.
 func (s *Site) keepHouse(ctx context.Context) error {
 	s.mu.Lock()
 	due := time.Since(s.housed) > houseEvery
@@ -75,7 +79,7 @@ func (s *Site) keepHouse(ctx context.Context) error {
 		return ErrIdle
 	}
 	_, err := s.desk.Sweep(ctx)
-	err = errors.Join(err, s.guard.Flush(ctx), s.runner.Resume(ctx))
+	err = errors.Join(err, s.guard.Flush(ctx), s.runner.Resume(ctx), s.register.Remind(ctx))
 	s.mu.Lock()
 	s.housed = time.Now()
 	s.mu.Unlock()
@@ -154,9 +158,13 @@ func (s *Site) takeAlarm(ctx context.Context, a *Arrival) error {
 	if hsm.CheckID(m.Key) != nil || len(m.Why) > 500 {
 		return Refused("%s: the key or the reason is out of bounds", a.Name)
 	}
+	e := audit.Entry{Kind: "compromise.heard", Actor: "partner/" + a.Partner, Subject: "key/" + m.Key, Data: map[string]any{"why": m.Why, "kcv": m.KCV}}
 	k, err := s.register.Key(ctx, m.Key)
+	if errors.Is(err, keys.ErrNoKey) {
+		return s.takeEarlyAlarm(ctx, a, m, e)
+	}
 	if err != nil {
-		return Refused("%s: key %s is not known here", a.Name, m.Key)
+		return err
 	}
 	// A partner speaks of what it shares: of no other key.
 	shares := false
@@ -166,7 +174,6 @@ func (s *Site) takeAlarm(ctx context.Context, a *Arrival) error {
 	if !shares {
 		return Refused("%s: key %s is not shared with %s", a.Name, m.Key, a.Partner)
 	}
-	e := audit.Entry{Kind: "compromise.heard", Actor: "partner/" + a.Partner, Subject: "key/" + m.Key, Data: map[string]any{"why": m.Why, "kcv": m.KCV}}
 	err = s.store.Change(ctx, e, func(tx *store.Tx) error {
 		if err := a.Taken(tx); err != nil {
 			return err
@@ -178,6 +185,18 @@ func (s *Site) takeAlarm(ctx context.Context, a *Arrival) error {
 		return err
 	}
 	return s.guard.Reload(context.WithoutCancel(ctx))
+}
+
+// takeEarlyAlarm keeps a key out whose components are still under way.
+func (s *Site) takeEarlyAlarm(ctx context.Context, a *Arrival, m message.Alarm, e audit.Entry) error {
+	none := Refused("%s: key %s is not known here", a.Name, m.Key)
+	return s.store.Change(ctx, e, func(tx *store.Tx) error {
+		n, err := s.register.FormsCompromised(ctx, tx, m.Key, a.Partner, m.Why)
+		if err == nil && n == 0 {
+			return none
+		}
+		return errors.Join(err, a.Taken(tx))
+	})
 }
 
 // takeAlarmAck closes what this site waits for from a party.

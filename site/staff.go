@@ -20,7 +20,7 @@ func (s *Site) staff() Part {
 		return Duties{Deeds: map[string]Deed{
 			"person.enrol":        {Propose: s.proposeEnrol("person.enrol"), Do: s.doEnrol},
 			"administrator.enrol": {Propose: s.proposeEnrol("administrator.enrol"), Do: s.doEnrol},
-			"person.leave":        {Propose: onPerson(s.people.ProposeLeave), Do: s.doLeave},
+			"person.leave":        {Propose: onPerson(s.proposeLeave), Do: s.doLeave},
 			"person.suspend":      {Propose: onPerson(s.people.ProposeLeave), Do: s.doSuspend},
 			"training.record":     {Propose: s.proposeRecord(access.Training), Do: s.doRecord(access.Training)},
 			"statement.sign":      {Propose: s.proposeRecord(access.Statement), Do: s.doRecord(access.Statement)},
@@ -96,6 +96,23 @@ func (s *Site) tellStaff(ctx context.Context, tx *store.Tx, a act.Act, n notice.
 	return notice.Tell(tx, ids, n)
 }
 
+// proposeLeave shows what somebody who leaves still holds: it is handed over
+// before, or keys are rotated after.
+func (s *Site) proposeLeave(ctx context.Context, id string) (map[string]string, error) {
+	m, err := s.people.ProposeLeave(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	held, err := s.register.Things(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(held) > 0 {
+		m["holds"] = fmt.Sprintf("%d things, such as %s; hand them over first: custody.transfer", len(held), held[0].Name)
+	}
+	return m, nil
+}
+
 func (s *Site) doLeave(ctx context.Context, w custody.Warrant) error {
 	a := w.Act()
 	id := strings.TrimPrefix(a.Subject, "person/")
@@ -103,18 +120,15 @@ func (s *Site) doLeave(ctx context.Context, w custody.Warrant) error {
 	if err != nil {
 		return err
 	}
-	held, err := s.register.Held(ctx, id)
-	if err != nil {
-		return err
-	}
 	err = w.Use(ctx, a.Kind, a.Subject, data, func(tx *store.Tx) error {
 		if err := s.people.Leave(tx, id); err != nil {
 			return err
 		}
-		text := fmt.Sprintf("Person %s, %s, has left.", id, a.Params["name"])
-		if len(held) > 0 {
-			text += fmt.Sprintf(" They held %d parts of keys, of %s among others: transfer or rotate them.", len(held), held[0].Key)
+		left, err := s.register.PersonLeft(tx, id)
+		if err != nil {
+			return err
 		}
+		text := strings.TrimSpace(fmt.Sprintf("Person %s, %s, has left. %s", id, a.Params["name"], left))
 		return s.tellStaff(ctx, tx, a, notice.Notice{Kind: a.Kind, Subject: a.Subject, Text: text, Link: "/people/" + id})
 	})
 	if err != nil {

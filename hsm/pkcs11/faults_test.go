@@ -266,6 +266,29 @@ func count(t testing.TB, token *Token, id string) (b books) {
 	return b
 }
 
+// scrub removes all that a name has left in the token: SoftHSM looks at every
+// object for each search.
+func scrub(t testing.TB, token *Token, ids ...string) {
+	t.Helper()
+	err := token.token().do(ctx, func(s *session) error {
+		for _, id := range ids {
+			found, err := s.find(flag(ck.CKA_TOKEN, true), text(ck.CKA_LABEL, id))
+			if err != nil {
+				return err
+			}
+			for _, o := range found {
+				if err := s.api.DestroyObject(s.handle, o); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // sessionObjects counts what lies in sessions and should be gone.
 func sessionObjects(t testing.TB, token *Token) (n int) {
 	t.Helper()
@@ -355,6 +378,7 @@ func whole(t *testing.T, token *Token, id string, err error, again func() error)
 	if err := again(); !errors.Is(err, hsm.ErrKeyExists) {
 		t.Errorf("%s: again: %v, want ErrKeyExists", id, err)
 	}
+	scrub(t, token, id)
 }
 
 // Whatever fails while a key is made with a backup: if there is a key, its
@@ -409,6 +433,7 @@ func TestSharesFailOnce(t *testing.T) {
 			if k, err := token.Key(ctx, id); err != nil || k.KCV.String() != key.KCV.String() {
 				t.Errorf("call %d, %s, %+v: the token has %v, %v", n, call, c, k.KCV, err)
 			}
+			scrub(t, token, id, id+"/back")
 		}
 	}
 }
@@ -510,6 +535,7 @@ func destroyed(t *testing.T, token *Token, id string, err error, again bool) {
 	if _, err := token.Generate(ctx, id, hsm.Order, hsm.AES256); !errors.Is(err, hsm.ErrKeyExists) {
 		t.Errorf("%s: its name again: %v, want ErrKeyExists", id, err)
 	}
+	scrub(t, token, id)
 }
 
 // users are all that a token does and that changes nothing in it.

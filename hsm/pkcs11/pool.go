@@ -58,7 +58,7 @@ type session struct {
 	*token
 	line    *line
 	handle  sessionHandle
-	tainted bool // has objects or a call that it cannot be rid of
+	tainted bool // has objects that it cannot be rid of
 	through *window
 }
 
@@ -85,7 +85,7 @@ func (t *token) findSlot() (uint, tokenInfo, error) {
 			continue
 		}
 		there = append(there, fmt.Sprintf("%q (serial %s, slot %d)", i.label, i.serial, slot))
-		named := c.Slot != nil && *c.Slot == slot || c.Serial == i.serial || c.Token == i.label
+		named := c.Slot != nil && *c.Slot == slot || c.Serial != "" && c.Serial == i.serial || c.Token != "" && c.Token == i.label
 		fits := (c.Slot == nil || *c.Slot == slot) && (c.Serial == "" || c.Serial == i.serial) && (c.Token == "" || c.Token == i.label)
 		if t.info.Serial != "" { // the slot's number may be another after a loss
 			named, fits = false, i.serial == t.info.Serial && (c.Token == "" || c.Token == i.label)

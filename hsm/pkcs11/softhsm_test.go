@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -66,10 +67,27 @@ func newLabel(t testing.TB) string {
 	defer labels.Unlock()
 	labels.n++
 	label := fmt.Sprintf("token %d", labels.n)
+	before := tokenFolders(t)
 	if err := initToken(label); err != nil {
 		t.Fatalf("making a token of SoftHSM (package softhsm2): %v", err)
 	}
+	// SoftHSM reads all tokens each time that it is initialised.
+	t.Cleanup(func() {
+		for _, folder := range tokenFolders(t) {
+			if !slices.Contains(before, folder) {
+				os.RemoveAll(folder)
+			}
+		}
+	})
 	return label
+}
+
+func tokenFolders(t testing.TB) []string {
+	folders, err := filepath.Glob(filepath.Join(filepath.Dir(os.Getenv("SOFTHSM2_CONF")), "tokens", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folders
 }
 
 func initToken(label string) error {

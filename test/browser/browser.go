@@ -179,6 +179,17 @@ func (p *Person) Open(url string) {
 	p.Do(chromedp.Navigate(url))
 }
 
+// Try is Eval that gives an error where the page goes away meanwhile.
+func (p *Person) Try(expression string, out any) error {
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	doc, err := chromedp.Run(ctx, chromedp.Evaluate[[]byte](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(doc, out)
+}
+
 // Eval evaluates an expression in the page as if the person had clicked, waits
 // for its promise, and reads its JSON into out.
 func (p *Person) Eval(expression string, out any) {

@@ -76,14 +76,14 @@ func (r *room) open(plan, id string) {
 	s := r.people[km]
 	s.open("/ceremonies/new")
 	s.Do(chromedp.WaitVisible("#f-plan"), chromedp.SetValue("#f-plan", plan))
-	s.click("form.plan button")
+	s.leave("form.plan button")
 	s.see(`form[action^="/asked/"] button`)
 	s.taken()
 	asked := strings.TrimPrefix(s.path(), "/acts/")
 	r.people[ha].approve(asked)
 	r.people[so].approve(asked)
 	s.open("/acts/" + asked)
-	s.click(`form[action$="/use"] button`)
+	s.leave(`form[action$="/use"] button`)
 	for end := time.Now().Add(10 * time.Second); r.ceremony(id).State != ceremony.Open; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			r.Fatalf("the ceremony is %s; the page says %.1500s", r.ceremony(id).State, s.words())
@@ -103,15 +103,9 @@ func (s *screen) sign(id string) {
 	s.open("/ceremonies/" + id)
 	s.see("#step")
 	s.click(`#step input[name="said"]`)
-	s.click(`button[form="step"]`)
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		c := s.room.ceremony(id)
-		if c.State != ceremony.Open || c.Now != now || c.Steps[now-1].Signed(s.id) {
-			return
-		}
-		if time.Now().After(end) {
-			s.room.Fatalf("person %s did not sign step %d: %.2000s; the console said %q", s.id, now, s.words(), s.Errors())
-		}
+	s.leave(`button[form="step"]`)
+	if c := s.room.ceremony(id); c.State == ceremony.Open && c.Now == now && !c.Steps[now-1].Signed(s.id) {
+		s.room.Fatalf("person %s did not sign step %d: %.2000s; the console said %q", s.id, now, s.words(), s.Errors())
 	}
 }
 
@@ -120,11 +114,33 @@ func (s *screen) sign(id string) {
 func (s *screen) enter(id, digits string) {
 	s.room.Helper()
 	s.open("/ceremonies/" + id)
-	s.click(`form[action$="/begin"] button`)
+	s.leave(`form[action$="/begin"] button`)
 	s.see("form[data-component] input[data-digits]")
 	s.Do(chromedp.WaitVisible("input[data-digits]"), chromedp.SendKeys("input[data-digits]", digits))
-	s.Do(chromedp.WaitVisible("[data-compare] button.btn-ink"))
-	s.Do(chromedp.Click("[data-compare] button.btn-ink"))
+	s.leave("[data-compare] button.btn-ink")
+}
+
+// unseal opens what is sealed to the person: a component is shown, a share
+// compared or brought.
+func (s *screen) unseal(id string, st ceremony.StepNow) {
+	s.room.Helper()
+	s.open("/ceremonies/" + id)
+	s.leave(`form[action$="/begin"] button`)
+	switch st.Step.Effect {
+	case ceremony.Bring:
+		s.see("form[data-bring]")
+		s.leave("form[data-bring] button")
+		s.see("#step")
+	case ceremony.Hold:
+		s.see("form[data-show]")
+		s.click("form[data-show] button")
+		s.see("[data-result].ok:not([hidden])")
+	case ceremony.Show:
+		s.see("form[data-show]")
+		s.click("form[data-show] button")
+		s.see("[data-shown] li:nth-child(16)")
+		s.Eval(`[...document.querySelectorAll("[data-shown] li")].map((li) => li.textContent).join("")`, &s.saw)
+	}
 }
 
 // run carries a ceremony to a step, everybody at their own screen.
@@ -141,9 +157,12 @@ func (r *room) run(id string, until func(ceremony.StepNow) bool) {
 				continue
 			}
 			s := r.people[who]
-			if st.Step.Effect == ceremony.Enter && !st.Entered {
+			switch st.Step.Effect {
+			case ceremony.Enter:
 				s.enter(id, partHex[st.Part-1])
 				s.see("#step")
+			case ceremony.Show, ceremony.Hold, ceremony.Bring:
+				s.unseal(id, st)
 			}
 			s.sign(id)
 		}

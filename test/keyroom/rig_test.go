@@ -75,6 +75,7 @@ type screen struct {
 	*browser.Person
 	room *room
 	id   string
+	saw  string // the component that was shown
 }
 
 func must[T any](t testing.TB) func(T, error) T { return sitetest.Must[T](t) }
@@ -179,13 +180,13 @@ func (r *room) hire(id string) *screen {
 	s.open("/enrol")
 	s.fill("#f-person", id)
 	s.fill("#f-code", code)
-	s.click("form.stack button")
+	s.leave("form.stack button")
 	s.see("#f-password")
 	s.fill("#f-password", password)
 	s.fill("#f-again", password)
-	s.click("form.stack button")
+	s.leave("form.stack button")
 	s.see("form[data-register]")
-	s.click("form[data-register] button")
+	s.leave("form[data-register] button")
 	s.see(`a.btn[href="/"]`)
 	kind := must[string](r)(r.site.People().EnrolKind(r.ctx, id))
 	r.founders(kind, "person/"+id, founderSO, founderKM)
@@ -232,8 +233,22 @@ func (s *screen) comes(selector string) bool {
 
 func (s *screen) has(selector string) bool {
 	var yes bool
-	s.Eval(fmt.Sprintf("document.querySelector(%q) !== null", selector), &yes)
-	return yes
+	return s.Try(fmt.Sprintf("document.readyState === 'complete' && document.querySelector(%q) !== null", selector), &yes) == nil && yes
+}
+
+// leave clicks something that goes to another page, or the same one anew, and
+// waits until it is there.
+func (s *screen) leave(selector string) {
+	s.room.Helper()
+	s.Eval("window.here = true", nil)
+	s.click(selector)
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+		var gone bool
+		if s.Try("document.readyState === 'complete' && window.here !== true", &gone) == nil && gone {
+			return
+		}
+	}
+	s.room.Fatalf("person %s clicked %s and stays at %s: %.1500s; the console said %q", s.id, selector, s.path(), s.words(), s.Errors())
 }
 
 func (s *screen) words() string {
@@ -245,7 +260,9 @@ func (s *screen) words() string {
 // path is where the person is.
 func (s *screen) path() string {
 	var p string
-	s.Eval("location.pathname", &p)
+	if s.Try("location.pathname", &p) != nil {
+		return ""
+	}
 	return p
 }
 
@@ -265,9 +282,9 @@ func (s *screen) signIn() {
 	s.open("/sign-in")
 	s.fill("#f-person", s.id)
 	s.fill("#f-password", password)
-	s.click("form.stack button")
+	s.leave("form.stack button")
 	s.see("button[data-sign]")
-	s.click("button[data-sign]")
+	s.leave("button[data-sign]")
 	s.at("/inbox")
 }
 
@@ -282,11 +299,9 @@ func (s *screen) ask(kind, subject string) {
 // taken signs the request on the page, and waits for the page of its act.
 func (s *screen) taken() {
 	s.room.Helper()
-	s.click(`form[action^="/asked/"] button`)
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if p := s.path(); strings.HasPrefix(p, "/acts/") && p != "/acts/new" {
-			return
-		}
+	s.leave(`form[action^="/asked/"] button`)
+	if p := s.path(); strings.HasPrefix(p, "/acts/") && p != "/acts/new" {
+		return
 	}
 	s.room.Fatalf("person %s: the request was not taken: %.1500s; the console said %q", s.id, s.words(), s.Errors())
 }
@@ -296,7 +311,7 @@ func (s *screen) approve(id string) {
 	s.room.Helper()
 	s.open("/acts/" + id)
 	s.click(`input[name="compared"]`)
-	s.click(`form[action$="/approve"] button`)
+	s.leave(`form[action$="/approve"] button`)
 	s.said("ok")
 }
 
