@@ -75,7 +75,7 @@ type work struct {
 // to close.
 func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, parts ...Part) (_ *Site, err error) {
 	if _, err := os.Stat(c.CardFile()); err != nil {
-		return nil, fmt.Errorf("site %s is not set up; run: ankan site init -c %s", c.Site, c.file)
+		return nil, fmt.Errorf("site %s is not set up; run: ankan site found -c %s --people founders.yaml", c.Site, c.file)
 	}
 	s := &Site{
 		config: c, log: log, profiles: map[string]*profile.Profile{},
