@@ -262,7 +262,7 @@ func TestOwn(t *testing.T) {
 	if r.Last("ceremony.shown", "ceremony/E-1").Actor != "person/"+Custodian1 {
 		t.Error("the log does not say who saw it")
 	}
-	r.entryRefused(r.runner.Give(ctx(), "E-1", n, Custodian1, []byte("x")), act.ErrNotAllowed, Custodian1, "nothing is entered or shown there")
+	r.Refused(r.runner.Give(ctx(), "E-1", n, Custodian1, []byte("x")), act.ErrNotAllowed, "nothing is entered or shown there")
 }
 
 // A plan that does not fit the site: each finding, which keeps it from opening.
