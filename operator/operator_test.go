@@ -8,7 +8,6 @@ import (
 
 	"ankan/act"
 	"ankan/bureau"
-	"ankan/hsm"
 	"ankan/message"
 	"ankan/order"
 	"ankan/site"
