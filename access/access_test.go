@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -175,6 +176,58 @@ func TestFoundCancelled(t *testing.T) {
 	r := keyring{}
 	if err := found(ctx, d, r, DefaultPolicy(), r.person(t, "1", "auditor"), r.person(t, "2", "witness")); !errors.Is(err, context.Canceled) || s.Size() != size {
 		t.Error(err)
+	}
+}
+
+// A founder's password is there from the first day, and shows nowhere.
+func TestFoundPasswords(t *testing.T) {
+	s, d := open(t)
+	r := keyring{}
+	f, err := r.found(DefaultPolicy(), r.person(t, "a", "key-manager"), r.person(t, "b", "security-officer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := NewPassword("a long enough password", 12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewPassword("short", 12); !errors.Is(err, ErrPassword) {
+		t.Error(err)
+	}
+	for _, bad := range []map[string]Password{{"a": {}}, {"c": good}} {
+		if err := d.Found(t.Context(), Founding{f, bad}); err == nil || !strings.Contains(err.Error(), "is empty, or of nobody who signed") {
+			t.Error(err)
+		}
+	}
+	if err := d.Found(t.Context(), Founding{f, map[string]Password{"a": good}}); err != nil {
+		t.Fatal(err)
+	}
+	for id, has := range map[string]bool{"a": true, "b": false} {
+		if m, err := d.Member(t.Context(), id); err != nil || m.HasPassword != has {
+			t.Errorf("person %s: %+v, %v", id, m, err)
+		}
+	}
+	g := NewGate(d)
+	if _, err := g.Begin(t.Context(), First{Person: "a", Password: "a long enough password", From: "here"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := g.Begin(t.Context(), First{Person: "b", Password: "", From: "here"}); !errors.Is(err, ErrSignIn) {
+		t.Error(err)
+	}
+	if text := fmt.Sprintf("%v %+v %#v %s %x", good, good, &good, good, good); strings.Contains(text, "argon2") {
+		t.Error(text)
+	}
+	if doc, err := json.Marshal(good); err == nil {
+		t.Errorf("%s", doc)
+	}
+	all, err := s.Entries(t.Context(), 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if strings.Contains(fmt.Sprint(e), "argon2") {
+			t.Errorf("the log holds a password: %v", e)
+		}
 	}
 }
 

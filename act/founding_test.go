@@ -41,6 +41,42 @@ func TestFounding(t *testing.T) {
 	}
 }
 
+// A signature is taken once, from a founder, over this founding.
+func TestFoundingAdd(t *testing.T) {
+	f, people := founders(t)
+	f.Signatures = nil
+	a, err := Parse([]byte(f.Act))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := people["km"].sign(t, a, Request).Assertion
+	for name, c := range map[string]struct {
+		who  string
+		sign passkey.Assertion
+		want error
+	}{
+		"approval for a request": {"km", people["km"].sign(t, a, Approve).Assertion, passkey.ErrAssertion},
+		"other's":                {"so", good, passkey.ErrAssertion},
+		"stranger":               {"prep", good, ErrNotAllowed},
+	} {
+		if _, err := f.Add(c.who, c.sign, t0); !errors.Is(err, c.want) || len(f.Signatures) != 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := f.Add("km", good, t0); err != nil || !f.Signed("km") || f.Signed("so") {
+		t.Error(err)
+	}
+	if _, err := f.Add("km", good, t0); !errors.Is(err, ErrNotAllowed) || len(f.Signatures) != 1 {
+		t.Error(err)
+	}
+	if _, err := f.Add("so", people["so"].sign(t, a, Approve).Assertion, t0); err != nil {
+		t.Error(err)
+	}
+	if err := f.Check(t0); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFoundingRefuses(t *testing.T) {
 	// resigned is f with its act changed, and signed by everybody as it is then.
 	resigned := func(t *testing.T, f *Founding, p map[string]cast, change func(*Act)) {

@@ -22,6 +22,7 @@ import (
 	"ankan/custody"
 	"ankan/datagen"
 	"ankan/hsm"
+	"ankan/keys"
 	"ankan/message"
 	"ankan/order"
 	"ankan/perso"
@@ -293,12 +294,12 @@ func (s *bureau) proposeAccept(ctx context.Context, subject string) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.offeredKeys(ctx, partner, index)
+	shared, err := s.offeredKeys(ctx, partner, index)
 	if err != nil {
 		return nil, err
 	}
 	params := map[string]string{"partner": partner}
-	for _, k := range keys {
+	for _, k := range shared {
 		params[k.Purpose+".algorithm"] = k.Algorithm
 		params[k.Purpose+".kcv"] = k.KCV
 	}
@@ -312,13 +313,13 @@ func (s *bureau) doAccept(ctx context.Context, w custody.Warrant) error {
 	if err != nil {
 		return err
 	}
-	keys, err := s.offeredKeys(ctx, partner, index)
+	shared, err := s.offeredKeys(ctx, partner, index)
 	if err != nil {
 		return err
 	}
-	for _, k := range keys {
+	for _, k := range shared {
 		id := k.Purpose + "/" + partner + "/" + strconv.Itoa(index)
-		made, err := s.Token().TakeKey(ctx, site.KeyAgree, k.Given, k.Label(partner, s.Config().Site), id, hsm.Purpose(k.Purpose), hsm.Algorithm(k.Algorithm))
+		made, err := s.Token().TakeKey(keys.For(ctx, "partner/"+partner), site.KeyAgree, k.Given, k.Label(partner, s.Config().Site), id, hsm.Purpose(k.Purpose), hsm.Algorithm(k.Algorithm))
 		if errors.Is(err, hsm.ErrKeyExists) {
 			made, err = s.Token().Key(ctx, id)
 		}
@@ -330,8 +331,11 @@ func (s *bureau) doAccept(ctx context.Context, w custody.Warrant) error {
 		}
 	}
 	return w.Use(ctx, "key.accept", w.Act().Subject, nil, func(tx *store.Tx) error {
-		for _, k := range keys {
+		for _, k := range shared {
 			tx.Note(k.Purpose, k.KCV)
+			if err := keys.PutLink(tx, k.Purpose+"/"+partner+"/"+strconv.Itoa(index), "partner/"+partner, 0); err != nil {
+				return err
+			}
 		}
 		_, err := tx.Exec(`UPDATE offered_key SET state = 'accepted' WHERE partner = $1 AND idx = $2`, partner, index)
 		return err
@@ -392,6 +396,7 @@ func (s *bureau) job(ctx context.Context, o order.Order) (job, error) {
 }
 
 func (s *bureau) generate(ctx context.Context, o order.Order) error {
+	ctx = keys.For(ctx, "order/"+o.ID)
 	j, err := s.job(ctx, o)
 	if err != nil {
 		return err
@@ -493,6 +498,7 @@ func (s *bureau) takeSlot(ctx context.Context, a *site.Arrival) error {
 }
 
 func (s *bureau) sendBatch(ctx context.Context, o order.Order) error {
+	ctx = keys.For(ctx, "order/"+o.ID)
 	text, err := order.Paper(ctx, s.Store(), o.ID, "slot")
 	if errors.Is(err, order.ErrNoOrder) {
 		return site.ErrIdle // the plant has not answered yet
@@ -577,6 +583,7 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 // ---- the response
 
 func (s *bureau) respond(ctx context.Context, o order.Order) error {
+	ctx = keys.For(ctx, "order/"+o.ID)
 	if o.Good == 0 {
 		return s.respondRetired(ctx, o)
 	}

@@ -44,6 +44,10 @@ type Step struct {
 	Copy      string   `json:"copy,omitempty"` // name of the copy that goes
 }
 
+// Script is the steps of a plan as far as the plan alone tells: those of a
+// destruction are as many as there are copies, which the site knows.
+func (p Plan) Script() []Step { return p.script(nil, func(string) bool { return true }) }
+
 // script is the steps of a plan. Copies are those of the key that a destruction
 // has to find, as the register has them; here says whether a person still is.
 func (p Plan) script(copies []keys.Copy, here func(person string) bool) []Step {

@@ -144,6 +144,31 @@ func (p Signer) sign(a act.Act, v act.Verb, reason string) (act.Signature, error
 	return act.Signature{Person: p.Person, Verb: v, At: time.Now().UTC().Truncate(time.Second), Reason: reason, Assertion: assertion}, nil
 }
 
+// Ask sends a request that is no act in the name of p, who signs it, and reads
+// the answer into v, which may be nil. It is sent once: a request that a person
+// signed is taken once.
+func (c *Client) Ask(ctx context.Context, p Signer, path string, body []byte, v any) error {
+	var st site.Status
+	if err := c.Get(ctx, "/status", &st); err != nil {
+		return err
+	}
+	q := site.NewSigned(p.Person, body, time.Now())
+	var err error
+	if q.Assertion, err = p.Key.Sign(q.Challenge(st.Site, http.MethodPost+" /v1"+path)); err != nil {
+		return err
+	}
+	doc, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	res, err := c.once(ctx, http.MethodPost, path, doc)
+	if err != nil {
+		return c.away(err)
+	}
+	defer res.Body.Close()
+	return read(res, v)
+}
+
 // Request asks for an act in the name of p: the site proposes its parameters,
 // p signs its canonical bytes.
 func (c *Client) Request(ctx context.Context, p Signer, kind, subject string) (custody.Status, error) {

@@ -36,24 +36,14 @@ type doorway struct {
 func doorOf(site *site.Config, now time.Time) (doorway, error) {
 	c := site.Console
 	d := doorway{listen: c.Listen}
-	_, port, err := net.SplitHostPort(c.Listen)
-	if err != nil {
-		return d, fmt.Errorf("console: listen is %q: %w", c.Listen, err)
-	}
-	if c.Origin == "" {
-		c.Origin = "http://localhost:" + port
-		if c.Certificate != "" {
-			c.Origin = "https://localhost:" + port
-		}
-	}
-	u, err := url.Parse(c.Origin)
-	if err != nil || u.Hostname() == "" || u.Path != "" || u.RawQuery != "" {
-		return d, fmt.Errorf("console: origin is %q, want one like https://keys.example", c.Origin)
+	var err error
+	if d.party, err = originOf(c); err != nil {
+		return d, err
 	}
 	if d.tls, err = tlsOf(c); err != nil {
 		return d, fmt.Errorf("console: %w", err)
 	}
-	d.party = attest.Party{RPID: u.Hostname(), Origin: c.Origin, Name: site.Display, AllowSoftware: c.AllowSoftware}
+	d.party.Name, d.party.AllowSoftware = site.Display, c.AllowSoftware
 	if d.party.Metadata, err = metadataOf(c, now); err != nil {
 		return d, fmt.Errorf("console: %w", err)
 	}
@@ -69,6 +59,30 @@ func doorOf(site *site.Config, now time.Time) (doorway, error) {
 
 // Origin is the console's address.
 func (s *Server) Origin() string { return s.cfg.Party.Origin }
+
+// Address is the host name and the origin that passkeys of a site are bound to.
+func Address(c *site.Config) (host, origin string, err error) {
+	d, err := originOf(c.Console)
+	return d.RPID, d.Origin, err
+}
+
+func originOf(c site.Console) (attest.Party, error) {
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return attest.Party{}, fmt.Errorf("console: listen is %q: %w", c.Listen, err)
+	}
+	if c.Origin == "" {
+		c.Origin = "http://localhost:" + port
+		if c.Certificate != "" {
+			c.Origin = "https://localhost:" + port
+		}
+	}
+	u, err := url.Parse(c.Origin)
+	if err != nil || u.Hostname() == "" || u.Path != "" || u.RawQuery != "" {
+		return attest.Party{}, fmt.Errorf("console: origin is %q, want one like https://keys.example", c.Origin)
+	}
+	return attest.Party{RPID: u.Hostname(), Origin: c.Origin}, nil
+}
 
 func tlsOf(c site.Console) (*tls.Config, error) {
 	if c.Certificate == "" && c.Key == "" {

@@ -17,6 +17,7 @@ import (
 	"ankan/client"
 	"ankan/custody"
 	"ankan/exchange"
+	"ankan/keys"
 	"ankan/operator"
 	"ankan/order"
 	"ankan/perso"
@@ -197,14 +198,17 @@ func (j *journey) keys() error {
 	if err != nil {
 		return err
 	}
-	var made []site.KeyView
-	if err := j.Clients[Operator].Post(j.ctx, "/keys", map[string]any{"partner": Bureau, "index": index, "algorithm": "AES-256"}, &made); err != nil {
+	subject := "key/" + Bureau + "/" + strconv.Itoa(index)
+	if _, err := j.approved(Operator, "key.make", subject, "nodal-officer", "security-officer"); err != nil {
+		return err
+	}
+	var made []keys.Key
+	if err := j.Clients[Operator].Get(j.ctx, "/keys?"+url.Values{"partner": {Bureau}}.Encode(), &made); err != nil {
 		return err
 	}
 	for _, k := range made {
 		j.report.Note("operator %s: %s, check value %s", k.ID, k.Algorithm, k.KCV)
 	}
-	subject := "key/" + Bureau + "/" + strconv.Itoa(index)
 	if _, err := j.approved(Operator, "key.share", subject, "nodal-officer", "security-officer"); err != nil {
 		return err
 	}

@@ -616,7 +616,7 @@ func TestFormsCompromised(t *testing.T) {
 	if out, err := op.reg.ToAcknowledge(t.Context()); err != nil || len(out) != 1 || out[0][1] != "maker" {
 		t.Error(out, err)
 	}
-	op.refused(op.do("compromise.acknowledge", "key/"+s.Key, km), "acknowledged to maker already")
+	op.refused(op.do("compromise.acknowledge", "key/"+s.Key, km), "no partner called it compromised who is not answered yet")
 	op.refused(op.do("compromise.acknowledge", "key/nothing", km), "no partner called it compromised")
 }
 

@@ -15,15 +15,16 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
-	"ankan/act"
 	"ankan/aka"
 	"ankan/audit"
 	"ankan/custody"
 	"ankan/exchange"
 	"ankan/hlr"
 	"ankan/hsm"
+	"ankan/keys"
 	"ankan/message"
 	"ankan/order"
 	"ankan/perso"
@@ -49,7 +50,8 @@ func Part() site.Part {
 // An operator is a site in this role.
 type operator struct {
 	*site.Site
-	auc *hlr.AuC // nil at a site without the role
+	auc    *hlr.AuC   // nil at a site without the role
+	making sync.Mutex // held while keys under an index are made
 }
 
 func open(ctx context.Context, at *site.Site) (site.Duties, error) {
@@ -67,6 +69,7 @@ func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 			message.KindCertificate: {From: site.Bureau, Take: s.takeCertificate},
 		},
 		Deeds: map[string]site.Deed{
+			"key.make":          {Propose: s.proposeMake, Do: s.doMake},
 			"key.share":         {Propose: s.proposeShare, Do: s.doShare},
 			"order.submit":      {Propose: s.proposeSubmit, Do: s.doSubmit},
 			"hlr.load":          {Propose: s.proposeLoad, Do: s.doLoad},
@@ -78,15 +81,15 @@ func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 			order.Acknowledged: s.sendAck,
 		},
 		Round: func(_ context.Context, begin site.Begin) error {
+			begin("keys that were asked for", s.makeKeys)
 			begin("keys", s.sendKeys)
 			return nil
 		},
-		Routes: map[string]http.Handler{
-			"POST /v1/keys": site.Answer(s.postKeys),
-			"POST /v1/orders": site.Answer(func(r *http.Request) (any, error) {
+		Routes: map[string]site.Route{
+			"POST /v1/orders": {Permission: "orders.draft", Handler: site.Answer(func(r *http.Request) (any, error) {
 				return s.draft(r.Context(), r.FormValue("name"), r.Body)
-			}),
-			"POST /v1/prove": site.Answer(s.postProve),
+			})},
+			"POST /v1/prove": {Permission: "cards.prove", Handler: site.Answer(s.postProve)},
 		},
 		Close: s.close,
 	}, nil
@@ -101,51 +104,6 @@ func (s *operator) close() {
 
 // ---- sharing keys with a manufacturer
 
-// newKeys makes a transport key and an OP under one index, for one
-// manufacturer. They are shared when people have signed key.share.
-func (s *operator) newKeys(ctx context.Context, partner string, index int, a hsm.Algorithm) ([]hsm.Key, error) {
-	if !s.Config().Is(site.Operator) {
-		return nil, fmt.Errorf("site %s is no operator: %w to make keys for sharing", s.Config().Site, act.ErrNotAllowed)
-	}
-	if s.Partner(partner) == nil {
-		return nil, fmt.Errorf("%q is no partner", partner)
-	}
-	if index < 1 || index > 99 {
-		return nil, fmt.Errorf("index is %d, want 1 to 99; 0 means not encrypted", index)
-	}
-	transport, err := s.Token().Generate(ctx, message.TransportKey(s.Config().Site, index), hsm.Transport, a)
-	if err != nil {
-		return nil, err
-	}
-	op, err := s.Token().Generate(ctx, message.OPKey(s.Config().Site, index), hsm.Operator, hsm.AES128)
-	if err != nil {
-		return nil, err
-	}
-	e := audit.Entry{Kind: "key.generated", Actor: "system:site", Subject: "key/" + partner + "/" + strconv.Itoa(index),
-		Data: map[string]any{"transport": transport.KCV.String(), "algorithm": string(a), "op": op.KCV.String()}}
-	return []hsm.Key{transport, op}, s.Store().Enter(ctx, e)
-}
-
-func (s *operator) postKeys(r *http.Request) (any, error) {
-	var q struct {
-		Partner   string `json:"partner"`
-		Index     int    `json:"index"`
-		Algorithm string `json:"algorithm"`
-	}
-	if err := site.ReadRequest(r, &q); err != nil {
-		return nil, err
-	}
-	keys, err := s.newKeys(r.Context(), q.Partner, q.Index, hsm.Algorithm(q.Algorithm))
-	if err != nil {
-		return nil, err
-	}
-	views := []site.KeyView{}
-	for _, k := range keys {
-		views = append(views, site.ViewKey(k))
-	}
-	return views, nil
-}
-
 func (s *operator) proposeShare(ctx context.Context, subject string) (map[string]string, error) {
 	partner, index, err := site.KeySubject(subject)
 	if err != nil {
@@ -158,7 +116,7 @@ func (s *operator) proposeShare(ctx context.Context, subject string) (map[string
 	for what, id := range map[string]string{"transport": message.TransportKey(s.Config().Site, index), "op": message.OPKey(s.Config().Site, index)} {
 		k, err := s.Token().Key(ctx, id)
 		if err != nil {
-			return nil, fmt.Errorf("key %s: %w; make it: ankan key new", id, err)
+			return nil, fmt.Errorf("key %s: %w; have it made: ankan act request key.make %s", id, err, subject)
 		}
 		params[what+".algorithm"], params[what+".kcv"] = string(k.Algorithm), k.KCV.String()
 	}
@@ -171,6 +129,11 @@ func (s *operator) doShare(ctx context.Context, w custody.Warrant) error {
 		return err
 	}
 	return w.Use(ctx, "key.share", w.Act().Subject, nil, func(tx *store.Tx) error {
+		for _, id := range s.keyPair(index) {
+			if err := keys.PutLink(tx, id, "partner/"+partner, 0); err != nil {
+				return err
+			}
+		}
 		_, err := tx.Exec(`INSERT INTO offered_key (partner, idx, purpose, document, state) VALUES ($1, $2, 'share', $3, 'sharing')`, partner, index, []byte("{}"))
 		return err
 	})
@@ -576,6 +539,7 @@ const loadChunk = 4096
 // load re-wraps every K and OPc from the transport key to the subscriber
 // store's, inside the module, and stores them. Cut short, it goes on.
 func (s *operator) load(ctx context.Context, o order.Order) error {
+	ctx = keys.For(ctx, "order/"+o.ID)
 	if o.Good == 0 { // all cards are retired: there is no response
 		return s.Step(ctx, o, "hlr.loaded", order.Loaded, map[string]any{"subscribers": 0}, nil)
 	}

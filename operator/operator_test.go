@@ -8,7 +8,6 @@ import (
 
 	"ankan/act"
 	"ankan/bureau"
-	"ankan/hsm"
 	"ankan/message"
 	"ankan/order"
 	"ankan/site"
@@ -129,14 +128,14 @@ func TestReceiptAboutStrangeNames(t *testing.T) {
 // without the role does neither.
 func TestNoManufacturer(t *testing.T) {
 	s := operator{Site: sitetest.New(t, "op", site.Operator, Part())}
-	if _, err := s.newKeys(t.Context(), "maker", 11, hsm.AES256); err == nil || err.Error() != `"maker" is no partner` {
+	if _, err := s.Propose(t.Context(), "key.make", "key/maker/11"); err == nil || err.Error() != `"maker" is no partner` {
 		t.Errorf("keys for a stranger: %v", err)
 	}
 	if _, err := s.draft(t.Context(), "a.inp", strings.NewReader("")); err == nil || !strings.HasPrefix(err.Error(), "no contract of this operator with a partner that is a bureau") {
 		t.Errorf("a draft without a manufacturer: %v", err)
 	}
 	s.Site = sitetest.New(t, "line", site.Plant, site.Part{Role: site.Plant}, Part())
-	if _, err := s.newKeys(t.Context(), "maker", 11, hsm.AES256); !errors.Is(err, act.ErrNotAllowed) {
+	if _, err := s.Propose(t.Context(), "key.make", "key/maker/11"); !errors.Is(err, act.ErrNotAllowed) {
 		t.Errorf("keys at a plant: %v", err)
 	}
 }

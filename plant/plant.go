@@ -20,6 +20,7 @@ import (
 	"ankan/datagen"
 	"ankan/exchange"
 	"ankan/hsm"
+	"ankan/keys"
 	"ankan/message"
 	"ankan/order"
 	"ankan/perso"
@@ -51,12 +52,16 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 			"batch.destroy": {Propose: s.proposeEmpty, Do: s.doEmpty},
 		},
 		Round: s.round,
-		Routes: map[string]http.Handler{
-			"GET /v1/runs":            site.Answer(func(r *http.Request) (any, error) { return perso.Runs(r.Context(), s.Store()) }),
-			"GET /v1/runs/{id}":       site.Answer(func(r *http.Request) (any, error) { return s.runView(r.Context(), r.PathValue("id")) }),
-			"GET /v1/runs/{id}/cards": site.Answer(s.getCards),
-			"GET /v1/lots":            site.Answer(func(r *http.Request) (any, error) { return s.lots(r.Context(), "accepted") }),
-			"POST /v1/lots":           site.Answer(s.postLot),
+		Routes: map[string]site.Route{
+			"GET /v1/runs": {Permission: "line.read", Handler: site.Answer(func(r *http.Request) (any, error) { return perso.Runs(r.Context(), s.Store()) })},
+			"GET /v1/runs/{id}": {Permission: "line.read", Handler: site.Answer(func(r *http.Request) (any, error) {
+				return s.runView(r.Context(), r.PathValue("id"))
+			})},
+			"GET /v1/runs/{id}/cards": {Permission: "line.read", Handler: site.Answer(s.getCards)},
+			"GET /v1/lots": {Permission: "lots.read", Handler: site.Answer(func(r *http.Request) (any, error) {
+				return s.lots(r.Context(), "accepted")
+			})},
+			"POST /v1/lots": {Permission: "lots.add", Handler: site.Answer(s.postLot)},
 		},
 	}, nil
 }
@@ -121,7 +126,7 @@ func (s *plant) takeOffer(ctx context.Context, a *site.Arrival) error {
 		hsm.Purpose
 		hsm.Algorithm
 	}{slotKey(m.Order): {hsm.Agree, hsm.P521}, batchKey(m.Order): {hsm.Order, hsm.AES256}} {
-		if _, err := s.Token().Generate(ctx, id, k.Purpose, k.Algorithm); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
+		if _, err := s.Token().Generate(keys.For(ctx, "order/"+m.Order), id, k.Purpose, k.Algorithm); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
 			return fmt.Errorf("key %s: %w", id, err)
 		}
 	}
@@ -218,6 +223,7 @@ func (s *plant) readBatch(ctx context.Context, a *site.Arrival, r *bufio.Reader)
 	if err := s.createBatch(ctx, run, &b, head); err != nil {
 		return err
 	}
+	ctx = keys.For(ctx, "order/"+b.Order)
 	dk, err := s.Token().OpenDataKey(ctx, b.KEK, b.Wrapped)
 	if err != nil {
 		return err
@@ -272,7 +278,7 @@ func (s *plant) createBatch(ctx context.Context, run perso.Run, b *datagen.Batch
 	if !errors.Is(err, datagen.ErrNoBatch) {
 		return err
 	}
-	if b.Wrapped, err = s.Token().TakeDataKey(ctx, run.Agree, head.Given, message.BatchLabel(b.Order), b.KEK); err != nil {
+	if b.Wrapped, err = s.Token().TakeDataKey(keys.For(ctx, "order/"+b.Order), run.Agree, head.Given, message.BatchLabel(b.Order), b.KEK); err != nil {
 		return site.Refused("order %s: its data key: %v", b.Order, err)
 	}
 	e := audit.Entry{Kind: "batch.created", Actor: "system:site", Subject: "order/" + b.Order, Data: map[string]any{"cards": b.Cards, "spares": b.Spares}}
@@ -289,7 +295,7 @@ func (s *plant) run(ctx context.Context, r perso.Run) error {
 	if err != nil {
 		return err
 	}
-	return line.Run(ctx, r.Order, s.stations())
+	return line.Run(keys.For(ctx, "order/"+r.Order), r.Order, s.stations())
 }
 
 // stations is the readers of the configuration. The line connects to them.

@@ -16,18 +16,22 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ankan/access"
 	"ankan/act"
+	"ankan/audit"
+	"ankan/ceremony"
 	"ankan/custody"
 	"ankan/hsm"
 	"ankan/message"
 	"ankan/order"
+	"ankan/passkey"
 	"ankan/perso"
 )
 
 // The control socket: HTTP with JSON on a unix socket that only the site's own
-// user may open. Reading is free to that user; nothing is changed but by acts
-// that carry their people's signatures, and by drafts, which change nothing
-// yet.
+// user may open. That user reads what the policy gives the role socket; nothing
+// is changed but by acts that carry their people's signatures, and by drafts,
+// which change nothing yet.
 
 // maxRequest bounds a request, in bytes. Order files are larger and streamed.
 const maxRequest = 1 << 20
@@ -97,44 +101,92 @@ func (f Answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func statusOf(err error) int {
-	for _, e := range []error{order.ErrNoOrder, custody.ErrNoAct, perso.ErrNoRun, hsm.ErrNoKey} {
+	for _, e := range []error{order.ErrNoOrder, custody.ErrNoAct, perso.ErrNoRun, hsm.ErrNoKey, access.ErrNoPerson, access.ErrNoDraft, ceremony.ErrNone} {
 		if errors.Is(err, e) {
 			return http.StatusNotFound
 		}
 	}
-	if errors.Is(err, act.ErrNotAllowed) {
-		return http.StatusForbidden
+	for _, e := range []error{act.ErrNotAllowed, access.ErrCode, passkey.ErrAssertion} {
+		if errors.Is(err, e) {
+			return http.StatusForbidden
+		}
 	}
 	return http.StatusConflict
 }
 
-// ownRoutes is what is asked of every site, whatever its parts.
-func (s *Site) ownRoutes() map[string]http.Handler {
-	return map[string]http.Handler{
-		"GET /v1/status":      Answer(func(r *http.Request) (any, error) { return s.Status() }),
-		"GET /v1/people":      Answer(func(r *http.Request) (any, error) { return s.people.People(r.Context()) }),
-		"GET /v1/policy":      Answer(func(r *http.Request) (any, error) { return s.people.Policy(r.Context()) }),
-		"GET /v1/keys":        Answer(func(r *http.Request) (any, error) { return s.Keys(r.Context()) }),
-		"GET /v1/orders":      Answer(func(r *http.Request) (any, error) { return order.List(r.Context(), s.store) }),
-		"GET /v1/orders/{id}": Answer(func(r *http.Request) (any, error) { return s.Order(r.Context(), r.PathValue("id")) }),
-		"GET /v1/proposal": Answer(func(r *http.Request) (any, error) {
+// ownRoutes is what is asked of every site, whatever its parts. What has no
+// route here or in a part has none.
+func (s *Site) ownRoutes() map[string]Route {
+	read := func(permission string, do Answer) Route { return Route{Permission: permission, Handler: do} }
+	return map[string]Route{
+		"GET /v1/status":      read("site.read", func(r *http.Request) (any, error) { return s.Status() }),
+		"GET /v1/orders":      read("orders.read", func(r *http.Request) (any, error) { return order.List(r.Context(), s.store) }),
+		"GET /v1/orders/{id}": read("orders.read", func(r *http.Request) (any, error) { return s.Order(r.Context(), r.PathValue("id")) }),
+		"GET /v1/log":         {Permission: "log.read", Handler: http.HandlerFunc(s.getLog)},
+
+		"GET /v1/proposal": read("acts.read", func(r *http.Request) (any, error) {
 			return s.Proposal(r.Context(), r.FormValue("kind"), r.FormValue("subject"))
 		}),
-		"GET /v1/acts":            Answer(func(r *http.Request) (any, error) { return s.desk.List(r.Context(), r.FormValue("state")) }),
-		"GET /v1/acts/{id}":       Answer(func(r *http.Request) (any, error) { return s.desk.Get(r.Context(), r.PathValue("id")) }),
-		"POST /v1/acts":           Answer(s.postAct),
-		"POST /v1/acts/{id}/sign": Answer(s.postSign),
-		"POST /v1/acts/{id}/do":   Answer(s.postDo),
-		"GET /v1/log":             http.HandlerFunc(s.getLog),
+		"GET /v1/acts":            read("acts.read", func(r *http.Request) (any, error) { return s.desk.List(r.Context(), r.FormValue("state")) }),
+		"GET /v1/acts/{id}":       read("acts.read", func(r *http.Request) (any, error) { return s.desk.Get(r.Context(), r.PathValue("id")) }),
+		"POST /v1/acts":           read(OwnProof, s.postAct),
+		"POST /v1/acts/{id}/sign": read(OwnProof, s.postSign),
+		"POST /v1/acts/{id}/do":   read(OwnProof, s.postDo),
+
+		"GET /v1/people":               read("people.read", func(r *http.Request) (any, error) { return s.people.Members(r.Context()) }),
+		"GET /v1/people/{id}":          read("people.read", s.getPerson),
+		"GET /v1/people/{id}/notices":  read("people.read", s.getNotices),
+		"POST /v1/people/{id}/passkey": read(OwnProof, s.postPasskey),
+		"GET /v1/drafts/people":        read("people.read", func(r *http.Request) (any, error) { return s.people.Drafts(r.Context()) }),
+		"POST /v1/drafts/people":       s.bySigner("people.draft", s.postPersonDraft),
+
+		"GET /v1/policy":         read("policy.read", s.getPolicy),
+		"GET /v1/drafts/policy":  read("policy.read", s.getPolicyDraft),
+		"POST /v1/drafts/policy": s.bySigner("policy.draft", s.postPolicyDraft),
+
+		"GET /v1/keys":         read("keys.read", s.getKeys),
+		"GET /v1/keys/{id...}": read("keys.read", s.getKey),
+
+		"GET /v1/ceremonies":                    read("ceremonies.read", func(r *http.Request) (any, error) { return s.runner.List(r.Context()) }),
+		"GET /v1/ceremonies/{id}":               read("ceremonies.read", s.getCeremony),
+		"GET /v1/ceremonies/{id}/transcript":    read("ceremonies.read", s.getTranscript),
+		"POST /v1/drafts/ceremonies":            s.bySigner("ceremonies.draft", s.postCeremonyDraft),
+		"POST /v1/ceremonies/{id}/{step}/begin": s.bySigner("ceremonies.read", s.postBegin),
+		"POST /v1/ceremonies/{id}/{step}/give":  s.bySigner("ceremonies.read", s.postGive),
 	}
 }
 
 func (s *Site) control() http.Handler {
 	m := http.NewServeMux()
-	for pattern, h := range s.routes {
-		m.Handle(pattern, h)
+	for pattern, r := range s.routes {
+		m.Handle(pattern, s.permitted(pattern, r))
 	}
 	return m
+}
+
+// permitted asks the policy in force whether the socket may. What it does not
+// name is refused.
+func (s *Site) permitted(pattern string, to Route) http.Handler {
+	if to.Signed || to.Permission == OwnProof {
+		return to.Handler
+	}
+	refused := func(err error) http.Handler {
+		return Answer(func(*http.Request) (any, error) { return nil, err })
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		policy, err := s.people.Policy(r.Context())
+		if err != nil {
+			refused(err).ServeHTTP(w, r)
+			return
+		}
+		if policy.SocketMay(to.Permission) {
+			to.ServeHTTP(w, r)
+			return
+		}
+		err = fmt.Errorf("%s: %w: the policy does not give the control socket the permission %s; sign in at the console", pattern, act.ErrNotAllowed, to.Permission)
+		e := audit.Entry{Kind: "request.refused", Actor: "system:socket", Subject: "request", Data: map[string]any{"path": short(r.URL.Path), "why": err.Error()}}
+		refused(errors.Join(err, s.store.Enter(r.Context(), e))).ServeHTTP(w, r)
+	})
 }
 
 // Status is what the site says of itself.

@@ -8,6 +8,9 @@ const (
 	MaxRequest = maxRequest
 )
 
+// Routes are all routes of the control socket.
+func (s *Site) Routes() map[string]Route { return s.routes }
+
 var (
 	AlarmName      = alarmName
 	LoadPartners   = loadPartners

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"time"
 
 	"ankan/audit"
 	"ankan/hsm"
@@ -38,37 +37,6 @@ func standingKeys(c *Config, parts []Part) ([]StandingKey, error) {
 		keys = append(keys, p.Keys...)
 	}
 	return keys, err
-}
-
-// A KeyView is a key as it may be shown.
-type KeyView struct {
-	ID        string    `json:"id"`
-	Purpose   string    `json:"purpose"`
-	Algorithm string    `json:"algorithm"`
-	KCV       string    `json:"kcv,omitempty"`
-	Created   time.Time `json:"created"`
-}
-
-// Keys is the keys in the site's security module.
-func (s *Site) Keys(ctx context.Context) ([]KeyView, error) {
-	keys, err := s.guard.Keys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all := []KeyView{}
-	for _, k := range keys {
-		all = append(all, ViewKey(k))
-	}
-	return all, nil
-}
-
-// ViewKey is what may be shown of a key.
-func ViewKey(k hsm.Key) KeyView {
-	v := KeyView{ID: k.ID, Purpose: string(k.Purpose), Algorithm: string(k.Algorithm), Created: k.Created}
-	if !k.KCV.IsZero() {
-		v.KCV = k.KCV.String()
-	}
-	return v
 }
 
 // DescribeKey is a key as a certificate names it, before it is destroyed.

@@ -56,12 +56,27 @@ type Duties struct {
 	Round func(ctx context.Context, begin Begin) error
 	// View adds what the part knows of an order.
 	View func(context.Context, *OrderView) error
-	// Routes of the control socket by their pattern, "GET /v1/lots". Most are an
-	// Answer.
-	Routes map[string]http.Handler
+	// Routes of the control socket by their pattern, "GET /v1/lots".
+	Routes map[string]Route
 	// Close ends what the part opened.
 	Close func()
 }
+
+// A Route is what the control socket answers, and what opens it. Without a
+// permission there is no route.
+type Route struct {
+	// Permission is the policy's name of what is seen or done. The role socket
+	// must have it, or OwnProof.
+	Permission string
+	// Signed says that the person who signed the request (Signed) must have the
+	// permission, not the socket.
+	Signed       bool
+	http.Handler // most are an Answer
+}
+
+// OwnProof stands for a permission where the request brings what opens it:
+// signatures over an act, or a code.
+const OwnProof = "own proof"
 
 // A Handler is what a part does with a kind of file.
 type Handler struct {
@@ -129,6 +144,11 @@ func (s *Site) plug(ctx context.Context, parts []Part) error {
 		}
 		if !p.heldBy(s.config) {
 			d = Duties{Routes: d.Routes, Close: d.Close}
+		}
+		for pattern, r := range d.Routes {
+			if r.Permission == "" {
+				return fmt.Errorf("site: the route %q names no permission", pattern)
+			}
 		}
 		s.parts = append(s.parts, d)
 		for _, err := range []error{

@@ -25,8 +25,8 @@ func does(d site.Duties) site.Part {
 func TestPartsRefused(t *testing.T) {
 	c := sitetest.Config(t, "op", site.Operator)
 	token := sitetest.Init(t, c, parts.All()...)
-	route := func(pattern string) map[string]http.Handler {
-		return map[string]http.Handler{pattern: http.NotFoundHandler()}
+	route := func(pattern string) map[string]site.Route {
+		return map[string]site.Route{pattern: {Permission: "site.read", Handler: http.NotFoundHandler()}}
 	}
 	step := func(context.Context, order.Order) error { return nil }
 	broken := errors.New("broken")
@@ -68,14 +68,14 @@ func TestPartsOfASite(t *testing.T) {
 			return map[string]string{"kind": kind}, nil
 		}}}
 	}
-	answer := func(text string) map[string]http.Handler {
-		return map[string]http.Handler{"GET /v1/" + text: site.Answer(func(*http.Request) (any, error) { return text, nil })}
+	answer := func(text string) map[string]site.Route {
+		return map[string]site.Route{"GET /v1/" + text: {Permission: "site.read", Handler: site.Answer(func(*http.Request) (any, error) { return text, nil })}}
 	}
 	closed := 0
 	done := make(chan struct{})
 	counted := sync.OnceFunc(func() { close(done) })
 	anywhere := does(site.Duties{
-		Deeds: deed("key.count"), Routes: answer("ceremonies"), Close: func() { closed++ },
+		Deeds: deed("key.count"), Routes: answer("curios"), Close: func() { closed++ },
 		View: func(_ context.Context, v *site.OrderView) error { v.Generated = 7; return nil },
 		Round: func(_ context.Context, begin site.Begin) error {
 			begin("count", func(context.Context) error {
@@ -105,7 +105,7 @@ func TestPartsOfASite(t *testing.T) {
 		}
 		at := serve(t, s)
 		<-done
-		for _, text := range []string{"ceremonies", "lots"} {
+		for _, text := range []string{"curios", "lots"} {
 			if status, got := at.ask("GET", "/v1/"+text, nil); status != http.StatusOK || got != `"`+text+`"`+"\n" {
 				t.Errorf("%s: %d %s", text, status, got)
 			}

@@ -140,18 +140,26 @@ func checkFounding(c *Config, f act.Founding) error {
 }
 
 // CheckReady refuses a site that could not be set up, as far as that can be
-// known before anything is made: it is set up already, its passphrase cannot be
-// read, or it wants a module with a certificate and has the embedded one.
-func CheckReady(c *Config) error {
+// known before anything is made: it is set up already, the module's passphrase
+// or the module itself cannot be opened, or it has no certificate and the site
+// wants one. It tells which module the site will have.
+func CheckReady(c *Config) (hsm.Info, error) {
 	if _, err := os.Stat(c.CardFile()); err == nil {
-		return fmt.Errorf("site %s is set up already: %s is there; run: ankan serve -c %s", c.Site, c.CardFile(), c.file)
+		return hsm.Info{}, fmt.Errorf("site %s is set up already: %s is there; run: ankan serve -c %s", c.Site, c.CardFile(), c.file)
+	}
+	if _, err := os.Stat(c.Token.File); c.Token.PKCS11 != nil || err == nil {
+		m, err := OpenToken(c, false)
+		if err != nil {
+			return hsm.Info{}, err
+		}
+		return m.Info(), m.Close()
 	}
 	pass, err := readSecretFile(c.Token.Passphrase)
 	if err != nil {
-		return fmt.Errorf("token passphrase: %w", err)
+		return hsm.Info{}, fmt.Errorf("token passphrase: %w", err)
 	}
 	clear(pass)
-	return checkCertified(c, soft.Info())
+	return soft.Info(), checkCertified(c, soft.Info())
 }
 
 // FoundHere is the founding of a site whose people are in a people file and

@@ -146,7 +146,7 @@ func TestInitRefused(t *testing.T) {
 	if keys, err := token.Keys(t.Context()); len(keys) != 0 || err != nil {
 		t.Errorf("keys %v, %v", keys, err)
 	}
-	if _, err := site.Open(t.Context(), c, token, nil, parts.All()...); err == nil || !strings.Contains(err.Error(), "site op is not set up; run: ankan site init -c ") {
+	if _, err := site.Open(t.Context(), c, token, nil, parts.All()...); err == nil || !strings.Contains(err.Error(), "site op is not set up; run: ankan site found -c ") {
 		t.Errorf("a site that is not set up: %v", err)
 	}
 }

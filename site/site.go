@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -54,7 +53,9 @@ type Site struct {
 	files  map[message.Kind]Handler
 	deeds  map[string]Deed
 	steps  map[order.State]func(context.Context, order.Order) error
-	routes map[string]http.Handler
+	routes map[string]Route
+	nonces nonces    // of signed requests
+	opened time.Time // signed requests from before are not taken
 
 	wake   chan struct{}
 	mu     sync.Mutex
@@ -75,7 +76,7 @@ type work struct {
 // to close.
 func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, parts ...Part) (_ *Site, err error) {
 	if _, err := os.Stat(c.CardFile()); err != nil {
-		return nil, fmt.Errorf("site %s is not set up; run: ankan site init -c %s", c.Site, c.file)
+		return nil, fmt.Errorf("site %s is not set up; run: ankan site found -c %s --people founders.yaml", c.Site, c.file)
 	}
 	s := &Site{
 		config: c, log: log, profiles: map[string]*profile.Profile{},
@@ -94,7 +95,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	if s.store, err = openStore(ctx, c, token, parts); err != nil {
 		return nil, err
 	}
-	s.people = access.New(s.store)
+	s.people, s.opened = access.New(s.store), s.store.Now()
 	s.desk = custody.New(c.Site, s.store, s.people)
 	if err := s.guardKeys(ctx, token); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"os"
 	"slices"
@@ -29,7 +28,7 @@ type actCmd struct {
 
 // actKinds names the kinds of acts that a new site's policy knows.
 func actKinds() []string {
-	return slices.Sorted(maps.Keys(access.DefaultPolicy().Acts))
+	return sorted(access.DefaultPolicy().Acts)
 }
 
 // signerFlag is a person with a passkey.
@@ -57,7 +56,7 @@ type actRequestCmd struct {
 	siteFlag
 	signerFlag
 	Kind    string `arg:"" help:"Kind of act: ${kinds}." complete:"kinds"`
-	Subject string `arg:"" help:"What it is about: order/ORDER, key/PARTNER/INDEX or lot/LOT."`
+	Subject string `arg:"" help:"What it is about: order/ORDER, key/PARTNER/INDEX, key/KEY, ceremony/ID/STEP, person/N, lot/LOT and the like."`
 }
 
 func (r actRequestCmd) Run(a *app) error {
@@ -92,7 +91,7 @@ func showAct(a *app, f siteFlag, c *client.Client, st custody.Status) error {
 	for k := range st.Act.Params {
 		width = max(width, len(k))
 	}
-	for _, k := range slices.Sorted(maps.Keys(st.Act.Params)) {
+	for _, k := range sorted(st.Act.Params) {
 		a.printf("  %-*s  %s\n", width, k, st.Act.Params[k])
 	}
 	a.printf("bytes    %s\n", st.Act.Canonical())
@@ -128,7 +127,7 @@ func roles(people []act.Person, id string) string {
 func seats(r act.Rule) string {
 	var all []string
 	for _, s := range r.Seats {
-		all = append(all, strings.Join(s, " or "))
+		all = append(all, orWords(s))
 	}
 	return count(len(all), "approval: ", "approvals: ") + strings.Join(all, "; ")
 }

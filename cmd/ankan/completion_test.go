@@ -63,8 +63,8 @@ func TestBashCompletion(t *testing.T) {
 	}
 	// A few of them said in full, in case the model is read wrongly.
 	for line, w := range map[string]string{
-		"order ": "check draft list show", "key new --algorithm ": "AES-128 AES-256", "completion ": "bash fish zsh",
-		"act list --state ": "approved late open rejected used", "key list --": "--config --help --json --version",
+		"order ": "check draft list show", "bench order --to ": "ankan gnupg", "completion ": "bash fish zsh",
+		"act list --state ": "approved late open rejected used", "key show --": "--config --help --json --version",
 	} {
 		if got := strings.Join(want[line], " "); got != w {
 			t.Errorf("the model has %q after ankan %s, want %q", got, line, w)

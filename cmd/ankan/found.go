@@ -9,7 +9,6 @@ import (
 
 	"ankan/access"
 	"ankan/console"
-	"ankan/hsm/soft"
 	"ankan/parts"
 	"ankan/site"
 )
@@ -26,7 +25,8 @@ func (s siteFoundCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := site.CheckReady(c); err != nil {
+	module, err := site.CheckReady(c)
+	if err != nil {
 		return err
 	}
 	if site.Begun(c) {
@@ -39,7 +39,7 @@ func (s siteFoundCmd) Run(a *app) error {
 	note := func(line string) { a.printf("%s\n", line) }
 	f, codes, err := console.NewFounding(console.FoundingConfig{
 		Site: c, Policy: access.DefaultPolicy(), People: people, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)).With("site", c.Site),
-		Version: versionText(), Embedded: !soft.Info().Certified, Note: note,
+		Version: versionText(), Embedded: !module.Certified, Note: note,
 		Make: func(ctx context.Context, signed access.Founding) error {
 			token, err := site.OpenToken(c, true)
 			if err != nil {

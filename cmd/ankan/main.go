@@ -41,12 +41,17 @@ type cli struct {
 	Order   orderCmd   `cmd:"" help:"Draft and follow orders."`
 	Act     actCmd     `cmd:"" help:"Ask for an act, sign it, do it."`
 	Key     keyCmd     `cmd:"" help:"Keys of the site."`
+
+	Ceremony ceremonyCmd `cmd:"" help:"Key ceremonies: plans, steps, components, transcripts."`
+	Policy   policyCmd   `cmd:"" help:"The policy in force and the next one."`
+	Notices  noticesCmd  `cmd:"" help:"What a person was told."`
+
 	Lot     lotCmd     `cmd:"" help:"Chip lots of a plant."`
 	Line    lineCmd    `cmd:"" help:"Batches on the line of a plant."`
 	Card    cardCmd    `cmd:"" help:"Look at cards."`
 	Profile profileCmd `cmd:"" help:"Check and show electrical profiles."`
 	Audit   auditCmd   `cmd:"" help:"Export and verify the audit log."`
-	Person  personCmd  `cmd:"" help:"Make a software passkey, or list a site's people."`
+	Person  personCmd  `cmd:"" help:"A site's people: list, write down, register; software passkeys."`
 	Chips   chipsCmd   `cmd:"" help:"Serve a drawer of software chips."`
 	Bench   benchCmd   `cmd:"" help:"Measure, side by side with peers."`
 

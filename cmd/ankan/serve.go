@@ -24,7 +24,7 @@ func (s serveCmd) Run(a *app) error {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("site", c.Site)
 	if _, err := os.Stat(c.CardFile()); err != nil {
-		return fmt.Errorf("site %s is not set up; run: ankan site init -c %s --people people.json", c.Site, short(s.Config))
+		return fmt.Errorf("site %s is not set up; run: ankan site found -c %s --people founders.yaml", c.Site, short(s.Config))
 	}
 	token, err := site.OpenToken(c, false)
 	if err != nil {

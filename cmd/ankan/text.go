@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -52,6 +54,12 @@ func count[N int | int64](n N, one, many string) string {
 	}
 	return fmt.Sprintf("%d %s", n, many)
 }
+
+// orWords is a choice of roles.
+func orWords(roles []string) string { return strings.Join(roles, " or ") }
+
+// sorted is the keys of a map in order.
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // ist is the time that people in India read.
 var ist = time.FixedZone("IST", 5*3600+1800)

@@ -173,9 +173,17 @@ func Get[T any](p *Person, action chromedp.Action[T]) T {
 	return v
 }
 
-// Open goes to a page.
+// Open goes to a page. A form that was answered without a page may still be on
+// its way, and the browser gives the second navigation up: it is asked again.
 func (p *Person) Open(url string) {
 	p.tb.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.Run(ctx, chromedp.Navigate(url)); err != nil && !strings.Contains(err.Error(), "net::ERR_ABORTED") {
+		p.tb.Fatalf("%v; the console said %q", err, p.Errors())
+	} else if err == nil {
+		return
+	}
 	p.Do(chromedp.Navigate(url))
 }
 

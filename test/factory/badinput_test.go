@@ -17,8 +17,8 @@ import (
 
 	"ankan/audit"
 	"ankan/demo"
+	"ankan/keys"
 	"ankan/order"
-	"ankan/site"
 )
 
 // A state is what must not change when a file is refused.
@@ -34,12 +34,14 @@ func (w *works) state() (s state) {
 	w.ask(demo.Bureau, `SELECT count(*) FROM ledger_block`, &s.ledger)
 	w.ask(demo.Bureau, `SELECT coalesce(group_concat(hex(block) || hex(issued)), '') FROM (SELECT * FROM ledger_block ORDER BY block)`, &s.issued)
 	w.ask(demo.Bureau, `SELECT count(*) FROM ledger_fingerprint`, &s.fingerprints)
-	var keys []site.KeyView
-	if err := w.Clients[demo.Bureau].Get(w.ctx, "/keys", &keys); err != nil {
+	var all []keys.Key
+	if err := w.Clients[demo.Bureau].Get(w.ctx, "/keys", &all); err != nil {
 		w.t.Fatal(err)
 	}
-	for _, k := range keys {
-		s.keys = append(s.keys, k.ID)
+	for _, k := range all {
+		if k.State != keys.Destroyed {
+			s.keys = append(s.keys, k.ID)
+		}
 	}
 	return s
 }

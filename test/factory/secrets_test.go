@@ -279,7 +279,7 @@ func (n needles) ownKeys(t testing.TB, dir string) {
 // saveAnswers keeps what the control sockets say, where the search looks.
 func (w *works) saveAnswers(ord string) {
 	for _, name := range demo.Sites() {
-		paths := []string{"/status", "/people", "/policy", "/keys", "/orders", "/runs", "/lots", "/acts"}
+		paths := []string{"/status", "/people", "/policy", "/keys", "/orders", "/runs", "/lots", "/acts", "/drafts/people", "/keys/log", "/keys/agree", "/ceremonies"}
 		if name == demo.Plant {
 			paths = append(paths, "/runs/"+ord, "/runs/"+ord+"/cards?samples=100")
 		} else {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +60,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"freeport": freePort, "field": field, "until": until, "modes": modes, "absent": absent, "nowhere": nowhere, "flip": flip,
+			"freeport": freePort, "field": field, "until": until, "modes": modes, "absent": absent, "nowhere": nowhere, "flip": flip, "page": page,
 		},
 	})
 }
@@ -155,6 +156,23 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s did not say %s; it says %s", strings.Join(args[1:], " "), args[0], out)
+}
+
+// page gets a page until it answers with a status: page STATUS URL.
+func page(ts *testscript.TestScript, _ bool, args []string) {
+	got := "nothing"
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		r, err := http.Get(args[1])
+		if err != nil {
+			got = err.Error()
+			continue
+		}
+		r.Body.Close()
+		if got = strconv.Itoa(r.StatusCode); got == args[0] {
+			return
+		}
+	}
+	ts.Fatalf("%s answers %s, want %s", args[1], got, args[0])
 }
 
 // modes checks that all files under folders have no more rights than MODE:
