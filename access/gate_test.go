@@ -71,7 +71,7 @@ func TestSignIn(t *testing.T) {
 	}
 	s, cookie, err := h.finish(c, "2001", "")
 	h.must(err)
-	if s.Person != "2001" || s.From != desk || s.First != "password" || s.Proved != passkey.SoftModel || !s.Ends.Equal(h.clock.Add(8*time.Hour)) || !s.Idle.Equal(h.clock.Add(15*time.Minute)) {
+	if s.Person != "2001" || s.From != desk || s.First != "password" || s.Proved != "software: nobody was verified" || !s.Ends.Equal(h.clock.Add(8*time.Hour)) || !s.Idle.Equal(h.clock.Add(15*time.Minute)) {
 		t.Errorf("%+v", s)
 	}
 	got, who, err := h.gate.Session(t.Context(), cookie, "")
@@ -311,7 +311,7 @@ func TestClonedPasskey(t *testing.T) {
 	h.must(err)
 	before := h.store.Size()
 	_, _, err = h.finish(c, "2001", "") // its counter is 0
-	h.refused(err, ErrCloned, "it is 0 and was 9")
+	h.refused(err, ErrCloned, "it was 9 and is 0")
 	if got := h.kinds(before); len(got) != 2 || got[0] != "signin.refused gate" || got[1] != "person.locked person/2001" {
 		t.Errorf("it left %v", got)
 	}

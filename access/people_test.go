@@ -524,9 +524,9 @@ func TestCounted(t *testing.T) {
 	h.must(count(0))
 	h.must(count(0)) // a passkey that keeps none
 	h.must(count(5))
-	h.refused(count(5), ErrCloned, "it is 5 and was 5")
-	h.refused(count(4), ErrCloned, "it is 4 and was 5")
-	h.refused(count(0), ErrCloned, "it is 0 and was 5")
+	h.refused(count(5), ErrCloned, "it was 5 and is 5")
+	h.refused(count(4), ErrCloned, "it was 5 and is 4")
+	h.refused(count(0), ErrCloned, "it was 5 and is 0")
 	h.must(count(1<<32 - 1))
 	if h.change(func(tx *store.Tx) error { return h.people.Counted(tx, "9999", 1) }) == nil {
 		t.Error("nobody's passkey is counted")

@@ -109,8 +109,12 @@ func (in *tongue) who(w Who) (template.HTML, error) {
 	return in.text("who.both", in.role(w.Role), w.Number)
 }
 
-// initials stand in a seal: KM for key-manager.
+// initials stand in a seal: KM for key-manager, and WIT for witness, which is
+// not WAR for warehouse.
 func initials(role string) string {
+	if !strings.Contains(role, "-") {
+		return strings.ToUpper(firstBytes(role, 3))
+	}
 	var b strings.Builder
 	for part := range strings.SplitSeq(role, "-") {
 		if part != "" {
@@ -135,7 +139,7 @@ var tones = map[string]string{
 	"waits": "hold", "waits-for-you": "hold", "approved": "ok", "rejected": "bad", "lapsed": "off", "used": "ok", "refused": "bad", "open": "hold",
 	"signed": "ok", "done": "ok", "todo": "off", "now": "ink", "failed": "bad",
 	"pre-active": "off", "making": "ink", "active": "ok", "suspended": "warn", "deactivated": "off", "compromised": "bad", "destroyed": "seal",
-	"joined": "ink", "in-place": "ok", "out": "warn", "missing": "bad", "broken": "bad", "due": "warn", "overdue": "bad", "later": "off",
+	"joined": "ink", "in-place": "ok", "out": "warn", "missing": "bad", "gone": "off", "announced": "ink", "broken": "bad", "due": "warn", "overdue": "bad", "later": "off",
 	"sent": "ink", "received": "ok", "tampered": "seal", "closed": "ok", "returned": "ok",
 	"planned": "hold", "running": "ink", "paused": "hold", "aborted": "seal", "ready": "ok",
 	"employed": "ok", "temporary": "warn", "leaving": "warn", "left": "off", "locked": "bad", "valid": "ok", "expired": "bad",

@@ -278,17 +278,19 @@ func shots() []shot {
 	found := &OpenGlass{By: security, Why: "HSM administrator is unreachable", Until: ahead(41 * time.Minute), Href: "/glass"}
 	review := say("glass.review.due")
 	transfer := transferPage{
-		Number: "KTF-000871", Here: "Bureau North", State: "sent", Sender: TransferSide{"Operator Two, IN", Who{"key-custodian", "0105"}, []Seat{signedBy(Who{"key-custodian", "0105"}, ago(50*time.Hour), ""), openFor(false, "key-manager"), openFor(false, "security-officer")}},
-		Receiver: TransferSide{"Bureau North, IN", custodianB, []Seat{openFor(true, "key-custodian"), openFor(false, "security-officer"), openFor(false, "key-manager")}},
-		Key:      "OP2-AUC-07", Algorithm: "AES-256", Purpose: plain("transport, AuC"), Holds: say("form.component", 2, 2), KCV: kcvOf("D10F44"), Whole: kcvOf("7C09E1"), Ceremony: "OC-0044, step 12",
-		Bag: "TE-51221", Seal: "TE-51221-A", Told: say("form.told.message"), Carrier: "Courier desk 2, by hand", Handed: ago(50 * time.Hour), Words: sixWords, Entry: 412006,
-		Receive: &Form{Action: "/transfers/KTF-000871/receive", Sign: sign}, Tampered: &Form{Action: "/transfers/KTF-000871/tampered", Sign: sign},
-		Life: []Step{{State: "done", Text: say("state.sent")}, {State: "now", Text: say("state.received")}, {State: "todo", Text: say("state.closed")}},
+		Number: "KTF-000871", State: "announced", Sender: TransferSide{"operator-two", "0105"}, Receiver: TransferSide{"bureau-north", "0032"}, Key: "OP2-AUC-07", Holds: say("form.component", 2, 2), KCV: kcvOf("D10F44"), Whole: kcvOf("7C09E1"), Ceremony: "OC-0044",
+		Bag: "TE-51221", Seal: "TE-51221-A", Carrier: "Courier desk 2, by hand", Issued: ago(50 * time.Hour), Words: sixWords, Inspect: &Form{Action: "/forms/operator-two/KTF-000871"}, Acts: []KeyAct{{"form.receive", "/acts/new?kind=form.receive", false}},
+		Life: []Step{{State: "done", Text: say("state.announced"), At: ago(50 * time.Hour)}},
 	}
 	done := transfer
-	done.State, done.Receive, done.Tampered, done.Received = "closed", nil, nil, &Receipt{ago(time.Hour), "TE-51221", "TE-51221-A", kcvOf("D10F44"), "7", 1204790}
-	candidates := []Candidate{{custodianB, true, Text{}, true}, {keyManager, false, plain("key manager and key custodian exclude each other"), false}}
-	items := []CustodyItem{{"c1", plain("Component 2 of OP1-KEK-02"), "Locker 7", "TE-40418", true}, {"k1", plain("Metal key of locker 7"), "with the holder", "", false}}
+	done.State, done.Inspect, done.Acts, done.Received, done.Why = "tampered", nil, nil, &Receipt{ago(time.Hour), "TE-51221", "TE-51221-B", false, "The edge was cut and glued."}, "the seal is another one"
+	candidates := []Candidate{{custodianB, true, Text{}, true}, {custodianA, false, plain("no training in date"), false}}
+	held := []ThingLine{{"copy/share/1/CER-0104/OP1-AUC-03", "/keys/OP1-AUC-03", "share 1 of 3, 0031, CER-0104", true, ago(83 * day), "in-place", "seen", true}, {"item/locker/L7", "/items/locker/L7", "locker L7", false, ago(300 * day), "missing", "", false}}
+	locker := ItemLine{"locker", "L7", "/items/locker/L7", custodianA, Touch{"HSM room, wall B", ""}, Touch{}, "in-place", ago(300 * day)}
+	inHand := ItemLine{"physical-key", "K-17", "/items/physical-key/K-17", keyManager, Touch{"item/locker/L7", "/items/locker/L7"}, Touch{"item/rack/R1", "/items/rack/R1"}, "missing", ago(2 * day)}
+	count := Due{custodianA, "/custody/0031", ahead(6 * day), "later", 2}
+	over := Due{custodianB, "/custody/0032", ago(6 * day), "overdue", 3}
+	problemForm := Form{Action: "/handover", Problem: &problem}
 
 	lost := keyLine()
 	lost.State = "compromised"
@@ -303,10 +305,10 @@ func shots() []shot {
 			{say("copy.share", 3, 3), "", say("who.person", "0032"), KCV{}, "destroyed", ago(146 * day), ago(day)}},
 		Parties: []Party{{Name: "operator-one", Since: ago(140 * day), State: "active"}}, Life: steps(), Uses: []Use{{Touch{"order/OP1-2611-0042", ""}, ago(10 * day), 40}, {Touch{"ceremony/CER-0104", "/ceremonies/CER-0104"}, ago(146 * day), 1}},
 		Blast: []Touch{{"order/OP1-2611-0042", ""}, {"key/OP1-X", "/keys/OP1-X"}}, Acts: []KeyAct{{"key.suspend", "/acts/new?kind=key.suspend", false}, {"key.compromise", "/acts/new?kind=key.compromise", true}},
-		Rotate: "/ceremonies/new?kind=rotate", Destroy: "/ceremonies/new?kind=destroy",
-		Report: &KeyReport{"OP1-AUC-03", "/keys/OP1-AUC-03", ago(day), say("who.person", "0021"), "the bag TE-51221 was open", []Touch{{"order/OP1-2611-0042", ""}}, []Party{{Name: "operator-one", State: "compromised", Told: ago(23 * time.Hour), Acknowledged: ago(20 * time.Hour), Words: "person 0105 of operator-one"}, {Name: "operator-two", State: "compromised"}}},
+		History: "/papers/history/OP1-AUC-03", Rotate: "/ceremonies/new?kind=rotate", Destroy: "/ceremonies/new?kind=destroy",
+		Report: &KeyReport{"OP1-AUC-03", "/keys/OP1-AUC-03", "/papers/compromise/OP1-AUC-03", ago(day), say("who.person", "0021"), "the bag TE-51221 was open", []Touch{{"order/OP1-2611-0042", ""}}, []Party{{Name: "operator-one", State: "compromised", Told: ago(23 * time.Hour), Acknowledged: ago(20 * time.Hour), Words: "person 0105 of operator-one"}, {Name: "operator-two", State: "compromised"}}},
 	}
-	pair := keyPage{Key: KeyLine{"log", "/keys/log", say("purpose.log"), "Ed25519", "", "active", false, KCV{Method: noKCV}, time.Time{}}, Sub: say("purpose.log.sub"), Extract: say("extract.never"), Public: digest, Count: 3}
+	pair := keyPage{Key: KeyLine{"log", "/keys/log", say("purpose.log"), "Ed25519", "", "active", false, KCV{Method: noKCV}, time.Time{}}, Sub: say("purpose.log.sub"), Extract: say("extract.never"), Public: digest, Count: 3, History: "/papers/history/log"}
 
 	return []shot{
 		{"signin", gateFrame, signInPage{First: Form{Action: "/sign-in", Errors: map[string]Text{"password": plain("number or password is wrong")}}}},
@@ -363,18 +365,26 @@ func shots() []shot {
 		{"compromises-empty", bureauFrame, compromisesPage{}},
 		{"key", bureauFrame, key},
 		{"key-pair", bureauFrame, pair},
-		{"key-empty", bureauFrame, keyPage{Key: KeyLine{"OP9-X-01", "/keys/OP9-X-01", say("purpose.exchange"), "AES-256", "", "pre-active", false, KCV{}, time.Time{}}, Sub: say("purpose.exchange.sub"), Extract: say("extract.gone"), Compare: Form{Action: "/keys/OP9-X-01"}, Methods: states, Unsure: true}},
-		{"register", bureauFrame, registerPage{Lockers: []Locker{{"Locker 3", "HSM room, wall B", custodianA, ago(300 * day), "in-place", 2}}, PhysKeys: []PhysicalKey{{"K-17", "Rack 1, upper lock", keyManager, plain("envelope TE-2201, CISO's safe"), "out", ago(2 * time.Hour)}}, Envelopes: []Envelope{{"TE-40417", "S-9917", plain("Share 1 of 3 of OP1-AUC-03"), "Locker 3", custodianA, "in-place", ago(83 * day)}, {"TE-40419", "S-9919", plain("Share 3 of 3 of OP1-AUC-03"), "Locker 9", custodianB, "broken", ago(83 * day)}}, Racks: []RackOpening{{"Rack 1", ago(4 * time.Hour), time.Time{}, []Who{keyManager, hsmAdmin}, "Ceremony CER-0119", 1204100}}, Inventory: "/inventories/INV-26Q4-31", Due: ahead(6 * day), Transfer: "/custody/new"}},
-		{"register-empty", bureauFrame, registerPage{}},
-		{"inventory", bureauFrame, inventoryPage{"INV-26Q4-31", custodianA, security, ahead(6 * day), Form{Action: "/inventories/INV-26Q4-31"}, []InventoryItem{{"e1", plain("Share 1 of 3 of OP1-AUC-03"), "Locker 3", "S-9917", ago(83 * day), "seen", nil}, {"e2", plain("Component 1 of OP1-KEK-02"), "Locker 3", "S-9918", ago(83 * day), "", &missing}}, ago(91 * day)}},
-		{"inventory-empty", bureauFrame, inventoryPage{Number: "INV-26Q4-33", Custodian: custodianB, Security: security, Due: ahead(day), Form: Form{Action: "/inventories/INV-26Q4-33"}}},
-		{"custody-new", bureauFrame, custodyPage{New: true, Items: items, Candid: candidates, Ask: Form{Action: "/custody"}}},
-		{"custody-empty", bureauFrame, custodyPage{New: true, Candid: candidates, Ask: Form{Action: "/custody"}}},
-		{"custody", bureauFrame, custodyPage{Number: "CT-0014", State: "open", From: custodianA, To: custodianB, Reason: "Custodian A moves to the plant", Items: items, Seats: []Seat{signedBy(custodianA, ago(time.Hour), ""), openFor(true, "key-custodian"), openFor(false, "security-officer")}, Words: sixWords, Form: &Form{Action: "/custody/CT-0014/sign", Sign: sign}}},
-		{"transfers", bureauFrame, transfersPage{Form: Form{Action: "/transfers"}, States: states, Transfers: []TransferLine{{"KTF-000871", "/transfers/KTF-000871", "OP2-AUC-07", say("form.component", 2, 2), plain("Operator Two"), plain("Bureau North"), "TE-51221", "sent", ago(50 * time.Hour), ahead(3 * time.Hour)}, {"KTF-000802", "/transfers/KTF-000802", "OP1-AUC-03", say("form.component", 1, 2), plain("Bureau North"), plain("Operator One"), "TE-40390", "tampered", ago(146 * day), time.Time{}}}, Pager: pager, New: "/transfers/new"}},
+		{"key-empty", bureauFrame, keyPage{Key: KeyLine{"OP9-X-01", "/keys/OP9-X-01", say("purpose.exchange"), "AES-256", "", "pre-active", false, KCV{}, time.Time{}}, Sub: say("purpose.exchange.sub"), Extract: say("extract.gone"), Compare: Form{Action: "/keys/OP9-X-01"}, Methods: states, Unsure: true, History: "/papers/history/OP9-X-01"}},
+		{"register", bureauFrame, registerPage{Form: Form{Action: "/register"}, Kinds: states, States: states, Items: []ItemLine{locker, inHand}, Pager: Pager{1, 2, 2, "", ""}, Racks: []RackOpening{{"R1", ago(4 * time.Hour), time.Time{}, []Who{keyManager, hsmAdmin}, "ceremony/CER-0119", "/acts/new?kind=rack.close"}, {"R1", ago(90 * time.Hour), ago(89 * time.Hour), []Who{keyManager, hsmAdmin}, "firmware", ""}}, Dues: []Due{over, count}, Findings: []RegisterFinding{{Touch{"item/physical-key/K-17", "/items/physical-key/K-17"}, "a count did not find it", ago(2 * day)}}, Mine: "/custody/0031", New: "/register/new", Open: "/acts/new?kind=rack.open"}},
+		{"register-empty", bureauFrame, registerPage{Form: Form{Action: "/register"}, Kinds: states, States: states}},
+		{"item", bureauFrame, itemPage{Item: inHand, Form: &Form{Action: "/items/physical-key/K-17", Values: map[string]string{"holder": "0021", "place": "item/locker/L7"}}, Retire: &Form{Action: "/items/physical-key/K-17"}, Life: steps()}},
+		{"item-new", bureauFrame, itemPage{New: true, Kinds: states, Form: &Form{Action: "/register/new", Problem: &problem}}},
+		{"holdings", bureauFrame, holdingsPage{Who: custodianA, Things: held, Due: &count, Counts: []CountLine{{ago(91 * day), security, 2, 1, "/acts/1"}}, Transfers: []TransferOfThings{{"CT-000014", "/handover/CT-000014", custodianA, custodianB, 2, ago(day), time.Time{}}}, Count: "/register/inventory", HandOver: "/handover"}},
+		{"holdings-empty", bureauFrame, holdingsPage{Who: custodianB, Due: &over}},
+		{"inventory", bureauFrame, inventoryPage{custodianA, ahead(6 * day), Form{Action: "/register/inventory", Problem: &problem}, held, ago(91 * day)}},
+		{"inventory-empty", bureauFrame, inventoryPage{Custodian: custodianB, Form: Form{Action: "/register/inventory"}}},
+		{"custody-new", bureauFrame, custodyPage{Step: "choose", From: custodianA, Things: held, Candid: candidates, Ask: problemForm}},
+		{"custody-empty", bureauFrame, custodyPage{Step: "choose", From: custodianA, Ask: Form{Action: "/handover"}}},
+		{"custody-seal", bureauFrame, custodyPage{Step: "seal", From: custodianA, To: custodianB, Part: "copy/share/1/CER-0104/OP1-AUC-03", N: 1, Of: 2, Bring: &Bring{Action: "/handover/part", Given: "{}"}}},
+		{"custody", bureauFrame, custodyPage{Step: "ready", Number: "CT-000014", From: custodianA, To: custodianB, Things: held, Shows: []Show{{Open: "{}", Seconds: 60, Share: true, Check: "0011223344556677"}, {Open: "{}", Seconds: 60, Method: "GP", KCV: &KCV{"4F19A2", "GP"}}}}},
+		{"custody-asker", bureauFrame, custodyPage{Step: "ready", Number: "CT-000014", From: custodianA, To: custodianB, Things: held, Act: "/acts/new?kind=custody.transfer"}},
+		{"custody-done", bureauFrame, custodyPage{Step: "ready", Number: "CT-000014", From: custodianA, To: custodianB, Things: held, Done: ago(day), DoneUnder: "/acts/1"}},
+		{"transfers", bureauFrame, transfersPage{Form: Form{Action: "/transfers"}, States: states, Transfers: []TransferLine{{"KTF-000871", "/forms/operator-two/KTF-000871", "OP2-AUC-07", say("form.component", 2, 2), say("form.who", "0105", "operator-two"), say("form.who", "0032", "bureau-north"), "TE-51221", "announced", ago(50 * time.Hour)}, {"KTF-000802", "/forms/bureau-north/KTF-000802", "OP1-AUC-03", say("form.component", 1, 2), say("form.who", "0031", "bureau-north"), say("form.who", "0105", "operator-one"), "TE-40390", "tampered", ago(146 * day)}}, Pager: pager, New: "/transfers/new"}},
 		{"transfers-empty", bureauFrame, transfersPage{Form: Form{Action: "/transfers"}, States: states}},
+		{"transfer-new", bureauFrame, transferNewPage{Form{Action: "/transfers/new", Problem: &problem}}},
 		{"transfer", bureauFrame, transfer},
-		{"transfer-closed", bureauFrame, done},
+		{"transfer-tampered", bureauFrame, done},
 		{"ceremonies", bureauFrame, ceremoniesPage{Form: Form{Action: "/ceremonies"}, States: states, Ceremonies: []CeremonyLine{{"CER-0119", "Load key OP2-AUC-07 in two components", "/ceremonies/CER-0119", "running", ago(time.Hour), 8, 13, []Seat{signedBy(keyManager, ago(day), ""), signedBy(custodianA, ago(day), ""), openFor(false, "witness")}, "OP2-AUC-07", 1, ""}, {"CER-0104", "Make OP1-AUC-03", "/ceremonies/CER-0104", "done", ago(146 * day), 0, 0, []Seat{signedBy(keyManager, ago(day), "")}, "OP1-AUC-03", 0, "/ceremonies/CER-0104/transcript"}, {"CER-0120", "Rotate OP1-OTA-03", "/ceremonies/CER-0120", "planned", ahead(day), 0, 9, nil, "OP1-OTA-03", 0, ""}}, Pager: pager, New: "/ceremonies/new"}},
 		{"ceremonies-empty", bureauFrame, ceremoniesPage{Form: Form{Action: "/ceremonies"}, States: states}},
 		{"ceremony-new", bureauFrame, ceremonyNewPage{Form: Form{Action: "/ceremonies/new"}}},
@@ -388,8 +398,8 @@ func shots() []shot {
 		{"ceremony-paused", bureauFrame, paused},
 		{"transcript", bureauFrame, transcriptPage{Number: "CER-0104", Title: "Make OP1-AUC-03", Site: "Bureau North", State: "done", Began: ago(146 * day), Ended: ago(146*day - 90*time.Minute), Words: sixWords, Digest: digest, People: []Seat{signedBy(keyManager, ago(146*day), ""), signedBy(hsmAdmin, ago(146*day), ""), openFor(false, "witness")}, Steps: []TranscriptStep{{1, plain("Check room, cameras, clock"), []Who{keyManager, hsmAdmin}, ago(146 * day), 7 * time.Minute, []Text{plain("Clock differs by 40 ms from the time server")}, 990011}, {2, plain("Prove who is here"), []Who{keyManager}, ago(146 * day), 4*time.Minute + 10*time.Second, nil, 990012}}, Deviations: []Deviation{{ago(146 * day), 2, hsmAdmin, "Came 5 minutes late."}}, Results: []Fact{{say("key"), plain("OP1-AUC-03")}, {say("kcv"), plain("4F19A2 GP")}}, First: 990010, Last: 990042, Root: digest}},
 		{"transcript-empty", bureauFrame, transcriptPage{Number: "CER-0105", Title: "Aborted", State: "aborted", Digest: digest, Root: digest}},
-		{"log", bureauFrame, logPage{Form: Form{Action: "/log", Values: map[string]string{"from": "2026-11-19T14:20"}}, Kinds: kinds, Entries: logLines(), Older: "/log?before=1204863", Newer: "/log", Looked: 3, Filtered: true, Checkpoint: checkpoint(), JSON: "/log.jsonl", CSV: "/log.csv"}},
-		{"log-rest", bureauFrame, logPage{Form: Form{Action: "/log", Errors: map[string]Text{"from": say("log.time.bad")}}, Kinds: kinds, Looked: 20000, Filtered: true, Rest: "/log?before=1184883", Checkpoint: checkpoint(), JSON: "/log.jsonl", CSV: "/log.csv"}},
+		{"log", bureauFrame, logPage{Form: Form{Action: "/log", Values: map[string]string{"from": "2026-11-19T14:20"}}, Kinds: kinds, Entries: logLines(), Older: "/log?before=1204863", Newer: "/log", Looked: 3, Checkpoint: checkpoint(), JSON: "/log.jsonl", CSV: "/log.csv"}},
+		{"log-rest", bureauFrame, logPage{Form: Form{Action: "/log", Errors: map[string]Text{"from": say("log.time.bad")}}, Kinds: kinds, Looked: 20000, Rest: "/log?before=1184883", Checkpoint: checkpoint(), JSON: "/log.jsonl", CSV: "/log.csv"}},
 		{"log-empty", bureauFrame, logPage{Form: Form{Action: "/log"}, Kinds: kinds, Checkpoint: checkpoint(), JSON: "/log.jsonl", CSV: "/log.csv"}},
 		{"entry", bureauFrame, entryPage{Entry: logLines()[1], Leaf: `{"seq":1204882,"kind":"custody.signed","actor":"person:0021","subject":"act/6b1f90c4","data":{"verb":"approve"}}`, LeafHash: digest, Path: []string{digest, digest}, Checkpoint: checkpoint(), Proof: "/log/1204882/proof", Key: "bureau-north.example/log+4Jb0x+Qk", Fields: []Field{{"verb", "approve"}, {"why", "a\u202eb"}}, Links: []Touch{{"person/0021", "/people/0021"}}, Act: &waiting()[1], Older: "/log/1204881", Newer: "/log/1204883"}},
 		{"search", bureauFrame, searchPage{Query: "OP1", Found: []FoundGroup{{"keys", []Found{{"OP1-AUC-03", plain("transport to AuC, Operator One"), "active", "/keys/OP1-AUC-03"}}}, {"acts", []Found{{"OP1-2611-0042", plain("Release order"), "waits", "/acts/6b1f90c4"}}}, {"orders", []Found{{"OP1-2611-0042", say("search.order", "operator-one", 250000, "released"), "", ""}}}}, Total: 3, More: true}},

@@ -56,6 +56,7 @@ type keyPage struct {
 	Blast     []Touch    // what a compromise would touch
 	Report    *KeyReport // of its compromise; nil if there is none
 	Acts      []KeyAct   // what the reader may ask for now
+	History   string     // address of the key's life on paper
 	Rotate    string     // address; "" if the reader may not plan a ceremony
 	Destroy   string     // likewise
 }
@@ -111,6 +112,7 @@ type Touch struct{ What, Href string }
 // parties know (SOP 6.4.e.vii).
 type KeyReport struct {
 	Key, Href string
+	Paper     string // address
 	At        time.Time
 	By        Text
 	Why       string

@@ -7,11 +7,9 @@ type logPage struct {
 	Form    Form
 	Kinds   []Option
 	Entries []LogLine
-	// Looked is how many entries were looked through for these; Filtered says
-	// that some of them do not fit. Rest is where the search goes on if it gave
-	// up before the log's end.
+	// Looked is how many entries were looked through for these. Rest is where the
+	// search goes on if it gave up before the log's end.
 	Looked       int64
-	Filtered     bool
 	Rest         string
 	Newer, Older string // addresses; "" at the ends
 	Checkpoint   Checkpoint

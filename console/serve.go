@@ -47,6 +47,7 @@ type Server struct {
 	mu      sync.Mutex
 	asked   map[string]asked                // acts that were proposed to somebody and not signed yet
 	said    map[string][]Said               // by session: what to say on the next page
+	handing map[string]*handover            // by session: what is being handed over
 	comers  map[string]*comer               // people who are registering, by their cookie
 	present map[string]map[string]time.Time // by ceremony and person: when last seen
 }
@@ -62,7 +63,7 @@ const asking = 15 * time.Minute
 
 // NewServer is the console of a site that was opened.
 func NewServer(cfg ServerConfig) (*Server, error) {
-	s := &Server{cfg: cfg, site: cfg.Site, asked: map[string]asked{}, said: map[string][]Said{}, comers: map[string]*comer{}, present: map[string]map[string]time.Time{}}
+	s := &Server{cfg: cfg, site: cfg.Site, asked: map[string]asked{}, said: map[string][]Said{}, comers: map[string]*comer{}, handing: map[string]*handover{}, present: map[string]map[string]time.Time{}}
 	if err := checkListen(cfg.Listen, cfg.TLS); err != nil {
 		return nil, err
 	}
@@ -112,7 +113,8 @@ func listenAndServe(ctx context.Context, listen string, with *tls.Config, h http
 }
 
 // A route is one page or form. Permission names what of the policy opens it:
-// door is for whoever has not signed in, own for everybody who has.
+// door is for whoever has not signed in, own for everybody who has, and toAsk
+// with a kind of act for whoever may ask for such acts.
 type route struct {
 	pattern    string
 	permission string
@@ -120,8 +122,9 @@ type route struct {
 }
 
 const (
-	door = "door"
-	own  = "own"
+	door  = "door"
+	own   = "own"
+	toAsk = "ask:"
 )
 
 // Routes is the console's handler. What has no route here has none.
@@ -223,6 +226,9 @@ var errGone = errors.New("nothing is here")
 // may says whether the person has a permission, by role or because the glass
 // is broken for them: then they see all that can be read.
 func (v *visit) may(permission string) bool {
+	if kind, ok := strings.CutPrefix(permission, toAsk); ok {
+		return v.asks(kind)
+	}
 	return v.policy.May(v.me, permission) || v.byGlass(permission)
 }
 

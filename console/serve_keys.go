@@ -162,7 +162,7 @@ func (s *Server) getKey(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := keyPage{Key: s.keyLine(k), Sub: either("purpose."+k.Purpose+".sub", k.Purpose), Count: k.Uses, Unsure: k.State == keys.PreActivation,
+	p := keyPage{Key: s.keyLine(k), History: "/papers/history/" + strings.TrimPrefix(keyHref(id), "/keys/"), Sub: either("purpose."+k.Purpose+".sub", k.Purpose), Count: k.Uses + s.site.Guard().Uses()[id], Unsure: k.State == keys.PreActivation,
 		Compare: Form{Action: keyHref(id), Values: map[string]string{"kcv": v.form("kcv"), "method": v.form("method")}}}
 	if err := s.keyInModule(v, k, &p); err != nil {
 		return err
@@ -257,7 +257,19 @@ func touch(what string) Touch {
 	case "person":
 		t.Href = "/people/" + url.PathEscape(strings.SplitN(id, "/", 2)[0])
 	case "form":
-		t.Href = "/transfers/" + url.PathEscape(id)
+		t.Href = "/forms/" + strings.ReplaceAll(url.PathEscape(id), "%2F", "/")
+	case "item":
+		t.Href = "/items/" + strings.ReplaceAll(url.PathEscape(id), "%2F", "/")
+	case "inventory":
+		t.Href = "/custody/" + url.PathEscape(id)
+	case "transfer":
+		t.Href = "/handover/" + url.PathEscape(id)
+	case "rack":
+		t.Href = "/racks"
+	case "copy": // copy/KIND/NUMBER/PLACE/KEY
+		if part := strings.SplitN(id, "/", 4); len(part) == 4 {
+			t.Href = keyHref(part[3])
+		}
 	}
 	return t
 }
@@ -352,22 +364,7 @@ func (s *Server) keyLife(v *visit, k keys.Key, p *keyPage) error {
 		return err
 	}
 	for _, e := range events {
-		step := Step{State: "done", Grave: e.What == "key.erased" || e.What == "key.compromise", Text: either("happened."+e.What, e.What), At: e.At}
-		if v.may("log.read") {
-			step.Href = "/log/" + strconv.FormatInt(e.Entry, 10)
-		}
-		var notes []string
-		if id, ok := strings.CutPrefix(e.Actor, "person/"); ok {
-			step.By = s.who(v.ctx(), id)
-		} else if !strings.HasPrefix(e.Actor, "system:") {
-			notes = append(notes, e.Actor)
-		}
-		if strings.Contains(e.Text, " ") { // one word is a state or an origin, which stand elsewhere
-			notes = append(notes, e.Text)
-		}
-		if notes != nil {
-			step.Note = plain(strings.Join(notes, ": "))
-		}
+		step := s.happened(v, e)
 		p.Life = append(p.Life, step)
 		if e.What == "key.confirmed" || e.What == "key.confirm" {
 			p.Confirmed = &step
@@ -377,6 +374,27 @@ func (s *Server) keyLife(v *visit, k keys.Key, p *keyPage) error {
 		p.Life = append(p.Life, Step{State: "todo", Text: say("key.rotate"), At: k.Expires})
 	}
 	return nil
+}
+
+// happened is one line of a key's or a thing's life.
+func (s *Server) happened(v *visit, e keys.Event) Step {
+	step := Step{State: "done", Grave: e.What == "key.erased" || e.What == "key.compromise", Text: either("happened."+e.What, e.What), At: e.At}
+	if v.may("log.read") {
+		step.Href = "/log/" + strconv.FormatInt(e.Entry, 10)
+	}
+	var notes []string
+	if id, ok := strings.CutPrefix(e.Actor, "person/"); ok {
+		step.By = s.who(v.ctx(), id)
+	} else if !strings.HasPrefix(e.Actor, "system:") {
+		notes = append(notes, e.Actor)
+	}
+	if strings.Contains(e.Text, " ") { // one word is a state or an origin, which stand elsewhere
+		notes = append(notes, e.Text)
+	}
+	if notes != nil {
+		step.Note = plain(strings.Join(notes, ": "))
+	}
+	return step
 }
 
 // keyActs are what the visitor may ask for: of the right kind and, as the site
@@ -391,7 +409,9 @@ func (s *Server) keyActs(v *visit, k keys.Key, p *keyPage) error {
 			p.Acts = append(p.Acts, KeyAct{kind, askFor(kind, subject), grave(kind)})
 		}
 	}
-	if v.may("ceremonies.draft") && k.State != keys.Destroyed && k.State != keys.Making {
+	// Ceremonies are for keys that travel or are backed up. The others are made
+	// and destroyed with what they are for.
+	if v.may("ceremonies.draft") && k.State != keys.Destroyed && k.State != keys.Making && hsm.Purpose(k.Purpose).BacksUp() {
 		plan := func(kind string) string {
 			return "/ceremonies/new?" + url.Values{"kind": {kind}, "key": {k.ID}}.Encode()
 		}
@@ -404,7 +424,7 @@ func (s *Server) keyActs(v *visit, k keys.Key, p *keyPage) error {
 }
 
 func (s *Server) report(v *visit, r keys.Report) KeyReport {
-	one := KeyReport{Key: r.Key, Href: keyHref(r.Key), At: r.At, By: plain(r.By), Why: r.Why}
+	one := KeyReport{Key: r.Key, Href: keyHref(r.Key), Paper: "/papers/compromise/" + strings.TrimPrefix(keyHref(r.Key), "/keys/"), At: r.At, By: plain(r.By), Why: r.Why}
 	if id, ok := strings.CutPrefix(r.By, "person/"); ok {
 		one.By = s.whoText(v.ctx(), id)
 	}

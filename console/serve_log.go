@@ -160,7 +160,7 @@ func (s *Server) getLog(v *visit) error {
 		}
 		p.Entries = append(p.Entries, line)
 	}
-	p.Looked, p.Filtered = before-at, !f.all()
+	p.Looked = before - at
 	if at > first {
 		if len(found) == onPage {
 			p.Older = v.with("before", strconv.FormatInt(at, 10))
@@ -270,7 +270,7 @@ func (s *Server) getEntry(v *visit) error {
 // entryLinks are the pages about what an entry names, as far as the visitor may
 // open them, and the act under which it was done.
 func (s *Server) entryLinks(v *visit, e audit.Entry, p *entryPage) {
-	opens := map[string]string{"key": "keys.read", "ceremony": "ceremonies.read", "person": "people.read", "form": "custody.read"}
+	opens := map[string]string{"key": "keys.read", "ceremony": "ceremonies.read", "person": "people.read", "form": "custody.read", "item": "custody.read", "inventory": "custody.read", "transfer": "custody.read", "rack": "custody.read"}
 	for _, what := range []string{e.Subject, e.Actor} {
 		noun, _, _ := strings.Cut(what, "/")
 		t := touch(what)

@@ -100,7 +100,7 @@ func (s *Server) findActs(v *visit, q string) (FoundGroup, error) {
 	all, err := s.site.Desk().List(v.ctx(), "")
 	for i := len(all) - 1; i >= 0 && len(g.All) <= mostFound; i-- {
 		if st := all[i]; actIs(st, q) && s.concerns(v, st) {
-			g.All = append(g.All, Found{Title: st.Act.Subject, Note: plain(st.Act.Kind + ", " + strings.Join(st.Words, " ")), State: actStates[st.State], Href: "/acts/" + st.Act.ID})
+			g.All = append(g.All, Found{Title: st.Act.Subject, Note: say("search.act", kindName(st.Act.Kind), strings.Join(st.Words, " ")), State: actStates[st.State], Href: "/acts/" + st.Act.ID})
 		}
 	}
 	return g, err

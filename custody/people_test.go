@@ -112,7 +112,7 @@ func (o *office) adopt(old, new string) {
 func TestPersonsLife(t *testing.T) {
 	o := newOffice(t)
 	who := o.person("2001", "", "key-manager")
-	o.enrol(who, false, km, nodal)
+	o.enrol(who, false, km)
 	a := o.act()
 	o.must(o.request(a))
 	o.must(o.approve(a, "2001"))
@@ -132,14 +132,14 @@ func TestPersonsLife(t *testing.T) {
 	o.must(o.request(c))
 	o.refused(access.ErrNoPerson, "is suspended", func() error { return o.approve(c, "2001") })
 	// Enrolled again, with the passkey that they have.
-	o.enrol(who, false, km, nodal)
+	o.enrol(who, false, km)
 	o.must(o.approve(c, "2001"))
 	o.must(o.people().Lock(t.Context(), "2001", "lost it"))
 	d := o.act()
 	o.must(o.request(d))
 	o.refused(access.ErrNoPerson, "is locked", func() error { return o.approve(d, "2001") })
 	who = o.person("2001", "", "warehouse")
-	o.enrol(who, false, km, nodal)
+	o.enrol(who, false, km)
 	o.must(o.leaving("2001", km)())
 	if m, err := o.people().Member(t.Context(), "2001"); err != nil || m.State != access.Left {
 		t.Errorf("%+v, %v", m, err)

@@ -723,8 +723,8 @@ type FormPart struct {
 
 // FormBlocks says why a component may not come into the module, "" if nothing
 // speaks against it: a bag of its key was tampered with, its form is not
-// received, or says something else than the plan. Form numbers that are not of
-// the shape KTF-NNNNNN are of partners who send paper alone.
+// received, or says something else than the plan. A key for which no form came as
+// a file may have one on paper, whose number is not of the shape KTF-NNNNNN.
 func (r *Register) FormBlocks(ctx context.Context, p FormPart) (string, error) {
 	return look(ctx, r, func(q view) (string, error) {
 		all, err := forms(q, `site <> $1 AND key = $2`, r.site, p.Key)
@@ -741,8 +741,8 @@ func (r *Register) FormBlocks(ctx context.Context, p FormPart) (string, error) {
 			}
 		}
 		switch {
-		case mine == nil && p.Form == "" && len(all) > 0:
-			return fmt.Sprintf("%s and others came for key %s; the plan names no form", all[0].Ref(), p.Key), nil
+		case mine == nil && len(all) > 0:
+			return fmt.Sprintf("%s came for key %s; the plan names form %q", all[0].Ref(), p.Key, p.Form), nil
 		case mine == nil && formNumber.MatchString(p.Form[strings.LastIndexByte(p.Form, '/')+1:]):
 			return fmt.Sprintf("form %s for key %s is not known here; it comes as a file from its issuer", p.Form, p.Key), nil
 		case mine == nil:

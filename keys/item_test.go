@@ -108,7 +108,7 @@ func TestItemsRefused(t *testing.T) {
 		{keys.Item{Kind: keys.ItemKey, Number: "RK-3", Holder: km, Place: "safe", Opens: "item/rack/R-1"}, "its two keys are in two hands"},
 		// A number is used once, ever.
 		{keys.Item{Kind: keys.ItemSeal, Number: "gone", Holder: cust1, Place: "safe"}, "never used again"},
-		{keys.Item{Kind: keys.ItemBag, Number: "B-1", Holder: cust1, Place: "safe"}, "a bag is used once"},
+		{keys.Item{Kind: keys.ItemBag, Number: "B-1", Holder: cust1, Place: "safe"}, "and is used once"},
 	} {
 		v.refused(v.reg.PutItem(t.Context(), cust1, tt.i), tt.want)
 	}

@@ -8,9 +8,6 @@ const (
 	MaxRequest = maxRequest
 )
 
-// TellParties tells partners of compromised keys, and answers theirs.
-func (s *Site) TellParties(ctx context.Context) error { return s.tellParties(ctx) }
-
 // Routes are all routes of the control socket.
 func (s *Site) Routes() map[string]Route { return s.routes }
 
@@ -19,3 +16,7 @@ var (
 	LoadPartners   = loadPartners
 	ReadSecretFile = readSecretFile
 )
+
+// SendForms and TellParties are what a round does.
+func (s *Site) SendForms(ctx context.Context) error   { return s.sendForms(ctx) }
+func (s *Site) TellParties(ctx context.Context) error { return s.tellParties(ctx) }

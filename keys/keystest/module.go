@@ -14,10 +14,10 @@ var ErrDead = errors.New("the site is dead")
 // A fuse lets so many events pass: commits of the database, and what the module
 // makes or erases. Then nothing happens any more, as after a power cut.
 type fuse struct {
-	mu   sync.Mutex
-	set  bool
-	left int
-	seen int
+	mu     sync.Mutex
+	set    bool
+	left   int
+	before func() // an event
 }
 
 // pass asks for an event.
@@ -27,8 +27,10 @@ func (f *fuse) pass() error {
 	if f.set && f.left == 0 {
 		return ErrDead
 	}
+	if f.before != nil {
+		f.before()
+	}
 	f.left--
-	f.seen++
 	return nil
 }
 

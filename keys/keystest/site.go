@@ -130,21 +130,35 @@ func New(t testing.TB, name string, o Options) *Site {
 	return s
 }
 
-// Copy is another site whose disk is as this one's is now, at the same time of
-// day and with the same people: a run may begin there from the same place.
-func (s *Site) Copy(t testing.TB) *Site {
-	t.Helper()
-	c := &Site{TB: t, options: s.options, ID: s.ID, Dir: t.TempDir(), Keys: maps.Clone(s.Keys), fuse: &fuse{}, clock: s.Now()}
-	s.close()
+// Before has f called before each event, a commit of the database or something
+// that the module makes or erases, while all events before it are on the disk
+// and nothing of it is. nil ends that.
+func (s *Site) Before(f func()) {
+	s.fuse.mu.Lock()
+	defer s.fuse.mu.Unlock()
+	s.fuse.before = f
+}
+
+// Image is a copy of the site's disk as it is, as a power cut would leave it.
+func (s *Site) Image() string {
+	s.Helper()
+	dir := s.TempDir()
 	for _, name := range []string{"token", "site.db", "site.db-wal"} {
 		doc, err := os.ReadFile(filepath.Join(s.Dir, name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
-		c.Must(err)
-		c.Must(os.WriteFile(filepath.Join(c.Dir, name), doc, 0o600))
+		s.Must(err)
+		s.Must(os.WriteFile(filepath.Join(dir, name), doc, 0o600))
 	}
-	s.reopen()
+	return dir
+}
+
+// Revive opens a site from an image of this one's disk, with the same people.
+func (s *Site) Revive(t testing.TB, image string, opened func(*Site)) *Site {
+	t.Helper()
+	c := &Site{TB: t, options: s.options, ID: s.ID, Dir: image, Keys: s.Keys, fuse: &fuse{}, clock: s.Now()}
+	c.options.Opened = opened
 	c.reopen()
 	t.Cleanup(func() { c.close() })
 	return c
@@ -223,16 +237,6 @@ func (s *Site) DieAfter(events int) {
 	s.fuse.mu.Lock()
 	defer s.fuse.mu.Unlock()
 	s.fuse.set, s.fuse.left = true, events
-}
-
-// Dead says whether the power was cut.
-func (s *Site) Dead() bool { return s.fuse.dead() }
-
-// Events counts what could be the last thing before a power cut.
-func (s *Site) Events() int {
-	s.fuse.mu.Lock()
-	defer s.fuse.mu.Unlock()
-	return s.fuse.seen
 }
 
 // signer signs checkpoints while there is power: without a checkpoint nothing

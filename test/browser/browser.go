@@ -173,9 +173,17 @@ func Get[T any](p *Person, action chromedp.Action[T]) T {
 	return v
 }
 
-// Open goes to a page.
+// Open goes to a page. A form that was answered without a page may still be on
+// its way, and the browser gives the second navigation up: it is asked again.
 func (p *Person) Open(url string) {
 	p.tb.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.Run(ctx, chromedp.Navigate(url)); err != nil && !strings.Contains(err.Error(), "net::ERR_ABORTED") {
+		p.tb.Fatalf("%v; the console said %q", err, p.Errors())
+	} else if err == nil {
+		return
+	}
 	p.Do(chromedp.Navigate(url))
 }
 
@@ -263,8 +271,11 @@ func axe() (string, error) {
 	return string(source), nil
 }
 
-// Axe runs the rules of axe-core with these tags over the page as it is now;
-// without tags, those of WCAG 2.2 AA.
+// wcag are the tags of the rules of WCAG 2.2 AA.
+var wcag = []string{"wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"}
+
+// Axe runs the rules of axe-core for WCAG 2.2 AA over the page as it is now, or
+// those of them that have one of these tags too.
 func (p *Person) Axe(tags ...string) []Violation {
 	p.tb.Helper()
 	source, err := axe()
@@ -272,16 +283,17 @@ func (p *Person) Axe(tags ...string) []Violation {
 		p.tb.Fatal(err)
 	}
 	if len(tags) == 0 {
-		tags = []string{"wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"}
+		tags = wcag
 	}
-	list, err := json.Marshal(tags)
+	list, err := json.Marshal([][]string{tags, wcag})
 	if err != nil {
 		p.tb.Fatal(err)
 	}
 	var out []Violation
-	p.Eval(source+"; null", nil)
-	p.Eval(`axe.run(document, {runOnly: {type: "tag", values: `+string(list)+`}, resultTypes: ["violations"]}).then((r) =>
-		r.violations.map((v) => ({id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.map((n) => n.target.join(" "))})))`, &out)
+	p.Eval(`if (!window.axe) {`+source+`} null`, nil)
+	p.Eval(`(([tags, wcag]) => axe.run(document, {resultTypes: ["violations"], runOnly: {type: "rule", values:
+		axe.getRules(tags).filter((r) => r.tags.some((t) => wcag.includes(t)) && !r.tags.some((t) => t === "experimental" || t === "deprecated")).map((r) => r.ruleId)}}).then((r) =>
+		r.violations.map((v) => ({id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.map((n) => n.target.join(" "))}))))(`+string(list)+`)`, &out)
 	return out
 }
 
