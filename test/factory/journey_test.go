@@ -40,6 +40,24 @@ func TestJourney(t *testing.T) {
 		w.stop(name)
 	}
 	t.Run("books", func(t *testing.T) { w.books(t, sum) })
+	t.Run("genealogy", func(t *testing.T) { w.genealogy(t, sum) })
+}
+
+// genealogy checks that the registers know what each key was for: a compromise
+// tells of it, and whom to tell.
+func (w *works) genealogy(t *testing.T, sum demo.Summary) {
+	for _, l := range []struct{ site, key, what string }{
+		{demo.Operator, "transport/operator/11", "partner/" + demo.Bureau}, {demo.Operator, "op/operator/11", "partner/" + demo.Bureau},
+		{demo.Operator, "transport/operator/11", "order/" + sum.Order},
+		{demo.Bureau, "transport/operator/11", "partner/" + demo.Operator}, {demo.Bureau, "op/operator/11", "partner/" + demo.Operator},
+		{demo.Bureau, "transport/operator/11", "order/" + sum.Order}, {demo.Bureau, "op/operator/11", "order/" + sum.Order},
+		{demo.Plant, "batch/" + sum.Order, "order/" + sum.Order}, {demo.Plant, "slot/" + sum.Order, "order/" + sum.Order},
+	} {
+		var n int
+		if w.ask(l.site, `SELECT count(*) FROM key_link WHERE key = $1 AND what = $2`, &n, l.key, l.what); n != 1 {
+			t.Errorf("%s: %s does not know %s", l.site, l.key, l.what)
+		}
+	}
 }
 
 // equalSummary compares the counts: summaries hold maps.
