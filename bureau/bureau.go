@@ -22,6 +22,7 @@ import (
 	"ankan/custody"
 	"ankan/datagen"
 	"ankan/hsm"
+	"ankan/keys"
 	"ankan/message"
 	"ankan/order"
 	"ankan/perso"
@@ -312,11 +313,11 @@ func (s *bureau) doAccept(ctx context.Context, w custody.Warrant) error {
 	if err != nil {
 		return err
 	}
-	keys, err := s.offeredKeys(ctx, partner, index)
+	offered, err := s.offeredKeys(ctx, partner, index)
 	if err != nil {
 		return err
 	}
-	for _, k := range keys {
+	for _, k := range offered {
 		id := k.Purpose + "/" + partner + "/" + strconv.Itoa(index)
 		made, err := s.Token().TakeKey(ctx, site.KeyAgree, k.Given, k.Label(partner, s.Config().Site), id, hsm.Purpose(k.Purpose), hsm.Algorithm(k.Algorithm))
 		if errors.Is(err, hsm.ErrKeyExists) {
@@ -330,8 +331,11 @@ func (s *bureau) doAccept(ctx context.Context, w custody.Warrant) error {
 		}
 	}
 	return w.Use(ctx, "key.accept", w.Act().Subject, nil, func(tx *store.Tx) error {
-		for _, k := range keys {
+		for _, k := range offered {
 			tx.Note(k.Purpose, k.KCV)
+			if err := keys.Shared(tx, k.Purpose+"/"+partner+"/"+strconv.Itoa(index), partner, ""); err != nil {
+				return err
+			}
 		}
 		_, err := tx.Exec(`UPDATE offered_key SET state = 'accepted' WHERE partner = $1 AND idx = $2`, partner, index)
 		return err

@@ -42,6 +42,9 @@ func Kinds() []Kind {
 	return []Kind{Generate, ImportComponents, ExportComponents, ImportWrapped, ExportWrapped, Restore, Rotate, Destroy}
 }
 
+// imports says that a key comes from elsewhere in a ceremony of this kind.
+func (k Kind) imports() bool { return k == ImportComponents || k == ImportWrapped }
+
 // exports says that a key leaves in a ceremony of this kind.
 func (k Kind) exports() bool { return k == ExportComponents || k == ExportWrapped }
 

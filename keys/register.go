@@ -360,6 +360,12 @@ func PutCopy(tx *store.Tx, c Copy) error {
 	return err
 }
 
+// Shared records that a partner has a key too: it is told when the key is
+// compromised, and its copy has to go before the key is destroyed.
+func Shared(tx *store.Tx, id, partner, place string) error {
+	return errors.Join(PutLink(tx, id, "partner/"+partner, 0), PutCopy(tx, Copy{Key: id, Kind: CopyPartner, Holder: partner, Place: place}))
+}
+
 // CopyGone records that a copy was destroyed, and forgets what was sealed.
 func CopyGone(tx *store.Tx, c Copy) error {
 	if err := one(tx.Exec(`UPDATE key_copy SET gone = $1, sealed = NULL WHERE key = $2 AND kind = $3 AND number = $4 AND holder = $5 AND place = $6 AND gone = ''`,
