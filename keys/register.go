@@ -211,11 +211,11 @@ func (r *Register) query(ctx context.Context, q string, args ...any) ([]Key, err
 		if err := rows.Scan(&k.ID, &k.Purpose, &k.Algorithm, &k.KCV, &k.Origin, &k.Owner, &k.State, &made, &activated, &expires, &ended, &k.Uses); err != nil {
 			return nil, err
 		}
-		for _, t := range []struct {
-			text string
-			to   *time.Time
-		}{{made, &k.Made}, {activated, &k.Activated}, {expires, &k.Expires}, {ended, &k.Ended}} {
-			if *t.to, err = parseStamp(t.text); err != nil {
+		for text, to := range map[string]*time.Time{made: &k.Made, activated: &k.Activated, expires: &k.Expires, ended: &k.Ended} {
+			if text == "" {
+				continue
+			}
+			if *to, err = time.Parse(time.RFC3339, text); err != nil {
 				return nil, fmt.Errorf("key %s: %w", k.ID, err)
 			}
 		}
@@ -283,8 +283,8 @@ func (r *Register) copies(ctx context.Context, where string, args ...any) ([]Cop
 		if err := rows.Scan(&c.Key, &c.Kind, &c.Number, &c.Of, &c.Holder, &c.Place, &c.KCV, &c.Sealed, &since, &gone); err != nil {
 			return nil, err
 		}
-		if c.Since, err = parseStamp(since); err == nil {
-			c.Gone, err = parseStamp(gone)
+		if c.Since, err = time.Parse(time.RFC3339, since); err == nil && gone != "" {
+			c.Gone, err = time.Parse(time.RFC3339, gone)
 		}
 		if err != nil {
 			return nil, err
