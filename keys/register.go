@@ -211,11 +211,11 @@ func (r *Register) query(ctx context.Context, q string, args ...any) ([]Key, err
 		if err := rows.Scan(&k.ID, &k.Purpose, &k.Algorithm, &k.KCV, &k.Origin, &k.Owner, &k.State, &made, &activated, &expires, &ended, &k.Uses); err != nil {
 			return nil, err
 		}
-		for text, to := range map[string]*time.Time{made: &k.Made, activated: &k.Activated, expires: &k.Expires, ended: &k.Ended} {
-			if text == "" {
-				continue
-			}
-			if *to, err = time.Parse(time.RFC3339, text); err != nil {
+		for _, t := range []struct {
+			text string
+			to   *time.Time
+		}{{made, &k.Made}, {activated, &k.Activated}, {expires, &k.Expires}, {ended, &k.Ended}} {
+			if *t.to, err = parseStamp(t.text); err != nil {
 				return nil, fmt.Errorf("key %s: %w", k.ID, err)
 			}
 		}
