@@ -333,7 +333,7 @@ func (s *bureau) doAccept(ctx context.Context, w custody.Warrant) error {
 	return w.Use(ctx, "key.accept", w.Act().Subject, nil, func(tx *store.Tx) error {
 		for _, k := range shared {
 			tx.Note(k.Purpose, k.KCV)
-			if err := keys.PutLink(tx, k.Purpose+"/"+partner+"/"+strconv.Itoa(index), "partner/"+partner, 0); err != nil {
+			if err := keys.Shared(tx, k.Purpose+"/"+partner+"/"+strconv.Itoa(index), partner, ""); err != nil {
 				return err
 			}
 		}

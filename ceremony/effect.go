@@ -561,35 +561,19 @@ func (r *Runner) made(ctx context.Context, c Ceremony, o *outcome, do func(name 
 	}
 	o.result["key"], o.result["kcv"] = name, k.KCV.String()
 	o.write = append(o.write, func(tx *store.Tx) error {
-		if p := c.Plan.Key.Partner; p != "" {
-			if err := keys.PutLink(tx, name, "partner/"+p, 0); err != nil {
-				return err
-			}
+		partner, err := c.Plan.Key.Partner, error(nil)
+		switch {
+		case partner != "" && c.Kind.imports(): // who sent it has it
+			err = keys.Shared(tx, name, partner, c.ID)
+		case partner != "":
+			err = keys.PutLink(tx, name, "partner/"+partner, 0)
 		}
-		for _, copy := range c.elsewhere() {
-			if err := keys.PutCopy(tx, copy); err != nil {
-				return err
-			}
+		for i, part := range c.Plan.Parts { // custodians have what they entered
+			err = errors.Join(err, keys.PutCopy(tx, keys.Copy{Key: name, Kind: keys.CopyComponent, Number: i + 1, Of: len(c.Plan.Parts), Holder: part.Custodian, Place: c.ID, KCV: part.KCV.String()}))
 		}
-		return keys.Happened(tx, name, "ceremony/"+c.ID, "ceremony."+string(c.Kind), "check value "+k.KCV.String())
+		return errors.Join(err, keys.Happened(tx, name, "ceremony/"+c.ID, "ceremony."+string(c.Kind), "check value "+k.KCV.String()))
 	})
 	return nil
-}
-
-// elsewhere are the copies that there are of a key because it came from
-// elsewhere: whoever sent it has it, and custodians have what they entered.
-func (c Ceremony) elsewhere() []keys.Copy {
-	if c.Kind != ImportComponents && c.Kind != ImportWrapped {
-		return nil
-	}
-	var all []keys.Copy
-	if p := c.Plan.Key.Partner; p != "" {
-		all = append(all, keys.Copy{Key: c.Plan.Key.Name, Kind: keys.CopyPartner, Holder: p, Place: c.ID})
-	}
-	for i, part := range c.Plan.Parts {
-		all = append(all, keys.Copy{Key: c.Plan.Key.Name, Kind: keys.CopyComponent, Number: i + 1, Of: len(c.Plan.Parts), Holder: part.Custodian, Place: c.ID, KCV: part.KCV.String()})
-	}
-	return all
 }
 
 func (r *Runner) performMake(ctx context.Context, c Ceremony, o *outcome) error {
@@ -681,15 +665,8 @@ func (r *Runner) performSplit(ctx context.Context, c Ceremony, o *outcome) error
 // shared writes that a partner has the key from here on.
 func (r *Runner) shared(c Ceremony, how string) func(*store.Tx) error {
 	return func(tx *store.Tx) error {
-		if p := c.Plan.Key.Partner; p != "" {
-			if err := keys.PutLink(tx, c.Plan.Key.Name, "partner/"+p, 0); err != nil {
-				return err
-			}
-			if err := keys.PutCopy(tx, keys.Copy{Key: c.Plan.Key.Name, Kind: keys.CopyPartner, Holder: p, Place: c.ID}); err != nil {
-				return err
-			}
-		}
-		return keys.Happened(tx, c.Plan.Key.Name, "ceremony/"+c.ID, "ceremony."+string(c.Kind), "left "+how+", for "+c.Plan.Key.Partner)
+		return errors.Join(keys.Shared(tx, c.Plan.Key.Name, c.Plan.Key.Partner, c.ID),
+			keys.Happened(tx, c.Plan.Key.Name, "ceremony/"+c.ID, "ceremony."+string(c.Kind), "left "+how+", for "+c.Plan.Key.Partner))
 	}
 }
 

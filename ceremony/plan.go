@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"maps"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -42,6 +41,9 @@ const (
 func Kinds() []Kind {
 	return []Kind{Generate, ImportComponents, ExportComponents, ImportWrapped, ExportWrapped, Restore, Rotate, Destroy}
 }
+
+// imports says that a key comes from elsewhere in a ceremony of this kind.
+func (k Kind) imports() bool { return k == ImportComponents || k == ImportWrapped }
 
 // exports says that a key leaves in a ceremony of this kind.
 func (k Kind) exports() bool { return k == ExportComponents || k == ExportWrapped }
@@ -115,23 +117,6 @@ const (
 
 var ceremonyID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,39}$`)
 
-// whole is a number without a fraction and without quotes.
-type whole int
-
-// UnmarshalYAML implements yaml.InterfaceUnmarshaler.
-func (w *whole) UnmarshalYAML(decode func(any) error) error {
-	var v any
-	if err := decode(&v); err != nil {
-		return err
-	}
-	n, ok := v.(uint64)
-	if !ok || n > math.MaxInt16 {
-		return fmt.Errorf("found %v, want a whole number", v)
-	}
-	*w = whole(n)
-	return nil
-}
-
 // written is a plan as YAML has it.
 type written struct {
 	Ceremony string `yaml:"ceremony"`
@@ -153,7 +138,7 @@ type written struct {
 		Bag       string `yaml:"bag"`
 	} `yaml:"parts"`
 	Backup *struct {
-		Threshold whole    `yaml:"threshold"`
+		Threshold any      `yaml:"threshold"` // the library would cut a fraction off
 		Holders   []string `yaml:"holders"`
 	} `yaml:"backup"`
 	Holders   []string `yaml:"holders"`
@@ -219,10 +204,15 @@ func ParsePlan(doc []byte) (Plan, error) {
 		p.Parts = append(p.Parts, q)
 	}
 	if w.Backup != nil {
-		p.Backup = &Backup{Threshold: int(w.Backup.Threshold), Holders: w.Backup.Holders}
-		if m, n := p.Backup.Threshold, len(p.Backup.Holders); m < 2 || m >= n || n > 16 {
+		m, ok := w.Backup.Threshold.(uint64)
+		if !ok {
+			return fail("$.backup.threshold", "threshold is %v, want a whole number", w.Backup.Threshold)
+		}
+		n := len(w.Backup.Holders)
+		if m < 2 || m >= uint64(n) || n > 16 {
 			return fail("$.backup", "threshold is %d of %d holders, want at least 2, less than the holders, and at most 16 of them", m, n)
 		}
+		p.Backup = &Backup{Threshold: int(m), Holders: w.Backup.Holders}
 	}
 	if w.Wrap != nil {
 		p.Wrap = &Wrap{Format: w.Wrap.Format, Under: w.Wrap.Under, Label: w.Wrap.Label}

@@ -2,6 +2,7 @@ package ceremony_test
 
 import (
 	"bytes"
+	"crypto/aes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -338,6 +339,49 @@ func TestWrapped(t *testing.T) {
 	if _, err := op.runner.Wrapped(ctx(), "K-1"); err == nil {
 		t.Error("a ceremony that exports nothing has a wrapped key")
 	}
+}
+
+// What does not open, or is not what the plan says, does not stay.
+func TestWrappedRefused(t *testing.T) {
+	r := newRoom(t, "bureau", Options{})
+	parts, kek := components(3, 32)
+	r.run(plan("K-1", ceremony.ImportComponents, `name: exchange/1, purpose: exchange, algorithm: AES-256`, r.parts(hsm.CMAC, parts...)))
+	b, err := aes.NewCipher(kek)
+	r.Must(err)
+	blob, err := hsm.WrapKey(b, secret("wrapped", 32))
+	r.Must(err)
+	short, err := hsm.WrapKey(b, secret("wrapped", 16))
+	r.Must(err)
+	zeros, err := hsm.WrapKey(b, make([]byte, 32))
+	r.Must(err)
+	changed := bytes.Clone(blob)
+	changed[9] ^= 1
+	right, wrong := kcv(t, hsm.GP, secret("wrapped", 32)).String(), kcv(t, hsm.GP, secret("other", 32)).String()
+	for i, c := range []struct {
+		blob   []byte
+		kcv    string
+		target error
+		says   string
+		state  keys.State
+	}{
+		{changed, right, hsm.ErrSealed, "", ""},
+		{short, right, hsm.ErrAlgorithm, "", ""},
+		{zeros, right, hsm.ErrWeakKey, "", ""},
+		{blob, wrong, nil, "has the check value " + right + ", the plan says " + wrong, keys.Destroyed},
+	} {
+		id, name := fmt.Sprint("W-", i), fmt.Sprint("transport/op/", i)
+		r.begin(plan(id, ceremony.ImportWrapped, fmt.Sprintf(`name: %s, purpose: transport, algorithm: AES-256, kcv: "%s"`, name, c.kcv),
+			"wrap: {format: AES-KW, under: exchange/1, blob: "+base64.StdEncoding.EncodeToString(c.blob)+"}"))
+		r.to(id, ceremony.Import_)
+		r.Refused(r.next(id), c.target, c.says)
+		r.Last("ceremony.failed", "ceremony/"+id)
+		if r.key(name).State != c.state || r.inModule(name) {
+			t.Errorf("%d: it is %q", i, r.key(name).State)
+		}
+		r.Must(r.Do("ceremony.abort", "ceremony/"+id+"/it is not the key", KeyManager))
+		r.clean(id)
+	}
+	r.Verify()
 }
 
 func TestRotate(t *testing.T) {

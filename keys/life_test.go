@@ -204,6 +204,9 @@ func TestRegister(t *testing.T) {
 	s.Must(err)
 	k, err := s.Register.Key(ctx, "transport/op/3")
 	s.Must(err)
+	if !k.Made.Equal(s.Now()) || !k.Activated.Equal(s.Now()) || k.Expires.IsZero() || !k.Ended.IsZero() { // made and activated in the same second
+		t.Errorf("%+v", k)
+	}
 	for _, c := range []struct {
 		f    keys.Filter
 		want string

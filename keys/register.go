@@ -337,6 +337,12 @@ func CopyGone(tx *store.Tx, c Copy) error {
 	return nil
 }
 
+// Shared records that a partner has a key too: it is told when the key is
+// compromised, and its copy has to go before the key is destroyed.
+func Shared(tx *store.Tx, id, partner, place string) error {
+	return errors.Join(PutLink(tx, id, "partner/"+partner, 0), PutCopy(tx, Copy{Key: id, Kind: CopyPartner, Holder: partner, Place: place}))
+}
+
 // PutLink records that a key touched something, so many times more. A partner
 // of whom that is heard after the key's compromise is to be told of it all the
 // same.

@@ -171,6 +171,11 @@ func (s *operator) sendKeys(ctx context.Context) error {
 	}
 	e := audit.Entry{Kind: "key.sent", Actor: "system:site", Subject: "key/" + partner + "/" + strconv.Itoa(index)}
 	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		for _, id := range []string{message.TransportKey(s.Config().Site, index), message.OPKey(s.Config().Site, index)} {
+			if err := keys.Shared(tx, id, partner, ""); err != nil {
+				return err
+			}
+		}
 		_, err := tx.Exec(`UPDATE offered_key SET state = 'shared' WHERE partner = $1 AND idx = $2 AND purpose = 'share'`, partner, index)
 		return err
 	})

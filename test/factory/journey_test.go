@@ -10,8 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"ankan/access"
 	"ankan/act"
 	"ankan/demo"
+	"ankan/keys"
+	"ankan/message"
 	"ankan/operator"
 	"ankan/order"
 	"ankan/perso"
@@ -187,6 +190,17 @@ func (w *works) books(t *testing.T, sum demo.Summary) {
 	}
 	for name, want := range map[string]order.State{demo.Operator: order.Closed, demo.Bureau: order.Certified} {
 		all := must[[]order.Order](t)(order.List(w.ctx, stores[name].Store))
+		// Each site knows with whom it shares the keys of this order.
+		partner := other(name)
+		if name == demo.Bureau {
+			partner = demo.Operator
+		}
+		for _, id := range []string{message.TransportKey(demo.Operator, all[0].Transport), message.OPKey(demo.Operator, all[0].Transport)} {
+			k, err := keys.NewRegister(name, stores[name].Store, access.New(stores[name].Store)).Key(w.ctx, id)
+			if err != nil || !slices.Equal(k.Parties, []string{partner}) {
+				t.Errorf("%s: key %s is shared with %v, %v", name, id, k.Parties, err)
+			}
+		}
 		if len(all) != 1 || all[0].State != want || all[0].Good+all[0].Retired != sum.Ordered {
 			t.Errorf("%s: orders %+v, want one, %s", name, all, want)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"ankan/access"
 	"ankan/act"
 	"ankan/console"
 	"ankan/hsm"
@@ -83,10 +84,17 @@ func must[T any](t testing.TB) func(T, error) T { return sitetest.Must[T](t) }
 // newRoom founds a bureau and starts it.
 func newRoom(t *testing.T) *room {
 	t.Helper()
+	return newRoomBy(t, access.DefaultPolicy())
+}
+
+// newRoomBy is newRoom under another policy.
+func newRoomBy(t *testing.T, policy act.Policy) *room {
+	t.Helper()
 	c := sitetest.Config(t, "maker", site.Bureau)
 	c.Console.Listen = freePort(t)
 	r := &room{TB: t, ctx: t.Context(), config: c, token: hsmtest.Soft(t, nil), crew: sitetest.Founders(t), people: map[string]*screen{}}
-	if err := site.Init(r.ctx, c, r.token, r.crew.Founding(t, c), func(string) {}, parts.All()...); err != nil {
+	founding := access.Founding{Founding: must[act.Founding](t)(act.Found(c.Site, policy, r.crew.People, r.crew.Keys, time.Now()))}
+	if err := site.Init(r.ctx, c, r.token, founding, func(string) {}, parts.All()...); err != nil {
 		t.Fatal(err)
 	}
 	r.start()
