@@ -29,7 +29,7 @@ type actPage struct {
 	// Use is the form that does it; nil unless it waits to be used by the reader.
 	Use   *Form
 	Bytes string // address of the canonical bytes
-	Entry int64  // of the request in the log
+	Log   string // address of its entries in the log
 }
 
 func (actPage) page() string { return "act" }
@@ -53,7 +53,6 @@ type Outcome struct {
 	Text  Text
 	// Reasons are what those who ended it said, in their words.
 	Reasons []Reason
-	Entry   int64
 }
 
 // A Reason is what one person said.

@@ -229,13 +229,13 @@ func shots() []shot {
 		Seats:   []Seat{signedBy(security, ago(150*time.Minute), "Ranges compared with the contract annex."), openFor(true, "key-manager")}, Requester: dataPrep,
 		Clocks: Clocks{Asked: released.At, ApproveBy: released.ApproveBy, UseWithin: 900 * time.Second}, May: []string{"key-manager"},
 		MayNot:  []Excluded{{dataPrep, say("why.asked")}, {Who{"data-preparation", "0033"}, say("why.manages")}, {hsmAdmin, say("why.role")}, {security, say("why.signed")}, {custodianB, say("why.reports")}},
-		Approve: &approve, Reject: &reject, Bytes: "/acts/6b1f90c4/bytes", Entry: 1204121,
+		Approve: &approve, Reject: &reject, Bytes: "/acts/6b1f90c4/bytes", Log: "/log?subject=order%2FBD-2026-0042",
 	}
 	why := say("why.asked")
 	rejected := waits
 	rejected.State, rejected.Approve, rejected.Reject, rejected.Changes, rejected.Checks = "rejected", nil, nil, nil, nil
 	rejected.Seats = []Seat{signedBy(security, ago(150*time.Minute), ""), {Roles: []string{"key-manager"}, State: "rejected", By: keyManager, At: ago(20 * time.Minute), Reason: "Range is not in the annex."}}
-	rejected.Outcome = &Outcome{"rejected", ago(20 * time.Minute), plain("One person rejected it; the act is over."), []Reason{{keyManager, ago(20 * time.Minute), "Range is not in the annex."}}, 1204133}
+	rejected.Outcome = &Outcome{"rejected", ago(20 * time.Minute), plain("One person rejected it; the act is over."), []Reason{{keyManager, ago(20 * time.Minute), "Range is not in the annex."}}}
 	use := Form{Action: "/acts/6b1f90c4/use"}
 	approved := waits
 	approved.State, approved.Grave, approved.Approve, approved.Reject, approved.Use, approved.Why = "approved", true, nil, nil, &use, &why

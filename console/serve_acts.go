@@ -330,7 +330,8 @@ func (s *Server) getAct(v *visit) error {
 		return nil
 	}
 	p := actPage{Act: st.Act, State: actStates[st.State], Sub: say("act.sub", s.whoText(v.ctx(), st.Act.Requester)), Grave: grave(st.Act.Kind), Changes: changesOf(st.Act),
-		Seats: s.seatsOf(v.ctx(), st, v.policy, v.me.ID), Requester: s.who(v.ctx(), st.Act.Requester), Clocks: clocksFor(st), Bytes: "/acts/" + st.Act.ID + "/bytes"}
+		Seats: s.seatsOf(v.ctx(), st, v.policy, v.me.ID), Requester: s.who(v.ctx(), st.Act.Requester), Clocks: clocksFor(st), Bytes: "/acts/" + st.Act.ID + "/bytes",
+		Log: localURL(&url.URL{Path: "/log", RawQuery: url.Values{"subject": {st.Act.Subject}, "from": {st.Act.At.In(ist).Format(logMinute)}}.Encode()})}
 	candidates, err := s.site.Desk().Candidates(v.ctx(), st.Act.ID)
 	if err != nil {
 		return err
@@ -385,8 +386,11 @@ func (s *Server) concerns(v *visit, st custody.Status) bool {
 // ended is how an act ended, with the words of those who ended it.
 func (s *Server) ended(ctx context.Context, st custody.Status) *Outcome {
 	o := &Outcome{State: actStates[st.State], At: st.Act.ApproveBy, Text: say("outcome." + st.State)}
+	if !st.Complete.IsZero() {
+		o.At = st.Complete.Add(time.Duration(st.Act.UseWithin) * time.Second)
+	}
 	for _, sig := range st.Signatures {
-		if sig.At.After(o.At) || st.State != "late" {
+		if st.State != "late" {
 			o.At = sig.At
 		}
 		if sig.Reason != "" {

@@ -31,12 +31,15 @@ type logFilter struct {
 	from, to             time.Time
 }
 
+// logMinute is a time as the form has it.
+const logMinute = "2006-01-02T15:04"
+
 // logTime reads a time of the form, which is IST.
 func logTime(s string) (time.Time, bool) {
 	if s == "" {
 		return time.Time{}, true
 	}
-	t, err := time.ParseInLocation("2006-01-02T15:04", s, ist)
+	t, err := time.ParseInLocation(logMinute, s, ist)
 	return t, err == nil
 }
 
