@@ -230,12 +230,13 @@ func TestFoundingPage(t *testing.T) {
 	b.want(nil, 200, `value="sign"`)
 
 	// Nobody comes in time: the act is made anew, and who signed signs again.
+	old := b.signature()
 	g.now = g.now.Add(61 * time.Minute)
-	old := b.signature() // of the page as it was, had it not been fetched again
-	if again := wordsIn(t, b.want(nil, 200, `value="sign"`)); again == words {
+	if again := wordsIn(t, b.want(old, 403, "this founding waited too long")); again == words {
 		t.Error("an act whose time is over is shown again")
 	}
-	b.want(old, 200, "The site opens when every founder has")
+	b.want(old, 403, "passkey signature refused: it is over other bytes than these")
+	b.want(b.signature(), 200, "The site opens when every founder has")
 	a.want(nil, 200, `value="sign"`)
 	a.want(a.signature(), 200, "The site opens")
 	select {

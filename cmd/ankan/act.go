@@ -52,6 +52,16 @@ func (s signerFlag) signer() (client.Signer, error) {
 	return client.Signer{Person: s.Person, Key: k}, err
 }
 
+// as is a client of the site, and the person who signs what it sends.
+func (f siteFlag) as(a *app, who signerFlag) (*client.Client, client.Signer, error) {
+	c, err := f.client(a)
+	if err != nil {
+		return nil, client.Signer{}, err
+	}
+	p, err := who.signer()
+	return c, p, err
+}
+
 type actRequestCmd struct {
 	siteFlag
 	signerFlag
@@ -60,11 +70,7 @@ type actRequestCmd struct {
 }
 
 func (r actRequestCmd) Run(a *app) error {
-	c, err := r.client(a)
-	if err != nil {
-		return err
-	}
-	p, err := r.signer()
+	c, p, err := r.as(a, r.signerFlag)
 	if err != nil {
 		return err
 	}
@@ -216,11 +222,7 @@ func (s actRejectCmd) Run(a *app) error {
 
 func signAct(a *app, f siteFlag, who signerFlag, id string, v act.Verb, words, reason string) error {
 	a.act = id
-	c, err := f.client(a)
-	if err != nil {
-		return err
-	}
-	p, err := who.signer()
+	c, p, err := f.as(a, who)
 	if err != nil {
 		return err
 	}

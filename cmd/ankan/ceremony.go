@@ -75,11 +75,7 @@ func (d ceremonyDraftCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	c, err := d.client(a)
-	if err != nil {
-		return err
-	}
-	p, err := d.signer()
+	c, p, err := d.as(a, d.signerFlag)
 	if err != nil {
 		return err
 	}
@@ -197,11 +193,7 @@ type ceremonyEnterCmd struct {
 // Run takes a component from the terminal, without showing it, or opens the
 // person's share with their passkey. What leaves it opens in the module alone.
 func (e ceremonyEnterCmd) Run(a *app) error {
-	c, err := e.client(a)
-	if err != nil {
-		return err
-	}
-	p, err := e.signer()
+	c, p, err := e.as(a, e.signerFlag)
 	if err != nil {
 		return err
 	}

@@ -196,11 +196,7 @@ type personDraftCmd struct {
 // Run writes down somebody who comes, or what is to be other about somebody who
 // is here.
 func (d personDraftCmd) Run(a *app) error {
-	c, err := d.client(a)
-	if err != nil {
-		return err
-	}
-	p, err := d.signer()
+	c, p, err := d.as(a, d.signerFlag)
 	if err != nil {
 		return err
 	}

@@ -167,11 +167,7 @@ func (d policyDraftCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	c, err := d.client(a)
-	if err != nil {
-		return err
-	}
-	p, err := d.signer()
+	c, p, err := d.as(a, d.signerFlag)
 	if err != nil {
 		return err
 	}
