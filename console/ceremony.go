@@ -185,7 +185,8 @@ type transcriptPage struct {
 	Steps               []TranscriptStep
 	Deviations          []Deviation
 	Results             []Fact
-	First, Last         int64 // log entries
+	First, Last         int64  // log entries
+	Destruction         string // address of its record; empty unless it destroyed a key
 	Root                string
 }
 

@@ -77,6 +77,7 @@ type holdingsPage struct {
 	Transfers []TransferOfThings
 	Count     string // address to count; "" if it is somebody else's
 	HandOver  string // likewise
+	Paper     string // address of the sheet to count with
 }
 
 func (holdingsPage) page() string { return "holdings" }
@@ -99,6 +100,7 @@ type CountLine struct {
 	Things  int
 	Missing int
 	Act     string
+	Paper   string // address
 }
 
 // A TransferOfThings is a transfer of responsibility in a list.
@@ -126,6 +128,7 @@ func (inventoryPage) page() string { return "inventory" }
 // (SOP 6.3.2.t): what and to whom, then each sealed part sealed anew, then the
 // act; and what the next custodian opens before they sign.
 type custodyPage struct {
+	Paper     string // address; empty until it has a number
 	Step      string // choose, seal or ready
 	Number    string
 	From, To  Who
@@ -183,6 +186,7 @@ func (transferNewPage) page() string { return "transfer-new" }
 type transferPage struct {
 	Number    string
 	State     string
+	Paper     string // address
 	Sender    TransferSide
 	Receiver  TransferSide
 	Key       string

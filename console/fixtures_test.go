@@ -278,6 +278,7 @@ func shots() []shot {
 	found := &OpenGlass{By: security, Why: "HSM administrator is unreachable", Until: ahead(41 * time.Minute), Href: "/glass"}
 	review := say("glass.review.due")
 	transfer := transferPage{
+		Paper:  "/forms/bureau/KTF-000007/form.pdf",
 		Number: "KTF-000871", State: "announced", Sender: TransferSide{"operator-two", "0105"}, Receiver: TransferSide{"bureau-north", "0032"}, Key: "OP2-AUC-07", Holds: say("form.component", 2, 2), KCV: kcvOf("D10F44"), Whole: kcvOf("7C09E1"), Ceremony: "OC-0044",
 		Bag: "TE-51221", Seal: "TE-51221-A", Carrier: "Courier desk 2, by hand", Issued: ago(50 * time.Hour), Words: sixWords, Inspect: &Form{Action: "/forms/operator-two/KTF-000871"}, Acts: []KeyAct{{"form.receive", "/acts/new?kind=form.receive", false}},
 		Life: []Step{{State: "done", Text: say("state.announced"), At: ago(50 * time.Hour)}},
@@ -370,8 +371,8 @@ func shots() []shot {
 		{"register-empty", bureauFrame, registerPage{Form: Form{Action: "/register"}, Kinds: states, States: states}},
 		{"item", bureauFrame, itemPage{Item: inHand, Form: &Form{Action: "/items/physical-key/K-17", Values: map[string]string{"holder": "0021", "place": "item/locker/L7"}}, Retire: &Form{Action: "/items/physical-key/K-17"}, Life: steps()}},
 		{"item-new", bureauFrame, itemPage{New: true, Kinds: states, Form: &Form{Action: "/register/new", Problem: &problem}}},
-		{"holdings", bureauFrame, holdingsPage{Who: custodianA, Things: held, Due: &count, Counts: []CountLine{{ago(91 * day), security, 2, 1, "/acts/1"}}, Transfers: []TransferOfThings{{"CT-000014", "/handover/CT-000014", custodianA, custodianB, 2, ago(day), time.Time{}}}, Count: "/register/inventory", HandOver: "/handover"}},
-		{"holdings-empty", bureauFrame, holdingsPage{Who: custodianB, Due: &over}},
+		{"holdings", bureauFrame, holdingsPage{Paper: "/custody/0021/inventory.pdf", Who: custodianA, Things: held, Due: &count, Counts: []CountLine{{ago(91 * day), security, 2, 1, "/acts/1", "/custody/0021/inventory.pdf?act=1"}}, Transfers: []TransferOfThings{{"CT-000014", "/handover/CT-000014", custodianA, custodianB, 2, ago(day), time.Time{}}}, Count: "/register/inventory", HandOver: "/handover"}},
+		{"holdings-empty", bureauFrame, holdingsPage{Paper: "/custody/0031/inventory.pdf", Who: custodianB, Due: &over}},
 		{"inventory", bureauFrame, inventoryPage{custodianA, ahead(6 * day), Form{Action: "/register/inventory", Problem: &problem}, held, ago(91 * day)}},
 		{"inventory-empty", bureauFrame, inventoryPage{Custodian: custodianB, Form: Form{Action: "/register/inventory"}}},
 		{"custody-new", bureauFrame, custodyPage{Step: "choose", From: custodianA, Things: held, Candid: candidates, Ask: problemForm}},

@@ -449,6 +449,9 @@ func (s *Server) getTranscript(v *visit) error {
 		return err
 	}
 	p := transcriptPage{Number: c.ID, Title: c.Title, Site: s.site.Config().Display, State: ceremonyStates[c.State], Began: c.Opened, Ended: c.Ended, Words: c.Words, Digest: c.Digest, People: s.signers(v, c)}
+	if c.Kind == ceremony.Destroy && c.State == ceremony.Closed {
+		p.Destruction = "/ceremonies/" + c.ID + "/destruction.pdf"
+	}
 	last, said := c.Opened, map[string]bool{}
 	if root, err := audit.OpenCheckpoint(s.site.Store().Checkpoint(), s.site.Store().VerifierKey()); err == nil {
 		p.Root = root.Root.String()

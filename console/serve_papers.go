@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"ankan/ceremony"
 	"ankan/keys"
@@ -148,6 +149,87 @@ func (s *Server) getHistoryPDF(v *visit) error {
 		Links  []keys.Link
 	}{k, h.Events, h.Copies, h.Links})
 	return v.pdf("key-history.pdf", h)
+}
+
+// getFormPDF is a key transfer form, for the bag.
+func (s *Server) getFormPDF(v *visit) error {
+	f, err := s.form(v, v.r.PathValue("site"))
+	if err != nil {
+		return err
+	}
+	m := s.mark()
+	m.Site, m.Number, m.SHA256 = f.Site, f.Number, digestOf(f.Sheet)
+	p := paper.Form{Mark: m, Key: f.Key, Part: f.Component, Of: f.Of, PartKCV: f.KCV, KeyKCV: f.KeyKCV, Ceremony: f.Ceremony, Bag: f.Bag, Seal: f.Seal,
+		From: f.FromPerson + " at " + f.Site, To: f.ToPerson, ToSite: f.ToSite, Carrier: f.Carrier, Within: v.policy.Periods.Receipt}
+	if k, err := s.site.Register().Key(v.ctx(), f.Key); err == nil {
+		p.Algorithm, p.Purpose = string(k.Algorithm), string(k.Purpose)
+	}
+	if i := f.Inspection; i != nil && f.State != keys.FormAnnounced {
+		p.Receipt = paper.Receipt{Received: f.Received, Bag: i.Bag, Seal: i.Seal}
+	}
+	return v.pdf(f.Number+".pdf", p)
+}
+
+// getInventoryPDF is a count: the one of an act, or, without, the sheet to count
+// with.
+func (s *Server) getInventoryPDF(v *visit) error {
+	id := v.r.PathValue("person")
+	if _, err := s.site.People().Member(v.ctx(), id); err != nil {
+		return err
+	}
+	names, err := s.names(v)
+	if err != nil {
+		return err
+	}
+	p := paper.Inventory{Mark: s.mark(), Custodian: id, Names: names}
+	counted := v.form("act")
+	if counted == "" {
+		things, err := s.site.Register().Things(v.ctx(), id)
+		if err != nil {
+			return err
+		}
+		for _, t := range things {
+			p.Items = append(p.Items, itemOf(t))
+		}
+		p.Mark.Number, p.Mark.SHA256 = "custody of "+id, digestOf(things)
+		return v.pdf("inventory-"+id+".pdf", p)
+	}
+	all, err := s.site.Register().Inventories(v.ctx(), id)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(one keys.Inventory) bool { return one.Act == counted })
+	if i < 0 {
+		return errGone
+	}
+	p.Before, p.Counted, p.Mark.Number, p.Mark.SHA256 = all[i].Officer, all[i].At, all[i].Act, digestOf(all[i])
+	for _, t := range all[i].Things {
+		one := itemOf(t.Thing)
+		one.Found = map[bool]string{true: "whole", false: "missing"}[t.Seen]
+		p.Items = append(p.Items, one)
+	}
+	return v.pdf("inventory-"+id+".pdf", p)
+}
+
+func itemOf(t keys.Thing) paper.Item { return paper.Item{Kind: t.Name, Key: t.Key} }
+
+// getTransferOfThingsPDF is the record of what changed hands.
+func (s *Server) getTransferOfThingsPDF(v *visit) error {
+	t, err := s.handover(v)
+	if err != nil {
+		return err
+	}
+	names, err := s.names(v)
+	if err != nil {
+		return err
+	}
+	m := s.mark()
+	m.Number, m.SHA256 = t.Number, digestOf(t)
+	p := paper.Handover{Mark: m, From: t.Outgoing, To: t.Incoming, Before: t.Officer, Given: t.Done, Names: names}
+	for _, ref := range t.Things {
+		p.Items = append(p.Items, paper.Item{Kind: ref})
+	}
+	return v.pdf(t.Number+".pdf", p)
 }
 
 // shortNumber is a key's name as a paper's number, of up to 64 bytes.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -208,7 +209,7 @@ func (s *Server) getHoldings(v *visit) error {
 	if _, err := s.site.People().Member(v.ctx(), id); err != nil {
 		return err
 	}
-	p := holdingsPage{Who: s.who(v.ctx(), id)}
+	p := holdingsPage{Who: s.who(v.ctx(), id), Paper: localURL(&url.URL{Path: "/custody/" + id + "/inventory.pdf"})}
 	var err error
 	if p.Things, err = s.things(v, id); err != nil {
 		return err
@@ -228,7 +229,7 @@ func (s *Server) getHoldings(v *visit) error {
 		return err
 	}
 	for _, c := range counts {
-		p.Counts = append(p.Counts, CountLine{At: c.At, Officer: s.who(v.ctx(), c.Officer), Things: len(c.Things), Missing: c.Missing, Act: "/acts/" + c.Act})
+		p.Counts = append(p.Counts, CountLine{At: c.At, Officer: s.who(v.ctx(), c.Officer), Things: len(c.Things), Missing: c.Missing, Act: "/acts/" + c.Act, Paper: p.Paper + "?act=" + c.Act})
 	}
 	transfers, err := s.site.Register().Transfers(v.ctx(), id)
 	if err != nil {
@@ -458,17 +459,25 @@ func (s *Server) putHandover(v *visit, h *handover) error {
 
 // getTransferOfThings is one handover: what goes, and for the next custodian
 // what they open and compare before they sign.
-func (s *Server) getTransferOfThings(v *visit) error {
+// handover is the transfer of custody that an address names.
+func (s *Server) handover(v *visit) (keys.Transfer, error) {
 	all, err := s.site.Register().Transfers(v.ctx(), "")
 	if err != nil {
-		return err
+		return keys.Transfer{}, err
 	}
 	i := slices.IndexFunc(all, func(t keys.Transfer) bool { return t.Number == v.r.PathValue("number") })
 	if i < 0 {
-		return errGone
+		return keys.Transfer{}, errGone
 	}
-	t := all[i]
-	p := custodyPage{Step: "ready", Number: t.Number, From: s.who(v.ctx(), t.Outgoing), To: s.who(v.ctx(), t.Incoming), Done: t.Done}
+	return all[i], nil
+}
+
+func (s *Server) getTransferOfThings(v *visit) error {
+	t, err := s.handover(v)
+	if err != nil {
+		return err
+	}
+	p := custodyPage{Step: "ready", Number: t.Number, Paper: "/handover/" + t.Number + "/transfer.pdf", From: s.who(v.ctx(), t.Outgoing), To: s.who(v.ctx(), t.Incoming), Done: t.Done}
 	for _, ref := range t.Things {
 		p.Things = append(p.Things, ThingLine{Ref: ref, Name: ref, Href: touch(ref).Href, State: "in-place", Since: t.Drafted, Sealed: t.Sealed[ref] != nil})
 	}
@@ -591,7 +600,7 @@ func (s *Server) getForm(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := transferPage{Number: f.Number, State: formStates[f.State], Sender: TransferSide{f.Site, f.FromPerson}, Receiver: TransferSide{f.ToSite, f.ToPerson}, Key: f.Key, Holds: say("form.component", f.Component, f.Of),
+	p := transferPage{Number: f.Number, Paper: touch(f.Ref()).Href + "/form.pdf", State: formStates[f.State], Sender: TransferSide{f.Site, f.FromPerson}, Receiver: TransferSide{f.ToSite, f.ToPerson}, Key: f.Key, Holds: say("form.component", f.Component, f.Of),
 		KCV: splitKCV(f.KCV), Whole: splitKCV(f.KeyKCV), Ceremony: f.Ceremony, Bag: f.Bag, Seal: f.Seal, Carrier: f.Carrier, Issued: f.Issued, Words: act.Words(digestOf(f.Sheet)), Why: f.Why}
 	if i := f.Inspection; i != nil {
 		p.Received = &Receipt{At: f.Received, Bag: i.Bag, Seal: i.Seal, Sound: i.Sound, Note: i.Note}

@@ -1,10 +1,12 @@
 package keyroom
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +27,31 @@ func (s *screen) reads(want ...string) {
 	for _, w := range want {
 		if !strings.Contains(text, w) {
 			s.room.Errorf("person %s does not read %q; the page says: %.2500s", s.id, w, text)
+		}
+	}
+}
+
+// paper reads a PDF as pdftotext does.
+func (s *screen) paper(path string, want ...string) {
+	s.room.Helper()
+	var doc string
+	s.Eval(fmt.Sprintf(`(async () => {
+		const r = await fetch(%q);
+		return r.status + " " + btoa(String.fromCharCode(...new Uint8Array(await r.arrayBuffer())));
+	})()`, path), &doc)
+	b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(doc, "200 "))
+	if err != nil {
+		s.room.Fatalf("%s: %.200s", path, doc)
+	}
+	cmd := exec.Command("pdftotext", "-", "-")
+	cmd.Stdin = bytes.NewReader(b)
+	text, err := cmd.Output()
+	if err != nil {
+		s.room.Fatalf("%s: pdftotext (package poppler-utils): %v; %.100q", path, err, b)
+	}
+	for _, w := range want {
+		if !strings.Contains(string(text), w) {
+			s.room.Errorf("%s does not say %q: %s", path, w, text)
 		}
 	}
 }
@@ -176,4 +203,6 @@ func TestTamperedBag(t *testing.T) {
 	officer.open("/notices")
 	officer.reads("KTF-000007")
 	officer.shoot("/notices", "/transfers", "/forms/op/KTF-000007")
+	officer.paper("/forms/op/KTF-000007/form.pdf", "KTF-000007", "TE-51220", "TE-51229")
+	officer.paper("/custody/"+custA+"/inventory.pdf", "Inventory of key custody", "Person "+custA)
 }
