@@ -770,7 +770,7 @@ func TestNotes(t *testing.T) {
 	note := func(person, what string) error { return r.Do("ceremony.note", "ceremony/G-1/"+what, person) }
 	r.Must(note(HSMAdmin, "deviation/the clock was a minute late; set / checked"))
 	r.Refused(note(HSMAdmin, "resume/x"), act.ErrNotAllowed, "it is open")
-	r.Must(note(KeyManager, "break/lunch"))
+	r.Must(note(KeyManager, "break/दोपहर का भोजन क्\u200dष"))
 	for _, what := range []string{"deviation/x", "break/x"} {
 		r.Refused(note(KeyManager, what), act.ErrNotAllowed, "in a break; end it first")
 	}

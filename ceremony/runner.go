@@ -585,10 +585,12 @@ func (r *Runner) doStep(ctx context.Context, w custody.Warrant) error {
 }
 
 // plain says whether people can read a text as it is signed: no control
-// characters, nothing that turns its direction, nothing invisible.
+// characters, nothing that turns its direction, nothing invisible but the
+// joiners of Indian scripts.
 func plain(text string, most int) bool {
+	const nonJoiner, joiner = '\u200C', '\u200D'
 	return utf8.ValidString(text) && len(text) <= most && strings.TrimSpace(text) != "" &&
-		!strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) })
+		!strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) && c != nonJoiner && c != joiner })
 }
 
 // fit refuses a participant who may not take part any more: people change
@@ -844,7 +846,7 @@ func (r *Runner) Resume(ctx context.Context) error {
 		}
 		ids = append(ids, id)
 	}
-	errs := []error{rows.Err()}
+	errs := []error{rows.Err(), rows.Close()}
 	for _, id := range ids {
 		errs = append(errs, r.resume(ctx, id))
 	}
