@@ -89,7 +89,7 @@ type Options struct {
 // trained and have signed their statement.
 func New(t testing.TB, name string, o Options) *Site {
 	t.Helper()
-	s := &Site{TB: t, options: o, ID: name, Dir: t.TempDir(), Keys: map[string]act.Key{}, fuse: &fuse{}, clock: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+	s := &Site{TB: t, options: o, ID: name, Dir: disk(t), Keys: map[string]act.Key{}, fuse: &fuse{}, clock: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
 	var people []act.Person
 	for _, p := range [][2]string{
 		{KeyManager, "key-manager"}, {HSMAdmin, "hsm-administrator"}, {Officer, "security-officer"}, {Witness, "witness"},
@@ -130,6 +130,18 @@ func New(t testing.TB, name string, o Options) *Site {
 	return s
 }
 
+// disk is a folder that goes with the test; in memory where the system has such,
+// because these tests wait for thousands of commits.
+func disk(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "ankan")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // Before has f called before each event, a commit of the database or something
 // that the module makes or erases, while all events before it are on the disk
 // and nothing of it is. nil ends that.
@@ -142,7 +154,7 @@ func (s *Site) Before(f func()) {
 // Image is a copy of the site's disk as it is, as a power cut would leave it.
 func (s *Site) Image() string {
 	s.Helper()
-	dir := s.TempDir()
+	dir := disk(s.TB)
 	for _, name := range []string{"token", "site.db", "site.db-wal"} {
 		doc, err := os.ReadFile(filepath.Join(s.Dir, name))
 		if errors.Is(err, os.ErrNotExist) {
