@@ -69,7 +69,7 @@ func (r *Register) settle(ctx context.Context, m hsm.Token, id, text string) (hs
 			return fmt.Errorf("key %q: %w: it was to be %s for %q, the module has %s for %q", id, hsm.ErrKeyExists, was.Algorithm, was.Purpose, k.Algorithm, k.Purpose)
 		}
 		return r.put(tx, k, first)
-	})
+	}, m.Info())
 }
 
 func (r *Register) notMade(ctx context.Context, id, text string) error {
@@ -258,7 +258,7 @@ func (g *Guard) regain(ctx context.Context, k Key, shares []hsm.Share, p hsm.Pur
 			return hsm.Key{}, err
 		}
 	}
-	return back, g.r.enter(context.WithoutCancel(ctx), "key.there", back, Restored, func(*store.Tx) error { return nil })
+	return back, g.r.enter(context.WithoutCancel(ctx), "key.there", back, Restored, func(*store.Tx) error { return nil }, g.Module.Info())
 }
 
 // Import implements hsm.Transfer.
@@ -367,7 +367,7 @@ func (r *Register) Reconcile(ctx context.Context, m hsm.Token) (missing []string
 			_, err := tx.Exec(`INSERT INTO key (id, purpose, algorithm, origin, owner, state, made) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 				k.ID, string(k.Purpose), string(k.Algorithm), Found, r.site, Making, stamp(tx.Time()))
 			return errors.Join(err, r.put(tx, k, Live))
-		})
+		}, m.Info())
 		if err != nil {
 			return nil, err
 		}

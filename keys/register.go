@@ -440,10 +440,14 @@ func (r *Register) Allowed(ctx context.Context, p hsm.Purpose, a hsm.Algorithm) 
 	return nil
 }
 
-// enter writes into a key's life, and into the log, what the site did by itself.
-func (r *Register) enter(ctx context.Context, kind string, k hsm.Key, text string, fn func(*store.Tx) error) error {
+// enter writes into a key's life, and into the log, what the site did by itself,
+// and in which module.
+func (r *Register) enter(ctx context.Context, kind string, k hsm.Key, text string, fn func(*store.Tx) error, in ...hsm.Info) error {
 	e := audit.Entry{Kind: kind, Actor: "system:keys", Subject: "key/" + k.ID,
 		Data: map[string]any{"purpose": string(k.Purpose), "algorithm": string(k.Algorithm), "kcv": k.KCV.String(), "text": text}}
+	for _, m := range in {
+		e.Data["module"], e.Data["serial"], e.Data["firmware"] = m.Model, m.Serial, m.Firmware
+	}
 	return r.store.Change(ctx, e, func(tx *store.Tx) error {
 		if err := fn(tx); err != nil {
 			return err

@@ -152,6 +152,7 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 		abs(p)
 	}
 	if h := c.Token.PKCS11; h != nil {
+		abs(&h.Module)
 		abs(&h.PIN)
 	}
 	if h := c.Notify.SMTP; h != nil {

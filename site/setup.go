@@ -232,7 +232,17 @@ func openPKCS11(c *Config, _ bool) (Module, error) {
 		slot := uint(*p.Slot)
 		cfg.Slot = &slot
 	}
-	return opened(pkcs11.Open(context.Background(), cfg))
+	m, err := opened(pkcs11.Open(context.Background(), cfg))
+	next := ""
+	switch {
+	case err == nil:
+		return m, nil
+	case errors.Is(err, pkcs11.ErrPIN):
+		next = fmt.Sprintf("; put the PIN of the token's user into %s", p.PIN)
+	case errors.Is(err, pkcs11.ErrNoToken):
+		next = "; name one that is there by token, serial or slot, or make it with the vendor's tools"
+	}
+	return nil, fmt.Errorf("%s: token.pkcs11: %w%s", c.file, err, next)
 }
 
 // opened keeps a nil pointer from becoming a module.

@@ -232,12 +232,12 @@ func (s *Site) Run(ctx context.Context) error {
 		return err
 	}
 	defer control.Close()
-	pinned := map[string]any{}
+	token, pinned := s.guard.Info(), map[string]any{}
 	for name, p := range s.partners {
 		pinned[name] = fmt.Sprintf("%x", p.Digest())
 	}
 	e := audit.Entry{Kind: "site.started", Actor: "system:site", Subject: "site/" + s.config.Site,
-		Data: map[string]any{"token": s.guard.Info().Model, "certificate": s.guard.Info().Certificate, "listen": s.config.Edge.Listen,
+		Data: map[string]any{"token": token.Model, "serial": token.Serial, "firmware": token.Firmware, "certificate": token.Certificate, "listen": s.config.Edge.Listen,
 			"edge_separate": s.config.Edge.Separate, "partners": pinned}}
 	if err := s.store.Enter(ctx, e); err != nil {
 		if ctx.Err() != nil {

@@ -1,7 +1,8 @@
 // Command ankan is a site of Ankan, its command line, and the demonstration.
 //
 // It exits with 0 when it did what was asked, with 1 when that was refused or
-// did not work, and with 2 when it was called wrongly.
+// did not work, with 2 when it was called wrongly, and with 3 when an HSM does
+// not take the PIN.
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"ankan/access"
+	"ankan/hsm/pkcs11"
 )
 
 // version is set by the build.
@@ -29,6 +31,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1 // refused, or did not work
 	exitUsage  = 2
+	exitPIN    = 3 // whoever tries again by itself locks the token
 )
 
 // cli is the command line.
@@ -123,6 +126,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		if next := a.advice(k.Command(), err); next != "" {
 			fmt.Fprintln(errs, "next:", next)
 		}
+	}
+	if errors.Is(err, pkcs11.ErrPIN) {
+		return exitPIN
 	}
 	return exitFailed
 }

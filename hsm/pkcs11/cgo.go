@@ -14,7 +14,7 @@ import (
 // threads and exit handlers of their own.
 func load(path string) (cryptoki, error) {
 	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("PKCS #11 library: %w", err)
+		return nil, fmt.Errorf("PKCS #11 library: %w; install the vendor's software, or give the library's path", err)
 	}
 	ctx := ck.New(path)
 	if ctx == nil {

@@ -45,7 +45,7 @@ func join(path string) (*module, error) {
 	if m.users == 0 {
 		err := m.api.Initialize()
 		if err != nil && !is(err, ck.CKR_CRYPTOKI_ALREADY_INITIALIZED) {
-			return nil, fmt.Errorf("PKCS #11 library %s: C_Initialize: %w", path, err)
+			return nil, fmt.Errorf("PKCS #11 library %s: C_Initialize: %w; see whether this user may read the library's configuration and reach its tokens", path, err)
 		}
 		m.ours = err == nil
 	}
