@@ -104,9 +104,9 @@ func askedFor() []ActLine {
 
 func notices() []Notice {
 	return []Notice{
-		{ago(30 * time.Minute), "unread", plain("Your request to adopt policy 3 was rejected: “Clock for destruction is too long.”"), "/acts/1", 1204871},
-		{ago(26 * time.Hour), "read", plain("Custodian C was sighted with seal TE-40419."), "/register", 1204410},
-		{time.Date(2025, 12, 31, 20, 0, 0, 0, time.UTC), "read", plain("Your passkey was used from a new machine."), "/sessions", 998011},
+		{ago(30 * time.Minute), "unread", plain("Your request to adopt policy 3 was rejected: “Clock for destruction is too long.”"), "/acts/1"},
+		{ago(26 * time.Hour), "read", plain("Custodian C was sighted with seal TE-40419."), "/register"},
+		{time.Date(2025, 12, 31, 20, 0, 0, 0, time.UTC), "read", plain("Your passkey was used from a new machine."), "/sessions"},
 	}
 }
 

@@ -47,7 +47,6 @@ type Notice struct {
 	State string // unread or read
 	Text  Text
 	Href  string
-	Entry int64 // of the log
 }
 
 // noticesPage is all that the reader was told.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -468,15 +469,15 @@ func (s *Server) getTranscript(v *visit) error {
 		}
 		line.Took = line.At.Sub(last).Truncate(time.Second)
 		last = line.At
-		for k, value := range st.Result {
+		for _, k := range slices.Sorted(maps.Keys(st.Result)) {
+			value := st.Result[k]
 			if !said[k+value] {
-				p.Results = append(p.Results, Fact{plain(k), plain(firstBytes(value, 200))})
+				p.Results = append(p.Results, Fact{either("result."+k, k), plain(firstBytes(value, 200))})
 			}
 			said[k+value] = true
 		}
 		p.Steps = append(p.Steps, line)
 	}
-	slices.SortFunc(p.Results, func(a, b Fact) int { return strings.Compare(fmt.Sprint(a.Name.Args...), fmt.Sprint(b.Name.Args...)) })
 	for _, n := range c.Notes {
 		p.Deviations = append(p.Deviations, Deviation{At: n.At, Step: n.Step, By: s.noteBy(v, n), Text: n.Kind + ": " + n.Text})
 	}
