@@ -201,6 +201,7 @@ func TestImport(t *testing.T) {
 	if text := s.words(); !strings.Contains(text, "Person 1011") && !strings.Contains(text, "person 1011") {
 		t.Errorf("the transcript does not name custodian 1011: %.1000s", text)
 	}
+	r.verified(s, "/ceremonies/CER-1/transcript.json")
 	s.shoot("/inbox", "/acts", "/acts/new", "/notices", "/people", "/people/"+custA, "/people/new", "/ceremonies", "/ceremonies/CER-1/transcript", "/sessions", "/glass", "/acts/"+r.current())
 	for id, one := range r.people {
 		if errs := one.Errors(); len(errs) > 0 {

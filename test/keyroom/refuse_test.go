@@ -2,11 +2,16 @@ package keyroom
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -31,8 +36,8 @@ func (s *screen) reads(want ...string) {
 	}
 }
 
-// paper reads a PDF as pdftotext does.
-func (s *screen) paper(path string, want ...string) {
+// fetch is what the site answers to a person's browser.
+func (s *screen) fetch(path string) []byte {
 	s.room.Helper()
 	var doc string
 	s.Eval(fmt.Sprintf(`(async () => {
@@ -43,6 +48,13 @@ func (s *screen) paper(path string, want ...string) {
 	if err != nil {
 		s.room.Fatalf("%s: %.200s", path, doc)
 	}
+	return b
+}
+
+// paper reads a PDF as pdftotext does.
+func (s *screen) paper(path string, want ...string) {
+	s.room.Helper()
+	b := s.fetch(path)
 	cmd := exec.Command("pdftotext", "-", "-")
 	cmd.Stdin = bytes.NewReader(b)
 	text, err := cmd.Output()
@@ -53,6 +65,50 @@ func (s *screen) paper(path string, want ...string) {
 		if !strings.Contains(string(text), w) {
 			s.room.Errorf("%s does not say %q: %s", path, w, text)
 		}
+	}
+}
+
+// verified has ankan-verify check the transcript that the site signed, and the
+// whole log: every act of the ceremony with its signatures.
+func (r *room) verified(s *screen, transcript string) {
+	r.Helper()
+	dir := r.TempDir()
+	run := func(name string, arg ...string) string {
+		cmd := exec.Command(name, arg...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			r.Errorf("%s %v: %v: %.1500s", name, arg, err, out)
+		}
+		return string(out)
+	}
+	verify := filepath.Join(dir, "ankan-verify")
+	if out, err := exec.Command("go", "build", "-o", verify, "ankan/cmd/ankan-verify").CombinedOutput(); err != nil {
+		r.Fatalf("go build: %v: %s", err, out)
+	}
+	der := must[[]byte](r)(x509.MarshalPKIXPublicKey(must[ed25519.PublicKey](r)(r.site.PublicKey(r.ctx))))
+	file, err := os.Create(filepath.Join(dir, "log.tar"))
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer file.Close()
+	if err := r.site.LogExport(r.ctx, file); err != nil {
+		r.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"transcript.json": s.fetch(transcript), "site.pem": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			r.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "log"), 0o700); err != nil {
+		r.Fatal(err)
+	}
+	run("tar", "-xf", "log.tar", "-C", "log")
+	if out := run(verify, "document", "transcript.json", "--key", "site.pem", "--type", ceremony.TranscriptType); !strings.Contains(out, keyName) {
+		r.Errorf("the transcript says: %s", out)
+	}
+	if out := run(verify, "log", "log", "--key", r.site.Store().VerifierKey()); !strings.Contains(out, "ceremony.step") {
+		r.Errorf("of the log it says: %s", out)
 	}
 }
 
