@@ -174,8 +174,19 @@ func TestForms(t *testing.T) {
 			t.Error(name, err)
 		}
 	}
+	// Who gets another passkey is seen to lose what is sealed to the one before.
+	m, err := maker.People().Member(t.Context(), "2")
+	maker.must(err)
+	code, err := maker.People().PutDraft(t.Context(), "3", act.Person{ID: "2", Name: m.Name, Roles: m.Roles, Employment: m.Employment}, true)
+	maker.must(err)
+	maker.must(maker.People().Register(t.Context(), "2", code, sitetest.Must[*passkey.Soft](t)(passkey.NewSoft("site.example", "https://site.example")).Credential, ""))
+	p, err := maker.Propose(t.Context(), "person.enrol", "person/2")
+	maker.must(err)
+	if !strings.Contains(p["loses"], "1 sealed parts of keys") || !strings.Contains(p["loses"], "transport/op/1") {
+		t.Errorf("%v", p)
+	}
 	// Who leaves is seen to hold something; what they hold is said.
-	p, err := op.Propose(t.Context(), "person.leave", "person/2")
+	p, err = op.Propose(t.Context(), "person.leave", "person/2")
 	op.must(err)
 	if !strings.Contains(p["holds"], "bag B1") {
 		t.Errorf("%v", p)

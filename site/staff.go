@@ -3,6 +3,7 @@ package site
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"ankan/act"
 	"ankan/audit"
 	"ankan/custody"
+	"ankan/keys"
 	"ankan/notice"
 	"ankan/store"
 )
@@ -50,9 +52,23 @@ func onPerson(propose func(context.Context, string) (map[string]string, error)) 
 	}
 }
 
+// proposeEnrol also shows what a custodian who gets another passkey loses: the
+// parts of keys that only the one before opens.
 func (s *Site) proposeEnrol(kind string) func(context.Context, string) (map[string]string, error) {
 	return onPerson(func(ctx context.Context, id string) (map[string]string, error) {
-		return s.people.ProposeEnrol(ctx, kind, id)
+		m, err := s.people.ProposeEnrol(ctx, kind, id)
+		if err != nil || m["passkey_before"] == "" {
+			return m, err
+		}
+		held, err := s.register.Held(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		held = slices.DeleteFunc(held, func(c keys.Copy) bool { return len(c.Sealed) == 0 })
+		if len(held) > 0 {
+			m["loses"] = fmt.Sprintf("%d sealed parts of keys, such as %s of %s: only the passkey before opens them; hand them over first: custody.transfer", len(held), held[0].Name(), held[0].Key)
+		}
+		return m, nil
 	})
 }
 
