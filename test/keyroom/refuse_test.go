@@ -55,6 +55,11 @@ func (s *screen) fetch(path string) []byte {
 func (s *screen) paper(path string, want ...string) {
 	s.room.Helper()
 	b := s.fetch(path)
+	if dir := os.Getenv("ANKAN_SCREENSHOTS"); dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, strings.ReplaceAll(path[1:], "/", "-")), b, 0o600); err != nil {
+			s.room.Fatal(err)
+		}
+	}
 	cmd := exec.Command("pdftotext", "-", "-")
 	cmd.Stdin = bytes.NewReader(b)
 	text, err := cmd.Output()
@@ -216,6 +221,7 @@ func TestWrongComponent(t *testing.T) {
 	if c := r.ceremony("CER-2"); c.Steps[c.Now-1].Entered {
 		t.Error("the wrong component was kept")
 	}
+	a.shoot("/ceremonies/CER-2")
 	a.enter("CER-2", partHex[0])
 	a.see("#step")
 	a.sign("CER-2")
