@@ -59,7 +59,7 @@ func newSite(t testing.TB, name string) *site {
 		t.Fatal(err)
 	}
 	s := &site{t: t, name: name, dir: dir, keys: keys, stop: func() {}}
-	s.limit = Limits{Login: 30 * time.Second, Failures: 1000, Retry: 200 * time.Millisecond}
+	s.limit = Limits{Login: 5 * time.Second, Failures: 1000, Retry: 200 * time.Millisecond}
 	s.open()
 	return s
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,6 +39,11 @@ type stock struct {
 func newStock(t testing.TB, server *site, address string, client *site) *stock {
 	needs(t, "sftp", "openssh-client")
 	needs(t, "openssl", "openssl")
+	// ssh ends its proxy by SIGHUP, which whatever nohup starts ignores, and its
+	// children too. A signal that is caught is not ignored by children.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangup) })
 	keys := filepath.Join(client.dir, "keys")
 	return &stock{t: t, server: server, address: address, user: client.name, tls: keys, ssh: keys, dir: t.TempDir()}
 }
