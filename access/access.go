@@ -42,36 +42,21 @@ const (
 // A View reads people and policy: as they are committed, or as a change sees
 // them.
 type View struct {
-	db  querier
+	db  func(context.Context) store.Querier
 	now func() time.Time
 }
 
-type querier interface {
-	Query(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRow(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// inside makes a transaction a querier.
-type inside struct {
-	tx interface {
-		Query(query string, args ...any) (*sql.Rows, error)
-		QueryRow(query string, args ...any) *sql.Row
-	}
-}
-
-func (i inside) Query(_ context.Context, q string, args ...any) (*sql.Rows, error) {
-	return i.tx.Query(q, args...)
-}
-func (i inside) QueryRow(_ context.Context, q string, args ...any) *sql.Row {
-	return i.tx.QueryRow(q, args...)
+// of gives a view what it reads, whatever the context.
+func of(q store.Querier) func(context.Context) store.Querier {
+	return func(context.Context) store.Querier { return q }
 }
 
 // In is the directory as a change sees it. What a change decides about people
 // it must read here: others may stand before it in the same commit.
-func In(tx *store.Tx) View { return View{inside{tx}, tx.Time} }
+func In(tx *store.Tx) View { return View{of(tx), tx.Time} }
 
 // At is the directory as one view of the store sees it.
-func (d *Directory) At(tx *store.ReadTx) View { return View{inside{tx}, d.now} }
+func (d *Directory) At(tx *store.ReadTx) View { return View{of(tx), d.now} }
 
 // A Directory is the people and the policy of one site.
 type Directory struct {
@@ -81,7 +66,7 @@ type Directory struct {
 }
 
 // New is the directory kept in s.
-func New(s *store.Store) *Directory { return &Directory{View{s, s.Now}, s, newHasher()} }
+func New(s *store.Store) *Directory { return &Directory{View{s.Committed, s.Now}, s, newHasher()} }
 
 // A Founding is what a site begins with: what its people signed, and what they
 // sign in with, which the log does not hold. Who has no password signs in with
@@ -146,7 +131,7 @@ func insert(tx *store.Tx, query string, document any, key any) error {
 // Policy is the policy in force.
 func (v View) Policy(ctx context.Context) (act.Policy, error) {
 	var p act.Policy
-	err := scan(v.db.QueryRow(ctx, `SELECT document FROM policy ORDER BY version DESC LIMIT 1`), &p)
+	err := scan(v.db(ctx).QueryRow(`SELECT document FROM policy ORDER BY version DESC LIMIT 1`), &p)
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, errors.New("the site has no policy yet; found it: ankan site init")
 	}
@@ -155,7 +140,7 @@ func (v View) Policy(ctx context.Context) (act.Policy, error) {
 
 // Policies are all versions of the policy, oldest first.
 func (v View) Policies(ctx context.Context) ([]act.Policy, error) {
-	return list[act.Policy](ctx, v.db, `SELECT document FROM policy ORDER BY version`)
+	return store.Collect(v.db(ctx), store.Document[act.Policy], `SELECT document FROM policy ORDER BY version`)
 }
 
 // Person is one person who may act; ErrNoPerson if there is none, or if the
@@ -170,7 +155,7 @@ func (v View) Person(ctx context.Context, id string) (act.Person, error) {
 
 // People is everybody who may act, in order of their numbers.
 func (v View) People(ctx context.Context) ([]act.Person, error) {
-	return list[act.Person](ctx, v.db, `SELECT document FROM person WHERE state = 'active' ORDER BY id`)
+	return store.Collect(v.db(ctx), store.Document[act.Person], `SELECT document FROM person WHERE state = 'active' ORDER BY id`)
 }
 
 // A Member is a person with the state that their record is in.
@@ -199,24 +184,13 @@ func (v View) Members(ctx context.Context) ([]Member, error) {
 }
 
 func (v View) members(ctx context.Context, where string, args ...any) ([]Member, error) {
-	rows, err := v.db.Query(ctx, `SELECT document, state, password <> '', counter FROM person `+where, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Member
-	for rows.Next() {
-		var m Member
+	return store.Collect(v.db(ctx), func(rows *sql.Rows) (m Member, err error) {
 		var doc []byte
-		if err := rows.Scan(&doc, &m.State, &m.HasPassword, &m.Counter); err != nil {
-			return nil, err
+		if err = rows.Scan(&doc, &m.State, &m.HasPassword, &m.Counter); err == nil {
+			err = json.Unmarshal(doc, &m.Person)
 		}
-		if err := json.Unmarshal(doc, &m.Person); err != nil {
-			return nil, err
-		}
-		all = append(all, m)
-	}
-	return all, rows.Err()
+		return m, err
+	}, `SELECT document, state, password <> '', counter FROM person `+where, args...)
 }
 
 // ErrCloned is wrapped where a passkey's counter went back.
@@ -261,27 +235,16 @@ func setState(tx *store.Tx, person, state string) error {
 // Records are the trainings or statements that are on record, oldest first; of
 // one person, or of everybody if person is "".
 func (v View) Records(ctx context.Context, kind, person string) ([]act.Record, error) {
-	rows, err := v.db.Query(ctx, `SELECT person, what, at, until FROM record WHERE kind = $1 AND ($2 = '' OR person = $2) ORDER BY at, person, what`, kind, person)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []act.Record
-	for rows.Next() {
-		var r act.Record
+	return store.Collect(v.db(ctx), func(rows *sql.Rows) (r act.Record, err error) {
 		var at, until string
-		if err := rows.Scan(&r.Person, &r.What, &at, &until); err != nil {
-			return nil, err
+		if err = rows.Scan(&r.Person, &r.What, &at, &until); err == nil {
+			r.At, err = time.Parse(time.RFC3339, at)
 		}
-		if r.At, err = time.Parse(time.RFC3339, at); err != nil {
-			return nil, err
+		if err == nil {
+			r.Until, err = time.Parse(time.RFC3339, until)
 		}
-		if r.Until, err = time.Parse(time.RFC3339, until); err != nil {
-			return nil, err
-		}
-		all = append(all, r)
-	}
-	return all, rows.Err()
+		return r, err
+	}, `SELECT person, what, at, until FROM record WHERE kind = $1 AND ($2 = '' OR person = $2) ORDER BY at, person, what`, kind, person)
 }
 
 // The kinds of records.
@@ -323,23 +286,6 @@ func (v View) Fit(ctx context.Context, person, role string) (act.Person, error) 
 func (v View) Holders(ctx context.Context, roles ...string) ([]act.Person, error) {
 	all, err := v.People(ctx)
 	return slices.DeleteFunc(all, func(p act.Person) bool { return !p.Has(roles...) }), err
-}
-
-func list[T any](ctx context.Context, s querier, query string, args ...any) ([]T, error) {
-	rows, err := s.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []T
-	for rows.Next() {
-		var v T
-		if err := scan(rows, &v); err != nil {
-			return nil, err
-		}
-		all = append(all, v)
-	}
-	return all, rows.Err()
 }
 
 func scan(row interface{ Scan(...any) error }, v any) error {

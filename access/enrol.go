@@ -158,20 +158,8 @@ func (d *Directory) draft(ctx context.Context, id string) (Draft, draftSecrets, 
 
 // Drafts are all drafts, in order of their numbers.
 func (d *Directory) Drafts(ctx context.Context) ([]Draft, error) {
-	rows, err := d.store.Query(ctx, `SELECT id FROM person_draft ORDER BY id`)
+	ids, err := store.Collect(d.store.Committed(ctx), store.Column[string], `SELECT id FROM person_draft ORDER BY id`)
 	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, err
 	}
 	var all []Draft

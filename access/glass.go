@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,30 +29,19 @@ type Glass struct {
 
 // Glasses are all times that the glass was broken, newest first.
 func (d *Directory) Glasses(ctx context.Context) ([]Glass, error) {
-	rows, err := d.store.Query(ctx, `SELECT id, person, reason, opened, until, reviewed FROM glass ORDER BY opened DESC`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Glass
-	for rows.Next() {
-		var g Glass
+	return store.Collect(d.store.Committed(ctx), func(rows *sql.Rows) (g Glass, err error) {
 		var opened, until, reviewed string
-		if err := rows.Scan(&g.ID, &g.Person, &g.Reason, &opened, &until, &reviewed); err != nil {
-			return nil, err
+		if err = rows.Scan(&g.ID, &g.Person, &g.Reason, &opened, &until, &reviewed); err == nil {
+			g.Opened, err = time.Parse(time.RFC3339, opened)
 		}
-		if g.Opened, err = time.Parse(time.RFC3339, opened); err == nil {
+		if err == nil {
 			g.Until, err = time.Parse(time.RFC3339, until)
 		}
-		if err == nil && reviewed != "" {
-			g.Reviewed, err = time.Parse(time.RFC3339, reviewed)
+		if err == nil {
+			g.Reviewed, err = store.ParseStamp(reviewed)
 		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, g)
-	}
-	return all, rows.Err()
+		return g, err
+	}, `SELECT id, person, reason, opened, until, reviewed FROM glass ORDER BY opened DESC`)
 }
 
 // OpenGlass is the glass that is broken now; nil if none is.

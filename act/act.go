@@ -10,6 +10,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,6 +88,22 @@ func Parse(canonical []byte) (Act, error) {
 
 // Digest is the SHA-256 of the canonical form: the challenge that approvers sign.
 func (a Act) Digest() [32]byte { return sha256.Sum256(a.Canonical()) }
+
+// StillSays refuses an act whose parameters are not what would be proposed now.
+func (a Act) StillSays(now map[string]string) error {
+	for _, k := range slices.Sorted(maps.Keys(now)) {
+		switch had, ok := a.Params[k]; {
+		case !ok:
+			return fmt.Errorf("act %s: %w: it does not say %s, which is %q now; ask again", a.ID, ErrNotAllowed, k, now[k])
+		case had != now[k]:
+			return fmt.Errorf("act %s: %w: %s was %q when it was signed and is %q now; ask again", a.ID, ErrNotAllowed, k, had, now[k])
+		}
+	}
+	if len(a.Params) != len(now) {
+		return fmt.Errorf("act %s: %w: it has %d parameters, want %d; ask again", a.ID, ErrNotAllowed, len(a.Params), len(now))
+	}
+	return nil
+}
 
 // ParamEditors is the parameter that names who last edited what the act is
 // about, by person numbers with commas between them.

@@ -304,3 +304,23 @@ func TestSeats(t *testing.T) {
 		}
 	}
 }
+
+func TestStillSays(t *testing.T) {
+	a := Act{ID: "a1", Params: map[string]string{"quantity": "8", "note": ""}}
+	for _, c := range []struct {
+		now  map[string]string
+		want string
+	}{
+		{map[string]string{"quantity": "8", "note": ""}, ""},
+		{map[string]string{"quantity": "9", "note": ""}, `act a1: not allowed: quantity was "8" when it was signed and is "9" now; ask again`},
+		{map[string]string{"quantity": "8", "note": "", "price": "1"}, `it does not say price, which is "1" now; ask again`},
+		{map[string]string{"quantity": "8"}, "it has 2 parameters, want 1"},
+		{map[string]string{"quantity": "8", "other": ""}, `it does not say other, which is "" now`},
+		{nil, "it has 2 parameters, want 0"},
+	} {
+		err := a.StillSays(c.now)
+		if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, ErrNotAllowed) || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%v: got %v, want %q", c.now, err, c.want)
+		}
+	}
+}

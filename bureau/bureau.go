@@ -266,27 +266,12 @@ func (s *bureau) takeKeys(ctx context.Context, a *site.Arrival) error {
 
 // offeredKeys is what a partner shared under an index.
 func (s *bureau) offeredKeys(ctx context.Context, partner string, index int) ([]message.SharedKey, error) {
-	rows, err := s.Store().Query(ctx, `SELECT document FROM offered_key WHERE partner = $1 AND idx = $2 ORDER BY purpose`, partner, index)
-	if err != nil {
-		return nil, err
+	all, err := store.Collect(s.Store().Committed(ctx), store.Document[message.SharedKey],
+		`SELECT document FROM offered_key WHERE partner = $1 AND idx = $2 ORDER BY purpose`, partner, index)
+	if err == nil && len(all) == 0 {
+		err = fmt.Errorf("keys %d of %s: %w; the operator has not sent them", index, partner, hsm.ErrNoKey)
 	}
-	defer rows.Close()
-	var all []message.SharedKey
-	for rows.Next() {
-		var doc []byte
-		var k message.SharedKey
-		if err := rows.Scan(&doc); err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal(doc, &k); err != nil {
-			return nil, err
-		}
-		all = append(all, k)
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("keys %d of %s: %w; the operator has not sent them", index, partner, hsm.ErrNoKey)
-	}
-	return all, rows.Err()
+	return all, err
 }
 
 func (s *bureau) proposeAccept(ctx context.Context, subject string) (map[string]string, error) {

@@ -239,13 +239,7 @@ func (r *Runner) checkWrap(ctx context.Context, p Plan, f *findings) error {
 	if err != nil {
 		return err
 	}
-	purpose := hsm.Exchange
-	switch w.Format {
-	case hsm.OAEP:
-		purpose = hsm.Unwrap
-	case hsm.ECDH:
-		purpose = hsm.Agree
-	}
+	purpose := w.Format.Opens()
 	if under.Purpose != string(purpose) {
 		f.add("key %s, under which it is wrapped, is for %q, want %q for %s", under.ID, under.Purpose, purpose, w.Format)
 	}

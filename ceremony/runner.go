@@ -174,7 +174,7 @@ func (r *Runner) Draft(ctx context.Context, editor string, doc []byte) (Ceremony
 	err = r.Store.Change(ctx, e, func(tx *store.Tx) error {
 		res, err := tx.Exec(`INSERT INTO ceremony (id, kind, title, document, editor, state, drafted) VALUES ($1, $2, $3, $4, $5, 'drafted', $6)
 			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, title = excluded.title, document = excluded.document, editor = excluded.editor, drafted = excluded.drafted
-			WHERE ceremony.state = 'drafted'`, p.ID, string(p.Kind), p.Title, doc, editor, stamp(tx.Time()))
+			WHERE ceremony.state = 'drafted'`, p.ID, string(p.Kind), p.Title, doc, editor, store.Stamp(tx.Time()))
 		if err != nil {
 			return err
 		}
@@ -190,31 +190,10 @@ func (r *Runner) Draft(ctx context.Context, editor string, doc []byte) (Ceremony
 	return c, findings, err
 }
 
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-func parseStamp(s string) (t time.Time, err error) {
-	if s != "" {
-		t, err = time.Parse(time.RFC3339, s)
-	}
-	return t, err
-}
-
-// List is all ceremonies, newest first, without their steps.
+// List is all ceremonies, newest first.
 func (r *Runner) List(ctx context.Context) ([]Ceremony, error) {
-	rows, err := r.Store.Query(ctx, `SELECT id FROM ceremony ORDER BY drafted DESC, id DESC`)
+	ids, err := store.Collect(r.Store.Committed(ctx), store.Column[string], `SELECT id FROM ceremony ORDER BY drafted DESC, id DESC`)
 	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, err
 	}
 	var all []Ceremony
@@ -241,11 +220,11 @@ func (r *Runner) Get(ctx context.Context, id string) (Ceremony, error) {
 	if err != nil {
 		return c, err
 	}
-	if c.Drafted, err = parseStamp(drafted); err == nil {
-		c.Opened, err = parseStamp(opened)
+	if c.Drafted, err = store.ParseStamp(drafted); err == nil {
+		c.Opened, err = store.ParseStamp(opened)
 	}
 	if err == nil {
-		c.Ended, err = parseStamp(ended)
+		c.Ended, err = store.ParseStamp(ended)
 	}
 	if err != nil {
 		return c, err
@@ -320,7 +299,7 @@ func (r *Runner) fill(ctx context.Context, c *Ceremony) error {
 		var at string
 		err := rows.Scan(&n, &g.Person, &g.Act, &at, &g.Entry)
 		if err == nil {
-			g.At, err = parseStamp(at)
+			g.At, err = store.ParseStamp(at)
 		}
 		s, noStep := step(n)
 		if err = errors.Join(err, noStep); err == nil {
@@ -367,7 +346,7 @@ func (r *Runner) fill(ctx context.Context, c *Ceremony) error {
 			var at string
 			err := rows.Scan(&n.Kind, &n.Person, &at, &n.Step, &n.Text)
 			if err == nil {
-				n.At, err = parseStamp(at)
+				n.At, err = store.ParseStamp(at)
 			}
 			c.Notes = append(c.Notes, n)
 			return err
@@ -445,15 +424,7 @@ func (r *Runner) same(ctx context.Context, w custody.Warrant, propose func(conte
 	if now["plan_sha256"] != a.Params["plan_sha256"] {
 		return fmt.Errorf("%s: %w; ask again", a.Subject, ErrEdited)
 	}
-	for k, v := range now {
-		if a.Params[k] != v {
-			return fmt.Errorf("%s: %w: %s was %q when it was signed and is %q now; ask again", a.Subject, act.ErrNotAllowed, k, a.Params[k], v)
-		}
-	}
-	if len(now) != len(a.Params) {
-		return fmt.Errorf("%s: %w: the act says %d things, want %d; ask again", a.Subject, act.ErrNotAllowed, len(a.Params), len(now))
-	}
-	return nil
+	return a.StillSays(now)
 }
 
 // of is the ceremony that a subject names: ceremony/ID.
@@ -491,7 +462,7 @@ func (r *Runner) doOpen(ctx context.Context, w custody.Warrant) error {
 	}
 	return w.Use(ctx, "ceremony.open", "ceremony/"+c.ID, map[string]any{"plan_sha256": c.Digest, "steps": len(script)}, func(tx *store.Tx) error {
 		res, err := tx.Exec(`UPDATE ceremony SET state = 'open', opened = $1, steps = $2, act = $3 WHERE id = $4 AND state = 'drafted'`,
-			stamp(tx.Time()), doc, w.Act().ID, c.ID)
+			store.Stamp(tx.Time()), doc, w.Act().ID, c.ID)
 		if err != nil {
 			return err
 		}
@@ -571,7 +542,7 @@ func (r *Runner) doStep(ctx context.Context, w custody.Warrant) error {
 	last := len(s.Signatures)+1 == len(s.Step.By)
 	err = w.Use(ctx, "ceremony.step", w.Act().Subject, map[string]any{"step": s.N, "key": s.Key, "plan_sha256": c.Digest}, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO ceremony_signature (ceremony, step, person, act, at, entry) VALUES ($1, $2, $3, $4, $5, $6)`,
-			c.ID, s.N, person, w.Act().ID, stamp(tx.Time()), tx.Index())
+			c.ID, s.N, person, w.Act().ID, store.Stamp(tx.Time()), tx.Index())
 		if err == nil && last && s.Step.Effect != None {
 			// The intent: what must happen now is known before it does.
 			_, err = tx.Exec(`INSERT INTO ceremony_effect (ceremony, step, state) VALUES ($1, $2, 'doing')`, c.ID, s.N)
@@ -672,7 +643,7 @@ func (r *Runner) doNote(ctx context.Context, w custody.Warrant) error {
 
 func putNote(tx *store.Tx, id, actID string, n Note) error {
 	_, err := tx.Exec(`INSERT INTO ceremony_note (ceremony, act, kind, person, at, step, text) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		id, actID, n.Kind, n.Person, stamp(tx.Time()), n.Step, n.Text)
+		id, actID, n.Kind, n.Person, store.Stamp(tx.Time()), n.Step, n.Text)
 	return err
 }
 
@@ -750,7 +721,7 @@ func (r *Runner) doAbort(ctx context.Context, w custody.Warrant) error {
 		if _, err := tx.Exec(`DELETE FROM ceremony_input WHERE ceremony = $1`, c.ID); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(`UPDATE ceremony SET state = 'aborted', ended = $1 WHERE id = $2`, stamp(tx.Time()), c.ID); err != nil {
+		if _, err := tx.Exec(`UPDATE ceremony SET state = 'aborted', ended = $1 WHERE id = $2`, store.Stamp(tx.Time()), c.ID); err != nil {
 			return err
 		}
 		if err := r.tell(tx, c, "ceremony.aborted", fmt.Sprintf("Ceremony %s was aborted by person %s: %q. What was entered is wiped.", c.ID, w.Act().Requester, reason)); err != nil {
@@ -833,20 +804,8 @@ func (r *Runner) unmake(ctx context.Context, c Ceremony, name string) error {
 // Resume goes on where the site stopped, or where the module was gone: what a
 // step had to do and may not have done, and what an ended ceremony left.
 func (r *Runner) Resume(ctx context.Context) error {
-	rows, err := r.Store.Query(ctx, `SELECT id FROM ceremony WHERE state <> 'drafted' ORDER BY id`)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return err
-		}
-		ids = append(ids, id)
-	}
-	errs := []error{rows.Err(), rows.Close()}
+	ids, err := store.Collect(r.Store.Committed(ctx), store.Column[string], `SELECT id FROM ceremony WHERE state <> 'drafted' ORDER BY id`)
+	errs := []error{err}
 	for _, id := range ids {
 		errs = append(errs, r.resume(ctx, id))
 	}

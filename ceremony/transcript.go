@@ -92,7 +92,7 @@ func (r *Runner) performClose(ctx context.Context, c Ceremony, o *outcome) error
 		if _, err := tx.Exec(`DELETE FROM ceremony_input WHERE ceremony = $1`, c.ID); err != nil {
 			return err
 		}
-		_, err := tx.Exec(`UPDATE ceremony SET state = 'closed', ended = $1, signed = $2 WHERE id = $3`, stamp(tx.Time()), signed, c.ID)
+		_, err := tx.Exec(`UPDATE ceremony SET state = 'closed', ended = $1, signed = $2 WHERE id = $3`, store.Stamp(tx.Time()), signed, c.ID)
 		if err != nil {
 			return err
 		}

@@ -100,16 +100,7 @@ func listenAndServe(ctx context.Context, listen string, with *tls.Config, h http
 	}
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 1 << 16,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-	stop := context.AfterFunc(ctx, func() {
-		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		srv.Shutdown(down)
-	})
-	defer stop()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return site.Serve(ctx, srv, l)
 }
 
 // A route is one page or form. Permission names what of the policy opens it:
@@ -182,12 +173,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, to route) {
 	}
 	v.r = r.WithContext(context.WithValue(ctx, visitKey{}, v))
 	if to.permission != door && to.permission != own && !v.may(to.permission) {
-		e := audit.Entry{Kind: "page.refused", Actor: "person/" + v.me.ID, Subject: "page", Data: map[string]any{"path": firstBytes(r.URL.Path, 200), "permission": to.permission}}
-		if err := s.site.Store().Enter(ctx, e); err != nil {
-			s.incident(w, v.r, err)
-			return
-		}
-		s.fail(w, v.r, http.StatusForbidden)
+		s.outcome(v, barred(to.permission))
 		return
 	}
 	if v.byGlass(to.permission) {
@@ -210,8 +196,16 @@ func (s *Server) outcome(v *visit, err error) {
 	if err != nil {
 		v.w.Header().Del("Content-Disposition") // of a file that did not come
 	}
+	var lacks barred
 	switch {
 	case err == nil:
+	case errors.As(err, &lacks):
+		e := audit.Entry{Kind: "page.refused", Actor: "person/" + v.me.ID, Subject: "page", Data: map[string]any{"path": firstBytes(v.r.URL.Path, 200), "permission": string(lacks)}}
+		if err := s.site.Store().Enter(v.ctx(), e); err != nil {
+			s.incident(v.w, v.r, err)
+			return
+		}
+		s.fail(v.w, v.r, http.StatusForbidden)
 	case errors.Is(err, errGone), errors.Is(err, custody.ErrNoAct), errors.Is(err, keys.ErrNoKey), errors.Is(err, ceremony.ErrNone), errors.Is(err, access.ErrNoPerson):
 		s.fail(v.w, v.r, http.StatusNotFound)
 	case errors.Is(err, access.ErrWait):
@@ -222,6 +216,11 @@ func (s *Server) outcome(v *visit, err error) {
 }
 
 var errGone = errors.New("nothing is here")
+
+// barred is the permission that a visitor lacks.
+type barred string
+
+func (b barred) Error() string { return "not permitted: " + string(b) }
 
 // may says whether the person has a permission, by role or because the glass
 // is broken for them: then they see all that can be read.

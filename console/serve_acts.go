@@ -320,14 +320,19 @@ func (s *Server) postAsk(v *visit) error {
 	return v.redirect(to)
 }
 
-func (s *Server) getAct(v *visit) error {
+// act is the act that an address names, for those whom it concerns.
+func (s *Server) act(v *visit) (custody.Status, error) {
 	st, err := s.site.Desk().Get(v.ctx(), v.r.PathValue("id"))
+	if err == nil && !s.concerns(v, st) {
+		err = barred("acts.read")
+	}
+	return st, err
+}
+
+func (s *Server) getAct(v *visit) error {
+	st, err := s.act(v)
 	if err != nil {
 		return err
-	}
-	if !s.concerns(v, st) {
-		s.fail(v.w, v.r, 403)
-		return nil
 	}
 	p := actPage{Act: st.Act, State: actStates[st.State], Sub: say("act.sub", s.whoText(v.ctx(), st.Act.Requester)), Grave: grave(st.Act.Kind), Changes: changesOf(st.Act),
 		Seats: s.seatsOf(v.ctx(), st, v.policy, v.me.ID), Requester: s.who(v.ctx(), st.Act.Requester), Clocks: clocksFor(st), Bytes: "/acts/" + st.Act.ID + "/bytes",
@@ -406,13 +411,9 @@ func (s *Server) whoText(ctx context.Context, id string) Text {
 }
 
 func (s *Server) getActBytes(v *visit) error {
-	st, err := s.site.Desk().Get(v.ctx(), v.r.PathValue("id"))
+	st, err := s.act(v)
 	if err != nil {
 		return err
-	}
-	if !s.concerns(v, st) {
-		s.fail(v.w, v.r, 403)
-		return nil
 	}
 	return v.download("application/json", "act-"+st.Act.ID+".json", st.Act.Canonical())
 }

@@ -285,8 +285,7 @@ func (s *Server) postEndSession(v *visit) error {
 		mine = mine || one.ID == id
 	}
 	if !mine && !v.may("sessions.end") {
-		s.fail(v.w, v.r, 403)
-		return nil
+		return barred("sessions.end")
 	}
 	if err := s.site.Gate().Close(v.ctx(), id, v.me.ID, "ended by person "+v.me.ID); err != nil && !errors.Is(err, access.ErrSession) {
 		return err

@@ -119,7 +119,7 @@ var errRepeated = errors.New("repeated")
 // Sign records an approval or a rejection. One rejection ends the act. The
 // same signature again changes nothing.
 func (d *Desk) Sign(ctx context.Context, id string, sig act.Signature) error {
-	s, err := load(reader{ctx, d.store}, id)
+	s, err := load(d.store.Committed(ctx), id)
 	if err == nil {
 		err = d.sign(ctx, s.act, sig)
 	} else {
@@ -317,12 +317,6 @@ func keep(tx *store.Tx, id string, sig act.Signature) error {
 	return err
 }
 
-// querier is a transaction or the store.
-type querier interface {
-	QueryRow(query string, args ...any) *sql.Row
-	Query(query string, args ...any) (*sql.Rows, error)
-}
-
 type stored struct {
 	act        act.Act
 	canonical  []byte
@@ -340,7 +334,7 @@ func (s stored) has(sig act.Signature) bool {
 	return false
 }
 
-func load(q querier, id string) (stored, error) {
+func load(q store.Querier, id string) (stored, error) {
 	var s stored
 	var complete string
 	err := q.QueryRow(`SELECT canonical, state, coalesce(complete, '') FROM act WHERE id = $1`, id).Scan(&s.canonical, &s.name, &complete)
@@ -362,39 +356,13 @@ func load(q querier, id string) (stored, error) {
 		}
 	}
 	s.state.Rejected, s.state.Used = s.name == "rejected", s.name == "used"
-	rows, err := q.Query(`SELECT signature FROM act_signature WHERE act = $1 ORDER BY person`, id)
-	if err != nil {
-		return s, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var doc []byte
-		var sig act.Signature
-		if err := rows.Scan(&doc); err != nil {
-			return s, err
-		}
-		if err := json.Unmarshal(doc, &sig); err != nil {
-			return s, err
-		}
-		s.signatures = append(s.signatures, sig)
-	}
-	return s, rows.Err()
-}
-
-// reader makes the store a querier for one context.
-type reader struct {
-	ctx context.Context
-	s   *store.Store
-}
-
-func (r reader) QueryRow(q string, args ...any) *sql.Row { return r.s.QueryRow(r.ctx, q, args...) }
-func (r reader) Query(q string, args ...any) (*sql.Rows, error) {
-	return r.s.Query(r.ctx, q, args...)
+	s.signatures, err = store.Collect(q, store.Document[act.Signature], `SELECT signature FROM act_signature WHERE act = $1 ORDER BY person`, id)
+	return s, err
 }
 
 // Get is one act; ErrNoAct if there is none.
 func (d *Desk) Get(ctx context.Context, id string) (Status, error) {
-	s, err := load(reader{ctx, d.store}, id)
+	s, err := load(d.store.Committed(ctx), id)
 	if err != nil {
 		return Status{}, err
 	}
@@ -428,20 +396,7 @@ func (d *Desk) List(ctx context.Context, state string) ([]Status, error) {
 }
 
 func (d *Desk) ids(ctx context.Context, query string, args ...any) ([]string, error) {
-	rows, err := d.store.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
+	return store.Collect(d.store.Committed(ctx), store.Column[string], query, args...)
 }
 
 // A Warrant is leave to do one act once. Only a Desk makes one; the zero
@@ -456,7 +411,7 @@ type Warrant struct {
 // Warrant is the leave that act id gives, if everybody has signed in time.
 // Until it is redeemed it is only a promise: Redeem decides.
 func (d *Desk) Warrant(ctx context.Context, id string) (Warrant, error) {
-	s, err := load(reader{ctx, d.store}, id)
+	s, err := load(d.store.Committed(ctx), id)
 	if err != nil {
 		return Warrant{}, err
 	}

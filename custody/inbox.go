@@ -28,7 +28,7 @@ type Candidate struct {
 // and editors: who may sign it and who may not, and why. Of an act of an older
 // policy, or whose requester is not here any more, nobody may sign.
 func (d *Desk) Candidates(ctx context.Context, id string) ([]Candidate, error) {
-	s, err := load(reader{ctx, d.store}, id)
+	s, err := load(d.store.Committed(ctx), id)
 	if err != nil {
 		return nil, err
 	}

@@ -86,6 +86,23 @@ func (p Purpose) Arrives() bool { return p.Exports() || p == Lot }
 // those that sign or receive, which are made anew.
 func (p Purpose) BacksUp() bool { return p.Arrives() || p == Subscriber || p == Ledger }
 
+// MayArrive refuses a key that does not come from elsewhere; the error wraps
+// ErrPurpose.
+func (p Purpose) MayArrive(a Algorithm) error {
+	if !p.Arrives() {
+		return fmt.Errorf("taking a key for %q: %w", p, ErrPurpose)
+	}
+	return p.Fits(a)
+}
+
+// MayBackUp refuses a key that is not backed up; the error wraps ErrPurpose.
+func (p Purpose) MayBackUp(a Algorithm) error {
+	if !p.BacksUp() {
+		return fmt.Errorf("backup of a key for %q: %w", p, ErrPurpose)
+	}
+	return p.Fits(a)
+}
+
 // CheckID refuses what cannot name a key: 1 to 200 printable ASCII characters
 // without a space.
 func CheckID(id string) error { return checkName("key name", id, 200) }

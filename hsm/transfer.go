@@ -155,6 +155,17 @@ const (
 	ECDH Format = "ECDH"             // the envelope of Give, to a partner's P-521 key; binds the purpose
 )
 
+// Opens is what a key is for that opens this format.
+func (f Format) Opens() Purpose {
+	switch f {
+	case OAEP:
+		return Unwrap
+	case ECDH:
+		return Agree
+	}
+	return Exchange
+}
+
 // A Wrapping says how a key is wrapped and under which key.
 type Wrapping struct {
 	Format Format

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -17,35 +16,11 @@ import (
 	"ankan/store"
 )
 
-// querier is a change, or a view of what is committed.
-type querier interface {
-	Query(query string, args ...any) (*sql.Rows, error)
-	QueryRow(query string, args ...any) *sql.Row
-}
-
 // A view is the register and the people, as a change sees them or as they are
 // committed.
 type view struct {
-	querier
+	store.Querier
 	people access.View
-}
-
-// collect reads all rows of a query.
-func collect[T any](q querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := q.Query(query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []T
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, v)
-	}
-	return all, rows.Err()
 }
 
 // look gives f one view of what is committed.
@@ -57,18 +32,10 @@ func look[T any](ctx context.Context, r *Register, f func(q view) (T, error)) (v
 	return v, err
 }
 
-// when reads a time of the database; "" is none.
-func when(text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	return time.Parse(time.RFC3339, text)
-}
-
-// whens reads several times, in their order.
-func whens(texts []string, to ...*time.Time) (err error) {
+// stamps reads several of what store.Stamp wrote, in their order.
+func stamps(texts []string, to ...*time.Time) (err error) {
 	for i, text := range texts {
-		if *to[i], err = when(text); err != nil {
+		if *to[i], err = store.ParseStamp(text); err != nil {
 			return err
 		}
 	}
@@ -93,7 +60,7 @@ func (r *Register) putDraft(ctx context.Context, kind, subject, editor string, v
 }
 
 // getDraft reads it back, and who wrote it.
-func getDraft(q querier, subject string, v any) (editor string, err error) {
+func getDraft(q store.Querier, subject string, v any) (editor string, err error) {
 	var doc []byte
 	err = q.QueryRow(`SELECT document, editor FROM key_draft WHERE subject = $1`, subject).Scan(&doc, &editor)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -135,8 +102,8 @@ func deed[T any](r *Register, check checking[T], write func(context.Context, *st
 				if err != nil {
 					return err
 				}
-				if !maps.Equal(a.Params, now) {
-					return fmt.Errorf("%s of %s: %w: it is not what was signed any more; ask again", a.Kind, a.Subject, act.ErrNotAllowed)
+				if err := a.StillSays(now); err != nil {
+					return err
 				}
 				return write(ctx, tx, w, v)
 			})

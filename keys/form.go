@@ -116,7 +116,7 @@ func (s Sheet) params() map[string]string {
 		"ceremony": s.Ceremony, "bag": s.Bag, "seal": s.Seal, "from": s.FromPerson, "to_site": s.ToSite, "to": s.ToPerson, "carrier": s.Carrier,
 	}
 	if !s.Issued.IsZero() {
-		m["issued"] = stamp(s.Issued)
+		m["issued"] = store.Stamp(s.Issued)
 	}
 	return m
 }
@@ -186,7 +186,7 @@ func scanForm(rows *sql.Rows) (f Form, err error) {
 	err = rows.Scan(&f.Site, &f.Number, &f.Key, &f.Component, &f.Of, &f.KCV, &f.KeyKCV, &f.Ceremony, &f.Bag, &f.Seal, &f.FromPerson, &f.ToSite, &f.ToPerson, &f.Carrier,
 		&f.State, &f.Editor, &f.Holder, &drafted, &issued, &announced, &received, &closed, &missing, &sent, &f.ByFile, &f.Act, &read, &f.Why, &answer)
 	if err == nil {
-		err = whens([]string{drafted, issued, announced, received, closed, missing, sent}, &f.Drafted, &f.Issued, &f.Announced, &f.Received, &f.Closed, &f.Missing, &f.Sent)
+		err = stamps([]string{drafted, issued, announced, received, closed, missing, sent}, &f.Drafted, &f.Issued, &f.Announced, &f.Received, &f.Closed, &f.Missing, &f.Sent)
 	}
 	if err == nil && len(read) > 0 {
 		err = json.Unmarshal(read, &f.Inspection)
@@ -197,12 +197,12 @@ func scanForm(rows *sql.Rows) (f Form, err error) {
 	return f, err
 }
 
-func forms(q querier, where string, args ...any) ([]Form, error) {
-	return collect(q, scanForm, `SELECT `+formColumns+` FROM form WHERE `+where+` ORDER BY site, number`, args...)
+func forms(q store.Querier, where string, args ...any) ([]Form, error) {
+	return store.Collect(q, scanForm, `SELECT `+formColumns+` FROM form WHERE `+where+` ORDER BY site, number`, args...)
 }
 
 // formOf is the form of a reference; ErrNoForm if there is none.
-func formOf(q querier, ref string) (Form, error) {
+func formOf(q store.Querier, ref string) (Form, error) {
 	site, number, err := ParseForm(ref)
 	if err != nil {
 		return Form{}, err
@@ -291,9 +291,9 @@ func (r *Register) PutForm(ctx context.Context, editor string, s Sheet) (Sheet, 
 }
 
 func putForm(tx *store.Tx, s Sheet, state, editor string) error {
-	issued, at := "", map[string]string{state: stamp(tx.Time())}
+	issued, at := "", map[string]string{state: store.Stamp(tx.Time())}
 	if !s.Issued.IsZero() {
-		issued = stamp(s.Issued)
+		issued = store.Stamp(s.Issued)
 	}
 	_, err := tx.Exec(`INSERT INTO form (site, number, key, component, of, kcv, key_kcv, ceremony, bag, seal, from_person, to_site, to_person, carrier, state, editor, issued, drafted, announced)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
@@ -311,7 +311,7 @@ func (r *Register) mayIssue(ctx context.Context, q view, s Sheet) (Sheet, error)
 	fail := func(format string, args ...any) (Sheet, error) {
 		return s, fmt.Errorf("%s: %w: "+format, append([]any{s.Ref(), act.ErrNotAllowed}, args...)...)
 	}
-	keys, err := collect(q, scanKey, `SELECT `+keyColumns+` FROM key WHERE id = $1`, s.Key)
+	keys, err := store.Collect(q, scanKey, `SELECT `+keyColumns+` FROM key WHERE id = $1`, s.Key)
 	if err != nil {
 		return s, err
 	}
@@ -330,7 +330,7 @@ func (r *Register) mayIssue(ctx context.Context, q view, s Sheet) (Sheet, error)
 		return fail("key %s is %s, and leaves only while it is active", k.ID, k.State)
 	}
 	if !c.Missing.IsZero() {
-		return fail("component %d is missing since %s", c.Number, stamp(c.Missing))
+		return fail("component %d is missing since %s", c.Number, store.Stamp(c.Missing))
 	}
 	var shares int
 	if err := q.QueryRow(`SELECT count(*) FROM key_link WHERE key = $1 AND what = $2`, s.Key, "partner/"+s.ToSite).Scan(&shares); err != nil {
@@ -396,7 +396,7 @@ func (r *Register) doIssue(ctx context.Context, tx *store.Tx, w custody.Warrant,
 	return errors.Join(
 		useOnce(tx, ItemBag, f.Bag, f.FromPerson, part, f.Ref()),
 		useOnce(tx, ItemSeal, f.Seal, f.FromPerson, part, f.Ref()),
-		f.move(tx, FormIssued, `, issued = $2`, stamp(tx.Time())),
+		f.move(tx, FormIssued, `, issued = $2`, store.Stamp(tx.Time())),
 		Happened(tx, f.Key, "person/"+w.Act().Requester, w.Act().Kind, fmt.Sprintf("component %d of %d leaves for %s under %s in bag %s, seal %s", f.Component, f.Of, f.ToSite, f.Number, f.Bag, f.Seal)),
 	)
 }
@@ -412,7 +412,7 @@ func (r *Register) FormsToSend(ctx context.Context) ([]Form, error) {
 // FormSent records that the file of a form, or its answer, left; without
 // byFile the partner takes no files, and both parts are paper.
 func FormSent(tx *store.Tx, f Form, byFile bool) error {
-	_, err := tx.Exec(`UPDATE form SET sent = $1, by_file = $2 WHERE site = $3 AND number = $4 AND sent = ''`, stamp(tx.Time()), byFile, f.Site, f.Number)
+	_, err := tx.Exec(`UPDATE form SET sent = $1, by_file = $2 WHERE site = $3 AND number = $4 AND sent = ''`, store.Stamp(tx.Time()), byFile, f.Site, f.Number)
 	return err
 }
 
@@ -495,7 +495,7 @@ func (r *Register) PutInspection(ctx context.Context, person, ref string, i Insp
 }
 
 // coming is a form whose bag has not been signed for.
-func (r *Register) coming(q querier, ref string) (Form, error) {
+func (r *Register) coming(q store.Querier, ref string) (Form, error) {
 	f, err := formOf(q, ref)
 	if err == nil && f.State != FormAnnounced {
 		err = fmt.Errorf("%s: %w: it is %s", ref, act.ErrNotAllowed, f.State)
@@ -528,7 +528,7 @@ func (r *Register) checkReceive(ctx context.Context, q view, subject string) (f 
 }
 
 // holdsOther refuses a person who holds a part of a key already, other than one.
-func (r *Register) holdsOther(q querier, person, key, but string) error {
+func (r *Register) holdsOther(q store.Querier, person, key, but string) error {
 	held, err := r.things(q, person)
 	if err != nil {
 		return err
@@ -548,11 +548,11 @@ func (r *Register) doReceive(ctx context.Context, tx *store.Tx, w custody.Warran
 	}
 	if f.Why == "" {
 		return errors.Join(
-			f.move(tx, FormReceived, `, received = $2, holder = $3, act = $4`, stamp(tx.Time()), f.ToPerson, a.ID),
+			f.move(tx, FormReceived, `, received = $2, holder = $3, act = $4`, store.Stamp(tx.Time()), f.ToPerson, a.ID),
 			Happened(tx, f.Key, "person/"+a.Requester, a.Kind, fmt.Sprintf("component %d of %d came under %s in bag %s, sound", f.Component, f.Of, f.Ref(), f.Bag)))
 	}
 	return errors.Join(
-		f.move(tx, FormTampered, `, received = $2, why = $3, act = $4`, stamp(tx.Time()), f.Why, a.ID),
+		f.move(tx, FormTampered, `, received = $2, why = $3, act = $4`, store.Stamp(tx.Time()), f.Why, a.ID),
 		r.tampered(ctx, tx, f, "person/"+a.Requester))
 }
 
@@ -647,7 +647,7 @@ func (r *Register) TakeAnswer(ctx context.Context, tx *store.Tx, partner, ref st
 	if f.Why != "" {
 		to = FormTampered
 	}
-	if err := f.move(tx, to, `, received = $2, why = $3, answer = $4`, stamp(tx.Time()), f.Why, doc); err != nil {
+	if err := f.move(tx, to, `, received = $2, why = $3, answer = $4`, store.Stamp(tx.Time()), f.Why, doc); err != nil {
 		return err
 	}
 	by := "partner/" + partner
@@ -662,7 +662,7 @@ func (r *Register) TakeAnswer(ctx context.Context, tx *store.Tx, partner, ref st
 
 // toldUs closes what this site would wait for from a party that told it itself.
 func toldUs(tx *store.Tx, key, party, words string) error {
-	_, err := tx.Exec(`UPDATE compromise_party SET sent = $1, acknowledged = $1, words = $2 WHERE key = $3 AND party = $4 AND acknowledged = ''`, stamp(tx.Time()), words, key, party)
+	_, err := tx.Exec(`UPDATE compromise_party SET sent = $1, acknowledged = $1, words = $2 WHERE key = $3 AND party = $4 AND acknowledged = ''`, store.Stamp(tx.Time()), words, key, party)
 	return err
 }
 
@@ -689,7 +689,7 @@ func (r *Register) checkClose(_ context.Context, q view, subject string) (f Form
 	if err != nil {
 		return f, nil, err
 	}
-	m["answer"], m["answered"] = "signed by person "+f.ToPerson+" of "+f.ToSite, stamp(f.Received)
+	m["answer"], m["answered"] = "signed by person "+f.ToPerson+" of "+f.ToSite, store.Stamp(f.Received)
 	m["answer_sha256"] = fmt.Sprintf("%x", sha256.Sum256([]byte(f.Answer.Act)))
 	return f, m, nil
 }
@@ -704,7 +704,7 @@ func (r *Register) doClose(ctx context.Context, tx *store.Tx, w custody.Warrant,
 		return err
 	}
 	actor := "person/" + w.Act().Requester
-	errs := []error{CopyGone(tx, c), f.move(tx, FormClosed, `, closed = $2`, stamp(tx.Time()))}
+	errs := []error{CopyGone(tx, c), f.move(tx, FormClosed, `, closed = $2`, store.Stamp(tx.Time()))}
 	for kind, number := range map[string]string{ItemBag: f.Bag, ItemSeal: f.Seal} {
 		errs = append(errs, itemGone(tx, Item{Kind: kind, Number: number}, actor, w.Act().Kind, "with "+f.Ref()))
 	}
@@ -750,7 +750,7 @@ func (r *Register) FormBlocks(ctx context.Context, p FormPart) (string, error) {
 		case mine.State != FormReceived:
 			return fmt.Sprintf("%s is %s, want %s: its recipient signs for the bag first", mine.Ref(), mine.State, FormReceived), nil
 		case !mine.Missing.IsZero():
-			return fmt.Sprintf("bag %s of %s is missing since %s", mine.Bag, mine.Ref(), stamp(mine.Missing)), nil
+			return fmt.Sprintf("bag %s of %s is missing since %s", mine.Bag, mine.Ref(), store.Stamp(mine.Missing)), nil
 		case mine.Bag != p.Bag:
 			return fmt.Sprintf("the plan says bag %q, %s says %s", p.Bag, mine.Ref(), mine.Bag), nil
 		case mine.Component != p.Component:
@@ -776,7 +776,7 @@ func FormsImported(tx *store.Tx, key, ceremony string) error {
 		return err
 	}
 	for _, f := range all {
-		if err := f.move(tx, FormClosed, `, closed = $2, why = $3`, stamp(tx.Time()), "in the module by ceremony/"+ceremony); err != nil {
+		if err := f.move(tx, FormClosed, `, closed = $2, why = $3`, store.Stamp(tx.Time()), "in the module by ceremony/"+ceremony); err != nil {
 			return err
 		}
 	}
@@ -798,7 +798,7 @@ func (r *Register) FormsCompromised(ctx context.Context, tx *store.Tx, key, part
 		}
 	}
 	all[0].Why = "its issuer says: " + why
-	if _, err := tx.Exec(`INSERT INTO compromise_heard (key, partner, at, why) VALUES ($1, $2, $3, $4) ON CONFLICT (key, partner) DO NOTHING`, key, partner, stamp(tx.Time()), why); err != nil {
+	if _, err := tx.Exec(`INSERT INTO compromise_heard (key, partner, at, why) VALUES ($1, $2, $3, $4) ON CONFLICT (key, partner) DO NOTHING`, key, partner, store.Stamp(tx.Time()), why); err != nil {
 		return 0, err
 	}
 	return len(all), r.tampered(ctx, tx, all[0], "partner/"+partner)
@@ -817,11 +817,11 @@ func (r *Register) remindForms(ctx context.Context, now time.Time) error {
 	}
 	for _, f := range all {
 		n := notice.Notice{Kind: "form.overdue", Subject: f.Ref(), Link: f.link(),
-			Text: fmt.Sprintf("%s, bag %s to person %s of %s, left %s by %s and is not back after %d days.", f.Number, f.Bag, f.ToPerson, f.ToSite, stamp(f.Issued), f.Carrier, policy.Periods.Receipt)}
+			Text: fmt.Sprintf("%s, bag %s to person %s of %s, left %s by %s and is not back after %d days.", f.Number, f.Bag, f.ToPerson, f.ToSite, store.Stamp(f.Issued), f.Carrier, policy.Periods.Receipt)}
 		tell := []string{f.FromPerson}
 		if f.Site != r.site {
 			tell = []string{f.ToPerson}
-			n.Text = fmt.Sprintf("Bag %s of %s was announced %s and nobody signed for it in %d days.", f.Bag, f.Ref(), stamp(f.Announced), policy.Periods.Receipt)
+			n.Text = fmt.Sprintf("Bag %s of %s was announced %s and nobody signed for it in %d days.", f.Bag, f.Ref(), store.Stamp(f.Announced), policy.Periods.Receipt)
 		}
 		if err := r.remind(ctx, f.Ref(), remindEvery, n, tell, keyManager, officer); err != nil {
 			return err
@@ -838,7 +838,7 @@ func (r *Register) OverdueForms(ctx context.Context) ([]Form, error) {
 		if err != nil || policy.Periods.Receipt == 0 {
 			return nil, err
 		}
-		before := stamp(r.store.Now().AddDate(0, 0, -policy.Periods.Receipt))
+		before := store.Stamp(r.store.Now().AddDate(0, 0, -policy.Periods.Receipt))
 		return forms(q, `state = 'issued' AND issued <= $1 OR state = 'announced' AND announced <= $1`, before)
 	})
 }

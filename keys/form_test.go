@@ -332,7 +332,7 @@ func TestFormIssueRefused(t *testing.T) {
 	s.Carrier = "somebody else"
 	_, err = v.reg.PutForm(t.Context(), km, s)
 	v.must(err)
-	v.refused(v.deeds["form.issue"].Do(t.Context(), w), "it is not what was signed any more")
+	v.refused(v.deeds["form.issue"].Do(t.Context(), w), "when it was signed and is")
 	other := sheet(2, "B1", cust4)
 	other, err = v.reg.PutForm(t.Context(), km, other)
 	v.must(err)
@@ -429,7 +429,7 @@ func TestFormReceiveRefused(t *testing.T) {
 	w, err := op.signed("form.receive", ktf, cust3)
 	op.must(err)
 	op.must(op.reg.PutInspection(t.Context(), cust3, ktf, keys.Inspection{Bag: "B7", Seal: "SB1", Sound: true}))
-	op.refused(op.deeds["form.receive"].Do(t.Context(), w), "it is not what was signed any more")
+	op.refused(op.deeds["form.receive"].Do(t.Context(), w), "when it was signed and is")
 	op.must(op.receive(cust3, ktf, good))
 	op.refused(op.receive(cust3, ktf, good), "it is received")
 	op.refused(op.do("form.close", ktf, cust3), "its issuer closes it")

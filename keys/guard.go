@@ -83,7 +83,7 @@ func (r *Register) guarded(ctx context.Context) (map[string]*guarded, error) {
 		if err := rows.Scan(&id, &k.state, &expires, &k.purpose); err != nil {
 			return nil, err
 		}
-		if k.expires, err = parseStamp(expires); err != nil {
+		if k.expires, err = store.ParseStamp(expires); err != nil {
 			return nil, fmt.Errorf("key %s: %w", id, err)
 		}
 		all[id] = k

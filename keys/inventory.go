@@ -37,7 +37,7 @@ func (r *Register) Things(ctx context.Context, person string) ([]Thing, error) {
 	return look(ctx, r, func(q view) ([]Thing, error) { return r.things(q, person) })
 }
 
-func (r *Register) things(q querier, person string) ([]Thing, error) {
+func (r *Register) things(q store.Querier, person string) ([]Thing, error) {
 	held, err := items(q, `holder = $1 AND state IN ('held', 'missing')`, person)
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (r *Register) things(q querier, person string) ([]Thing, error) {
 }
 
 // checkMost refuses to put more into one person's hands than a count can list.
-func (r *Register) checkMost(q querier, person string, more int) error {
+func (r *Register) checkMost(q store.Querier, person string, more int) error {
 	all, err := r.things(q, person)
 	if err == nil && len(all)+more > mostHeld {
 		err = fmt.Errorf("person %s: %w: holds %d things, and %d at most fit into one count; retire what is not needed", person, act.ErrNotAllowed, len(all), mostHeld)
@@ -107,7 +107,7 @@ func (r *Register) due(ctx context.Context, q view, person string, now time.Time
 	if err := q.QueryRow(`SELECT coalesce(max(at), '') FROM inventory WHERE person = $1`, person).Scan(&text); err != nil {
 		return d, err
 	}
-	last, err := when(text)
+	last, err := store.ParseStamp(text)
 	if err != nil {
 		return d, err
 	}
@@ -177,13 +177,13 @@ type Inventory struct {
 // newest first.
 func (r *Register) Inventories(ctx context.Context, person string) ([]Inventory, error) {
 	return look(ctx, r, func(q view) ([]Inventory, error) {
-		return collect(q, func(rows *sql.Rows) (v Inventory, err error) {
+		return store.Collect(q, func(rows *sql.Rows) (v Inventory, err error) {
 			var at string
 			var doc []byte
 			if err = rows.Scan(&v.Person, &at, &v.Officer, &v.Act, &doc); err != nil {
 				return v, err
 			}
-			if v.At, err = when(at); err == nil {
+			if v.At, err = store.ParseStamp(at); err == nil {
 				err = json.Unmarshal(doc, &v.Things)
 			}
 			for _, t := range v.Things {
@@ -216,7 +216,7 @@ func (r *Register) PutCount(ctx context.Context, person string, seen map[string]
 }
 
 // count compares what was seen with what is held.
-func (r *Register) count(q querier, person string, seen map[string]bool) ([]Counted, error) {
+func (r *Register) count(q store.Querier, person string, seen map[string]bool) ([]Counted, error) {
 	held, err := r.things(q, person)
 	if err != nil {
 		return nil, err
@@ -292,7 +292,7 @@ func (r *Register) doCount(ctx context.Context, tx *store.Tx, w custody.Warrant,
 		return err
 	}
 	if _, err := tx.Exec(`INSERT INTO inventory (person, at, officer, act, items, missing) VALUES ($1, $2, $3, $4, $5, $6)`,
-		person, stamp(tx.Time()), saw, a.ID, doc, strings.Join(missing, "\n")); err != nil {
+		person, store.Stamp(tx.Time()), saw, a.ID, doc, strings.Join(missing, "\n")); err != nil {
 		return err
 	}
 	if err := dropDraft(tx, a.Subject); err != nil || len(missing) == 0 {
@@ -314,7 +314,7 @@ func few(list []string) string {
 // counted flags what is missing, and takes the flag off what was found again.
 // The state of a key stays: people decide what a missing part means.
 func (r *Register) counted(tx *store.Tx, t Counted, actor string) error {
-	what, state, since := "custody.missing", ItemMissing, stamp(tx.Time())
+	what, state, since := "custody.missing", ItemMissing, store.Stamp(tx.Time())
 	switch {
 	case t.Seen && t.Missing.IsZero(), !t.Seen && !t.Missing.IsZero():
 		return nil
@@ -387,7 +387,7 @@ func (r *Register) Remind(ctx context.Context) error {
 			continue
 		}
 		n := notice.Notice{Kind: "rack.left-open", Subject: "rack/" + o.Rack, Link: "/racks",
-			Text: fmt.Sprintf("Rack %s is open since %s, longer than %d minutes: %s. Close it: rack.close.", o.Rack, stamp(o.Opened), rackOpenMost/time.Minute, o.Why)}
+			Text: fmt.Sprintf("Rack %s is open since %s, longer than %d minutes: %s. Close it: rack.close.", o.Rack, store.Stamp(o.Opened), rackOpenMost/time.Minute, o.Why)}
 		if err := r.remind(ctx, fmt.Sprintf("rack-opening/%d", o.ID), 0, n, nil, keyManager, hsmAdmin, officer); err != nil {
 			return err
 		}
@@ -399,11 +399,11 @@ func (r *Register) Remind(ctx context.Context) error {
 // for ever.
 func (r *Register) remind(ctx context.Context, what string, every time.Duration, n notice.Notice, people []string, roles ...string) error {
 	told, err := look(ctx, r, func(q view) (time.Time, error) {
-		last, err := collect(q, func(rows *sql.Rows) (s string, err error) { return s, rows.Scan(&s) }, `SELECT at FROM reminder WHERE what = $1`, what)
+		last, err := store.Collect(q, store.Column[string], `SELECT at FROM reminder WHERE what = $1`, what)
 		if err != nil || len(last) == 0 {
 			return time.Time{}, err
 		}
-		return when(last[0])
+		return store.ParseStamp(last[0])
 	})
 	if err != nil {
 		return err
@@ -413,7 +413,7 @@ func (r *Register) remind(ctx context.Context, what string, every time.Duration,
 	}
 	e := audit.Entry{Kind: "custody.reminded", Actor: "system:keys", Subject: n.Subject, Data: map[string]any{"of": n.Kind, "text": n.Text}}
 	return r.store.Change(ctx, e, func(tx *store.Tx) error {
-		if _, err := tx.Exec(`INSERT INTO reminder (what, at) VALUES ($1, $2) ON CONFLICT (what) DO UPDATE SET at = excluded.at`, what, stamp(tx.Time())); err != nil {
+		if _, err := tx.Exec(`INSERT INTO reminder (what, at) VALUES ($1, $2) ON CONFLICT (what) DO UPDATE SET at = excluded.at`, what, store.Stamp(tx.Time())); err != nil {
 			return err
 		}
 		all, err := access.In(tx).Holders(ctx, roles...)

@@ -178,15 +178,15 @@ func scanItem(rows *sql.Rows) (i Item, err error) {
 	if err = rows.Scan(&i.Kind, &i.Number, &i.Holder, &i.Place, &i.Opens, &i.Holds, &i.State, &since, &missing, &gone); err != nil {
 		return i, err
 	}
-	return i, whens([]string{since, missing, gone}, &i.Since, &i.Missing, &i.Gone)
+	return i, stamps([]string{since, missing, gone}, &i.Since, &i.Missing, &i.Gone)
 }
 
-func items(q querier, where string, args ...any) ([]Item, error) {
-	return collect(q, scanItem, `SELECT `+itemColumns+` FROM item WHERE `+where+` ORDER BY kind, number`, args...)
+func items(q store.Querier, where string, args ...any) ([]Item, error) {
+	return store.Collect(q, scanItem, `SELECT `+itemColumns+` FROM item WHERE `+where+` ORDER BY kind, number`, args...)
 }
 
 // itemOf is one item; ErrNoItem if there never was one.
-func itemOf(q querier, ref string) (Item, error) {
+func itemOf(q store.Querier, ref string) (Item, error) {
 	kind, number, _, err := ParseItem(ref)
 	if err != nil {
 		return Item{}, err
@@ -223,7 +223,7 @@ func (r *Register) Item(ctx context.Context, ref string) (Item, error) {
 		if err != nil {
 			return i, err
 		}
-		i.Events, err = collect(q, scanEvent, `SELECT entry, at, actor, what, text FROM item_event WHERE kind = $1 AND number = $2 ORDER BY entry, rowid`, i.Kind, i.Number)
+		i.Events, err = store.Collect(q, scanEvent, `SELECT entry, at, actor, what, text FROM item_event WHERE kind = $1 AND number = $2 ORDER BY entry, rowid`, i.Kind, i.Number)
 		return i, err
 	})
 }
@@ -231,7 +231,7 @@ func (r *Register) Item(ctx context.Context, ref string) (Item, error) {
 func scanEvent(rows *sql.Rows) (e Event, err error) {
 	var at string
 	if err = rows.Scan(&e.Entry, &at, &e.Actor, &e.What, &e.Text); err == nil {
-		e.At, err = when(at)
+		e.At, err = store.ParseStamp(at)
 	}
 	return e, err
 }
@@ -239,7 +239,7 @@ func scanEvent(rows *sql.Rows) (e Event, err error) {
 // itemHappened writes a line into an item's history.
 func itemHappened(tx *store.Tx, i Item, actor, what, text string) error {
 	_, err := tx.Exec(`INSERT INTO item_event (kind, number, entry, at, actor, what, text) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		i.Kind, i.Number, tx.Index(), stamp(tx.Time()), actor, what, text)
+		i.Kind, i.Number, tx.Index(), store.Stamp(tx.Time()), actor, what, text)
 	return err
 }
 
@@ -315,7 +315,7 @@ func (r *Register) mayBe(ctx context.Context, q view, i Item) (before Item, err 
 }
 
 // mayLie refuses an item in a place of somebody else.
-func mayLie(q querier, i Item) error {
+func mayLie(q store.Querier, i Item) error {
 	if !strings.HasPrefix(i.Place, "item/") {
 		return nil
 	}
@@ -342,7 +342,7 @@ func mayLie(q querier, i Item) error {
 
 // mayOpen refuses a key of a locker in other hands than the locker, and of a
 // rack in hands that the SOP does not name, or that hold its other key.
-func mayOpen(q querier, i Item, who act.Person) error {
+func mayOpen(q store.Querier, i Item, who act.Person) error {
 	lock, err := itemOf(q, i.Opens)
 	if err != nil {
 		return err
@@ -367,7 +367,7 @@ func mayOpen(q querier, i Item, who act.Person) error {
 }
 
 // heldCopy is the component or share of a reference, if it is there.
-func heldCopy(q querier, ref string) (Copy, error) {
+func heldCopy(q store.Querier, ref string) (Copy, error) {
 	c, err := parseCopyRef(ref)
 	if err != nil {
 		return c, err
@@ -427,9 +427,9 @@ func (r *Register) doItem(ctx context.Context, tx *store.Tx, w custody.Warrant, 
 	if had := a.Params["holder_before"]; had != "" && had != i.Holder && !who.Has(keyManager, officer) {
 		return fmt.Errorf("%s: %w: key manager or security officer register who takes over what person %s left", a.Subject, act.ErrNotAllowed, had)
 	}
-	since := stamp(tx.Time())
+	since := store.Stamp(tx.Time())
 	if !i.Since.IsZero() && a.Params["holder_before"] == i.Holder {
-		since = stamp(i.Since)
+		since = store.Stamp(i.Since)
 	}
 	if _, err := tx.Exec(`INSERT INTO item (kind, number, holder, place, opens, holds, state, since) VALUES ($1, $2, $3, $4, $5, $6, 'held', $7)
 		ON CONFLICT (kind, number) DO UPDATE SET holder = excluded.holder, place = excluded.place, holds = excluded.holds, since = excluded.since`,
@@ -504,7 +504,7 @@ func (r *Register) doRetire(_ context.Context, tx *store.Tx, w custody.Warrant, 
 }
 
 func itemGone(tx *store.Tx, i Item, actor, what, text string) error {
-	_, err := tx.Exec(`UPDATE item SET state = 'gone', gone = $1 WHERE kind = $2 AND number = $3`, stamp(tx.Time()), i.Kind, i.Number)
+	_, err := tx.Exec(`UPDATE item SET state = 'gone', gone = $1 WHERE kind = $2 AND number = $3`, store.Stamp(tx.Time()), i.Kind, i.Number)
 	return errors.Join(err, itemHappened(tx, i, actor, what, text))
 }
 
@@ -516,12 +516,12 @@ func useOnce(tx *store.Tx, kind, number, holder, holds, form string) error {
 	}
 	i := Item{Kind: kind, Number: number}
 	_, err := tx.Exec(`INSERT INTO item (kind, number, holder, place, holds, state, since) VALUES ($1, $2, $3, $4, $5, 'sent', $6)
-		ON CONFLICT (kind, number) DO UPDATE SET holds = excluded.holds, place = excluded.place, state = 'sent'`, kind, number, holder, form, holds, stamp(tx.Time()))
+		ON CONFLICT (kind, number) DO UPDATE SET holds = excluded.holds, place = excluded.place, state = 'sent'`, kind, number, holder, form, holds, store.Stamp(tx.Time()))
 	return errors.Join(err, itemHappened(tx, i, "person/"+holder, "form.issued", "left under "+form))
 }
 
 // mayUse refuses a bag or seal that was used, or that somebody else holds.
-func mayUse(q querier, kind, number, holder, holds string) error {
+func mayUse(q store.Querier, kind, number, holder, holds string) error {
 	had, err := itemOf(q, "item/"+kind+"/"+number)
 	switch {
 	case errors.Is(err, ErrNoItem):

@@ -126,7 +126,7 @@ func TestItemsRefused(t *testing.T) {
 	v.must(err)
 	i.Place = "elsewhere"
 	v.must(v.reg.PutItem(t.Context(), cust1, i))
-	v.refused(v.deeds["item.register"].Do(t.Context(), w), "it is not what was signed any more")
+	v.refused(v.deeds["item.register"].Do(t.Context(), w), "when it was signed and is")
 	// What became impossible since it was signed is not done.
 	other := keys.Item{Kind: keys.ItemBag, Number: "B-3", Holder: cust1, Place: "item/envelope/E-2"}
 	v.must(v.reg.PutItem(t.Context(), cust1, other))

@@ -147,7 +147,7 @@ func (r *Register) Compromise(ctx context.Context, tx *store.Tx, id, by, why str
 	if err := r.Move(tx, id, Compromised, by, "key.compromise", why); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(`INSERT INTO compromise (key, at, by, why) VALUES ($1, $2, $3, $4)`, id, stamp(tx.Time()), by, why); err != nil {
+	if _, err := tx.Exec(`INSERT INTO compromise (key, at, by, why) VALUES ($1, $2, $3, $4)`, id, store.Stamp(tx.Time()), by, why); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(`INSERT INTO compromise_party (key, party) SELECT key, substr(what, 9) FROM key_link WHERE key = $1 AND what LIKE 'partner/%'`, id); err != nil {
@@ -178,24 +178,14 @@ type Party struct {
 
 // Reports are all compromises, newest first.
 func (r *Register) Reports(ctx context.Context) ([]Report, error) {
-	rows, err := r.store.Query(ctx, `SELECT key, at, by, why FROM compromise ORDER BY at DESC, key`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Report
-	for rows.Next() {
-		var p Report
+	all, err := store.Collect(r.store.Committed(ctx), func(rows *sql.Rows) (p Report, err error) {
 		var at string
-		if err := rows.Scan(&p.Key, &at, &p.By, &p.Why); err != nil {
-			return nil, err
+		if err = rows.Scan(&p.Key, &at, &p.By, &p.Why); err == nil {
+			p.At, err = store.ParseStamp(at)
 		}
-		if p.At, err = parseStamp(at); err != nil {
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	if err := rows.Err(); err != nil {
+		return p, err
+	}, `SELECT key, at, by, why FROM compromise ORDER BY at DESC, key`)
+	if err != nil {
 		return nil, err
 	}
 	for i := range all {
@@ -210,50 +200,23 @@ func (r *Register) Reports(ctx context.Context) ([]Report, error) {
 }
 
 func (r *Register) parties(ctx context.Context, key string) ([]Party, error) {
-	rows, err := r.store.Query(ctx, `SELECT party, sent, acknowledged, words FROM compromise_party WHERE key = $1 ORDER BY party`, key)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Party
-	for rows.Next() {
-		var p Party
+	return store.Collect(r.store.Committed(ctx), func(rows *sql.Rows) (p Party, err error) {
 		var sent, ack string
-		if err := rows.Scan(&p.Name, &sent, &ack, &p.Words); err != nil {
-			return nil, err
+		if err = rows.Scan(&p.Name, &sent, &ack, &p.Words); err == nil {
+			err = stamps([]string{sent, ack}, &p.Sent, &p.Acknowledged)
 		}
-		if p.Sent, err = parseStamp(sent); err == nil {
-			p.Acknowledged, err = parseStamp(ack)
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	return all, rows.Err()
+		return p, err
+	}, `SELECT party, sent, acknowledged, words FROM compromise_party WHERE key = $1 ORDER BY party`, key)
 }
 
 // ToTell are the parties that were not told of a compromise yet: key and party.
 func (r *Register) ToTell(ctx context.Context) ([][2]string, error) {
-	rows, err := r.store.Query(ctx, `SELECT key, party FROM compromise_party WHERE sent = '' ORDER BY key, party`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all [][2]string
-	for rows.Next() {
-		var p [2]string
-		if err := rows.Scan(&p[0], &p[1]); err != nil {
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	return all, rows.Err()
+	return store.Collect(r.store.Committed(ctx), pair, `SELECT key, party FROM compromise_party WHERE sent = '' ORDER BY key, party`)
 }
 
 // Told records that a party was told.
 func Told(tx *store.Tx, key, party string) error {
-	if err := one(tx.Exec(`UPDATE compromise_party SET sent = $1 WHERE key = $2 AND party = $3 AND sent = ''`, stamp(tx.Time()), key, party)); err != nil {
+	if err := one(tx.Exec(`UPDATE compromise_party SET sent = $1 WHERE key = $2 AND party = $3 AND sent = ''`, store.Stamp(tx.Time()), key, party)); err != nil {
 		return fmt.Errorf("key %s: %s is not to be told of a compromise, or was told already: %w", key, party, err)
 	}
 	return Happened(tx, key, "system:keys", "compromise.told", party+" was told")
@@ -277,7 +240,7 @@ func Acknowledged(tx *store.Tx, key, party, words string) error {
 	case ack != "":
 		return fmt.Errorf("key %s: %s acknowledged its compromise already", key, party)
 	}
-	if err := one(tx.Exec(`UPDATE compromise_party SET acknowledged = $1, words = $2 WHERE key = $3 AND party = $4`, stamp(tx.Time()), words, key, party)); err != nil {
+	if err := one(tx.Exec(`UPDATE compromise_party SET acknowledged = $1, words = $2 WHERE key = $3 AND party = $4`, store.Stamp(tx.Time()), words, key, party)); err != nil {
 		return err
 	}
 	return Happened(tx, key, "partner/"+party, "compromise.acknowledged", words)
@@ -294,7 +257,7 @@ func (r *Register) Heard(ctx context.Context, tx *store.Tx, key, partner, why st
 	if err != nil {
 		return false, err
 	}
-	if _, err := tx.Exec(`INSERT INTO compromise_heard (key, partner, at, why) VALUES ($1, $2, $3, $4) ON CONFLICT (key, partner) DO NOTHING`, key, partner, stamp(tx.Time()), why); err != nil {
+	if _, err := tx.Exec(`INSERT INTO compromise_heard (key, partner, at, why) VALUES ($1, $2, $3, $4) ON CONFLICT (key, partner) DO NOTHING`, key, partner, store.Stamp(tx.Time()), why); err != nil {
 		return false, err
 	}
 	news := state != Compromised && state != Destroyed
@@ -303,7 +266,7 @@ func (r *Register) Heard(ctx context.Context, tx *store.Tx, key, partner, why st
 	}
 	if err == nil { // who says so need not be told
 		_, err = tx.Exec(`UPDATE compromise_party SET sent = $1, acknowledged = $1, words = 'told this site itself' WHERE key = $2 AND party = $3 AND acknowledged = ''`,
-			stamp(tx.Time()), key, partner)
+			store.Stamp(tx.Time()), key, partner)
 	}
 	return news, err
 }
@@ -318,21 +281,13 @@ func (r *Register) proposeAcknowledge(ctx context.Context, subject string) (map[
 		return nil, unknown
 	}
 	id := strings.TrimPrefix(subject, "key/")
-	rows, err := r.store.Query(ctx, `SELECT partner, at, why FROM compromise_heard WHERE key = $1 AND acknowledged = '' ORDER BY at, partner`, id)
+	heard, err := store.Collect(r.store.Committed(ctx), triple, `SELECT partner, at, why FROM compromise_heard WHERE key = $1 AND acknowledged = '' ORDER BY at, partner`, id)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
 	var partners, at, why []string
-	for rows.Next() {
-		var h [3]string
-		if err := rows.Scan(&h[0], &h[1], &h[2]); err != nil {
-			return nil, err
-		}
+	for _, h := range heard {
 		partners, at, why = append(partners, h[0]), append(at, h[1]), append(why, h[2])
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
 	}
 	if len(partners) == 0 {
 		return nil, errors.Join(unknown, fmt.Errorf("key %s: no partner called it compromised who is not answered yet", id))
@@ -347,7 +302,7 @@ func (r *Register) doAcknowledge(ctx context.Context, w custody.Warrant) error {
 		// Whoever called it compromised since people signed is not answered by this.
 		for _, partner := range strings.Split(w.Act().Params["partner"], ", ") {
 			if err := one(tx.Exec(`UPDATE compromise_heard SET acknowledged = $1, by = $2 WHERE key = $3 AND partner = $4 AND acknowledged = ''`,
-				stamp(tx.Time()), w.Act().Requester, id, partner)); err != nil {
+				store.Stamp(tx.Time()), w.Act().Requester, id, partner)); err != nil {
 				return fmt.Errorf("key %s: nothing is to be acknowledged to %q: %w", id, partner, err)
 			}
 		}
@@ -358,23 +313,10 @@ func (r *Register) doAcknowledge(ctx context.Context, w custody.Warrant) error {
 // ToAcknowledge are partners that wait for the word of this site: key, partner,
 // and the person who gave it.
 func (r *Register) ToAcknowledge(ctx context.Context) ([][3]string, error) {
-	rows, err := r.store.Query(ctx, `SELECT key, partner, by FROM compromise_heard WHERE acknowledged <> '' AND sent = '' ORDER BY key`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all [][3]string
-	for rows.Next() {
-		var p [3]string
-		if err := rows.Scan(&p[0], &p[1], &p[2]); err != nil {
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	return all, rows.Err()
+	return store.Collect(r.store.Committed(ctx), triple, `SELECT key, partner, by FROM compromise_heard WHERE acknowledged <> '' AND sent = '' ORDER BY key`)
 }
 
 // Answered records that the word went out.
 func Answered(tx *store.Tx, key, partner string) error {
-	return one(tx.Exec(`UPDATE compromise_heard SET sent = $1 WHERE key = $2 AND partner = $3 AND acknowledged <> '' AND sent = ''`, stamp(tx.Time()), key, partner))
+	return one(tx.Exec(`UPDATE compromise_heard SET sent = $1 WHERE key = $2 AND partner = $3 AND acknowledged <> '' AND sent = ''`, store.Stamp(tx.Time()), key, partner))
 }

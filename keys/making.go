@@ -36,7 +36,7 @@ func (r *Register) begin(ctx context.Context, k hsm.Key, origin, under string) e
 	}
 	return r.enter(ctx, "key.making", k, origin, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO key (id, purpose, algorithm, origin, owner, state, first, made) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			k.ID, string(k.Purpose), string(k.Algorithm), origin, r.site, Making, first, stamp(tx.Time()))
+			k.ID, string(k.Purpose), string(k.Algorithm), origin, r.site, Making, first, store.Stamp(tx.Time()))
 		for _, what := range touching(ctx) {
 			err = errors.Join(err, PutLink(tx, k.ID, what, 0))
 		}
@@ -301,10 +301,10 @@ func (g *Guard) Destroy(ctx context.Context, id string) error {
 // erased writes that a key is gone from the module.
 func (r *Register) erased(ctx context.Context, id string) error {
 	return r.enter(ctx, "key.erased", hsm.Key{ID: id}, "erased in the module", func(tx *store.Tx) error {
-		if _, err := tx.Exec(`UPDATE key SET state = 'destroyed', ended = $1 WHERE id = $2`, stamp(tx.Time()), id); err != nil {
+		if _, err := tx.Exec(`UPDATE key SET state = 'destroyed', ended = $1 WHERE id = $2`, store.Stamp(tx.Time()), id); err != nil {
 			return err
 		}
-		_, err := tx.Exec(`UPDATE key_copy SET gone = $1 WHERE key = $2 AND kind = 'module' AND gone = ''`, stamp(tx.Time()), id)
+		_, err := tx.Exec(`UPDATE key_copy SET gone = $1 WHERE key = $2 AND kind = 'module' AND gone = ''`, store.Stamp(tx.Time()), id)
 		return err
 	})
 }
@@ -365,7 +365,7 @@ func (r *Register) Reconcile(ctx context.Context, m hsm.Token) (missing []string
 		}
 		err := r.enter(ctx, "key.found", k, "it was in the module and not in the register", func(tx *store.Tx) error {
 			_, err := tx.Exec(`INSERT INTO key (id, purpose, algorithm, origin, owner, state, made) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-				k.ID, string(k.Purpose), string(k.Algorithm), Found, r.site, Making, stamp(tx.Time()))
+				k.ID, string(k.Purpose), string(k.Algorithm), Found, r.site, Making, store.Stamp(tx.Time()))
 			return errors.Join(err, r.put(tx, k, Live))
 		}, m.Info())
 		if err != nil {

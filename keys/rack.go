@@ -30,12 +30,12 @@ type Opening struct {
 	Closer string    `json:"closer,omitempty"` // persons
 }
 
-func openings(q querier, where string, args ...any) ([]Opening, error) {
-	return collect(q, func(rows *sql.Rows) (o Opening, err error) {
+func openings(q store.Querier, where string, args ...any) ([]Opening, error) {
+	return store.Collect(q, func(rows *sql.Rows) (o Opening, err error) {
 		var opened, by, closed string
 		if err = rows.Scan(&o.ID, &o.Rack, &opened, &by, &o.Why, &closed, &o.Closer); err == nil {
 			o.By = strings.Split(by, ",")
-			err = whens([]string{opened, closed}, &o.Opened, &o.Closed)
+			err = stamps([]string{opened, closed}, &o.Opened, &o.Closed)
 		}
 		return o, err
 	}, `SELECT id, rack, opened, by, why, closed, closer FROM rack_opening WHERE `+where+` ORDER BY id DESC`, args...)
@@ -105,7 +105,7 @@ func (r *Register) checkRackOpen(_ context.Context, q view, subject string) (num
 		return "", nil, err
 	}
 	if len(open) > 0 {
-		return "", nil, fmt.Errorf("rack %s: %w: it is open since %s: %s", number, act.ErrNotAllowed, stamp(open[0].Opened), open[0].Why)
+		return "", nil, fmt.Errorf("rack %s: %w: it is open since %s: %s", number, act.ErrNotAllowed, store.Stamp(open[0].Opened), open[0].Why)
 	}
 	keys, err := items(q, `opens = $1 AND state <> 'gone'`, i.Ref())
 	if err != nil {
@@ -133,7 +133,7 @@ func (r *Register) doRackOpen(ctx context.Context, tx *store.Tx, w custody.Warra
 
 // opened writes that a rack is open from here on.
 func opened(tx *store.Tx, rack, why string, by []string) error {
-	_, err := tx.Exec(`INSERT INTO rack_opening (rack, opened, by, why) VALUES ($1, $2, $3, $4)`, rack, stamp(tx.Time()), strings.Join(by, ","), why)
+	_, err := tx.Exec(`INSERT INTO rack_opening (rack, opened, by, why) VALUES ($1, $2, $3, $4)`, rack, store.Stamp(tx.Time()), strings.Join(by, ","), why)
 	if err != nil || strings.HasPrefix(rack, "room/") {
 		return err
 	}
@@ -142,7 +142,7 @@ func opened(tx *store.Tx, rack, why string, by []string) error {
 
 // closed writes that it is not any more.
 func closed(tx *store.Tx, o Opening, by []string) error {
-	_, err := tx.Exec(`UPDATE rack_opening SET closed = $1, closer = $2 WHERE id = $3`, stamp(tx.Time()), strings.Join(by, ","), o.ID)
+	_, err := tx.Exec(`UPDATE rack_opening SET closed = $1, closer = $2 WHERE id = $3`, store.Stamp(tx.Time()), strings.Join(by, ","), o.ID)
 	if err != nil || strings.HasPrefix(o.Rack, "room/") {
 		return err
 	}
@@ -163,7 +163,7 @@ func (r *Register) checkRackClose(_ context.Context, q view, subject string) (o 
 		return o, nil, fmt.Errorf("rack %.130s: %w: it is not open", rack, act.ErrNotAllowed)
 	}
 	o = open[0]
-	return o, map[string]string{"rack": rack, "opened": stamp(o.Opened), "opened_by": strings.Join(o.By, ", "), "why": o.Why}, nil
+	return o, map[string]string{"rack": rack, "opened": store.Stamp(o.Opened), "opened_by": strings.Join(o.By, ", "), "why": o.Why}, nil
 }
 
 func (r *Register) doRackClose(_ context.Context, tx *store.Tx, w custody.Warrant, o Opening) error {
@@ -172,7 +172,7 @@ func (r *Register) doRackClose(_ context.Context, tx *store.Tx, w custody.Warran
 
 // rackIn is the rack of a room: the one that the register has there, or else
 // the room's.
-func rackIn(q querier, room string) (string, error) {
+func rackIn(q store.Querier, room string) (string, error) {
 	there, err := items(q, `kind = 'rack' AND place = $1 AND state <> 'gone'`, room)
 	if err == nil && len(there) == 1 {
 		return there[0].Number, nil

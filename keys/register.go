@@ -203,11 +203,11 @@ func (r *Register) Keys(ctx context.Context, f Filter) ([]Key, int, error) {
 // query reads keys, and in a second query what partners share them.
 func (r *Register) query(ctx context.Context, where string, args ...any) ([]Key, error) {
 	return look(ctx, r, func(q view) ([]Key, error) {
-		all, err := collect(q, scanKey, `SELECT `+keyColumns+` FROM key `+where, args...)
+		all, err := store.Collect(q, scanKey, `SELECT `+keyColumns+` FROM key `+where, args...)
 		if err != nil || len(all) == 0 {
 			return nil, err
 		}
-		shared, err := collect(q, func(rows *sql.Rows) (l [2]string, err error) { return l, rows.Scan(&l[0], &l[1]) },
+		shared, err := store.Collect(q, pair,
 			`SELECT key, substr(what, 9) FROM key_link WHERE what LIKE 'partner/%' AND key IN (SELECT id FROM key `+where+`) ORDER BY key, what`, args...)
 		if err != nil {
 			return nil, err
@@ -226,7 +226,7 @@ func (r *Register) query(ctx context.Context, where string, args ...any) ([]Key,
 func scanKey(rows *sql.Rows) (k Key, err error) {
 	var made, activated, expires, ended string
 	if err = rows.Scan(&k.ID, &k.Purpose, &k.Algorithm, &k.KCV, &k.Origin, &k.Owner, &k.State, &made, &activated, &expires, &ended, &k.Uses); err == nil {
-		err = whens([]string{made, activated, expires, ended}, &k.Made, &k.Activated, &k.Expires, &k.Ended)
+		err = stamps([]string{made, activated, expires, ended}, &k.Made, &k.Activated, &k.Expires, &k.Ended)
 	}
 	return k, err
 }
@@ -234,7 +234,7 @@ func scanKey(rows *sql.Rows) (k Key, err error) {
 // Events are a key's life, oldest first.
 func (r *Register) Events(ctx context.Context, id string) ([]Event, error) {
 	return look(ctx, r, func(q view) ([]Event, error) {
-		return collect(q, scanEvent, `SELECT entry, at, actor, what, text FROM key_event WHERE key = $1 ORDER BY entry, rowid`, id)
+		return store.Collect(q, scanEvent, `SELECT entry, at, actor, what, text FROM key_event WHERE key = $1 ORDER BY entry, rowid`, id)
 	})
 }
 
@@ -252,11 +252,11 @@ func (r *Register) copies(ctx context.Context, where string, args ...any) ([]Cop
 	return look(ctx, r, func(q view) ([]Copy, error) { return copies(q, where, args...) })
 }
 
-func copies(q querier, where string, args ...any) ([]Copy, error) {
-	return collect(q, func(rows *sql.Rows) (c Copy, err error) {
+func copies(q store.Querier, where string, args ...any) ([]Copy, error) {
+	return store.Collect(q, func(rows *sql.Rows) (c Copy, err error) {
 		var since, gone, missing string
 		if err = rows.Scan(&c.Key, &c.Kind, &c.Number, &c.Of, &c.Holder, &c.Place, &c.KCV, &c.Sealed, &since, &gone, &missing); err == nil {
-			err = whens([]string{since, gone, missing}, &c.Since, &c.Gone, &c.Missing)
+			err = stamps([]string{since, gone, missing}, &c.Since, &c.Gone, &c.Missing)
 		}
 		return c, err
 	}, `SELECT key, kind, number, of, holder, place, kcv, sealed, since, gone, missing FROM key_copy `+where+` ORDER BY key, kind, number, holder`, args...)
@@ -273,33 +273,22 @@ func (r *Register) Touched(ctx context.Context, what string) ([]Link, error) {
 }
 
 func (r *Register) links(ctx context.Context, q string, args ...any) ([]Link, error) {
-	rows, err := r.store.Query(ctx, q, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Link
-	for rows.Next() {
-		var l Link
+	return store.Collect(r.store.Committed(ctx), func(rows *sql.Rows) (l Link, err error) {
 		var since string
-		if err := rows.Scan(&l.What, &since, &l.Uses); err != nil {
-			return nil, err
+		if err = rows.Scan(&l.What, &since, &l.Uses); err == nil {
+			l.Since, err = store.ParseStamp(since)
 		}
-		if l.Since, err = time.Parse(time.RFC3339, since); err != nil {
-			return nil, err
-		}
-		all = append(all, l)
-	}
-	return all, rows.Err()
+		return l, err
+	}, q, args...)
 }
 
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+func pair(rows *sql.Rows) (p [2]string, err error) {
+	err = rows.Scan(&p[0], &p[1])
+	return p, err
+}
 
-// parseStamp reads what stamp wrote; the zero time if that is nothing.
-func parseStamp(s string) (t time.Time, err error) {
-	if s != "" {
-		t, err = time.Parse(time.RFC3339, s)
-	}
+func triple(rows *sql.Rows) (t [3]string, err error) {
+	err = rows.Scan(&t[0], &t[1], &t[2])
 	return t, err
 }
 
@@ -317,21 +306,21 @@ func one(res sql.Result, err error) error {
 // Happened writes a line into a key's life, in the change that makes it so.
 func Happened(tx *store.Tx, id, actor, what, text string) error {
 	_, err := tx.Exec(`INSERT INTO key_event (key, entry, at, actor, what, text) VALUES ($1, $2, $3, $4, $5, $6)`,
-		id, tx.Index(), stamp(tx.Time()), actor, what, text)
+		id, tx.Index(), store.Stamp(tx.Time()), actor, what, text)
 	return err
 }
 
 // PutCopy records where a key, or a part of it, is.
 func PutCopy(tx *store.Tx, c Copy) error {
 	_, err := tx.Exec(`INSERT INTO key_copy (key, kind, number, holder, of, place, kcv, sealed, since) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		c.Key, c.Kind, c.Number, c.Holder, c.Of, c.Place, c.KCV, c.Sealed, stamp(tx.Time()))
+		c.Key, c.Kind, c.Number, c.Holder, c.Of, c.Place, c.KCV, c.Sealed, store.Stamp(tx.Time()))
 	return err
 }
 
 // CopyGone records that a copy was destroyed, and forgets what was sealed.
 func CopyGone(tx *store.Tx, c Copy) error {
 	if err := one(tx.Exec(`UPDATE key_copy SET gone = $1, sealed = NULL WHERE key = $2 AND kind = $3 AND number = $4 AND holder = $5 AND place = $6 AND gone = ''`,
-		stamp(tx.Time()), c.Key, c.Kind, c.Number, c.Holder, c.Place)); err != nil {
+		store.Stamp(tx.Time()), c.Key, c.Kind, c.Number, c.Holder, c.Place)); err != nil {
 		return fmt.Errorf("copy %s of key %s is not there, or is gone already: %w", c.Name(), c.Key, err)
 	}
 	return nil
@@ -348,7 +337,7 @@ func Shared(tx *store.Tx, id, partner, place string) error {
 // same.
 func PutLink(tx *store.Tx, id, what string, uses int64) error {
 	_, err := tx.Exec(`INSERT INTO key_link (key, what, since, uses) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (key, what) DO UPDATE SET uses = uses + excluded.uses`, id, what, stamp(tx.Time()), uses)
+		ON CONFLICT (key, what) DO UPDATE SET uses = uses + excluded.uses`, id, what, store.Stamp(tx.Time()), uses)
 	if partner, ok := strings.CutPrefix(what, "partner/"); ok && err == nil {
 		_, err = tx.Exec(`INSERT INTO compromise_party (key, party) SELECT key, $1 FROM compromise WHERE key = $2 ON CONFLICT DO NOTHING`, partner, id)
 	}
@@ -391,7 +380,7 @@ func (r *Register) Move(tx *store.Tx, id string, to State, actor, what, text str
 	case to == Live && from == PreActivation && ended != "":
 		to = Deactivated
 	}
-	now := stamp(tx.Time())
+	now := store.Stamp(tx.Time())
 	_, err = tx.Exec(`UPDATE key SET state = $1 WHERE id = $2`, to, id)
 	if err == nil && to == Live {
 		err = r.activate(tx, id, purpose)
@@ -417,9 +406,9 @@ func (r *Register) activate(tx *store.Tx, id, purpose string) error {
 	}
 	expires := ""
 	if days := p.Keys[purpose].Cryptoperiod; days > 0 {
-		expires = stamp(tx.Time().AddDate(0, 0, days))
+		expires = store.Stamp(tx.Time().AddDate(0, 0, days))
 	}
-	_, err = tx.Exec(`UPDATE key SET activated = $1, expires = $2 WHERE id = $3 AND activated = ''`, stamp(tx.Time()), expires, id)
+	_, err = tx.Exec(`UPDATE key SET activated = $1, expires = $2 WHERE id = $3 AND activated = ''`, store.Stamp(tx.Time()), expires, id)
 	return err
 }
 

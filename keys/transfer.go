@@ -40,12 +40,12 @@ type Transfer struct {
 	Sealed map[string][]byte `json:"-"`
 }
 
-func transfers(q querier, where string, args ...any) ([]Transfer, error) {
-	return collect(q, func(rows *sql.Rows) (t Transfer, err error) {
+func transfers(q store.Querier, where string, args ...any) ([]Transfer, error) {
+	return store.Collect(q, func(rows *sql.Rows) (t Transfer, err error) {
 		var drafted, done string
 		var things, sealed []byte
 		if err = rows.Scan(&t.Number, &t.Outgoing, &t.Incoming, &things, &sealed, &drafted, &done, &t.Officer, &t.Act); err == nil {
-			err = errors.Join(whens([]string{drafted, done}, &t.Drafted, &t.Done), json.Unmarshal(things, &t.Things), json.Unmarshal(sealed, &t.Sealed))
+			err = errors.Join(stamps([]string{drafted, done}, &t.Drafted, &t.Done), json.Unmarshal(things, &t.Things), json.Unmarshal(sealed, &t.Sealed))
 		}
 		return t, err
 	}, `SELECT number, outgoing, incoming, things, sealed, drafted, done, officer, act FROM transfer WHERE `+where+` ORDER BY number DESC`, args...)
@@ -225,14 +225,14 @@ func (r *Register) PutTransfer(ctx context.Context, t Transfer) (Transfer, error
 		}
 		_, err = tx.Exec(`INSERT INTO transfer (number, outgoing, incoming, things, sealed, drafted) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (number) DO UPDATE SET incoming = excluded.incoming, things = excluded.things, sealed = excluded.sealed, drafted = excluded.drafted`,
-			t.Number, t.Outgoing, t.Incoming, things, sealed, stamp(t.Drafted))
+			t.Number, t.Outgoing, t.Incoming, things, sealed, store.Stamp(t.Drafted))
 		return err
 	})
 	return t, err
 }
 
 // transferOf is the draft that a subject names, transfer/NUMBER.
-func transferOf(q querier, subject string) (Transfer, error) {
+func transferOf(q store.Querier, subject string) (Transfer, error) {
 	number, ok := strings.CutPrefix(subject, "transfer/")
 	all, err := transfers(q, `number = $1`, number)
 	switch {
@@ -280,7 +280,7 @@ func (r *Register) mayMove(ctx context.Context, q view, t Transfer) (v moving, e
 			return fail("person %s does not hold %.300s", t.Outgoing, ref)
 		}
 		if !held[i].Missing.IsZero() {
-			return fail("%s is missing since %s", ref, stamp(held[i].Missing))
+			return fail("%s is missing since %s", ref, store.Stamp(held[i].Missing))
 		}
 		if key := held[i].Key; key != "" {
 			if other := keys[key]; other != "" {
@@ -411,7 +411,7 @@ func (r *Register) doTransfer(ctx context.Context, tx *store.Tx, w custody.Warra
 	if err != nil {
 		return err
 	}
-	actor, now := "person/"+v.Outgoing, stamp(tx.Time())
+	actor, now := "person/"+v.Outgoing, store.Stamp(tx.Time())
 	text := "from person " + v.Outgoing + " to person " + v.Incoming + ", " + v.Number
 	for _, i := range v.items {
 		place := i.Place
@@ -528,7 +528,7 @@ func (r *Register) Findings(ctx context.Context) ([]Finding, error) {
 				}
 			}
 		}
-		open, err := openings(q, `closed = '' AND opened <= $1`, stamp(r.store.Now().Add(-rackOpenMost)))
+		open, err := openings(q, `closed = '' AND opened <= $1`, store.Stamp(r.store.Now().Add(-rackOpenMost)))
 		for _, o := range open {
 			all = append(all, Finding{"rack/" + o.Rack, "it is open: " + o.Why + " (SOP 6.4.e.ii)", o.Opened})
 		}

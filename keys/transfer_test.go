@@ -214,7 +214,7 @@ func TestTransferRefused(t *testing.T) {
 	tr.Sealed = map[string][]byte{refs[0]: v.reseal(cust1, refs[0], cust3)}
 	_, err = v.reg.PutTransfer(t.Context(), tr)
 	v.must(err)
-	v.refused(v.deeds["custody.transfer"].Do(t.Context(), w), "it is not what was signed any more")
+	v.refused(v.deeds["custody.transfer"].Do(t.Context(), w), "when it was signed and is")
 	params, err := v.deeds["custody.transfer"].Propose(t.Context(), "transfer/"+tr.Number)
 	v.must(err)
 	v.credential(cust3, func(c *passkey.Credential) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -268,26 +269,18 @@ func (ch channel) round(ctx context.Context, timeout time.Duration, due []waiter
 
 // due are the notices whose time has come, oldest first.
 func (b *Board) due(ctx context.Context) ([]waiter, error) {
-	rows, err := b.store.Query(ctx, `SELECT id, person, kind, subject, text, link, at, done, tries FROM notice
-		WHERE sent = '' AND not_before <= $1 ORDER BY id LIMIT $2`, b.store.Now().UTC().Format(sortable), maxRound)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []waiter
-	for rows.Next() {
-		var w waiter
+	return store.Collect(b.store.Committed(ctx), func(rows *sql.Rows) (w waiter, err error) {
 		var at, done string
-		if err := rows.Scan(&w.ID, &w.Person, &w.Kind, &w.Subject, &w.Text, &w.Link, &at, &done, &w.tries); err != nil {
-			return nil, err
+		if err = rows.Scan(&w.ID, &w.Person, &w.Kind, &w.Subject, &w.Text, &w.Link, &at, &done, &w.tries); err != nil {
+			return w, err
 		}
 		if w.At, err = time.Parse(time.RFC3339Nano, at); err != nil {
-			return nil, fmt.Errorf("notice %d: %w", w.ID, err)
+			return w, fmt.Errorf("notice %d: %w", w.ID, err)
 		}
 		w.done = strings.Fields(done)
-		all = append(all, w)
-	}
-	return all, rows.Err()
+		return w, nil
+	}, `SELECT id, person, kind, subject, text, link, at, done, tries FROM notice
+		WHERE sent = '' AND not_before <= $1 ORDER BY id LIMIT $2`, b.store.Now().UTC().Format(sortable), maxRound)
 }
 
 // sortable is RFC 3339 in UTC with all digits, so that times sort as text.

@@ -6,6 +6,7 @@ package notice
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"fmt"
 	"slices"
@@ -83,25 +84,17 @@ func (b *Board) Read(ctx context.Context, person string, upTo int64) error {
 }
 
 func (b *Board) query(ctx context.Context, q string, args ...any) ([]Notice, error) {
-	rows, err := b.store.Query(ctx, q, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Notice
-	for rows.Next() {
-		var n Notice
+	return store.Collect(b.store.Committed(ctx), func(rows *sql.Rows) (n Notice, err error) {
 		var at, read string
-		if err := rows.Scan(&n.ID, &n.Person, &n.Kind, &n.Subject, &n.Text, &n.Link, &at, &read); err != nil {
-			return nil, err
+		if err = rows.Scan(&n.ID, &n.Person, &n.Kind, &n.Subject, &n.Text, &n.Link, &at, &read); err != nil {
+			return n, err
 		}
 		if n.At, err = time.Parse(time.RFC3339Nano, at); err == nil && read != "" {
 			n.Read, err = time.Parse(time.RFC3339Nano, read)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("notice %d: %w", n.ID, err)
+			err = fmt.Errorf("notice %d: %w", n.ID, err)
 		}
-		all = append(all, n)
-	}
-	return all, rows.Err()
+		return n, err
+	}, q, args...)
 }

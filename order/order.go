@@ -195,20 +195,7 @@ func Active(ctx context.Context, s *store.Store) ([]Order, error) {
 }
 
 func list(ctx context.Context, s *store.Store, query string) ([]Order, error) {
-	rows, err := s.Query(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	all := []Order{}
-	for rows.Next() {
-		o, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, o)
-	}
-	return all, rows.Err()
+	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (Order, error) { return scan(rows) }, query)
 }
 
 func scan(row interface{ Scan(...any) error }) (Order, error) {
@@ -231,24 +218,13 @@ type Step struct {
 
 // Steps is the life of an order so far, oldest first.
 func Steps(ctx context.Context, s *store.Store, id string) ([]Step, error) {
-	rows, err := s.Query(ctx, `SELECT state, at FROM order_step WHERE ord = $1 ORDER BY at`, id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Step
-	for rows.Next() {
-		var state, at string
-		if err := rows.Scan(&state, &at); err != nil {
-			return nil, err
+	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (step Step, err error) {
+		var at string
+		if err = rows.Scan(&step.State, &at); err == nil {
+			step.At, err = time.Parse(time.RFC3339Nano, at)
 		}
-		t, err := time.Parse(time.RFC3339Nano, at)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, Step{State(state), t})
-	}
-	return all, rows.Err()
+		return step, err
+	}, `SELECT state, at FROM order_step WHERE ord = $1 ORDER BY at`, id)
 }
 
 // PutPaper keeps a document about an order: a receipt, a report, a proof. It
@@ -276,20 +252,7 @@ func PutText(tx *store.Tx, ord string, n int, sealed []byte) error {
 
 // Text is the sealed pieces of the order's content, in order.
 func Text(ctx context.Context, s *store.Store, ord string) ([][]byte, error) {
-	rows, err := s.Query(ctx, `SELECT sealed FROM order_text WHERE ord = $1 ORDER BY n`, ord)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all [][]byte
-	for rows.Next() {
-		var piece []byte
-		if err := rows.Scan(&piece); err != nil {
-			return nil, err
-		}
-		all = append(all, piece)
-	}
-	return all, rows.Err()
+	return store.Collect(s.Committed(ctx), store.Column[[]byte], `SELECT sealed FROM order_text WHERE ord = $1 ORDER BY n`, ord)
 }
 
 // WipeText deletes the order's content.

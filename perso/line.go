@@ -3,6 +3,7 @@ package perso
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -438,24 +439,16 @@ type doubt struct {
 }
 
 func (r *run) doubts(ctx context.Context) ([]doubt, error) {
-	rows, err := r.store.Query(ctx, `SELECT card, keyset, chip, station FROM card WHERE ord = $1 AND state = 'doubt' ORDER BY card`, r.ord)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []doubt
-	for rows.Next() {
-		var d doubt
+	return store.Collect(r.store.Committed(ctx), func(rows *sql.Rows) (d doubt, err error) {
 		var name string
-		if err := rows.Scan(&d.card, &d.keyset, &name, &d.station); err != nil {
-			return nil, err
+		if err = rows.Scan(&d.card, &d.keyset, &name, &d.station); err != nil {
+			return d, err
 		}
 		if d.serial, err = ParseSerial(name); err != nil {
-			return nil, fmt.Errorf("order %s: card %d: %w", r.ord, d.card, err)
+			err = fmt.Errorf("order %s: card %d: %w", r.ord, d.card, err)
 		}
-		all = append(all, d)
-	}
-	return all, rows.Err()
+		return d, err
+	}, `SELECT card, keyset, chip, station FROM card WHERE ord = $1 AND state = 'doubt' ORDER BY card`, r.ord)
 }
 
 // resolve looks at each chip that has an intent and no outcome: it is tried
@@ -526,20 +519,10 @@ type Rejected struct {
 
 // Rejects is the rejected chips of an order whose destruction is not recorded.
 func Rejects(ctx context.Context, s *store.Store, ord string) ([]Rejected, error) {
-	rows, err := s.Query(ctx, `SELECT card, chip, reason FROM card WHERE ord = $1 AND state = 'reject' ORDER BY card`, ord)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	all := []Rejected{}
-	for rows.Next() {
-		var r Rejected
-		if err := rows.Scan(&r.Card, &r.Chip, &r.Reason); err != nil {
-			return nil, err
-		}
-		all = append(all, r)
-	}
-	return all, rows.Err()
+	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (r Rejected, err error) {
+		err = rows.Scan(&r.Card, &r.Chip, &r.Reason)
+		return r, err
+	}, `SELECT card, chip, reason FROM card WHERE ord = $1 AND state = 'reject' ORDER BY card`, ord)
 }
 
 // ChipsDigest is the SHA-256 over these chips, a line each: what an act of

@@ -180,20 +180,7 @@ func Active(ctx context.Context, s *store.Store) ([]Run, error) {
 }
 
 func runs(ctx context.Context, s *store.Store, query string) ([]Run, error) {
-	rows, err := s.Query(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	all := []Run{}
-	for rows.Next() {
-		r, err := scanRun(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
-	}
-	return all, rows.Err()
+	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (Run, error) { return scanRun(rows) }, query)
 }
 
 func scanRun(row interface{ Scan(...any) error }) (Run, error) {
@@ -235,18 +222,8 @@ type Card struct {
 
 // Samples is up to n good cards of a run: remade ones first, then the last.
 func Samples(ctx context.Context, s *store.Store, ord string, n int) ([]Card, error) {
-	rows, err := s.Query(ctx, `SELECT card, keyset, chip FROM card WHERE ord = $1 AND state = 'good' ORDER BY keyset DESC LIMIT $2`, ord, n)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	all := []Card{}
-	for rows.Next() {
-		var c Card
-		if err := rows.Scan(&c.Card, &c.KeySet, &c.Chip); err != nil {
-			return nil, err
-		}
-		all = append(all, c)
-	}
-	return all, rows.Err()
+	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (c Card, err error) {
+		err = rows.Scan(&c.Card, &c.KeySet, &c.Chip)
+		return c, err
+	}, `SELECT card, keyset, chip FROM card WHERE ord = $1 AND state = 'good' ORDER BY keyset DESC LIMIT $2`, ord, n)
 }

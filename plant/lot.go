@@ -88,24 +88,7 @@ func (s *plant) lot(ctx context.Context, name string) (l Lot, state string, err 
 
 // lots is all lots in a state.
 func (s *plant) lots(ctx context.Context, state string) ([]Lot, error) {
-	rows, err := s.Store().Query(ctx, `SELECT document FROM lot WHERE state = $1 ORDER BY name`, state)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	all := []Lot{}
-	for rows.Next() {
-		var doc []byte
-		var l Lot
-		if err := rows.Scan(&doc); err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal(doc, &l); err != nil {
-			return nil, err
-		}
-		all = append(all, l)
-	}
-	return all, rows.Err()
+	return store.Collect(s.Store().Committed(ctx), store.Document[Lot], `SELECT document FROM lot WHERE state = $1 ORDER BY name`, state)
 }
 
 func (s *plant) proposeLot(ctx context.Context, subject string) (map[string]string, error) {

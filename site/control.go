@@ -73,7 +73,12 @@ func (s *Site) listenControl() (net.Listener, error) {
 }
 
 func (s *Site) serveControl(ctx context.Context, l net.Listener) error {
-	srv := &http.Server{Handler: s.control(), ReadHeaderTimeout: 10 * time.Second}
+	return Serve(ctx, &http.Server{Handler: s.control(), ReadHeaderTimeout: 10 * time.Second}, l)
+}
+
+// Serve answers at a listener until ctx ends; what is being answered then has
+// two seconds.
+func Serve(ctx context.Context, srv *http.Server, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() {
 		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()

@@ -73,23 +73,33 @@ func (s *Site) proposeEnrol(kind string) func(context.Context, string) (map[stri
 }
 
 func (s *Site) doEnrol(ctx context.Context, w custody.Warrant) error {
-	a := w.Act()
-	id := strings.TrimPrefix(a.Subject, "person/")
+	a, id := w.Act(), personOf(w)
 	data, err := s.people.PersonData(ctx, id, false)
 	if err != nil {
 		return err
 	}
-	err = w.Use(ctx, a.Kind, a.Subject, data, func(tx *store.Tx) error {
-		if err := s.people.Enrol(tx, id, a.Params[act.ParamPerson]); err != nil {
+	return s.doPerson(ctx, w, data, "the person's record changed", func(tx *store.Tx) (string, error) {
+		return fmt.Sprintf("Person %s, %s, %s as %s.", id, a.Params["name"], a.Params["change"], a.Params["roles"]), s.people.Enrol(tx, id, a.Params[act.ParamPerson])
+	})
+}
+
+func personOf(w custody.Warrant) string { return strings.TrimPrefix(w.Act().Subject, "person/") }
+
+// doPerson has do change a person under an act and say it in a sentence, which
+// staff are told. No session outlives the record by which it was opened.
+func (s *Site) doPerson(ctx context.Context, w custody.Warrant, data map[string]any, ends string, do func(*store.Tx) (string, error)) error {
+	a := w.Act()
+	err := w.Use(ctx, a.Kind, a.Subject, data, func(tx *store.Tx) error {
+		text, err := do(tx)
+		if err != nil {
 			return err
 		}
-		text := fmt.Sprintf("Person %s, %s, %s as %s.", id, a.Params["name"], a.Params["change"], a.Params["roles"])
-		return s.tellStaff(ctx, tx, a, notice.Notice{Kind: a.Kind, Subject: a.Subject, Text: text, Link: "/people/" + id})
+		return s.tellStaff(ctx, tx, a, notice.Notice{Kind: a.Kind, Subject: a.Subject, Text: text, Link: "/people/" + personOf(w)})
 	})
 	if err != nil {
 		return err
 	}
-	return s.gate.EndAll(ctx, id, "system:access", "the person's record changed")
+	return s.gate.EndAll(ctx, personOf(w), "system:access", ends)
 }
 
 // tellStaff tells everybody of a new administrator, and those concerned of
@@ -130,42 +140,25 @@ func (s *Site) proposeLeave(ctx context.Context, id string) (map[string]string, 
 }
 
 func (s *Site) doLeave(ctx context.Context, w custody.Warrant) error {
-	a := w.Act()
-	id := strings.TrimPrefix(a.Subject, "person/")
+	id := personOf(w)
 	data, err := s.people.PersonData(ctx, id, true)
 	if err != nil {
 		return err
 	}
-	err = w.Use(ctx, a.Kind, a.Subject, data, func(tx *store.Tx) error {
+	return s.doPerson(ctx, w, data, "the person left", func(tx *store.Tx) (string, error) {
 		if err := s.people.Leave(tx, id); err != nil {
-			return err
+			return "", err
 		}
 		left, err := s.register.PersonLeft(tx, id)
-		if err != nil {
-			return err
-		}
-		text := strings.TrimSpace(fmt.Sprintf("Person %s, %s, has left. %s", id, a.Params["name"], left))
-		return s.tellStaff(ctx, tx, a, notice.Notice{Kind: a.Kind, Subject: a.Subject, Text: text, Link: "/people/" + id})
+		return strings.TrimSpace(fmt.Sprintf("Person %s, %s, has left. %s", id, w.Act().Params["name"], left)), err
 	})
-	if err != nil {
-		return err
-	}
-	return s.gate.EndAll(ctx, id, "system:access", "the person left")
 }
 
 func (s *Site) doSuspend(ctx context.Context, w custody.Warrant) error {
-	a := w.Act()
-	id := strings.TrimPrefix(a.Subject, "person/")
-	err := w.Use(ctx, a.Kind, a.Subject, access.SuspendData(id), func(tx *store.Tx) error {
-		if err := s.people.Suspend(tx, id); err != nil {
-			return err
-		}
-		return s.tellStaff(ctx, tx, a, notice.Notice{Kind: a.Kind, Subject: a.Subject, Text: fmt.Sprintf("Person %s is suspended.", id), Link: "/people/" + id})
+	id := personOf(w)
+	return s.doPerson(ctx, w, access.SuspendData(id), "the person is suspended", func(tx *store.Tx) (string, error) {
+		return fmt.Sprintf("Person %s is suspended.", id), s.people.Suspend(tx, id)
 	})
-	if err != nil {
-		return err
-	}
-	return s.gate.EndAll(ctx, id, "system:access", "the person is suspended")
 }
 
 // proposeRecord is about person/N/WHAT: a course, or a statement.

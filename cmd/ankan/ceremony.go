@@ -35,7 +35,7 @@ type ceremonyCheckCmd struct {
 }
 
 func (c ceremonyCheckCmd) Run(a *app) error {
-	p, err := readPlan(c.File)
+	_, p, err := readDocument(c.File, ceremony.ParsePlan)
 	if err != nil {
 		return err
 	}
@@ -49,18 +49,6 @@ func (c ceremonyCheckCmd) Run(a *app) error {
 	})
 }
 
-func readPlan(path string) (ceremony.Plan, error) {
-	doc, err := os.ReadFile(path)
-	if err != nil {
-		return ceremony.Plan{}, err
-	}
-	p, err := ceremony.ParsePlan(doc)
-	if err != nil {
-		return p, fmt.Errorf("%s: %w", short(path), err)
-	}
-	return p, nil
-}
-
 type ceremonyDraftCmd struct {
 	siteFlag
 	signerFlag
@@ -68,10 +56,7 @@ type ceremonyDraftCmd struct {
 }
 
 func (d ceremonyDraftCmd) Run(a *app) error {
-	if _, err := readPlan(d.File); err != nil {
-		return err
-	}
-	doc, err := os.ReadFile(d.File)
+	doc, _, err := readDocument(d.File, ceremony.ParsePlan)
 	if err != nil {
 		return err
 	}

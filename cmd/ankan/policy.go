@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"ankan/access"
 	"ankan/act"
@@ -102,7 +101,7 @@ func (d policyDiffCmd) Run(a *app) error {
 	var to act.Policy
 	switch {
 	case d.File != "":
-		to, err = readPolicy(d.File)
+		_, to, err = readDocument(d.File, access.ParsePolicy)
 	case d.To != 0:
 		to, err = policyOf(a, c, d.To)
 	default:
@@ -125,25 +124,13 @@ func (d policyDiffCmd) Run(a *app) error {
 	})
 }
 
-func readPolicy(path string) (act.Policy, error) {
-	doc, err := os.ReadFile(path)
-	if err != nil {
-		return act.Policy{}, err
-	}
-	p, err := access.ParsePolicy(doc)
-	if err != nil {
-		return p, fmt.Errorf("%s: %w", short(path), err)
-	}
-	return p, nil
-}
-
 type policyCheckCmd struct {
 	File string `arg:"" type:"existingfile" help:"Policy file."`
 	JSON bool   `help:"Print JSON."`
 }
 
 func (c policyCheckCmd) Run(a *app) error {
-	p, err := readPolicy(c.File)
+	_, p, err := readDocument(c.File, access.ParsePolicy)
 	if err != nil {
 		return err
 	}
@@ -160,10 +147,7 @@ type policyDraftCmd struct {
 }
 
 func (d policyDraftCmd) Run(a *app) error {
-	if _, err := readPolicy(d.File); err != nil {
-		return err
-	}
-	doc, err := os.ReadFile(d.File)
+	doc, _, err := readDocument(d.File, access.ParsePolicy)
 	if err != nil {
 		return err
 	}

@@ -76,6 +76,18 @@ func when(t time.Time) string {
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
 
+// readDocument reads a file that a person wrote, so that what is wrong with it
+// is said before a site is asked. The bytes are those that were parsed.
+func readDocument[T any](path string, parse func([]byte) (T, error)) (doc []byte, v T, err error) {
+	if doc, err = os.ReadFile(path); err != nil {
+		return nil, v, err
+	}
+	if v, err = parse(doc); err != nil {
+		err = fmt.Errorf("%s: %w", short(path), err)
+	}
+	return doc, v, err
+}
+
 // short is a path as one may type it here: relative if that is shorter, and
 // quoted if the shell needs it.
 func short(path string) string {

@@ -44,22 +44,6 @@ func (t *Token) arriving(ctx context.Context, id string, p hsm.Purpose, a hsm.Al
 	})
 }
 
-// arrives refuses keys that do not come from elsewhere.
-func arrives(p hsm.Purpose, a hsm.Algorithm) error {
-	if !p.Arrives() {
-		return fmt.Errorf("taking a key for %q: %w", p, hsm.ErrPurpose)
-	}
-	return p.Fits(a)
-}
-
-// backsUp refuses keys that are not backed up.
-func backsUp(p hsm.Purpose, a hsm.Algorithm) error {
-	if !p.BacksUp() {
-		return fmt.Errorf("backup of a key for %q: %w", p, hsm.ErrPurpose)
-	}
-	return p.Fits(a)
-}
-
 // CheckComponent implements hsm.Transfer. The component stands in our memory
 // for this call.
 func (t *Token) CheckComponent(ctx context.Context, agree string, c hsm.Component) error {
@@ -94,7 +78,7 @@ func (t *Token) arrives(p hsm.Purpose, a hsm.Algorithm) error {
 	if _, err := t.open(); err != nil {
 		return err
 	}
-	return arrives(p, a)
+	return p.MayArrive(a)
 }
 
 // Split implements hsm.Transfer. The key and the components stand in our
@@ -116,7 +100,7 @@ func (t *Token) GenerateShared(ctx context.Context, id string, p hsm.Purpose, a 
 	if err != nil {
 		return hsm.Key{}, nil, err
 	}
-	if err := backsUp(p, a); err != nil {
+	if err := p.MayBackUp(a); err != nil {
 		return hsm.Key{}, nil, err
 	}
 	var shares []hsm.Share
@@ -150,7 +134,7 @@ func (t *Token) Restore(ctx context.Context, agree string, shares []hsm.Share, i
 	if _, err := t.open(); err != nil {
 		return hsm.Key{}, err
 	}
-	if err := backsUp(p, a); err != nil {
+	if err := p.MayBackUp(a); err != nil {
 		return hsm.Key{}, err
 	}
 	return t.arriving(ctx, id, p, a, func(s *session) ([]byte, error) {
@@ -247,13 +231,6 @@ func (t *Token) Import(ctx context.Context, blob []byte, w hsm.Wrapping, id stri
 	if err := w.CheckImport(); err != nil {
 		return hsm.Key{}, err
 	}
-	purpose := hsm.Exchange
-	switch w.Format {
-	case hsm.OAEP:
-		purpose = hsm.Unwrap
-	case hsm.ECDH:
-		purpose = hsm.Agree
-	}
 	return t.arriving(ctx, id, p, a, func(s *session) (value []byte, err error) {
 		err = s.with(w.Key, func(s *session, under *key) error {
 			if err := hsm.CheckStrength(a, under.Algorithm.Strength()); err != nil {
@@ -270,7 +247,7 @@ func (t *Token) Import(ctx context.Context, blob []byte, w hsm.Wrapping, id stri
 				value, err = s.take(w.Key, blob, hsm.KeyContent(p, a), w.Label)
 			}
 			return err
-		}, purpose)
+		}, w.Format.Opens())
 		if err == nil {
 			err = hsm.CheckKey(value, a)
 		}

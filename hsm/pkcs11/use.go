@@ -57,15 +57,19 @@ func (s *session) with(id string, f func(s *session, k *key) error, purposes ...
 // Signer implements hsm.Token. The signer looks the key up each time: it
 // refuses when the key is destroyed or the token closed.
 func (t *Token) Signer(ctx context.Context, id string) (crypto.Signer, error) {
-	out := &signer{token: t, id: id}
-	err := t.use(ctx, id, func(_ *session, k *key) error {
-		out.public = k.Public
-		return nil
-	}, hsm.LogSign, hsm.SiteSign, hsm.MailSign)
+	public, err := t.public(ctx, id, hsm.LogSign, hsm.SiteSign, hsm.MailSign)
 	if err != nil {
 		return nil, err
 	}
-	return out, nil
+	return &signer{t, id, public}, nil
+}
+
+func (t *Token) public(ctx context.Context, id string, purposes ...hsm.Purpose) (public crypto.PublicKey, err error) {
+	err = t.use(ctx, id, func(_ *session, k *key) error {
+		public = k.Public
+		return nil
+	}, purposes...)
+	return public, err
 }
 
 type signer struct {
@@ -124,15 +128,11 @@ func signatureASN1(raw []byte) ([]byte, error) {
 
 // Decrypter implements hsm.Token. Like a signer it looks the key up each time.
 func (t *Token) Decrypter(ctx context.Context, id string) (crypto.Decrypter, error) {
-	out := &decrypter{token: t, id: id}
-	err := t.use(ctx, id, func(_ *session, k *key) error {
-		out.public = k.Public
-		return nil
-	}, hsm.MailOpen)
+	public, err := t.public(ctx, id, hsm.MailOpen)
 	if err != nil {
 		return nil, err
 	}
-	return out, nil
+	return &decrypter{t, id, public}, nil
 }
 
 type decrypter struct {

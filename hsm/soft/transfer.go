@@ -21,22 +21,6 @@ func (t *Token) exportable(ctx context.Context, id string) (*key, error) {
 	return k, nil
 }
 
-// arrives refuses keys that do not come from elsewhere.
-func arrives(p hsm.Purpose, a hsm.Algorithm) error {
-	if !p.Arrives() {
-		return fmt.Errorf("taking a key for %q: %w", p, hsm.ErrPurpose)
-	}
-	return p.Fits(a)
-}
-
-// backsUp refuses keys that are not backed up.
-func backsUp(p hsm.Purpose, a hsm.Algorithm) error {
-	if !p.BacksUp() {
-		return fmt.Errorf("backup of a key for %q: %w", p, hsm.ErrPurpose)
-	}
-	return p.Fits(a)
-}
-
 // opener opens what was given to an Agree key.
 func (t *Token) opener(ctx context.Context, agree string) hsm.Opener {
 	return func(given hsm.Given, what hsm.Content, label string) ([]byte, error) {
@@ -60,7 +44,7 @@ func (t *Token) Combine(ctx context.Context, agree string, parts []hsm.Component
 	if err != nil {
 		return hsm.Key{}, err
 	}
-	if err := arrives(p, a); err != nil {
+	if err := p.MayArrive(a); err != nil {
 		return hsm.Key{}, err
 	}
 	return s.add(ctx, id, p, a, false, func() ([]byte, error) {
@@ -90,7 +74,7 @@ func (t *Token) GenerateShared(ctx context.Context, id string, p hsm.Purpose, a 
 	if err != nil {
 		return hsm.Key{}, nil, err
 	}
-	if err := backsUp(p, a); err != nil {
+	if err := p.MayBackUp(a); err != nil {
 		return hsm.Key{}, nil, err
 	}
 	var shares []hsm.Share
@@ -127,7 +111,7 @@ func (t *Token) Restore(ctx context.Context, agree string, shares []hsm.Share, i
 	if err != nil {
 		return hsm.Key{}, err
 	}
-	if err := backsUp(p, a); err != nil {
+	if err := p.MayBackUp(a); err != nil {
 		return hsm.Key{}, err
 	}
 	return s.add(ctx, id, p, a, false, func() ([]byte, error) {
@@ -184,7 +168,7 @@ func (t *Token) Import(ctx context.Context, blob []byte, w hsm.Wrapping, id stri
 	if err != nil {
 		return hsm.Key{}, err
 	}
-	if err := arrives(p, a); err != nil {
+	if err := p.MayArrive(a); err != nil {
 		return hsm.Key{}, err
 	}
 	if err := w.CheckImport(); err != nil {
@@ -205,11 +189,7 @@ func (t *Token) Import(ctx context.Context, blob []byte, w hsm.Wrapping, id stri
 
 // unwrapKey opens a wrapped key.
 func (t *Token) unwrapKey(ctx context.Context, blob []byte, w hsm.Wrapping, p hsm.Purpose, a hsm.Algorithm) ([]byte, error) {
-	purpose := map[hsm.Format]hsm.Purpose{hsm.OAEP: hsm.Unwrap, hsm.ECDH: hsm.Agree}[w.Format]
-	if purpose == "" {
-		purpose = hsm.Exchange
-	}
-	k, err := t.use(ctx, w.Key, purpose)
+	k, err := t.use(ctx, w.Key, w.Format.Opens())
 	if err != nil {
 		return nil, err
 	}

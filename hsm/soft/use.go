@@ -221,7 +221,7 @@ func (t *Token) TakeKey(ctx context.Context, agree string, given hsm.Given, labe
 	if err != nil {
 		return hsm.Key{}, err
 	}
-	if err := arrives(p, a); err != nil {
+	if err := p.MayArrive(a); err != nil {
 		return hsm.Key{}, err
 	}
 	return s.add(ctx, id, p, a, false, func() ([]byte, error) {
