@@ -118,6 +118,9 @@ func faults(page string) []string {
 			if !labelled[attr(n, "id")] && !inLabel(n) {
 				fault("the field", attr(n, "name"), "has no label")
 			}
+			if attr(n, "name") == "person" && n.Data == "input" && (attr(n, "maxlength") != "32" || has(n, "inputmode")) {
+				fault("the field person does not take every number that access.CheckNumber does")
+			}
 		case "button", "a":
 			if text(n) == "" && attr(n, "aria-label") == "" {
 				fault("a", n.Data, "without a name")
