@@ -58,11 +58,13 @@ type run struct {
 	maker  maker
 
 	mu     sync.Mutex
-	back   []task // given back: they found no chip
-	next   int    // first identity that was not looked at
-	taken  []bool // identities that have a chip, or are retired
-	remake []int  // identities whose chip is destroyed
-	spare  int    // next spare key set
+	less   sync.Cond // open became less
+	open   int       // cards at stations
+	back   []task    // given back: they found no chip
+	next   int       // first identity that was not looked at
+	taken  []bool    // identities that have a chip, or are retired
+	remake []int     // identities whose chip is destroyed
+	spare  int       // next spare key set
 }
 
 // Run makes the cards of a batch until each identity is on a good card, is
@@ -93,11 +95,23 @@ func (l *Line) Run(ctx context.Context, ord string, stations []Station) error {
 		return err
 	}
 	var g errgroup.Group
+	var empty error // of a station that ran out of chips
 	for _, s := range seats {
-		g.Go(func() error { return r.work(ctx, s) })
+		g.Go(func() error {
+			err := r.work(ctx, s)
+			if errors.Is(err, ErrNoChips) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				empty, err = err, nil
+			}
+			return err
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
+	}
+	if _, left := r.claim(); left {
+		return empty
 	}
 	return r.finish(ctx)
 }
@@ -117,6 +131,7 @@ func (l *Line) open(ctx context.Context, ord string) (*run, error) {
 	}
 	b := reader.Batch
 	r := &run{Line: l, ord: ord, reader: reader, taken: make([]bool, b.Cards), spare: b.Cards}
+	r.less.L = &r.mu
 	script, err := profile.Compile(b.Profile)
 	if err != nil {
 		reader.Close()
@@ -187,11 +202,33 @@ func (r *run) load(ctx context.Context, cards int) error {
 	return gone.Err()
 }
 
-// claim is the next card to make; false if there is none. An identity goes to
-// one station only: the database refuses a second one as well.
+// claim is the next card to make; false if there is none, which is known only
+// when no other station can give one back. An identity goes to one station
+// only: the database refuses a second one as well.
 func (r *run) claim() (task, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for {
+		if t, ok := r.nextTask(); ok {
+			r.open++
+			return t, true
+		}
+		if r.open == 0 {
+			return task{}, false
+		}
+		r.less.Wait()
+	}
+}
+
+// settled says that a claimed card is no longer at its station.
+func (r *run) settled() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open--
+	r.less.Broadcast()
+}
+
+func (r *run) nextTask() (task, bool) {
 	if n := len(r.back); n > 0 {
 		t := r.back[n-1]
 		r.back = r.back[:n-1]
@@ -232,25 +269,29 @@ func (r *run) work(ctx context.Context, s *seat) error {
 		if !ok {
 			return nil
 		}
-		if t.keyset < 0 {
-			if err := r.retire(ctx, t.card); err != nil {
-				return err
-			}
-			continue
-		}
-		c, err := r.fresh(ctx, s)
+		err := r.one(ctx, s, t)
+		r.settled()
 		if err != nil {
-			r.giveBack(t)
-			return err
-		}
-		if err := r.card(ctx, s, t, c); err != nil {
-			return err
-		}
-		if err := s.eject(); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
+}
+
+// one makes one card, or retires its identity.
+func (r *run) one(ctx context.Context, s *seat, t task) error {
+	if t.keyset < 0 {
+		return r.retire(ctx, t.card)
+	}
+	c, err := r.fresh(ctx, s)
+	if err != nil {
+		r.giveBack(t)
+		return err
+	}
+	if err := r.card(ctx, s, t, c); err != nil {
+		return err
+	}
+	return s.eject()
 }
 
 // fresh takes chips until one suits; the others are set aside.

@@ -515,9 +515,11 @@ func impostor(other *simos.Chip) fault {
 func TestDoubtAtItsStation(t *testing.T) {
 	f := newPlant(t)
 	f.batch("A1", 4, 0)
-	f.load(2)
+	// One more than each half needs: the cut may come when a chip is out of the
+	// feeder and has no card yet.
+	f.load(3)
 	away := newTray()
-	for _, s := range f.load(2) {
+	for _, s := range f.load(3) {
 		away.order = append(away.order, f.tray.remove(s.String()))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -536,6 +538,19 @@ func TestDoubtAtItsStation(t *testing.T) {
 	}
 	f.must(f.line().Run(t.Context(), "A1", stations))
 	f.tray.order = append(f.tray.order, away.order...)
+	f.check("A1", 4)
+}
+
+// A station without chips leaves its part to the others. Only when none has
+// chips does the line wait for some.
+func TestEmptyStation(t *testing.T) {
+	f := newPlant(t)
+	f.batch("A1", 4, 0)
+	f.load(3)
+	stations := []Station{newTray().station("empty"), f.tray.station("here")}
+	f.want("three chips for four cards", f.line().Run(t.Context(), "A1", stations), ErrNoChips)
+	f.load(1)
+	f.must(f.line().Run(t.Context(), "A1", stations))
 	f.check("A1", 4)
 }
 
