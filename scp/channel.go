@@ -28,79 +28,119 @@ type Channel struct {
 }
 
 type channel struct {
-	card    uicc.Card
+	card    uicc.Card // nil if the caller carries commands and answers
 	session *SessionKeys
 	link    link
-	logical byte // channel
+	logical byte   // channel
+	sent    []mark // commands whose answers are to come, if those have MACs
 	out     [261]byte
 	in      [2 * 258]byte
+}
+
+// A mark is where the chain stood at a command: its response is checked there.
+type mark struct {
+	chain   [16]byte
+	counter uint64
 }
 
 // Open opens a session: INITIALIZE UPDATE, a check of the card's cryptogram,
 // EXTERNAL AUTHENTICATE (Amendment D, 7.1). Errors that it wraps: ErrLevel,
 // ErrCryptogram, ErrHandshake, *uicc.StatusError, and those of card and keys.
 func Open(ctx context.Context, card uicc.Card, keys Static, o Options) (*Channel, error) {
+	g, update, err := Begin(o)
+	if err != nil {
+		return nil, err
+	}
+	c := &channel{card: card, logical: o.Channel}
+	if len(o.AID) > 0 {
+		sel := uicc.Command{CLA: o.Channel, INS: uicc.INSSelect, P1: 0x04, Data: o.AID, Le: 256}
+		if _, err := c.step(ctx, sel.Append(nil)); err != nil {
+			return nil, err
+		}
+	}
+	answer, err := c.step(ctx, update)
+	if err != nil {
+		return nil, err
+	}
+	opened, auth, err := g.Open(keys, answer)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.step(ctx, auth); err != nil {
+		opened.Close()
+		return nil, err
+	}
+	opened.state.get().card = card
+	return opened, nil
+}
+
+// An Opening is a session that a host has begun, for a host that carries
+// commands and answers itself, many at a time. The zero Opening refuses.
+type Opening struct {
+	o    Options
+	host []byte // challenge
+}
+
+// Begin draws the host challenge and returns INITIALIZE UPDATE. The application
+// of Options.AID is to be selected before. Errors that it wraps: ErrLevel and
+// ErrClass.
+func Begin(o Options) (Opening, []byte, error) {
 	if !o.Level.valid() {
-		return nil, fmt.Errorf("scp: level %02X: %w", byte(o.Level), ErrLevel)
+		return Opening{}, nil, fmt.Errorf("scp: level %02X: %w", byte(o.Level), ErrLevel)
 	}
 	if o.Channel > claChannel {
-		return nil, fmt.Errorf("scp: logical channel %d, want 0..3: %w", o.Channel, ErrClass)
+		return Opening{}, nil, fmt.Errorf("scp: logical channel %d, want 0..3: %w", o.Channel, ErrClass)
 	}
 	if o.Random == nil {
 		o.Random = rand.Reader
 	}
-	c := &channel{card: card, logical: o.Channel}
-	c.link = link{level: o.Level, n: macLen(o.S16)}
-	if err := c.open(ctx, keys, o); err != nil {
-		c.close()
-		return nil, err
+	g := Opening{o: o, host: make([]byte, macLen(o.S16))}
+	if _, err := io.ReadFull(o.Random, g.host); err != nil {
+		return Opening{}, nil, fmt.Errorf("scp: drawing the host challenge: %w", err)
 	}
-	return &Channel{state: hide(c)}, nil
+	update := uicc.Command{CLA: 0x80 | o.Channel, INS: 0x50, P1: o.KeyVersion, Data: g.host, Le: 256}
+	return g, update.Append(nil), nil
 }
 
-func (c *channel) open(ctx context.Context, keys Static, o Options) error {
-	if len(o.AID) > 0 {
-		sel := uicc.Command{CLA: o.Channel, INS: uicc.INSSelect, P1: 0x04, Data: o.AID, Le: 256}
-		if _, err := c.step(ctx, sel); err != nil {
-			return err
-		}
+// Open checks the card's answer to INITIALIZE UPDATE, without status word, and
+// returns the channel and EXTERNAL AUTHENTICATE, which the card is to take
+// (9000) before it takes what Wrap makes. It may be called again with other
+// keys. Errors that it wraps: ErrClosed, ErrLevel, ErrCryptogram, ErrHandshake,
+// and those of keys.
+func (g Opening) Open(keys Static, answer []byte) (*Channel, []byte, error) {
+	if g.host == nil {
+		return nil, nil, fmt.Errorf("scp: %w", ErrClosed)
 	}
-	hostCard := make([]byte, c.link.n, 2*c.link.n)
-	if _, err := io.ReadFull(o.Random, hostCard); err != nil {
-		return fmt.Errorf("scp: drawing the host challenge: %w", err)
-	}
-	resp, err := c.step(ctx,
-		uicc.Command{CLA: 0x80 | o.Channel, INS: 0x50, P1: o.KeyVersion, Data: hostCard, Le: 256})
+	r, err := parseGreeting(answer, g.o)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	g, err := parseGreeting(resp, o)
-	if err != nil {
-		return err
-	}
-	hostCard = append(hostCard, g.challenge...)
+	c := &channel{logical: g.o.Channel}
+	l := &c.link
+	l.level, l.n = g.o.Level, macLen(g.o.S16)
+	hostCard := append(append(make([]byte, 0, 2*l.n), g.host...), r.challenge...)
 	if c.session, err = keys.SessionKeys(hostCard); err != nil {
-		return err
+		return nil, nil, err
 	}
-	if c.link.keys, err = c.session.keys(); err != nil {
-		return err
+	if l.keys, err = c.session.keys(); err != nil {
+		return nil, nil, err
 	}
-	if !equal(g.cryptogram, c.link.keys.cryptogram(deriveCard, hostCard, c.link.n)) {
-		return fmt.Errorf("scp: card: %w", ErrCryptogram)
+	if !equal(r.cryptogram, l.keys.cryptogram(deriveCard, hostCard, l.n)) {
+		c.close()
+		return nil, nil, fmt.Errorf("scp: card: %w", ErrCryptogram)
 	}
-	auth := uicc.Command{CLA: 0x84 | o.Channel, INS: 0x82, P1: byte(o.Level)}
-	auth.Data = c.link.keys.cryptogram(deriveHost, hostCard, c.link.n)
-	c.link.commandMAC(&auth, auth.Data)
-	auth.Data = append(auth.Data, c.link.chain[:c.link.n]...)
-	_, err = c.step(ctx, auth)
-	return err
+	auth := uicc.Command{CLA: 0x84 | g.o.Channel, INS: 0x82, P1: byte(g.o.Level)}
+	auth.Data = l.keys.cryptogram(deriveHost, hostCard, l.n)
+	l.commandMAC(&auth, auth.Data)
+	auth.Data = append(auth.Data, l.chain[:l.n]...)
+	return &Channel{state: hide(c)}, auth.Append(nil), nil
 }
 
 // step sends a command of the handshake, which is not wrapped.
-func (c *channel) step(ctx context.Context, cmd uicc.Command) ([]byte, error) {
-	resp, sw, err := c.exchange(ctx, cmd.Append(c.out[:0]), cmd.CLA&claChannel)
+func (c *channel) step(ctx context.Context, cmd []byte) ([]byte, error) {
+	resp, sw, err := c.exchange(ctx, append(c.out[:0], cmd...), cmd[0]&claChannel)
 	if err == nil && sw != uicc.SWOK {
-		err = &uicc.StatusError{CLA: cmd.CLA, INS: cmd.INS, P1: cmd.P1, P2: cmd.P2, SW: sw}
+		err = &uicc.StatusError{CLA: cmd[0], INS: cmd[1], P1: cmd[2], P2: cmd[3], SW: sw}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("scp: %w", err)
@@ -185,11 +225,14 @@ func (c *channel) exchange(ctx context.Context, cmd []byte, channel byte) ([]byt
 // ErrClass and ErrTooLong leave the channel open, as nothing was sent. Any
 // other error closes it: the state of the card is unknown.
 func (c *Channel) Transmit(ctx context.Context, cmd []byte) ([]byte, error) {
-	ch := c.state.get()
-	if ch == nil || ch.link.keys == nil {
-		return nil, fmt.Errorf("scp: %w", ErrClosed)
+	ch, err := c.open()
+	if err != nil {
+		return nil, err
 	}
-	wrapped, err := ch.wrap(cmd)
+	if ch.card == nil || len(ch.sent) > 0 {
+		return nil, fmt.Errorf("scp: %w: its commands are carried by the caller", ErrClosed)
+	}
+	wrapped, err := ch.wrap(ch.out[:0], cmd)
 	if err != nil {
 		return nil, fmt.Errorf("scp: %w", err)
 	}
@@ -198,8 +241,52 @@ func (c *Channel) Transmit(ctx context.Context, cmd []byte) ([]byte, error) {
 		ch.close()
 		return nil, fmt.Errorf("scp: %w", err)
 	}
-	if data, err = ch.unwrap(data, sw); err != nil {
+	return ch.answer(data, sw)
+}
+
+// Wrap appends the command, wrapped, to dst. It needs no answer of the card to
+// those before it: commands may be wrapped ahead and sent in their order, the
+// last one only after the card took those before it. ErrClass and ErrTooLong
+// leave the channel as it was.
+func (c *Channel) Wrap(dst, cmd []byte) ([]byte, error) {
+	ch, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	if dst, err = ch.wrap(dst, cmd); err != nil {
+		return nil, fmt.Errorf("scp: %w", err)
+	}
+	return dst, nil
+}
+
+// Unwrap checks and decrypts, in place, the card's response to the first
+// wrapped command whose response was not unwrapped. An error closes the
+// channel. At a level without ResponseMAC there is nothing to unwrap.
+func (c *Channel) Unwrap(response uicc.Response) (uicc.Response, error) {
+	ch, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	if len(response) < 2 {
 		ch.close()
+		return nil, fmt.Errorf("scp: answer of %d bytes, want a status word: %w", len(response), ErrHandshake)
+	}
+	return ch.answer(response.Data(), response.SW())
+}
+
+func (c *Channel) open() (*channel, error) {
+	ch := c.state.get()
+	if ch == nil || ch.link.keys == nil {
+		return nil, fmt.Errorf("scp: %w", ErrClosed)
+	}
+	return ch, nil
+}
+
+// answer unwraps a response; the data is plain at its place.
+func (c *channel) answer(data []byte, sw uicc.SW) (uicc.Response, error) {
+	data, err := c.unwrap(data, sw)
+	if err != nil {
+		c.close()
 		return nil, fmt.Errorf("scp: response %04X: %w", uint16(sw), err)
 	}
 	return append(data, byte(sw>>8), byte(sw)), nil
@@ -213,7 +300,7 @@ func (c *Channel) Close() {
 	}
 }
 
-func (c *channel) wrap(b []byte) ([]byte, error) {
+func (c *channel) wrap(dst, b []byte) ([]byte, error) {
 	cmd, err := uicc.ParseCommand(b)
 	if err != nil {
 		return nil, err
@@ -226,20 +313,25 @@ func (c *channel) wrap(b []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d fit", ErrTooLong, len(cmd.Data), limit)
 	}
 	l.counter++
-	out := append(c.out[:0], cmd.CLA|0x04, cmd.INS, cmd.P1, cmd.P2, 0)
-	out = append(out, cmd.Data...)
+	head := len(dst)
+	dst = append(dst, cmd.CLA|0x04, cmd.INS, cmd.P1, cmd.P2, 0)
+	data := len(dst)
+	dst = append(dst, cmd.Data...)
 	if l.level&CDEC != 0 && len(cmd.Data) > 0 {
-		out = pad(out, 5)
-		l.setIV(0)
-		encryptCBC(l.keys.enc, &l.iv, out[5:])
+		dst = pad(dst, data)
+		l.setIV(0, l.counter)
+		encryptCBC(l.keys.enc, &l.iv, dst[data:])
 	}
-	l.commandMAC(&cmd, out[5:])
-	out = append(out, l.chain[:l.n]...)
-	out[4] = byte(len(out) - 5)
+	l.commandMAC(&cmd, dst[data:])
+	if l.level&RMAC != 0 {
+		c.sent = append(c.sent, mark{l.chain, l.counter})
+	}
+	dst = append(dst, l.chain[:l.n]...)
+	dst[head+4] = byte(len(dst) - data)
 	if cmd.Le > 0 {
-		out = append(out, byte(cmd.Le))
+		dst = append(dst, byte(cmd.Le))
 	}
-	return out, nil
+	return dst, nil
 }
 
 func (c *channel) unwrap(data []byte, sw uicc.SW) ([]byte, error) {
@@ -247,6 +339,11 @@ func (c *channel) unwrap(data []byte, sw uicc.SW) ([]byte, error) {
 	if l.level&RMAC == 0 {
 		return data, nil
 	}
+	if len(c.sent) == 0 {
+		return nil, fmt.Errorf("%w: a response to no command", ErrRMAC)
+	}
+	at := c.sent[0]
+	c.sent = c.sent[:copy(c.sent, c.sent[1:])]
 	if !protected(sw) {
 		// The card says no without proof. Data would be nobody's.
 		if len(data) > 0 {
@@ -258,7 +355,7 @@ func (c *channel) unwrap(data []byte, sw uicc.SW) ([]byte, error) {
 		return nil, ErrRMAC
 	}
 	data, mac := data[:len(data)-l.n], data[len(data)-l.n:]
-	if !equal(mac, l.responseMAC(data, sw)) {
+	if !equal(mac, l.responseMAC(&at.chain, data, sw)) {
 		return nil, ErrRMAC
 	}
 	if l.level&RENC == 0 || len(data) == 0 {
@@ -267,7 +364,7 @@ func (c *channel) unwrap(data []byte, sw uicc.SW) ([]byte, error) {
 	if len(data)%16 != 0 {
 		return nil, fmt.Errorf("%d bytes of encrypted data, want a multiple of 16", len(data))
 	}
-	l.setIV(0x80)
+	l.setIV(0x80, at.counter)
 	decryptCBC(l.keys.enc, &l.iv, data)
 	data, ok := unpad(data)
 	if !ok {
@@ -278,6 +375,6 @@ func (c *channel) unwrap(data []byte, sw uicc.SW) ([]byte, error) {
 
 func (c *channel) close() {
 	c.session.Close()
-	c.link = link{}
+	c.link, c.sent = link{}, nil
 	clear(c.in[:]) // may hold what the card said
 }

@@ -26,11 +26,11 @@ type link struct {
 	tail    [2]byte
 }
 
-// setIV sets the IV for the data of the current command, or with first = 80 for
-// that of its response (6.2.6, 6.2.7).
-func (l *link) setIV(first byte) {
+// setIV sets the IV for the data of a command, or with first = 80 for that of
+// its response (6.2.6, 6.2.7).
+func (l *link) setIV(first byte, counter uint64) {
 	l.iv = [16]byte{0: first}
-	binary.BigEndian.PutUint64(l.iv[8:], l.counter)
+	binary.BigEndian.PutUint64(l.iv[8:], counter)
 	l.keys.enc.Encrypt(l.iv[:], l.iv[:])
 }
 
@@ -47,13 +47,13 @@ func (l *link) commandMAC(c *uicc.Command, data []byte) {
 	l.chain = *m.sum()
 }
 
-// responseMAC computes the MAC of a response to the command that was last
-// chained (6.2.5).
-func (l *link) responseMAC(data []byte, sw uicc.SW) []byte {
+// responseMAC computes the MAC of a response to the command that ended the
+// chain (6.2.5).
+func (l *link) responseMAC(chain *[16]byte, data []byte, sw uicc.SW) []byte {
 	l.tail = [2]byte{byte(sw >> 8), byte(sw)}
 	m := &l.keys.rmac
 	m.reset()
-	m.write(l.chain[:])
+	m.write(chain[:])
 	m.write(data)
 	m.write(l.tail[:])
 	return m.sum()[:l.n]

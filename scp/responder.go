@@ -170,7 +170,7 @@ func (r *responder) unwrap(b []byte) (uicc.Command, error) {
 	if len(data)%16 != 0 {
 		return c, fmt.Errorf("%w: %d bytes of encrypted data, want a multiple of 16", ErrMAC, len(data))
 	}
-	l.setIV(0)
+	l.setIV(0, l.counter)
 	decryptCBC(l.keys.enc, &l.iv, data)
 	plain, ok := unpad(data)
 	if !ok {
@@ -195,10 +195,10 @@ func (r *Responder) Wrap(dst, resp []byte) []byte {
 	if protected(sw) {
 		if l.level&RENC != 0 && len(dst) > start {
 			dst = pad(dst, start)
-			l.setIV(0x80)
+			l.setIV(0x80, l.counter)
 			encryptCBC(l.keys.enc, &l.iv, dst[start:])
 		}
-		dst = append(dst, l.responseMAC(dst[start:], sw)...)
+		dst = append(dst, l.responseMAC(&l.chain, dst[start:], sw)...)
 	} else {
 		dst = dst[:start]
 	}

@@ -488,7 +488,7 @@ func TestPaddingRefused(t *testing.T) {
 		ch := openTest(t, card, Options{Level: Commands})
 		l := &ch.state.get().link
 		l.counter++
-		l.setIV(0)
+		l.setIV(0, l.counter)
 		encryptCBC(l.keys.enc, &l.iv, data)
 		cmd := uicc.Command{CLA: 0x84, INS: 0xD6}
 		l.commandMAC(&cmd, data)
@@ -502,9 +502,9 @@ func TestPaddingRefused(t *testing.T) {
 		ch := openTest(t, card, Options{Level: Full})
 		card.change = func([]byte) []byte {
 			l := &card.state.get().link
-			l.setIV(0x80)
+			l.setIV(0x80, l.counter)
 			encryptCBC(l.keys.enc, &l.iv, data)
-			return append(append(data, l.responseMAC(data, 0x9000)...), 0x90, 0)
+			return append(append(data, l.responseMAC(&l.chain, data, 0x9000)...), 0x90, 0)
 		}
 		if _, err := ch.Transmit(context.Background(), []byte{0, 0xB0, 0, 0, 1}); err == nil {
 			t.Errorf("response of %d bytes with wrong padding is not refused", len(data))

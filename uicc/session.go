@@ -33,7 +33,8 @@ func (s *Session) Transmit(ctx context.Context, c Command) ([]byte, SW, error) {
 // Exchange sends the command APDU cmd, follows 61xx and 6Cxx as TS 102 221,
 // 7.3.1.1.4 and annex C say, and appends all response data to dst. It is the
 // loop for everyone who speaks to a card that may be a T=0 one. cmd must end
-// with Le if it has one; with 6Cxx its Le is changed in place.
+// with Le if it has one; with 6Cxx its Le is changed in place, unless the
+// command has secure messaging: its MAC is good for one time.
 func Exchange(ctx context.Context, card Card, cmd, dst []byte) ([]byte, SW, error) {
 	var get [5]byte
 	next := cmd
@@ -53,12 +54,21 @@ func Exchange(ctx context.Context, card Card, cmd, dst []byte) ([]byte, SW, erro
 			next = get[:]
 			continue
 		}
-		if n, ok := sw.WrongLe(); ok && setLe(next, n) {
+		if n, ok := sw.WrongLe(); ok && !secured(next[0]) && setLe(next, n) {
 			continue
 		}
 		return dst, sw, nil
 	}
 	return dst, 0, errors.New("card: 61xx or 6Cxx without end")
+}
+
+// secured reports whether a class byte says secure messaging (ISO/IEC 7816-4,
+// 5.4.1).
+func secured(cla byte) bool {
+	if cla&0x40 != 0 {
+		return cla&0x20 != 0
+	}
+	return cla&0x0C != 0
 }
 
 // setLe puts Le into a command that has one and reports whether it changed.
