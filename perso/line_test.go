@@ -394,6 +394,7 @@ func TestGiveBack(t *testing.T) {
 		if !ok {
 			t.Fatal("nothing to claim")
 		}
+		r.settled()
 		return got
 	}
 	a, b := claim(), claim()
