@@ -23,6 +23,7 @@ import (
 	"ankan/perso"
 	"ankan/plant"
 	"ankan/site"
+	"ankan/station"
 )
 
 // A Reporter is told what happens.
@@ -308,7 +309,7 @@ func (j *journey) line() error {
 			return false, nil
 		}
 		if v.State == "offered" || v.State == "received" {
-			if strings.Contains(v.Waiting, perso.ErrNoChips.Error()) {
+			if strings.Contains(v.Waiting, station.ErrNoChips.Error()) {
 				return false, errors.New(v.Waiting)
 			}
 			return false, nil

@@ -28,9 +28,10 @@ import (
 	"ankan/message"
 	"ankan/order"
 	"ankan/perso"
-	"ankan/perso/drawer"
 	"ankan/sim"
 	"ankan/site"
+	"ankan/station"
+	"ankan/station/drawer"
 	"ankan/store"
 	"ankan/uicc"
 )
@@ -690,7 +691,7 @@ type Proof struct {
 // prove has a card answer a challenge from the subscriber store: the card and
 // the store hold the same keys. The reader holds the card; pin may be empty if
 // the card asks for none.
-func (s *operator) prove(ctx context.Context, r perso.Reader, pin []byte) (Proof, error) {
+func (s *operator) prove(ctx context.Context, r station.Reader, pin []byte) (Proof, error) {
 	if s.auc == nil {
 		return Proof{}, errors.New("this site has no subscriber store")
 	}

@@ -1,6 +1,7 @@
 package perso
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -12,6 +13,7 @@ import (
 	"ankan/profile"
 	"ankan/scp"
 	"ankan/sim"
+	"ankan/station"
 	"ankan/uicc"
 )
 
@@ -37,12 +39,20 @@ const isdKeyVersion = 0x30
 // isdAID is the issuer security domain's (GlobalPlatform, H.1.3).
 var isdAID = [...]byte{0xA0, 0x00, 0x00, 0x01, 0x51, 0x00, 0x00, 0x00}
 
-// A chip is what a fresh chip says of itself.
+// A chip is what a chip says of itself.
 type chip struct {
 	serial [8]byte
 	lot    string
 	state  byte
 	os     []byte // digest of its operating system; none on a blank chip
+	hello
+}
+
+// hello is a secure channel that was begun in a burst: the host's part of it,
+// and the card's answer.
+type hello struct {
+	opening scp.Opening
+	answer  []byte
 }
 
 // name is the serial number in hex, as the line's books have it.
@@ -53,56 +63,133 @@ func (c chip) name() string {
 	return hex.EncodeToString(c.serial[:])
 }
 
-// look resets the chip in the reader and asks it who it is. It writes nothing.
-// Its error is a *Reject, or the line's own.
-func look(ctx context.Context, s *seat) (chip, error) {
+// look resets the chip in the reader and asks it who it is, in one burst that
+// also begins a secure channel: what it says is all that the next burst needs.
+// It writes nothing. Its error is a *Reject, or the line's own.
+func look(s *seat) (chip, error) {
 	var c chip
-	if err := s.reset(); err != nil {
-		return c, rejected(err)
-	}
-	session := uicc.NewSession(s)
-	if _, err := session.Do(ctx, uicc.Command{INS: uicc.INSSelect, P1: 0x04, Data: isdAID[:], Le: 256}); err != nil {
-		return c, rejected(err)
-	}
-	cplc, err := object(ctx, session, tagCPLC)
+	opening, err := c.ask(s)
 	if err != nil {
-		return c, rejected(err)
+		return c, err
 	}
-	if len(cplc) != 42 {
-		return c, &Reject{BadAnswer, fmt.Errorf("CPLC data has %d bytes, want 42", len(cplc))}
+	if err := s.play(); err != nil {
+		return c, err
 	}
-	copy(c.serial[:], cplc[10:18])
-	lot, err := object(ctx, session, tagLot)
-	if err != nil {
-		return c, rejected(err)
-	}
-	c.lot = string(lot)
-	err = c.readState(ctx, session)
-	return c, rejected(err)
+	return c, rejected(c.told(s, opening))
 }
 
-// readState reads how far the chip has come and its operating system's digest.
-func (c *chip) readState(ctx context.Context, s *uicc.Session) error {
-	state, err := object(ctx, s, tagLifeCycle)
+func (c *chip) ask(s *seat) (scp.Opening, error) {
+	s.burst.Clear()
+	s.burst.Reset()
+	for _, x := range []struct {
+		want uicc.Want
+		cmd  uicc.Command
+	}{
+		{uicc.WantOK, uicc.Command{INS: uicc.INSSelect, P1: 0x04, Data: isdAID[:], Le: 256}},
+		{uicc.WantOK, getData(tagCPLC)}, {uicc.WantOK, getData(tagLot)}, {uicc.WantOK, getData(tagLifeCycle)},
+		{uicc.WantAny, getData(tagOSDigest)},
+	} {
+		if err := s.burst.Command(x.want, x.cmd); err != nil {
+			return scp.Opening{}, err
+		}
+	}
+	return begin(s)
+}
+
+func getData(tag uicc.Tag) uicc.Command {
+	return uicc.Command{CLA: 0x80, INS: uicc.INSGetData, P1: byte(tag >> 8), P2: byte(tag), Le: 256}
+}
+
+// begin adds INITIALIZE UPDATE to the burst.
+func begin(s *seat) (scp.Opening, error) {
+	opening, cmd, err := scp.Begin(scp.Options{KeyVersion: isdKeyVersion})
+	if err != nil {
+		return opening, err
+	}
+	return opening, s.burst.Add(uicc.WantOK, func(dst []byte) ([]byte, error) { return append(dst, cmd...), nil })
+}
+
+func (c *chip) told(s *seat, opening scp.Opening) error {
+	if err := s.skip(); err != nil {
+		return err
+	}
+	if err := s.ok(0x00, uicc.INSSelect); err != nil {
+		return err
+	}
+	cplc, err := s.object(tagCPLC)
+	if err != nil {
+		return err
+	}
+	if len(cplc) != 42 {
+		return fmt.Errorf("CPLC data has %d bytes, want 42", len(cplc))
+	}
+	copy(c.serial[:], cplc[10:18])
+	lot, err := s.object(tagLot)
+	if err != nil {
+		return err
+	}
+	c.lot = string(lot)
+	state, err := s.object(tagLifeCycle)
 	if err != nil {
 		return err
 	}
 	if len(state) != 1 {
-		return &Reject{BadAnswer, fmt.Errorf("life cycle has %d bytes, want 1", len(state))}
+		return fmt.Errorf("life cycle has %d bytes, want 1", len(state))
 	}
-	if c.state = state[0]; c.state != stateBlank {
-		c.os, err = object(ctx, s, tagOSDigest)
+	if c.state = state[0]; c.state == stateBlank {
+		if _, err := s.next(); err != nil { // it has no operating system to tell of
+			return err
+		}
+	} else if os, err := s.object(tagOSDigest); err != nil {
+		return err
+	} else {
+		c.os = bytes.Clone(os)
 	}
+	c.opening = opening
+	c.answer, err = s.greeted()
 	return err
 }
 
-// object is the value of a data object of the card manager.
-func object(ctx context.Context, s *uicc.Session, tag uicc.Tag) ([]byte, error) {
-	b, err := s.GetData(ctx, tag)
+// greeted is the answer to INITIALIZE UPDATE.
+func (s *seat) greeted() ([]byte, error) {
+	r, err := s.next()
 	if err != nil {
 		return nil, err
 	}
-	v, ok := uicc.FindTLV(b, tag)
+	return bytes.Clone(r.Data()), judge(r, 0x80, uicc.INSInitializeUpdate)
+}
+
+// ok takes an answer that is to be 9000.
+func (s *seat) ok(cla, ins byte) error {
+	r, err := s.next()
+	if err != nil {
+		return err
+	}
+	return judge(r, cla, ins)
+}
+
+func judge(r uicc.Response, cla, ins byte) error {
+	if sw := r.SW(); !sw.OK() {
+		return &uicc.StatusError{CLA: cla, INS: ins, SW: sw}
+	}
+	return nil
+}
+
+// object takes an answer to GET DATA.
+func (s *seat) object(tag uicc.Tag) ([]byte, error) {
+	r, err := s.next()
+	if err != nil {
+		return nil, err
+	}
+	return value(r, tag)
+}
+
+// value is the value of a data object that GET DATA answered.
+func value(r uicc.Response, tag uicc.Tag) ([]byte, error) {
+	if sw := r.SW(); !sw.OK() {
+		return nil, &uicc.StatusError{CLA: 0x80, INS: uicc.INSGetData, P1: byte(tag >> 8), P2: byte(tag), SW: sw}
+	}
+	v, ok := uicc.FindTLV(r.Data(), tag)
 	if !ok {
 		return nil, fmt.Errorf("GET DATA %X holds no such object", tag)
 	}
@@ -164,9 +251,9 @@ type maker struct {
 }
 
 // make writes record to the chip in the reader, which look says is now, and
-// looks at what came of it. It may be called again for the same chip and
-// record, however far an earlier try went. Its error is a *Reject, or the
-// line's own.
+// looks at what came of it: one burst to write, one to read. It may be called
+// again for the same chip and record, however far an earlier try went. Its
+// error is a *Reject, or the line's own.
 func (m *maker) make(ctx context.Context, s *seat, now chip, record []byte) error {
 	own, err := m.script.NewKeys(record)
 	if err != nil {
@@ -174,116 +261,199 @@ func (m *maker) make(ctx context.Context, s *seat, now chip, record []byte) erro
 	}
 	defer own.Close()
 	if now.state < stateSecured {
-		if err := m.write(ctx, s, now, own, record); err != nil {
+		if now.hello, err = m.write(ctx, s, now, own, record); err != nil {
 			return rejected(err)
 		}
 	}
-	return rejected(m.verify(ctx, s, own, record))
+	return rejected(m.verify(s, now.hello, own, record))
 }
 
 // write opens the channel with the chip maker's keys and writes everything. An
 // earlier try may have gone as far as the card's own keys; then these open it.
-func (m *maker) write(ctx context.Context, s *seat, now chip, own scp.Static, record []byte) error {
+// It ends with a reset, and a channel that is begun.
+func (m *maker) write(ctx context.Context, s *seat, now chip, own scp.Static, record []byte) (after hello, err error) {
 	keys, done, err := m.derive(ctx, now.serial[:])
 	if err != nil {
-		return fmt.Errorf("%w: keys of chip %s: %w", errLine, now.name(), err)
+		return after, fmt.Errorf("%w: keys of chip %s: %w", errLine, now.name(), err)
 	}
 	defer done()
-	options := scp.Options{KeyVersion: isdKeyVersion, Level: scp.Commands, AID: isdAID[:]}
-	channel, err := scp.Open(ctx, s, keys, options)
+	channel, auth, err := now.opening.Open(keys, scp.Commands, now.answer)
 	if errors.Is(err, scp.ErrCryptogram) {
 		if now.state == stateBlank {
-			return &Reject{WrongKeys, err}
+			return after, &Reject{WrongKeys, err}
 		}
 		keys = own
-		if err = s.reset(); err != nil {
-			return err
-		}
-		channel, err = scp.Open(ctx, s, keys, options)
+		channel, auth, err = now.opening.Open(keys, scp.Commands, now.answer)
 	}
 	if err != nil {
-		return err
+		return after, err
 	}
 	defer channel.Close()
+	s.burst.Clear()
+	if err := s.add(auth); err != nil {
+		return after, err
+	}
+	blocks := 0
 	if now.state == stateBlank {
-		if err := loadOS(ctx, channel, m.product.Image); err != nil {
-			return err
+		if blocks, err = m.addOS(s, channel); err != nil {
+			return after, err
 		}
 	}
-	return m.script.Write(ctx, channel, keys, record)
+	if err := m.script.AddWrite(&s.burst, channel.Wrap, keys, record); err != nil {
+		return after, err
+	}
+	if after.opening, err = restart(s); err != nil {
+		return after, err
+	}
+	if err := s.play(); err != nil {
+		return after, err
+	}
+	if err := s.ok(0x84, uicc.INSExternalAuthenticate); err != nil {
+		return after, err
+	}
+	for range blocks {
+		if err := s.ok(0x80, uicc.INSLoad); err != nil {
+			return after, fmt.Errorf("load OS: %w", err)
+		}
+	}
+	if err := m.script.Wrote(&s.answers, record); err != nil {
+		return after, err
+	}
+	if err := s.skip(); err != nil {
+		return after, err
+	}
+	if err := s.ok(0x00, uicc.INSSelect); err != nil {
+		return after, err
+	}
+	after.answer, err = s.greeted()
+	return after, err
 }
 
-// loadOS sends the operating system's signed image. The chip checks it.
-func loadOS(ctx context.Context, card uicc.Card, image []byte) error {
+// add adds a command that is to be answered 9000.
+func (s *seat) add(cmd []byte) error {
+	return s.burst.Add(uicc.WantOK, func(dst []byte) ([]byte, error) { return append(dst, cmd...), nil })
+}
+
+// restart adds a reset, and a channel to the issuer security domain.
+func restart(s *seat) (scp.Opening, error) {
+	s.burst.Reset()
+	if err := s.burst.Command(uicc.WantOK, uicc.Command{INS: uicc.INSSelect, P1: 0x04, Data: isdAID[:], Le: 256}); err != nil {
+		return scp.Opening{}, err
+	}
+	return begin(s)
+}
+
+// addOS adds the operating system's signed image, in so many blocks. The chip
+// checks it.
+func (m *maker) addOS(s *seat, channel *scp.Channel) (blocks int, err error) {
 	size := scp.MaxData(scp.Commands, false)
-	s := uicc.NewSession(card)
-	for n := 0; len(image) > 0; n++ {
-		piece := image[:min(size, len(image))]
-		image = image[len(piece):]
-		p1 := byte(0x00)
-		if len(image) == 0 {
-			p1 = 0x80
+	for image := m.product.Image; len(image) > 0; blocks++ {
+		cmd := uicc.Command{CLA: 0x80, INS: uicc.INSLoad, P2: byte(blocks), Data: image[:min(size, len(image))]}
+		if image = image[len(cmd.Data):]; len(image) == 0 {
+			cmd.P1 = 0x80
 		}
-		if _, err := s.Do(ctx, uicc.Command{CLA: 0x80, INS: 0xE8, P1: p1, P2: byte(n), Data: piece}); err != nil {
-			return fmt.Errorf("load OS: %w", err)
+		plain := cmd.Append(nil)
+		err := s.burst.Add(uicc.WantOK, func(dst []byte) ([]byte, error) { return channel.Wrap(dst, plain) })
+		if err != nil {
+			return blocks, fmt.Errorf("load OS: %w", err)
 		}
 	}
-	return nil
+	return blocks, nil
 }
 
 // verify reads the card as it will be in the field, compares, and has it
 // answer a challenge. That it is secured, and its operating system, it says
 // under its own keys.
-func (m *maker) verify(ctx context.Context, s *seat, own scp.Static, record []byte) error {
-	if err := s.reset(); err != nil {
-		return err
-	}
-	channel, err := scp.Open(ctx, s, own, scp.Options{KeyVersion: isdKeyVersion, Level: scp.Full, AID: isdAID[:]})
+func (m *maker) verify(s *seat, at hello, own scp.Static, record []byte) error {
+	channel, auth, err := at.opening.Open(own, scp.Full, at.answer)
 	if err != nil {
 		return err
 	}
 	defer channel.Close()
-	var c chip
-	if err := c.readState(ctx, uicc.NewSession(channel)); err != nil {
+	s.burst.Clear()
+	if err := s.add(auth); err != nil {
 		return err
 	}
-	switch {
-	case c.state != stateSecured:
-		return &Reject{ReadBack, fmt.Errorf("life cycle is %02X, want %02X", c.state, stateSecured)}
-	case string(c.os) != string(m.product.Digest[:]):
-		return &Reject{WrongOS, fmt.Errorf("chip holds image %x, want %x", c.os, m.product.Digest)}
+	for _, tag := range []uicc.Tag{tagLifeCycle, tagOSDigest} {
+		plain := getData(tag).Append(nil)
+		if err := s.burst.Add(uicc.WantOK, func(dst []byte) ([]byte, error) { return channel.Wrap(dst, plain) }); err != nil {
+			return err
+		}
 	}
-	if err := s.reset(); err != nil {
+	s.burst.Reset()
+	if err := m.script.AddReadBack(&s.burst, record); err != nil {
 		return err
 	}
-	if err := m.script.ReadBack(ctx, s, record); err != nil {
+	expect, err := m.challenge(s, record)
+	if err != nil {
 		return err
 	}
-	return m.authenticate(ctx, s, record)
+	if err := s.play(); err != nil {
+		return err
+	}
+	if err := s.ok(0x84, uicc.INSExternalAuthenticate); err != nil {
+		return err
+	}
+	told := map[uicc.Tag][]byte{}
+	for _, tag := range []uicc.Tag{tagLifeCycle, tagOSDigest} {
+		r, err := s.next()
+		if err != nil {
+			return err
+		}
+		if r, err = channel.Unwrap(r); err != nil {
+			return err
+		}
+		if told[tag], err = value(r, tag); err != nil {
+			return err
+		}
+	}
+	switch state := told[tagLifeCycle]; {
+	case len(state) != 1 || state[0] != stateSecured:
+		return &Reject{ReadBack, fmt.Errorf("life cycle is %X, want %02X", state, stateSecured)}
+	case string(told[tagOSDigest]) != string(m.product.Digest[:]):
+		return &Reject{WrongOS, fmt.Errorf("chip holds image %x, want %x", told[tagOSDigest], m.product.Digest)}
+	}
+	if err := s.skip(); err != nil {
+		return err
+	}
+	if err := m.script.ReadOf(&s.answers, record); err != nil {
+		return err
+	}
+	r, err := s.next()
+	if err != nil {
+		return err
+	}
+	return expect(r)
 }
 
 // factorySQN is the sequence number of the line's own challenge: the lowest
 // that a fresh card takes. The operator's subscriber store starts above it.
 const factorySQN aka.SQN = 1 << 5
 
-// authenticate has the USIM answer a challenge made from the record's keys.
-// ReadBack leaves the USIM selected and PIN1 verified.
-func (m *maker) authenticate(ctx context.Context, s *seat, record []byte) error {
+// challenge adds AUTHENTICATE of the USIM, with a challenge made from the
+// record's keys, and returns the judge of the answer. What reads the card back
+// leaves the USIM selected and PIN1 verified.
+func (m *maker) challenge(s *seat, record []byte) (func(uicc.Response) error, error) {
 	alg, err := aka.New(m.layout.Of(record, profile.SlotK), m.layout.Of(record, profile.SlotOPC))
 	if err != nil {
-		return fmt.Errorf("%w: %w", errLine, err)
+		return nil, fmt.Errorf("%w: %w", errLine, err)
 	}
 	var challenge aka.RAND
 	rand.Read(challenge[:])
 	v := alg.Vector(challenge, factorySQN, aka.EPS())
-	answer, err := uicc.NewSession(s).Authenticate(ctx, v.RAND, v.AUTN)
-	if err != nil {
-		var status *uicc.StatusError
-		if errors.As(err, &status) {
+	if err := s.burst.Command(uicc.WantAny, uicc.Authenticate(v.RAND, v.AUTN)); err != nil {
+		return nil, err
+	}
+	return func(r uicc.Response) error {
+		if err := judge(r, 0x00, uicc.INSAuthenticate); err != nil {
 			return &Reject{AuthFailed, err}
 		}
-		return err
-	}
+		return answered(alg, v, r.Data())
+	}, nil
+}
+
+// answered compares a card's answer to AUTHENTICATE with what its keys say.
+func answered(alg aka.Milenage, v aka.Vector, answer []byte) error {
 	// DB, then RES, CK and IK, each with its length (TS 31.102, 7.1.2.1).
 	want := append(make([]byte, 0, 44), 0xDB, 8)
 	want = append(append(want, v.RES[:]...), 16)
@@ -307,7 +477,7 @@ func (m *maker) authenticate(ctx context.Context, s *seat, record []byte) error 
 
 // Identify resets the card in the reader and reads who it is. It leaves the
 // USIM selected. pin is PIN1's digits; it may be empty if the card asks for none.
-func Identify(ctx context.Context, r Reader, pin []byte) (sim.Identity, error) {
+func Identify(ctx context.Context, r station.Reader, pin []byte) (sim.Identity, error) {
 	var id sim.Identity
 	if _, err := r.Reset(ctx); err != nil {
 		return id, err

@@ -14,6 +14,7 @@ import (
 	"ankan/datagen"
 	"ankan/profile"
 	"ankan/scp"
+	"ankan/station"
 	"ankan/store"
 	"ankan/uicc"
 )
@@ -124,7 +125,7 @@ func TestWrongRecord(t *testing.T) {
 	s := newSeat(t.Context(), f.tray.station("st"))
 	defer s.close()
 	f.must(s.take())
-	c, err := look(t.Context(), s)
+	c, err := look(s)
 	f.must(err)
 	rec, err := r.record(t.Context(), task{0, 0})
 	f.must(err)
@@ -151,7 +152,7 @@ func TestOtherCard(t *testing.T) {
 	defer s.close()
 	f.must(s.insert(first))
 	reason := func(change func(rec []byte)) (string, error) {
-		c, err := look(t.Context(), s)
+		c, err := look(s)
 		f.must(err)
 		rec, err := r.record(t.Context(), task{0, 0})
 		f.must(err)
@@ -200,8 +201,9 @@ func TestSeatTime(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var closed int
-		s := newSeat(ctx, Station{Name: "st", Open: func(context.Context) (Reader, error) { return stuck{&closed}, nil }})
-		if _, err := s.Transmit(ctx, nil); !errors.Is(err, errReader) {
+		s := newSeat(ctx, Station{Name: "st", Open: func(context.Context) (station.Reader, error) { return stuck{&closed}, nil }})
+		play := func() error { s.burst.Reset(); return s.play() }
+		if err := play(); !errors.Is(err, errReader) {
 			t.Errorf("no reader: %v", err)
 		}
 		if err := s.eject(); err != nil {
@@ -220,8 +222,13 @@ func TestSeatTime(t *testing.T) {
 			return err
 		}
 		var reject *Reject
-		transmit := func() error { _, err := s.Transmit(ctx, nil); return err }
-		for _, f := range []func() error{transmit, s.reset} {
+		transmit := func() error {
+			if err := s.burst.Command(uicc.WantOK, getData(tagLot)); err != nil {
+				t.Fatal(err)
+			}
+			return s.play()
+		}
+		for _, f := range []func() error{transmit, play} {
 			if err := took(10*time.Second, f); !errors.As(err, &reject) || reject.Reason != TooLate {
 				t.Errorf("a late answer: %v", err)
 			}
@@ -280,7 +287,7 @@ func FuzzLook(f *testing.F) {
 		if err := s.insert(serial); err != nil {
 			t.Fatal(err)
 		}
-		_, err := look(context.Background(), s)
+		_, err := look(s)
 		var reject *Reject
 		if err != nil && !errors.As(err, &reject) {
 			t.Errorf("%X at %d: %v", answer, at, err)

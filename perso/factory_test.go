@@ -28,6 +28,7 @@ import (
 	"ankan/profile"
 	"ankan/sim"
 	"ankan/simos"
+	"ankan/station"
 	"ankan/store"
 	"ankan/uicc"
 )
@@ -205,7 +206,7 @@ func (f *plant) run(ctx context.Context, ord string, stations int) error {
 	for i := range stations {
 		all = append(all, f.tray.station(fmt.Sprint("st", i)))
 	}
-	return f.line().Run(ctx, ord, all)
+	return f.line().Run(ctx, ord, These(all...))
 }
 
 func (f *plant) counts(ord string, cards int) Counts {
@@ -381,7 +382,7 @@ func (f *plant) subscriberKeys() map[string][][]byte {
 type bench struct{ *simos.Chip }
 
 func (b bench) Reset(context.Context) (uicc.ATR, error) { return b.Chip.Reset(), nil }
-func (bench) Take(context.Context) error                { return ErrNoChips }
+func (bench) Take(context.Context) error                { return station.ErrNoChips }
 func (bench) Insert(context.Context, [8]byte) error     { return nil }
 func (bench) Eject(context.Context) error               { return nil }
 func (bench) Close() error                              { return nil }
@@ -438,7 +439,7 @@ func (t *tray) remove(serial string) *bay {
 }
 
 func (t *tray) station(name string) Station {
-	return Station{Name: name, Answer: t.limit, Open: func(context.Context) (Reader, error) { return &slot{tray: t}, nil }}
+	return Station{Name: name, Answer: t.limit, Open: func(context.Context) (station.Reader, error) { return &slot{tray: t}, nil }}
 }
 
 var errSlot = errors.New("the slot is not as it should be")
@@ -468,7 +469,7 @@ func (s *slot) Take(context.Context) error {
 			return s.put(b)
 		}
 	}
-	return ErrNoChips
+	return station.ErrNoChips
 }
 
 func (s *slot) Insert(_ context.Context, serial [8]byte) error {
@@ -477,7 +478,7 @@ func (s *slot) Insert(_ context.Context, serial [8]byte) error {
 	if b := s.tray.find(simos.Serial(serial).String()); b != nil {
 		return s.put(b)
 	}
-	return simos.ErrNoChip
+	return station.ErrAway
 }
 
 func (s *slot) Eject(context.Context) error {
@@ -501,7 +502,7 @@ func (s *slot) Transmit(ctx context.Context, cmd []byte) ([]byte, error) {
 	return s.do(ctx, func() ([]byte, error) {
 		b, err := s.bay.chip.Transmit(ctx, cmd)
 		if err != nil {
-			err = fmt.Errorf("%w: %w", ErrMute, err)
+			err = fmt.Errorf("%w: %w", station.ErrMute, err)
 		}
 		return b, err
 	})
@@ -548,7 +549,7 @@ func (s *slot) answer(ctx context.Context, chip func() ([]byte, error)) ([]byte,
 
 // fails breaks the slot unless the error is only the chip's.
 func (s *slot) fails(err error) error {
-	if err != nil && !errors.Is(err, ErrMute) {
+	if err != nil && !errors.Is(err, station.ErrMute) {
 		s.broken = err
 	}
 	return err

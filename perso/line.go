@@ -9,10 +9,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"ankan/act"
 	"ankan/audit"
@@ -21,6 +20,7 @@ import (
 	"ankan/hsm"
 	"ankan/profile"
 	"ankan/scp"
+	"ankan/station"
 	"ankan/store"
 )
 
@@ -43,9 +43,14 @@ func New(s *store.Store, t hsm.Token, p Product) (*Line, error) {
 	return &Line{store: s, token: t, product: p}, nil
 }
 
-// ErrRejects says that a run waits for people: rejects are to be destroyed
-// before their identities can be made again.
-var ErrRejects = errors.New("rejected chips wait for their destruction to be signed")
+// What a run waits for people for.
+var (
+	// Rejects are to be destroyed before their identities can be made again.
+	ErrRejects = errors.New("rejected chips wait for their destruction to be signed")
+	// A chip that was being written when its station, the plant or the line
+	// between them failed is nobody's guess: it is read, or it is destroyed.
+	ErrDoubt = errors.New("chips are in doubt; put them into a reader, or have their destruction signed")
+)
 
 // task is one card to make.
 type task struct{ card, keyset int }
@@ -58,62 +63,90 @@ type run struct {
 	maker  maker
 
 	mu     sync.Mutex
-	less   sync.Cond // open became less
-	open   int       // cards at stations
-	back   []task    // given back: they found no chip
-	next   int       // first identity that was not looked at
-	taken  []bool    // identities that have a chip, or are retired
-	remake []int     // identities whose chip is destroyed
-	spare  int       // next spare key set
+	less   sync.Cond        // open became less
+	open   int              // cards at stations
+	held   map[[8]byte]bool // chips in doubt that a station has in hand
+	back   []task           // given back: they found no chip
+	next   int              // first identity that was not looked at
+	taken  []bool           // identities that have a chip, or are retired
+	remake []int            // identities whose chip is destroyed
+	spare  int              // next spare key set
 }
 
 // Run makes the cards of a batch until each identity is on a good card, is
 // retired, or waits for people. It returns nil when the batch is finished,
-// ErrRejects when rejects must be destroyed, ErrNoChips when chips ran out.
-// Called again it goes on where it was, also after a crash.
+// ErrRejects when rejects must be destroyed, ErrDoubt when chips in doubt are
+// in no reader, ErrNoChips when chips ran out. Called again it goes on where it
+// was, also after a crash.
 //
-// A station that fails stops, and its card stays in doubt until the next run;
-// the other stations go on.
-func (l *Line) Run(ctx context.Context, ord string, stations []Station) error {
+// Stations may come while it runs; none do after the channel is closed. A
+// station that fails stops, and its card is in doubt until that chip is in a
+// reader again: its own first of all, when it is back. The others go on.
+func (l *Line) Run(ctx context.Context, ord string, stations <-chan Station) error {
 	if l == nil || l.store == nil {
 		return errors.New("line: not set up")
-	}
-	if len(stations) == 0 {
-		return errors.New("line: no station; name one in the configuration")
 	}
 	r, err := l.open(ctx, ord)
 	if err != nil {
 		return err
 	}
 	defer r.reader.Close()
-	seats := make([]*seat, len(stations))
-	for i, st := range stations {
-		seats[i] = newSeat(ctx, st)
-		defer seats[i].close()
+	failed := r.staff(ctx, stations)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	if err := r.resolve(ctx, seats); err != nil {
-		return err
+	if _, left := r.claim(); left || failed != nil && !errors.Is(failed, errReader) && !errors.Is(failed, station.ErrNoChips) {
+		return failed
 	}
-	var g errgroup.Group
-	var empty error // of a station that ran out of chips
-	for _, s := range seats {
-		g.Go(func() error {
-			err := r.work(ctx, s)
-			if errors.Is(err, ErrNoChips) {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				empty, err = err, nil
+	err = r.finish(ctx)
+	if err != nil && failed != nil {
+		err = fmt.Errorf("%w; %w", err, failed)
+	}
+	return err
+}
+
+// grace is how long a run waits for the first station.
+const grace = 2 * time.Second
+
+var errNobody = errors.New("line: no station is connected; name one in the configuration, and start it there")
+
+// staff has all stations work that are there and that come, until none is left
+// that has anything to do. Its error is that of the first that failed; one that
+// has no chips is no failure while others do.
+func (r *run) staff(ctx context.Context, stations <-chan Station) error {
+	ended := make(chan error)
+	soon := time.After(grace)
+	var failed, empty error
+	for at, came := 0, false; ; {
+		select {
+		case st, ok := <-stations:
+			if !ok {
+				stations = nil
+				break
 			}
-			return err
-		})
+			came = true
+			at++
+			go func() { ended <- r.work(ctx, newSeat(ctx, st)) }()
+		case err := <-ended:
+			at--
+			if errors.Is(err, station.ErrNoChips) {
+				empty = err
+			} else if err != nil && (failed == nil || errors.Is(failed, errReader)) {
+				failed = err
+			}
+		case <-soon:
+			soon = nil
+		}
+		switch {
+		case at > 0 || stations != nil && !came && soon != nil:
+		case !came:
+			return errNobody
+		case failed == nil:
+			return empty
+		default:
+			return failed
+		}
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	if _, left := r.claim(); left {
-		return empty
-	}
-	return r.finish(ctx)
 }
 
 // open reads where the run stands.
@@ -131,7 +164,7 @@ func (l *Line) open(ctx context.Context, ord string) (*run, error) {
 	}
 	b := reader.Batch
 	r := &run{Line: l, ord: ord, reader: reader, taken: make([]bool, b.Cards), spare: b.Cards}
-	r.less.L = &r.mu
+	r.less.L, r.held = &r.mu, map[[8]byte]bool{}
 	script, err := profile.Compile(b.Profile)
 	if err != nil {
 		reader.Close()
@@ -264,10 +297,13 @@ func (r *run) giveBack(t task) {
 
 func (r *run) work(ctx context.Context, s *seat) error {
 	defer s.close()
+	if err := r.revisit(ctx, s, true); err != nil {
+		return err
+	}
 	for ctx.Err() == nil {
 		t, ok := r.claim()
 		if !ok {
-			return nil
+			return r.revisit(ctx, s, false)
 		}
 		err := r.one(ctx, s, t)
 		r.settled()
@@ -288,23 +324,51 @@ func (r *run) one(ctx context.Context, s *seat, t task) error {
 		r.giveBack(t)
 		return err
 	}
+	if !r.hold(c.serial) {
+		r.giveBack(t)
+		return fmt.Errorf("%w: chip %s is at two stations", errLine, c.name())
+	}
+	defer r.release(c.serial)
 	if err := r.card(ctx, s, t, c); err != nil {
 		return err
 	}
 	return s.eject()
 }
 
-// fresh takes chips until one suits; the others are set aside.
+// hold takes a chip in hand, and reports false if another station has it.
+func (r *run) hold(serial [8]byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held[serial] {
+		return false
+	}
+	r.held[serial] = true
+	return true
+}
+
+func (r *run) release(serial [8]byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.held, serial)
+}
+
+// fresh takes chips until one suits. A chip in doubt that comes along is
+// resolved, any other is set aside.
 func (r *run) fresh(ctx context.Context, s *seat) (chip, error) {
 	for {
 		if err := s.take(); err != nil {
 			return chip{}, err
 		}
-		c, err := r.meet(ctx, s)
-		if err == nil {
+		c, d, err := r.meet(ctx, s)
+		switch {
+		case d != nil:
+			err = r.again(ctx, s, *d, &c)
+		case err == nil:
 			return c, nil
+		default:
+			err = r.setAside(ctx, s, c, err)
 		}
-		if err := r.setAside(ctx, s, c, err); err != nil {
+		if err != nil {
 			return chip{}, err
 		}
 		if err := s.eject(); err != nil {
@@ -314,27 +378,37 @@ func (r *run) fresh(ctx context.Context, s *seat) (chip, error) {
 }
 
 // meet looks at a fresh chip, more than once if it does not answer, and says
-// whether it suits.
-func (r *run) meet(ctx context.Context, s *seat) (c chip, err error) {
+// whether it suits, or that it is one in doubt.
+func (r *run) meet(ctx context.Context, s *seat) (c chip, d *doubt, err error) {
 	for range maxTries {
 		var reject *Reject
-		c, err = look(ctx, s)
+		c, err = look(s)
 		if !errors.As(err, &reject) || reject.Reason != NoAnswer {
 			break
 		}
 	}
 	if err != nil {
-		return c, err
+		return c, nil, err
+	}
+	known, err := store.Collect(r.store.Committed(ctx), func(rows *sql.Rows) (d doubt, err error) {
+		d.serial = c.serial
+		return d, rows.Scan(&d.ord, &d.state, &d.card, &d.keyset, &d.station)
+	}, `SELECT ord, state, card, keyset, station FROM card WHERE chip = $1`, c.name())
+	if err != nil {
+		return c, nil, err
+	}
+	for _, d := range known {
+		if d.state == "doubt" && d.ord == r.ord {
+			return c, &d, nil
+		}
 	}
 	if err := r.product.suits(c); err != nil {
-		return c, err
+		return c, nil, err
 	}
-	var n int
-	err = r.store.QueryRow(ctx, `SELECT count(*) FROM card WHERE chip = $1`, c.name()).Scan(&n)
-	if err == nil && n > 0 {
-		err = &Reject{Taken, fmt.Errorf("chip %s was in a reader here before", c.name())}
+	if len(known) > 0 {
+		return c, nil, &Reject{Taken, fmt.Errorf("chip %s was in a reader here before", c.name())}
 	}
-	return c, err
+	return c, nil, nil
 }
 
 // setAside counts a chip that got no identity; why must be a *Reject.
@@ -365,11 +439,7 @@ func (r *run) card(ctx context.Context, s *seat, t task, c chip) error {
 	if err != nil {
 		return err
 	}
-	tries, reject, err := r.attempt(ctx, s, t, c.serial, &c)
-	if err != nil {
-		return err
-	}
-	return r.outcome(ctx, s, t, c.serial, tries, reject)
+	return r.again(ctx, s, doubt{task: t, serial: c.serial}, &c)
 }
 
 // attempt makes the card on the chip in the reader, as itself, up to maxTries
@@ -411,7 +481,7 @@ func (r *run) try(ctx context.Context, s *seat, serial [8]byte, fresh *chip, rec
 			return err
 		}
 	}
-	now, err := look(ctx, s)
+	now, err := look(s)
 	if err != nil {
 		return err
 	}
@@ -475,8 +545,9 @@ func (r *run) record(ctx context.Context, t task) ([]byte, error) {
 // doubt is a card with an intent and no outcome.
 type doubt struct {
 	task
-	serial  [8]byte
-	station string
+	serial     [8]byte
+	station    string
+	ord, state string
 }
 
 func (r *run) doubts(ctx context.Context) ([]doubt, error) {
@@ -492,34 +563,69 @@ func (r *run) doubts(ctx context.Context) ([]doubt, error) {
 	}, `SELECT card, keyset, chip, station FROM card WHERE ord = $1 AND state = 'doubt' ORDER BY card`, r.ord)
 }
 
-// resolve looks at each chip that has an intent and no outcome: it is tried
-// again as itself, at the station where it was, and what it then is, is its
-// outcome.
-func (r *run) resolve(ctx context.Context, seats []*seat) error {
+// revisit has the chips in doubt put into the reader that no other station has
+// in hand: at first those that were in this very reader, at the end all. One
+// that is not to be had there stays in doubt.
+func (r *run) revisit(ctx context.Context, s *seat, own bool) error {
 	all, err := r.doubts(ctx)
 	if err != nil {
 		return err
 	}
 	for _, d := range all {
-		s := seats[0]
-		if i := slices.IndexFunc(seats, func(s *seat) bool { return s.Name == d.station }); i >= 0 {
-			s = seats[i]
+		if own && d.station != s.Name || !r.hold(d.serial) {
+			continue
 		}
-		if err := s.insert(d.serial); err != nil {
-			return fmt.Errorf("chip %x of card %d is in doubt; put it into the reader: %w", d.serial, d.card, err)
-		}
-		tries, reject, err := r.attempt(ctx, s, d.task, d.serial, nil)
-		if err != nil {
-			return err
-		}
-		if err := r.outcome(ctx, s, d.task, d.serial, tries, reject); err != nil {
-			return err
-		}
-		if err := s.eject(); err != nil {
+		err := r.fetch(ctx, s, d)
+		r.release(d.serial)
+		if err != nil && !errors.Is(err, station.ErrAway) {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *run) fetch(ctx context.Context, s *seat, d doubt) error {
+	var state string
+	if err := r.store.QueryRow(ctx, `SELECT state FROM card WHERE ord = $1 AND keyset = $2`, r.ord, d.keyset).Scan(&state); err != nil {
+		return err
+	}
+	if state != "doubt" {
+		return nil // resolved since it was listed
+	}
+	if err := s.insert(d.serial); err != nil {
+		return err
+	}
+	if err := r.again(ctx, s, d, nil); err != nil {
+		return err
+	}
+	return s.eject()
+}
+
+// again tries a chip in doubt again as itself, and what it then is, is its
+// outcome. seen is what it said of itself just now; nil to look first.
+func (r *run) again(ctx context.Context, s *seat, d doubt, seen *chip) error {
+	tries, reject, err := r.attempt(ctx, s, d.task, d.serial, seen)
+	if err != nil {
+		return err
+	}
+	return r.outcome(ctx, s, d.task, d.serial, tries, reject)
+}
+
+// A Doubtful is a chip in doubt: an intent without an outcome, also while the
+// card is being made.
+type Doubtful struct {
+	Card    int    `json:"card"`
+	Chip    string `json:"chip"`
+	Station string `json:"station"`
+	Since   string `json:"since"`
+}
+
+// Doubts is the chips of an order that are in doubt.
+func Doubts(ctx context.Context, s *store.Store, ord string) ([]Doubtful, error) {
+	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (d Doubtful, err error) {
+		err = rows.Scan(&d.Card, &d.Chip, &d.Station, &d.Since)
+		return d, err
+	}, `SELECT card, chip, station, at FROM card WHERE ord = $1 AND state = 'doubt' ORDER BY card`, ord)
 }
 
 func (r *run) retire(ctx context.Context, card int) error {
@@ -539,12 +645,27 @@ func (r *run) finish(ctx context.Context) error {
 	switch {
 	case c.Reject > 0:
 		return fmt.Errorf("order %s: %w; there are %d", r.ord, ErrRejects, c.Reject)
-	case c.Doubt > 0 || c.Waiting > 0:
-		return fmt.Errorf("order %s: %d cards are in doubt and %d wait for a chip", r.ord, c.Doubt, c.Waiting)
+	case c.Doubt > 0:
+		return r.away(ctx)
+	case c.Waiting > 0:
+		return fmt.Errorf("order %s: %d cards wait for a chip", r.ord, c.Waiting)
 	}
 	e := audit.Entry{Kind: "batch.finished", Actor: "system:line", Subject: "order/" + r.ord,
 		Data: map[string]any{"good": c.Good, "remade": c.Remade, "destroyed": c.Destroyed, "retired": c.Retired, "aside": c.Aside}}
 	return r.store.Change(ctx, e, func(tx *store.Tx) error { return MoveRun(tx, r.ord, "received", "finished") })
+}
+
+// away names chips in doubt that were in no reader.
+func (r *run) away(ctx context.Context) error {
+	all, err := r.doubts(ctx)
+	if err != nil {
+		return err
+	}
+	var first []string
+	for _, d := range all[:min(len(all), 5)] {
+		first = append(first, fmt.Sprintf("chip %x of card %d, last at station %s", d.serial, d.card, d.station))
+	}
+	return fmt.Errorf("order %s: %d %w: %s", r.ord, len(all), ErrDoubt, strings.Join(first, "; "))
 }
 
 func (r *run) entry(kind, station string, data map[string]any) audit.Entry {
@@ -576,9 +697,11 @@ func ChipsDigest(chips []string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// DestroyChips records that exactly these rejected chips were destroyed, under
-// a warrant for chip.destroy that names their ChipsDigest. Their identities may
-// then be made again, on new chips and with fresh keys.
+// DestroyChips records that exactly these chips were destroyed, rejects or in
+// doubt, under a warrant for chip.destroy that names their ChipsDigest. Their
+// identities may then be made again, on new chips and with fresh keys. It is
+// not to be called while the line runs for this order: a card that is being
+// made is in doubt as well.
 func DestroyChips(ctx context.Context, s *store.Store, w custody.Warrant, ord string, chips []string) error {
 	if len(chips) == 0 {
 		return fmt.Errorf("order %s: no chips are named", ord)
@@ -589,8 +712,8 @@ func DestroyChips(ctx context.Context, s *store.Store, w custody.Warrant, ord st
 			return fmt.Errorf("order %s: %w: these chips have the digest %s, the act says %q", ord, act.ErrNotAllowed, found, a.Params["chips_sha256"])
 		}
 		for _, c := range chips {
-			if err := one(tx, fmt.Sprintf("order %s: chip %s is not a reject of this order; nothing was recorded", ord, c),
-				`UPDATE card SET state = 'destroyed' WHERE ord = $1 AND chip = $2 AND state = 'reject'`, ord, c); err != nil {
+			if err := one(tx, fmt.Sprintf("order %s: chip %s is neither a reject of this order nor in doubt; nothing was recorded", ord, c),
+				`UPDATE card SET state = 'destroyed' WHERE ord = $1 AND chip = $2 AND state IN ('reject', 'doubt')`, ord, c); err != nil {
 				return err
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"ankan/hsm"
 	"ankan/scp"
 	"ankan/simos"
+	"ankan/station"
 	"ankan/store"
 	"ankan/uicc"
 )
@@ -47,7 +48,7 @@ func TestRunRefuses(t *testing.T) {
 	f := newPlant(t)
 	f.batch("A1", 1, 0)
 	for name, l := range map[string]*Line{"nil": nil, "zero": {}} {
-		if err := l.Run(t.Context(), "A1", []Station{f.tray.station("st")}); err == nil {
+		if err := l.Run(t.Context(), "A1", These(f.tray.station("st"))); err == nil {
 			t.Errorf("the %s Line runs", name)
 		}
 	}
@@ -60,7 +61,7 @@ func TestRunRefuses(t *testing.T) {
 			t.Errorf("a line without %s is made", name)
 		}
 	}
-	if err := f.line().Run(t.Context(), "A1", nil); err == nil {
+	if err := f.line().Run(t.Context(), "A1", These()); err == nil {
 		t.Error("a line without stations runs")
 	}
 	f.want("another order", f.run(t.Context(), "A2", 1), ErrNoRun)
@@ -68,9 +69,9 @@ func TestRunRefuses(t *testing.T) {
 	if err := f.run(t.Context(), "A3", 1); err == nil || !strings.Contains(err.Error(), "offered, want received") {
 		t.Errorf("a batch that is not here runs: %v", err)
 	}
-	f.want("no chips", f.run(t.Context(), "A1", 2), ErrNoChips)
-	dead := Station{Name: "st", Open: func(context.Context) (Reader, error) { return nil, errSlot }}
-	f.want("no reader", f.line().Run(t.Context(), "A1", []Station{dead}), errSlot)
+	f.want("no chips", f.run(t.Context(), "A1", 2), station.ErrNoChips)
+	dead := Station{Name: "st", Open: func(context.Context) (station.Reader, error) { return nil, errSlot }}
+	f.want("no reader", f.line().Run(t.Context(), "A1", These(dead)), errSlot)
 	f.load(1)
 	f.must(f.run(t.Context(), "A1", 1))
 }
@@ -80,7 +81,7 @@ func TestChipsRunOut(t *testing.T) {
 	f := newPlant(t)
 	f.batch("A1", 10, 0)
 	f.load(4)
-	f.want("four chips", f.run(t.Context(), "A1", 3), ErrNoChips)
+	f.want("four chips", f.run(t.Context(), "A1", 3), station.ErrNoChips)
 	if c := f.counts("A1", 10); c.Good != 4 || c.Waiting != 6 || c.Doubt != 0 {
 		t.Errorf("%+v, want 4 good and none in doubt", c)
 	}
@@ -92,7 +93,7 @@ func TestChipsRunOut(t *testing.T) {
 // Faults, struck from a chip's n-th command on. A fresh chip is reset and
 // asked by six commands before the intent.
 var (
-	mute   = func(_ context.Context, _ int) ([]byte, error) { return nil, ErrMute }
+	mute   = func(_ context.Context, _ int) ([]byte, error) { return nil, station.ErrMute }
 	broken = func(_ context.Context, _ int) ([]byte, error) { return []byte{0x6F, 0x00}, nil }
 	late   = func(ctx context.Context, _ int) ([]byte, error) { <-ctx.Done(); return nil, context.Cause(ctx) }
 	noise  = func(_ context.Context, _ int) ([]byte, error) { return []byte{1}, nil }
@@ -183,9 +184,9 @@ func TestLate(t *testing.T) {
 	f.tray.limit = time.Second / 2
 	st := f.tray.station("st")
 	open := st.Open
-	st.Open = func(ctx context.Context) (Reader, error) { opened++; return open(ctx) }
+	st.Open = func(ctx context.Context) (station.Reader, error) { opened++; return open(ctx) }
 	start := time.Now()
-	f.want("run", f.line().Run(t.Context(), "A1", []Station{st}), ErrRejects)
+	f.want("run", f.line().Run(t.Context(), "A1", These(st)), ErrRejects)
 	if d := time.Since(start); d < st.Answer || d > st.Answer+10*time.Second {
 		t.Errorf("it took %v with a limit of %v", d, st.Answer)
 	}
@@ -233,16 +234,19 @@ func TestForeignChips(t *testing.T) {
 // loadOS gives a chip an operating system, as another plant did.
 func (f *plant) loadOS(serial simos.Serial, p Product) {
 	f.Helper()
-	s := newSeat(f.Context(), f.tray.station("elsewhere"))
-	defer s.close()
-	f.must(s.insert(serial))
-	f.must(s.reset())
+	reader := &slot{tray: f.tray}
+	defer reader.Close()
+	f.must(reader.Insert(f.Context(), serial))
+	_, err := reader.Reset(f.Context())
+	f.must(err)
 	keys, err := f.token.ChipKeys(f.Context(), p.LotKey, serial[:])
 	f.must(err)
 	defer keys.Close()
-	channel, err := scp.Open(f.Context(), s, keys, scp.Options{KeyVersion: isdKeyVersion, Level: scp.Commands, AID: isdAID[:]})
+	channel, err := scp.Open(f.Context(), reader, keys, scp.Options{KeyVersion: isdKeyVersion, Level: scp.Commands, AID: isdAID[:]})
 	f.must(err)
-	f.must(loadOS(f.Context(), channel, p.Image))
+	cmd := uicc.Command{CLA: 0x80, INS: uicc.INSLoad, P1: 0x80, Data: p.Image}
+	_, err = uicc.NewSession(channel).Do(f.Context(), cmd)
+	f.must(err)
 }
 
 // A chip that is blank, of our books, and personalised elsewhere meanwhile.
@@ -371,7 +375,7 @@ func TestRemakeWaits(t *testing.T) {
 	f.want("run", f.run(t.Context(), "A1", 2), ErrRejects)
 	f.destroy("A1")
 	for range 3 {
-		f.want("no chips", f.run(t.Context(), "A1", 2), ErrNoChips)
+		f.want("no chips", f.run(t.Context(), "A1", 2), station.ErrNoChips)
 	}
 	f.load(2)
 	f.must(f.run(t.Context(), "A1", 2))
@@ -473,7 +477,8 @@ func TestDoubt(t *testing.T) {
 	b := f.tray.remove(doubtful)
 	for range 2 {
 		err := f.run(t.Context(), "A1", 1)
-		f.want("chip is away", err, simos.ErrNoChip)
+		f.want("chip is away", err, ErrDoubt)
+		c = Counts{Cards: 3, Good: 2, Doubt: 1} // the other cards do not wait for it
 		if err == nil || !strings.Contains(err.Error(), doubtful) || f.counts("A1", 3) != c {
 			t.Errorf("%v: want it to name chip %s, and nothing assumed: %+v", err, doubtful, f.counts("A1", 3))
 		}
@@ -532,12 +537,12 @@ func TestDoubtAtItsStation(t *testing.T) {
 		return nil
 	}
 	stations := []Station{f.tray.station("here"), away.station("there")}
-	f.want("cut", f.line().Run(ctx, "A1", stations), context.Canceled)
+	f.want("cut", f.line().Run(ctx, "A1", These(stations...)), context.Canceled)
 	away.cut = nil
 	if f.counts("A1", 4).Doubt == 0 {
 		t.Fatal("nothing is in doubt")
 	}
-	f.must(f.line().Run(t.Context(), "A1", stations))
+	f.must(f.line().Run(t.Context(), "A1", These(stations...)))
 	f.tray.order = append(f.tray.order, away.order...)
 	f.check("A1", 4)
 }
@@ -549,9 +554,9 @@ func TestEmptyStation(t *testing.T) {
 	f.batch("A1", 4, 0)
 	f.load(3)
 	stations := []Station{newTray().station("empty"), f.tray.station("here")}
-	f.want("three chips for four cards", f.line().Run(t.Context(), "A1", stations), ErrNoChips)
+	f.want("three chips for four cards", f.line().Run(t.Context(), "A1", These(stations...)), station.ErrNoChips)
 	f.load(1)
-	f.must(f.line().Run(t.Context(), "A1", stations))
+	f.must(f.line().Run(t.Context(), "A1", These(stations...)))
 	f.check("A1", 4)
 }
 
@@ -561,7 +566,7 @@ type drawer struct{ *simos.Reader }
 func (d drawer) Take(ctx context.Context) error {
 	_, err := d.Reader.Take(ctx)
 	if errors.Is(err, simos.ErrNoChip) {
-		return ErrNoChips
+		return station.ErrNoChips
 	}
 	return err
 }
@@ -573,7 +578,7 @@ func (d drawer) Insert(ctx context.Context, serial [8]byte) error {
 func (d drawer) Reset(ctx context.Context) (uicc.ATR, error) {
 	atr, err := d.Reader.Reset(ctx)
 	if errors.Is(err, simos.ErrMute) {
-		err = ErrMute
+		err = station.ErrMute
 	}
 	return atr, err
 }
@@ -581,7 +586,7 @@ func (d drawer) Reset(ctx context.Context) (uicc.ATR, error) {
 func (d drawer) Transmit(ctx context.Context, cmd []byte) ([]byte, error) {
 	b, err := d.Reader.Transmit(ctx, cmd)
 	if errors.Is(err, simos.ErrMute) {
-		err = ErrMute
+		err = station.ErrMute
 	}
 	return b, err
 }
@@ -612,12 +617,12 @@ func TestRack(t *testing.T) {
 	go func() { served <- rack.Serve(ctx, l) }()
 	var stations []Station
 	for i := range 2 {
-		stations = append(stations, Station{Name: fmt.Sprint("st", i), Answer: time.Second, Open: func(ctx context.Context) (Reader, error) {
+		stations = append(stations, Station{Name: fmt.Sprint("st", i), Answer: time.Second, Open: func(ctx context.Context) (station.Reader, error) {
 			r, err := simos.Dial(ctx, "unix", l.Addr().String())
 			return drawer{r}, err
 		}})
 	}
-	f.want("run", f.line().Run(t.Context(), "A1", stations), ErrRejects)
+	f.want("run", f.line().Run(t.Context(), "A1", These(stations...)), ErrRejects)
 	reasons := map[string]string{}
 	for _, w := range f.rows("A1") {
 		if w.state == "reject" {
@@ -628,7 +633,7 @@ func TestRack(t *testing.T) {
 		t.Errorf("rejects %v", reasons)
 	}
 	f.destroy("A1")
-	f.must(f.line().Run(t.Context(), "A1", stations))
+	f.must(f.line().Run(t.Context(), "A1", These(stations...)))
 	if c := f.counts("A1", 10); c != (Counts{Cards: 10, Good: 9, Destroyed: 3, Aside: 1, Remade: 2, Retired: 1}) {
 		t.Errorf("%+v", c)
 	}

@@ -19,7 +19,7 @@ func lotNote(t testing.TB, name string) []byte {
 }
 
 func TestLot(t *testing.T) {
-	s := plant{sitetest.New(t, "line", site.Plant, Part())}
+	s := plant{Site: sitetest.New(t, "line", site.Plant, Part())}
 	for doc, want := range map[string]string{
 		"":                     "lot: ",
 		"{}":                   "lot: name, quantity, os, image and wrapped key must be there",
@@ -49,7 +49,7 @@ func TestLot(t *testing.T) {
 
 // A site without the role receives no chips.
 func TestNoPlant(t *testing.T) {
-	s := plant{sitetest.New(t, "op", site.Operator, site.Part{Role: site.Operator}, Part())}
+	s := plant{Site: sitetest.New(t, "op", site.Operator, site.Part{Role: site.Operator}, Part())}
 	if _, err := s.addLot(t.Context(), lotNote(t, "L1")); !errors.Is(err, act.ErrNotAllowed) || err.Error() != "site op is no plant: not allowed to receive chips" {
 		t.Errorf("a lot: %v", err)
 	}

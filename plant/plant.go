@@ -24,7 +24,6 @@ import (
 	"ankan/message"
 	"ankan/order"
 	"ankan/perso"
-	"ankan/perso/drawer"
 	"ankan/profile"
 	"ankan/site"
 	"ankan/store"
@@ -36,10 +35,17 @@ func Part() site.Part {
 }
 
 // A plant is a site in this role.
-type plant struct{ *site.Site }
+type plant struct {
+	*site.Site
+	line *line
+}
 
 func open(_ context.Context, at *site.Site) (site.Duties, error) {
-	s := &plant{at}
+	s := &plant{Site: at}
+	var err error
+	if s.line, err = newLine(at); err != nil {
+		return site.Duties{}, err
+	}
 	return site.Duties{
 		Files: map[message.Kind]site.Handler{
 			message.KindOffer:   {From: site.Bureau, Take: s.takeOffer},
@@ -58,6 +64,7 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 				return s.runView(r.Context(), r.PathValue("id"))
 			})},
 			"GET /v1/runs/{id}/cards": {Permission: "line.read", Handler: site.Answer(s.getCards)},
+			"GET /v1/stations":        {Permission: "line.read", Handler: site.Answer(func(*http.Request) (any, error) { return s.stations() })},
 			"GET /v1/lots": {Permission: "lots.read", Handler: site.Answer(func(r *http.Request) (any, error) {
 				return s.lots(r.Context(), "accepted")
 			})},
@@ -157,6 +164,9 @@ func (s *plant) product(ctx context.Context, os string) (perso.Product, error) {
 
 // round lets each batch at the plant take its next step.
 func (s *plant) round(ctx context.Context, begin site.Begin) error {
+	if s.line.hub != nil {
+		begin("stations", s.serveStations)
+	}
 	runs, err := perso.Active(ctx, s.Store())
 	if err != nil {
 		return err
@@ -285,30 +295,6 @@ func (s *plant) createBatch(ctx context.Context, run perso.Run, b *datagen.Batch
 	return s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Create(tx, *b) })
 }
 
-// run lets the line make the batch's cards.
-func (s *plant) run(ctx context.Context, r perso.Run) error {
-	p, err := s.product(ctx, r.OS)
-	if err != nil {
-		return err
-	}
-	line, err := perso.New(s.Store(), s.Token(), p)
-	if err != nil {
-		return err
-	}
-	return line.Run(keys.For(ctx, "order/"+r.Order), r.Order, s.stations())
-}
-
-// stations is the readers of the configuration. The line connects to them.
-func (s *plant) stations() []perso.Station {
-	all := make([]perso.Station, len(s.Config().Stations))
-	for i, c := range s.Config().Stations {
-		all[i] = perso.Station{Name: c.Name, Open: func(ctx context.Context) (perso.Reader, error) {
-			return drawer.Dial(ctx, c.Network, c.Address)
-		}}
-	}
-	return all
-}
-
 func (s *plant) report(ctx context.Context, r perso.Run) error {
 	b, err := datagen.Load(ctx, s.Store(), r.Order)
 	if err != nil {
@@ -340,44 +326,6 @@ func (s *plant) moveRun(ctx context.Context, r perso.Run, kind, from, to string,
 		}
 		return perso.MoveRun(tx, r.Order, from, to)
 	})
-}
-
-// ---- rejects
-
-func (s *plant) proposeChips(ctx context.Context, subject string) (map[string]string, error) {
-	ord, err := site.SubjectOf(subject, "order")
-	if err != nil {
-		return nil, err
-	}
-	rejects, err := perso.Rejects(ctx, s.Store(), ord)
-	if err != nil {
-		return nil, err
-	}
-	if len(rejects) == 0 {
-		return nil, fmt.Errorf("order %s has no rejected chip that waits for destruction", ord)
-	}
-	var chips []string
-	for _, r := range rejects {
-		chips = append(chips, r.Chip)
-	}
-	// The list is shown as far as an act can; the digest binds all of it.
-	return map[string]string{"count": strconv.Itoa(len(chips)), "chips": strings.Join(chips[:min(len(chips), 200)], " "), "chips_sha256": perso.ChipsDigest(chips)}, nil
-}
-
-func (s *plant) doChips(ctx context.Context, w custody.Warrant) error {
-	ord, err := site.SubjectOf(w.Act().Subject, "order")
-	if err != nil {
-		return err
-	}
-	rejects, err := perso.Rejects(ctx, s.Store(), ord)
-	if err != nil {
-		return err
-	}
-	var chips []string
-	for _, r := range rejects {
-		chips = append(chips, r.Chip)
-	}
-	return perso.DestroyChips(ctx, s.Store(), w, ord, chips)
 }
 
 // ---- destruction

@@ -234,18 +234,118 @@ func (s *Script) Write(ctx context.Context, card uicc.Card, dek scp.Static, reco
 	defer func() { clear(buf[:cap(buf)]) }()
 	for i := range s.steps {
 		x := &s.steps[i]
-		var err error
-		if x.put != nil {
-			err = s.putKey(ctx, card, dek, record, x.put, buf)
-		} else {
-			cmd := append(buf[:0], s.bytes[x.cmd.from:x.cmd.to]...)
-			if err = apply(cmd[5:], x.patches, record, dek); err == nil {
-				err = send(ctx, card, cmd)
-			}
-		}
+		cmd, err := s.command(buf, x, dek, record)
 		if err != nil {
 			return stepError(i, x.name, err)
 		}
+		answer, err := card.Transmit(ctx, cmd)
+		if err != nil {
+			return stepError(i, x.name, err)
+		}
+		if err := s.written(x, answer, record); err != nil {
+			return stepError(i, x.name, err)
+		}
+	}
+	return nil
+}
+
+// AddWrite adds the writing part to a burst, each command as wrap gives it:
+// that of a secure channel whose static keys are dek. Errors are as Write's.
+func (s *Script) AddWrite(b *uicc.Burst, wrap func(dst, cmd []byte) ([]byte, error), dek scp.Static, record []byte) error {
+	if err := s.check(record); err != nil {
+		return err
+	}
+	buf := make([]byte, 0, 272)
+	defer func() { clear(buf[:cap(buf)]) }()
+	for i := range s.steps {
+		x := &s.steps[i]
+		err := b.Add(uicc.WantOK, func(dst []byte) ([]byte, error) {
+			cmd, err := s.command(buf, x, dek, record)
+			if err != nil {
+				return nil, err
+			}
+			return wrap(dst, cmd)
+		})
+		if err != nil {
+			return stepError(i, x.name, err)
+		}
+	}
+	return nil
+}
+
+// Wrote judges the answers to what AddWrite added. Errors are as Write's.
+func (s *Script) Wrote(a *uicc.Answers, record []byte) error {
+	for i := range s.steps {
+		x := &s.steps[i]
+		answer, ok := a.Next()
+		if !ok {
+			return stepError(i, x.name, errNoAnswer)
+		}
+		if err := s.written(x, answer, record); err != nil {
+			return stepError(i, x.name, err)
+		}
+	}
+	return nil
+}
+
+// errNoAnswer is what a burst that ended before its time comes to.
+var errNoAnswer = errors.New("the card was not asked, or did not answer")
+
+// command makes a step's command in buf.
+func (s *Script) command(buf []byte, x *step, dek scp.Static, record []byte) ([]byte, error) {
+	if p := x.put; p != nil {
+		cmd := append(buf[:0], 0x80, uicc.INSPutKey, p.replaces, 0x81, 0)
+		keys := p.keys(record)
+		cmd, err := scp.PutKey(cmd, dek, p.version, keys[:])
+		if err != nil {
+			return nil, err
+		}
+		cmd[4] = byte(len(cmd) - 5)
+		return append(cmd, 0), nil
+	}
+	cmd := append(buf[:0], s.bytes[x.cmd.from:x.cmd.to]...)
+	if len(x.patches) == 0 {
+		return cmd, nil
+	}
+	return cmd, apply(cmd[5:], x.patches, record, dek)
+}
+
+func (p *putKey) keys(record []byte) (keys [3][]byte) {
+	for i := range keys {
+		at := p.first + i*p.n
+		keys[i] = record[at : at+p.n : at+p.n]
+	}
+	return keys
+}
+
+// written judges the answer to a step: the status word, and of PUT KEY the
+// receipt, whose check values prove that the card opened the keys that were
+// meant.
+func (s *Script) written(x *step, answer, record []byte) error {
+	if err := ok(answer); err != nil {
+		return err
+	}
+	if x.put == nil {
+		return nil
+	}
+	keys := x.put.keys(record)
+	receipt, err := scp.PutKeyReceipt(nil, x.put.version, keys[:])
+	if err != nil {
+		return err
+	}
+	if string(uicc.Response(answer).Data()) != string(receipt) {
+		return errors.New("the card's receipt has other check values than the keys")
+	}
+	return nil
+}
+
+// ok is the answer's status word unless all is well.
+func ok(answer []byte) error {
+	if len(answer) < 2 {
+		return fmt.Errorf("answer of %d bytes, want a status word", len(answer))
+	}
+	if sw := uicc.Response(answer).SW(); !sw.OK() {
+		return sw
 	}
 	return nil
 }
@@ -255,50 +355,6 @@ func stepError(i int, name string, err error) error {
 		return &StepError{Step: i + 1, Name: name, SW: sw}
 	}
 	return &StepError{Step: i + 1, Name: name, Err: err}
-}
-
-// send sends a command that has no answer but its status word.
-func send(ctx context.Context, card uicc.Card, cmd []byte) error {
-	b, err := card.Transmit(ctx, cmd)
-	if err != nil {
-		return err
-	}
-	if sw := uicc.Response(b).SW(); !sw.OK() {
-		return sw
-	}
-	return nil
-}
-
-// putKey sends PUT KEY and compares the receipt: the check values prove that
-// the card opened the keys that were meant.
-func (s *Script) putKey(ctx context.Context, card uicc.Card, dek scp.Static, record []byte, p *putKey, buf []byte) error {
-	cmd := append(buf[:0], 0x80, uicc.INSPutKey, p.replaces, 0x81, 0)
-	keys := [3][]byte{}
-	for i := range keys {
-		at := p.first + i*p.n
-		keys[i] = record[at : at+p.n : at+p.n]
-	}
-	cmd, err := scp.PutKey(cmd, dek, p.version, keys[:])
-	if err != nil {
-		return err
-	}
-	cmd[4] = byte(len(cmd) - 5)
-	receipt := [10]byte{p.version}
-	for i := range keys {
-		end := 5 + 1 + (i+1)*(3+p.n+4)
-		copy(receipt[1+3*i:], cmd[end-3:end])
-	}
-	b, err := card.Transmit(ctx, append(cmd, 0))
-	if err != nil {
-		return err
-	}
-	if sw := uicc.Response(b).SW(); !sw.OK() {
-		return sw
-	}
-	if string(uicc.Response(b).Data()) != string(receipt[:]) {
-		return errors.New("the card's receipt has other check values than the keys")
-	}
-	return nil
 }
 
 // apply puts into b what the record holds. Patches may begin before b or end
@@ -385,39 +441,110 @@ func (s *Script) ReadBack(ctx context.Context, card uicc.Card, record []byte) er
 	defer func() { clear(buf[:cap(buf)]) }()
 	for i := range s.looks {
 		x := &s.looks[i]
-		var err error
-		switch x.kind {
-		case lookVerify:
-			err = s.verify(ctx, card, record, x, buf)
-		case lookSelect:
-			err = send(ctx, card, append(buf[:0], s.bytes[x.cmd.from:x.cmd.to]...))
-		case lookRead:
-			err = s.compare(ctx, card, record, x, buf)
-		}
-		if m, ok := err.(*Mismatch); ok {
-			return m
-		}
-		if err != nil {
-			return stepError(i, x.name, err)
+		for tries := x.kind == lookVerify; ; tries = false {
+			answer, err := card.Transmit(ctx, s.look(buf, x, record, tries))
+			if err == nil {
+				err = s.seen(buf, x, answer, record, tries)
+			}
+			if err != nil {
+				return lookError(i, x.name, err)
+			}
+			if !tries {
+				break
+			}
 		}
 	}
 	return nil
 }
 
-func (s *Script) compare(ctx context.Context, card uicc.Card, record []byte, x *look, buf []byte) error {
+// AddReadBack adds the reading part to a burst for a card that was reset. The
+// burst ends before a code is presented of which fewer than two tries remain.
+func (s *Script) AddReadBack(b *uicc.Burst, record []byte) error {
+	if err := s.check(record); err != nil {
+		return err
+	}
+	for i := range s.looks {
+		x := &s.looks[i]
+		for tries := x.kind == lookVerify; ; tries = false {
+			want := uicc.WantOK
+			if tries {
+				want = uicc.WantTries
+			}
+			if err := b.Add(want, func(dst []byte) ([]byte, error) { return append(dst, s.look(dst[len(dst):], x, record, tries)...), nil }); err != nil {
+				return lookError(i, x.name, err)
+			}
+			if !tries {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// ReadOf judges the answers to what AddReadBack added. Errors are as ReadBack's.
+func (s *Script) ReadOf(a *uicc.Answers, record []byte) error {
+	buf := make([]byte, 0, 272)
+	defer func() { clear(buf[:cap(buf)]) }()
+	for i := range s.looks {
+		x := &s.looks[i]
+		for tries := x.kind == lookVerify; ; tries = false {
+			answer, there := a.Next()
+			if !there {
+				return stepError(i, x.name, errNoAnswer)
+			}
+			if err := s.seen(buf, x, answer, record, tries); err != nil {
+				return lookError(i, x.name, err)
+			}
+			if !tries {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func lookError(i int, name string, err error) error {
+	if m, ok := err.(*Mismatch); ok {
+		return m
+	}
+	return stepError(i, name, err)
+}
+
+// look is a command of the reading part. With tries it asks how many a code
+// has left.
+func (s *Script) look(buf []byte, x *look, record []byte, tries bool) []byte {
+	switch {
+	case tries:
+		return append(buf[:0], 0x00, uicc.INSVerify, 0x00, x.reference)
+	case x.kind == lookVerify:
+		cmd := append(buf[:0], 0x00, uicc.INSVerify, 0x00, x.reference, 0x08)
+		return append(cmd, record[x.slot:x.slot+8]...)
+	}
+	return append(buf[:0], s.bytes[x.cmd.from:x.cmd.to]...)
+}
+
+// seen judges the answer to a command of the reading part.
+func (s *Script) seen(buf []byte, x *look, answer, record []byte, tries bool) error {
+	err := ok(answer)
+	if tries {
+		if sw, is := err.(uicc.SW); is && uicc.WantTries.Met(sw) {
+			return nil
+		}
+		if left, counted := uicc.Response(answer).SW().Tries(); counted {
+			return fmt.Errorf("%w: %d", ErrTries, left)
+		}
+		if err == uicc.SWBlocked {
+			return fmt.Errorf("%w: 0", ErrTries)
+		}
+	}
+	if err != nil || x.kind != lookRead {
+		return err
+	}
 	want := append(buf[:0], s.bytes[x.want.from:x.want.to]...)
 	if err := apply(want, x.patches, record, nil); err != nil {
 		return err
 	}
-	cmd := append(want[len(want):], s.bytes[x.cmd.from:x.cmd.to]...)
-	b, err := card.Transmit(ctx, cmd)
-	if err != nil {
-		return err
-	}
-	if sw := uicc.Response(b).SW(); !sw.OK() {
-		return sw
-	}
-	got := uicc.Response(b).Data()
+	got := uicc.Response(answer).Data()
 	if string(got) == string(want) {
 		return nil
 	}
@@ -426,25 +553,4 @@ func (s *Script) compare(ctx context.Context, card uicc.Card, record []byte, x *
 		n++
 	}
 	return &Mismatch{File: x.name, Record: x.record, Offset: x.offset + n}
-}
-
-// verify presents a code after asking how many tries are left.
-func (s *Script) verify(ctx context.Context, card uicc.Card, record []byte, x *look, buf []byte) error {
-	cmd := append(buf[:0], 0x00, uicc.INSVerify, 0x00, x.reference, 0x00)
-	b, err := card.Transmit(ctx, cmd)
-	if err != nil {
-		return err
-	}
-	sw := uicc.Response(b).SW()
-	left, counted := sw.Tries()
-	switch {
-	case sw.OK():
-		return nil // verified already
-	case sw == uicc.SWBlocked || counted && left < 2:
-		return fmt.Errorf("%w: %d", ErrTries, left)
-	case !counted:
-		return sw
-	}
-	cmd = append(buf[:0], 0x00, uicc.INSVerify, 0x00, x.reference, 0x08)
-	return send(ctx, card, append(cmd, record[x.slot:x.slot+8]...))
 }

@@ -47,6 +47,9 @@ type mark struct {
 // EXTERNAL AUTHENTICATE (Amendment D, 7.1). Errors that it wraps: ErrLevel,
 // ErrCryptogram, ErrHandshake, *uicc.StatusError, and those of card and keys.
 func Open(ctx context.Context, card uicc.Card, keys Static, o Options) (*Channel, error) {
+	if !o.Level.valid() {
+		return nil, fmt.Errorf("scp: level %02X: %w", byte(o.Level), ErrLevel)
+	}
 	g, update, err := Begin(o)
 	if err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func Open(ctx context.Context, card uicc.Card, keys Static, o Options) (*Channel
 	if err != nil {
 		return nil, err
 	}
-	opened, auth, err := g.Open(keys, answer)
+	opened, auth, err := g.Open(keys, o.Level, answer)
 	if err != nil {
 		return nil, err
 	}
@@ -82,12 +85,9 @@ type Opening struct {
 }
 
 // Begin draws the host challenge and returns INITIALIZE UPDATE. The application
-// of Options.AID is to be selected before. Errors that it wraps: ErrLevel and
+// of Options.AID is to be selected before; the level is Open's. It may wrap
 // ErrClass.
 func Begin(o Options) (Opening, []byte, error) {
-	if !o.Level.valid() {
-		return Opening{}, nil, fmt.Errorf("scp: level %02X: %w", byte(o.Level), ErrLevel)
-	}
 	if o.Channel > claChannel {
 		return Opening{}, nil, fmt.Errorf("scp: logical channel %d, want 0..3: %w", o.Channel, ErrClass)
 	}
@@ -103,14 +103,18 @@ func Begin(o Options) (Opening, []byte, error) {
 }
 
 // Open checks the card's answer to INITIALIZE UPDATE, without status word, and
-// returns the channel and EXTERNAL AUTHENTICATE, which the card is to take
+// returns the channel at this level and EXTERNAL AUTHENTICATE, which the card is to take
 // (9000) before it takes what Wrap makes. It may be called again with other
 // keys. Errors that it wraps: ErrClosed, ErrLevel, ErrCryptogram, ErrHandshake,
 // and those of keys.
-func (g Opening) Open(keys Static, answer []byte) (*Channel, []byte, error) {
+func (g Opening) Open(keys Static, level Level, answer []byte) (*Channel, []byte, error) {
 	if g.host == nil {
 		return nil, nil, fmt.Errorf("scp: %w", ErrClosed)
 	}
+	if !level.valid() {
+		return nil, nil, fmt.Errorf("scp: level %02X: %w", byte(level), ErrLevel)
+	}
+	g.o.Level = level
 	r, err := parseGreeting(answer, g.o)
 	if err != nil {
 		return nil, nil, err

@@ -11,9 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"ankan/document"
 	"ankan/notice"
+	"ankan/station"
 )
 
 // The roles of a site.
@@ -46,10 +48,12 @@ type Config struct {
 	Profiles  []string `yaml:"profiles,omitempty"` // electrical profiles: files, or builtin:NAME
 	// Plant is the partner that makes this bureau's cards.
 	Plant string `yaml:"plant,omitempty"`
-	// Stations are the readers of this plant's line.
+	// Stations are drawers of software chips, which this plant's line connects to.
 	Stations []StationConfig `yaml:"stations,omitempty"`
-	Console  Console         `yaml:"console,omitempty"`
-	Notify   Notify          `yaml:"notify,omitempty"`
+	// Line is where stations with readers connect to this plant's line.
+	Line    LineConfig `yaml:"line,omitempty"`
+	Console Console    `yaml:"console,omitempty"`
+	Notify  Notify     `yaml:"notify,omitempty"`
 
 	file string
 }
@@ -120,6 +124,33 @@ type StationConfig struct {
 	Name    string `yaml:"name"`
 	Network string `yaml:"network"` // of the chip drawer: tcp or unix
 	Address string `yaml:"address"`
+}
+
+// LineConfig is the plant's door for stations.
+type LineConfig struct {
+	Listen string `yaml:"listen"` // host:port; empty: no station can connect
+	// Stations are the stations that may, by name, each with the fingerprint of
+	// its key as ankan-station prints it.
+	Stations map[string]string `yaml:"stations,omitempty"`
+}
+
+// Known is the stations by their keys.
+func (l LineConfig) Known() (map[station.Fingerprint]string, error) {
+	all := map[station.Fingerprint]string{}
+	for name, text := range l.Stations {
+		key, err := station.ParseFingerprint(text)
+		if err != nil {
+			return nil, fmt.Errorf("line: station %s: %w", name, err)
+		}
+		if name == "" || strings.ContainsAny(name, "/ ") {
+			return nil, fmt.Errorf("line: station %q: a name has neither a slash nor a space", name)
+		}
+		if other, ok := all[key]; ok {
+			return nil, fmt.Errorf("line: stations %s and %s have one key; each makes its own", other, name)
+		}
+		all[key] = name
+	}
+	return all, nil
 }
 
 // maxSocketPath is what unix(7) leaves for a socket's name.
@@ -218,7 +249,11 @@ func (c *Config) check() error {
 			return fmt.Errorf("stations: %q needs a name, network tcp or unix, and an address", s.Name)
 		}
 	}
-	return nil
+	if (c.Line.Listen != "" || len(c.Line.Stations) > 0) && !c.Is(Plant) {
+		return errors.New("line: only a plant has one")
+	}
+	_, err := c.Line.Known()
+	return err
 }
 
 // check refuses a module that is none, or two.
@@ -242,6 +277,9 @@ func (c *Config) Is(role string) bool { return slices.Contains(c.Roles, role) }
 
 // Path is a file or folder in the site's data folder.
 func (c *Config) Path(name string) string { return filepath.Join(c.Data, name) }
+
+// LineDir is the folder of the key by which stations know the plant.
+func (c *Config) LineDir() string { return c.Path("line") }
 
 // SpoolDir is the folder through which the site and its edge talk.
 func (c *Config) SpoolDir() string { return c.Path("spool") }

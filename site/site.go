@@ -193,6 +193,9 @@ func (s *Site) Gate() *access.Gate { return s.gate }
 // Board is what the site's people were told.
 func (s *Site) Board() *notice.Board { return s.board }
 
+// Logger is the program's own log, for what no entry can be made of.
+func (s *Site) Logger() *slog.Logger { return s.log }
+
 // Store is the site's database.
 func (s *Site) Store() *store.Store { return s.store }
 

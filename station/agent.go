@@ -154,6 +154,8 @@ func (d *desk) do(ctx context.Context, f frame) (code byte, body []byte) {
 		return codeAway, nil
 	case errors.Is(err, ErrMute):
 		return codeMute, d.burst.Bytes()
+	case errors.Is(err, uicc.ErrAnswer):
+		return codeNoise, d.burst.Bytes()
 	}
 	code, body = codeFailed, []byte(err.Error())
 	if errors.Is(err, ErrLate) {

@@ -330,7 +330,7 @@ func (r *Remote) wait(ctx context.Context, q *request, a *uicc.Answers) error {
 
 // outcome reads the body of done.
 func outcome(code byte, body []byte, a *uicc.Answers) error {
-	if a != nil && (code == codeOK || code == codeMute || code == codeLate) {
+	if a != nil && code != codeFailed {
 		if err := a.Parse(body); err != nil {
 			return fmt.Errorf("%w: %w", ErrProtocol, err)
 		}
@@ -346,6 +346,8 @@ func outcome(code byte, body []byte, a *uicc.Answers) error {
 		return ErrMute
 	case codeLate:
 		return ErrLate
+	case codeNoise:
+		return uicc.ErrAnswer
 	case codeFailed:
 		return fmt.Errorf("the station says: %q", body)
 	}

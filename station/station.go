@@ -16,7 +16,8 @@ import (
 // A Reader holds one chip at a time. A card reader, a drawer of software chips
 // and a slot of a remote station are Readers. One goroutine at a time uses it.
 //
-// An error that wraps ErrMute, ErrNoChips or ErrAway leaves the Reader usable.
+// An error that wraps ErrMute, ErrNoChips, ErrAway or uicc.ErrAnswer leaves the
+// Reader usable.
 // After any other, also that of a context that ended, it is closed and another
 // opened.
 type Reader interface {
@@ -58,7 +59,7 @@ const maxSteps = 1 << 14
 // until an answer is not what the burst wants; the answers so far, that one
 // included, replace what a held. It follows 61xx and 6Cxx. A chip that takes
 // longer than limit for one answer is given up with ErrLate, after which the
-// reader is to be closed. With an error, a holds the answers before it.
+// reader is to be closed; one that answers nonsense, with uicc.ErrAnswer. With an error, a holds the answers before it.
 func Play(ctx context.Context, r Reader, b *uicc.Burst, limit time.Duration, a *uicc.Answers) error {
 	a.Clear()
 	// One watch that is wound up again costs a command far less than a context

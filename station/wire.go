@@ -37,6 +37,7 @@ const (
 	codeAway    = 3
 	codeMute    = 4 // answers before it follow
 	codeLate    = 5 // answers before it follow
+	codeNoise   = 6 // answers before it follow
 )
 
 const (
@@ -95,7 +96,7 @@ func noEOF(err error) error {
 	return err
 }
 
-// A line is a connection of which both sides know that it lives.
+// A link is a connection of which both sides know that it lives.
 type link struct {
 	conn net.Conn
 	in   *bufio.Reader

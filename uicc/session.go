@@ -30,6 +30,9 @@ func (s *Session) Transmit(ctx context.Context, c Command) ([]byte, SW, error) {
 	return Exchange(ctx, s.card, s.cmd, nil)
 }
 
+// ErrAnswer is wrapped where a card answers what is no answer.
+var ErrAnswer = errors.New("the card's answer is none")
+
 // Exchange sends the command APDU cmd, follows 61xx and 6Cxx as TS 102 221,
 // 7.3.1.1.4 and annex C say, and appends all response data to dst. It is the
 // loop for everyone who speaks to a card that may be a T=0 one. cmd must end
@@ -44,7 +47,7 @@ func Exchange(ctx context.Context, card Card, cmd, dst []byte) ([]byte, SW, erro
 			return dst, 0, err
 		}
 		if len(b) < 2 {
-			return dst, 0, fmt.Errorf("card: answer of %d bytes, want at least 2", len(b))
+			return dst, 0, fmt.Errorf("%w: %d bytes, want at least 2", ErrAnswer, len(b))
 		}
 		r := Response(b)
 		sw := r.SW()
@@ -59,7 +62,7 @@ func Exchange(ctx context.Context, card Card, cmd, dst []byte) ([]byte, SW, erro
 		}
 		return dst, sw, nil
 	}
-	return dst, 0, errors.New("card: 61xx or 6Cxx without end")
+	return dst, 0, fmt.Errorf("%w: 61xx or 6Cxx without end", ErrAnswer)
 }
 
 // secured reports whether a class byte says secure messaging (ISO/IEC 7816-4,
@@ -240,10 +243,15 @@ func (s *Session) Verify(ctx context.Context, reference byte, code [8]byte) erro
 // 7.1.2.1) and returns the card's answer: tag DB and RES, CK, IK, or tag DC
 // and AUTS. A wrong MAC in AUTN is a *StatusError with SWWrongMAC.
 func (s *Session) Authenticate(ctx context.Context, rand, autn [16]byte) ([]byte, error) {
+	return s.Do(ctx, Authenticate(rand, autn))
+}
+
+// Authenticate is AUTHENTICATE in the 3G security context.
+func Authenticate(rand, autn [16]byte) Command {
 	data := make([]byte, 0, 34)
 	data = append(append(data, 16), rand[:]...)
 	data = append(append(data, 16), autn[:]...)
-	return s.Do(ctx, Command{INS: INSAuthenticate, P2: 0x81, Data: data, Le: 256})
+	return Command{INS: INSAuthenticate, P2: 0x81, Data: data, Le: 256}
 }
 
 // GetData reads a data object of the card manager (GlobalPlatform, 11.3), its

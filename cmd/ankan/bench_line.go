@@ -21,6 +21,7 @@ import (
 	"ankan/order"
 	"ankan/perso"
 	"ankan/simos"
+	"ankan/station"
 	"ankan/store"
 	"ankan/uicc"
 )
@@ -66,12 +67,12 @@ func (c benchLineCmd) measure(ctx context.Context) (result, error) {
 	}
 	var stations []perso.Station
 	for i := range c.Stations {
-		stations = append(stations, perso.Station{Name: fmt.Sprintf("station-%d", i+1), Open: func(context.Context) (perso.Reader, error) {
+		stations = append(stations, perso.Station{Name: fmt.Sprintf("station-%d", i+1), Open: func(context.Context) (station.Reader, error) {
 			return &chipReader{tray: chips}, nil
 		}})
 	}
 	began := time.Now()
-	if err := line.Run(ctx, ord, stations); err != nil {
+	if err := line.Run(ctx, ord, perso.These(stations...)); err != nil {
 		return nil, err
 	}
 	took := time.Since(began)
@@ -202,20 +203,20 @@ type chipReader struct {
 
 var errNoChip = errors.New("no chip in the reader")
 
-// Take implements perso.Reader.
+// Take implements station.Reader.
 func (r *chipReader) Take(context.Context) error {
 	if r.chip = r.tray.take(0); r.chip == nil {
-		return perso.ErrNoChips
+		return station.ErrNoChips
 	}
 	return nil
 }
 
-// Insert implements perso.Reader: no chip comes back here.
+// Insert implements station.Reader: no chip comes back here.
 func (r *chipReader) Insert(_ context.Context, serial [8]byte) error {
 	return fmt.Errorf("chip %x: %w", serial, errNoChip)
 }
 
-// Eject implements perso.Reader. The card is let go.
+// Eject implements station.Reader. The card is let go.
 func (r *chipReader) Eject(context.Context) error {
 	r.chip = nil
 	r.tray.mu.Lock()
@@ -224,10 +225,10 @@ func (r *chipReader) Eject(context.Context) error {
 	return nil
 }
 
-// Close implements perso.Reader.
+// Close implements station.Reader.
 func (r *chipReader) Close() error { return r.Eject(context.Background()) }
 
-// Reset implements perso.Reader.
+// Reset implements station.Reader.
 func (r *chipReader) Reset(context.Context) (uicc.ATR, error) {
 	if r.chip == nil {
 		return nil, errNoChip

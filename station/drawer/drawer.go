@@ -6,14 +6,14 @@ import (
 	"errors"
 	"fmt"
 
-	"ankan/perso"
 	"ankan/simos"
+	"ankan/station"
 	"ankan/uicc"
 )
 
 // Dial takes a slot of the drawer that is served at an address; network is tcp
 // or unix.
-func Dial(ctx context.Context, network, address string) (perso.Reader, error) {
+func Dial(ctx context.Context, network, address string) (station.Reader, error) {
 	slot, err := simos.Dial(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -27,13 +27,17 @@ type reader struct{ *simos.Reader }
 func (r reader) Take(ctx context.Context) error {
 	_, err := r.Reader.Take(ctx)
 	if errors.Is(err, simos.ErrNoChip) {
-		return fmt.Errorf("%w: %w", perso.ErrNoChips, err)
+		return fmt.Errorf("%w: %w", station.ErrNoChips, err)
 	}
 	return err
 }
 
 func (r reader) Insert(ctx context.Context, serial [8]byte) error {
-	return r.Reader.Insert(ctx, serial)
+	err := r.Reader.Insert(ctx, serial)
+	if errors.Is(err, simos.ErrNoChip) {
+		return fmt.Errorf("%w: %w", station.ErrAway, err)
+	}
+	return err
 }
 
 func (r reader) Reset(ctx context.Context) (uicc.ATR, error) {
@@ -48,7 +52,7 @@ func (r reader) Transmit(ctx context.Context, cmd []byte) ([]byte, error) {
 
 func mute(err error) error {
 	if errors.Is(err, simos.ErrMute) {
-		return fmt.Errorf("%w: %w", perso.ErrMute, err)
+		return fmt.Errorf("%w: %w", station.ErrMute, err)
 	}
 	return err
 }

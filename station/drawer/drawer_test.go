@@ -6,8 +6,8 @@ import (
 	"net"
 	"testing"
 
-	"ankan/perso"
 	"ankan/simos"
+	"ankan/station"
 )
 
 // The line finds its own errors in those of the drawer.
@@ -29,13 +29,13 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if err := r.Take(t.Context()); !errors.Is(err, perso.ErrNoChips) {
+	if err := r.Take(t.Context()); !errors.Is(err, station.ErrNoChips) {
 		t.Errorf("an empty drawer: %v", err)
 	}
-	if err := r.Insert(t.Context(), [8]byte{1}); err == nil || errors.Is(err, perso.ErrMute) {
+	if err := r.Insert(t.Context(), [8]byte{1}); err == nil || errors.Is(err, station.ErrMute) {
 		t.Errorf("a chip that is not there: %v", err)
 	}
-	if err := mute(simos.ErrMute); !errors.Is(err, perso.ErrMute) || !errors.Is(err, simos.ErrMute) {
+	if err := mute(simos.ErrMute); !errors.Is(err, station.ErrMute) || !errors.Is(err, simos.ErrMute) {
 		t.Errorf("a mute chip: %v", err)
 	}
 	if r, err := Dial(t.Context(), "unix", t.TempDir()+"/none"); r != nil || err == nil {

@@ -1,0 +1,283 @@
+package plant
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"ankan/audit"
+	"ankan/custody"
+	"ankan/keys"
+	"ankan/perso"
+	"ankan/site"
+	"ankan/station"
+	"ankan/station/drawer"
+)
+
+// A line is the plant's one line: it makes one batch at a time.
+type line struct {
+	hub *station.Hub // nil if no station can connect
+
+	mu   sync.Mutex
+	ord  string          // that it makes; empty while it rests
+	held map[string]bool // orders whose chips are being counted for destruction
+}
+
+func newLine(at *site.Site) (*line, error) {
+	l := &line{held: map[string]bool{}}
+	if at.Config().Line.Listen == "" {
+		return l, nil
+	}
+	known, err := at.Config().Line.Known()
+	if err != nil {
+		return nil, err
+	}
+	l.hub = station.NewHub(known)
+	return l, nil
+}
+
+// take has the line work for an order; it reports false while it works, or
+// while that order's chips are being counted.
+func (l *line) take(ord string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ord != "" || l.held[ord] {
+		return false
+	}
+	l.ord = ord
+	return true
+}
+
+func (l *line) rest() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ord = ""
+}
+
+// hold keeps the line from an order while f counts its chips. It refuses while
+// the line makes that order: any card of it may be in doubt just then.
+func (l *line) hold(ord string, f func() error) error {
+	l.mu.Lock()
+	busy := l.ord == ord || l.held[ord]
+	l.held[ord] = l.held[ord] || !busy
+	l.mu.Unlock()
+	if busy {
+		return fmt.Errorf("order %s: its cards are being made; wait until the line rests", ord)
+	}
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.held, ord)
+	}()
+	return f()
+}
+
+// run lets the line make the batch's cards.
+func (s *plant) run(ctx context.Context, r perso.Run) error {
+	p, err := s.product(ctx, r.OS)
+	if err != nil {
+		return err
+	}
+	line, err := perso.New(s.Store(), s.Token(), p)
+	if err != nil {
+		return err
+	}
+	if !s.line.take(r.Order) {
+		return site.ErrIdle // until the batch that it makes ends, or waits
+	}
+	defer s.line.rest()
+	ctx, cancel := context.WithCancel(keys.For(ctx, "order/"+r.Order))
+	defer cancel()
+	return line.Run(ctx, r.Order, s.places(ctx))
+}
+
+// places is the readers at the line: the drawers of the configuration, and
+// those of the stations that are connected or will be.
+func (s *plant) places(ctx context.Context) <-chan perso.Station {
+	var fixed []perso.Station
+	for _, c := range s.Config().Stations {
+		fixed = append(fixed, perso.Station{Name: c.Name, Open: func(ctx context.Context) (station.Reader, error) {
+			return drawer.Dial(ctx, c.Network, c.Address)
+		}})
+	}
+	if s.line.hub == nil {
+		return perso.These(fixed...)
+	}
+	all := make(chan perso.Station)
+	go func() {
+		defer close(all)
+		come := s.line.hub.Places(ctx)
+		for _, st := range fixed {
+			select {
+			case all <- st:
+			case <-ctx.Done():
+				return
+			}
+		}
+		for p := range come {
+			select {
+			case all <- perso.Station{Name: p.Name, Open: p.Open}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return all
+}
+
+// serveStations takes stations in as long as the site runs.
+func (s *plant) serveStations(ctx context.Context) error {
+	own, key, err := s.lineKey()
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", s.Config().Line.Listen)
+	if err != nil {
+		return fmt.Errorf("line.listen: %w", err)
+	}
+	e := audit.Entry{Kind: "line.listening", Actor: "system:site", Subject: "site/" + s.Config().Site,
+		Data: map[string]any{"listen": l.Addr().String(), "key": key.String(), "stations": len(s.Config().Line.Stations)}}
+	if err := s.Store().Enter(ctx, e); err != nil {
+		l.Close()
+		return err
+	}
+	s.line.hub.Tell = func(e station.Event) { s.tell(context.WithoutCancel(ctx), e) }
+	return s.line.hub.Serve(ctx, tls.NewListener(l, station.TLSConfig(own, nil)))
+}
+
+// lineKey is the key by which stations know the plant; it is made when it is
+// needed first.
+func (s *plant) lineKey() (tls.Certificate, station.Fingerprint, error) {
+	dir := s.Config().LineDir()
+	own, key, err := station.LoadIdentity(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := station.NewIdentity(dir, s.Config().Site); err != nil {
+			return own, key, err
+		}
+		own, key, err = station.LoadIdentity(dir)
+	}
+	return own, key, err
+}
+
+// tell logs a station that came, went or was refused.
+func (s *plant) tell(ctx context.Context, e station.Event) {
+	name, kind, data := e.Station, "station.connected", map[string]any{"from": e.From, "key": e.Key.String()}
+	if name == "" {
+		name = "unknown"
+	}
+	switch {
+	case e.Gone:
+		kind = "station.gone"
+	case e.Err != nil:
+		kind = "station.refused"
+	default:
+		data["readers"], data["version"] = len(e.Readers), e.Version
+	}
+	if e.Err != nil {
+		data["why"] = e.Err.Error()
+	}
+	if err := s.Store().Enter(ctx, audit.Entry{Kind: kind, Actor: "station/" + name, Subject: "site/" + s.Config().Site, Data: data}); err != nil {
+		s.Logger().Error("station", "kind", kind, "err", err)
+	}
+}
+
+// A Stations is what can make cards at a plant.
+type Stations struct {
+	Listen string             `json:"listen,omitempty"`
+	Key    string             `json:"key,omitempty"` // of the plant, for ankan-station
+	Here   []station.Presence `json:"here"`
+	Away   []string           `json:"away"` // configured, and not connected
+	Drawer []string           `json:"drawers"`
+	Order  string             `json:"order,omitempty"` // that the line makes now
+}
+
+// stations is the stations that are connected and those that are not.
+func (s *plant) stations() (Stations, error) {
+	c := s.Config()
+	v := Stations{Listen: c.Line.Listen, Here: []station.Presence{}, Away: []string{}, Drawer: []string{}}
+	for _, d := range c.Stations {
+		v.Drawer = append(v.Drawer, d.Name)
+	}
+	s.line.mu.Lock()
+	v.Order = s.line.ord
+	s.line.mu.Unlock()
+	if s.line.hub == nil {
+		return v, nil
+	}
+	_, key, err := s.lineKey()
+	if err != nil {
+		return v, err
+	}
+	v.Key, v.Here = key.String(), append(v.Here, s.line.hub.Here()...)
+	for name := range c.Line.Stations {
+		if !slices.ContainsFunc(v.Here, func(p station.Presence) bool { return p.Station == name }) {
+			v.Away = append(v.Away, name)
+		}
+	}
+	slices.Sort(v.Away)
+	return v, nil
+}
+
+// ---- chips to destroy
+
+// condemned is the chips of an order that are rejects, and those in doubt: what
+// no reader can say more about.
+func (s *plant) condemned(ctx context.Context, ord string) (chips []string, doubts int, err error) {
+	rejects, err := perso.Rejects(ctx, s.Store(), ord)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, r := range rejects {
+		chips = append(chips, r.Chip)
+	}
+	doubtful, err := perso.Doubts(ctx, s.Store(), ord)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, d := range doubtful {
+		chips = append(chips, d.Chip)
+	}
+	return chips, len(doubtful), nil
+}
+
+func (s *plant) proposeChips(ctx context.Context, subject string) (params map[string]string, err error) {
+	ord, err := site.SubjectOf(subject, "order")
+	if err != nil {
+		return nil, err
+	}
+	err = s.line.hold(ord, func() error {
+		chips, doubts, err := s.condemned(ctx, ord)
+		if err != nil {
+			return err
+		}
+		if len(chips) == 0 {
+			return fmt.Errorf("order %s has no chip that waits for destruction", ord)
+		}
+		// The list is shown as far as an act can; the digest binds all of it.
+		params = map[string]string{"count": strconv.Itoa(len(chips)), "in_doubt": strconv.Itoa(doubts),
+			"chips": strings.Join(chips[:min(len(chips), 200)], " "), "chips_sha256": perso.ChipsDigest(chips)}
+		return nil
+	})
+	return params, err
+}
+
+func (s *plant) doChips(ctx context.Context, w custody.Warrant) error {
+	ord, err := site.SubjectOf(w.Act().Subject, "order")
+	if err != nil {
+		return err
+	}
+	return s.line.hold(ord, func() error {
+		chips, _, err := s.condemned(ctx, ord)
+		if err != nil {
+			return err
+		}
+		return perso.DestroyChips(ctx, s.Store(), w, ord, chips)
+	})
+}
