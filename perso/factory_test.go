@@ -402,7 +402,8 @@ type tray struct {
 // A bay holds one chip and what goes wrong with it.
 type bay struct {
 	chip  *simos.Chip
-	seen  int // commands and resets
+	name  string // its serial number, for it is in use while others are looked for
+	seen  int    // commands and resets
 	fault fault
 	taken bool
 	inUse bool
@@ -414,11 +415,13 @@ type fault func(ctx context.Context, n int) ([]byte, error)
 
 func newTray() *tray { return new(tray) }
 
-func (t *tray) add(c *simos.Chip) { t.order = append(t.order, &bay{chip: c}) }
+func (t *tray) add(c *simos.Chip) {
+	t.order = append(t.order, &bay{chip: c, name: c.Serial().String()})
+}
 
 func (t *tray) find(serial string) *bay {
 	for _, b := range t.order {
-		if b.chip.Serial().String() == serial {
+		if b.name == serial {
 			return b
 		}
 	}

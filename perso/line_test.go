@@ -257,7 +257,7 @@ func TestChipSeenBefore(t *testing.T) {
 	s := f.load(2)[0]
 	blank := f.tray.order[0].chip.Clone()
 	f.must(f.run(t.Context(), "A1", 1))
-	f.tray.order[0] = &bay{chip: blank} // a twin, blank as the first one was
+	f.tray.order[0] = &bay{chip: blank, name: s.String()} // a twin, blank as the first one was
 	f.tray.next = 0
 	f.must(f.run(t.Context(), "A2", 1))
 	if got := f.aside("A2"); len(got) != 1 || got[0] != s.String()+" already personalised" {
