@@ -190,20 +190,20 @@ func (s *plant) tell(ctx context.Context, e station.Event) {
 
 // A Stations is what can make cards at a plant.
 type Stations struct {
-	Listen string             `json:"listen,omitempty"`
-	Key    string             `json:"key,omitempty"` // of the plant, for ankan-station
-	Here   []station.Presence `json:"here"`
-	Away   []string           `json:"away"` // configured, and not connected
-	Drawer []string           `json:"drawers"`
-	Order  string             `json:"order,omitempty"` // that the line makes now
+	Listen  string             `json:"listen,omitempty"`
+	Key     string             `json:"key,omitempty"` // of the plant, for ankan-station
+	Here    []station.Presence `json:"here"`
+	Away    []string           `json:"away"` // configured, and not connected
+	Drawers []string           `json:"drawers"`
+	Order   string             `json:"order,omitempty"` // that the line makes now
 }
 
 // stations is the stations that are connected and those that are not.
 func (s *plant) stations() (Stations, error) {
 	c := s.Config()
-	v := Stations{Listen: c.Line.Listen, Here: []station.Presence{}, Away: []string{}, Drawer: []string{}}
+	v := Stations{Listen: c.Line.Listen, Here: []station.Presence{}, Away: []string{}, Drawers: []string{}}
 	for _, d := range c.Stations {
-		v.Drawer = append(v.Drawer, d.Name)
+		v.Drawers = append(v.Drawers, d.Name)
 	}
 	s.line.mu.Lock()
 	v.Order = s.line.ord

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
+	"time"
 
 	"ankan/perso"
 	"ankan/plant"
@@ -66,6 +68,44 @@ func (l lotListCmd) Run(a *app) error {
 type lineCmd struct {
 	List lineListCmd `cmd:"" help:"List batches."`
 	Show lineShowCmd `cmd:"" help:"Show a batch: counts, rejects, what it waits for."`
+
+	Stations lineStationsCmd `cmd:"" help:"Show the stations at the line, and the fingerprint that they know the plant by."`
+}
+
+type lineStationsCmd struct{ siteFlag }
+
+func (l lineStationsCmd) Run(a *app) error {
+	c, err := l.client(a)
+	if err != nil {
+		return err
+	}
+	var v plant.Stations
+	if err := c.Get(a.ctx, "/stations", &v); err != nil {
+		return err
+	}
+	return a.print(l.JSON, v, func() {
+		var rows [][]string
+		for _, d := range v.Drawers {
+			rows = append(rows, []string{d, "drawer of the configuration", ""})
+		}
+		for _, p := range v.Here {
+			rows = append(rows, []string{p.Station, "connected " + p.Since.Local().Format(time.DateTime), strings.Join(p.Readers, " ")})
+		}
+		for _, name := range v.Away {
+			rows = append(rows, []string{name, "not connected", ""})
+		}
+		if len(rows) > 0 {
+			a.table([]string{"STATION", "STATE", "READERS"}, rows)
+		}
+		if v.Order != "" {
+			a.printf("the line makes order %s\n", v.Order)
+		}
+		if v.Listen == "" {
+			a.next("no station can connect: give line.listen and line.stations in %s", short(l.Config))
+			return
+		}
+		a.next("ankan-station serve -k FOLDER --plant %s --plant-key %s --drawer 1=unix:PATH", v.Listen, v.Key)
+	})
 }
 
 type lineListCmd struct{ siteFlag }
