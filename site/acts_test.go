@@ -36,7 +36,7 @@ func TestProposalsRefused(t *testing.T) {
 		"order.acknowledge": {`order "none/7": no such order`, order.ErrNoOrder},
 		"order.release":     {`order "none/7": no such order`, order.ErrNoOrder},
 		"order.destroy":     {`order "none/7": no such order`, order.ErrNoOrder},
-		"chip.destroy":      {"order none/7 has no rejected chip that waits for destruction", nil},
+		"chip.destroy":      {"order none/7 has no chip that waits for destruction", nil},
 		"batch.destroy":     {"order none/7: ", perso.ErrNoRun},
 	}
 	acts := s.Acts()
