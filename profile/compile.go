@@ -36,7 +36,20 @@ func Compile(p *Profile) (*Script, error) {
 	c.putKey("PUT KEY SCP03", p.SCP03, makerVersion, SlotSCP03ENC)
 	c.command("SET STATUS SECURED", uicc.Command{CLA: 0x80, INS: 0xF0, P1: 0x80, P2: 0x0F})
 	c.readBack()
+	c.s.content = p.content()
 	return c.s, nil
+}
+
+// content counts what Script.Content tells.
+func (p *Profile) content() int {
+	n := 0
+	for f := range p.All() {
+		n += len(f.fcp().Append(nil))
+		if !f.Kind.Dedicated() {
+			n += f.pieces() * f.pieceSize()
+		}
+	}
+	return n
 }
 
 // makerVersion is the key version number of the chip maker's SCP03 keys.
@@ -74,8 +87,7 @@ func (c *compiler) putKey(name string, k KeySet, replaces byte, first SlotID) {
 // directories in it.
 func (c *compiler) dir(d *File) error {
 	name := "CREATE FILE " + d.Path()
-	fcp := uicc.FCP{Kind: d.Kind, Shareable: true, ID: d.ID, Name: d.AID, LifeCycle: uicc.Activated, Security: d.security()}
-	c.command(name, uicc.Command{INS: uicc.INSCreateFile, Data: fcp.Append(nil)})
+	c.command(name, uicc.Command{INS: uicc.INSCreateFile, Data: d.fcp().Append(nil)})
 	if d.Name == uicc.DirUSIM {
 		c.secrets()
 	}
@@ -132,13 +144,17 @@ func (c *compiler) secrets() {
 	c.command("STORE DATA keys and codes", uicc.Command{CLA: 0x80, INS: 0xE2, P1: 0x80, Data: data}, patches...)
 }
 
-// file creates an elementary file and writes what its creation did not.
-func (c *compiler) file(f *File) error {
-	fcp := uicc.FCP{
-		Kind: f.Kind, Shareable: true, ID: f.ID, SFI: f.SFI, LifeCycle: uicc.Activated, Security: f.security(),
+// fcp is what SELECT tells of a file, and CREATE FILE is told.
+func (f *File) fcp() uicc.FCP {
+	return uicc.FCP{
+		Kind: f.Kind, Shareable: true, ID: f.ID, Name: f.AID, SFI: f.SFI, LifeCycle: uicc.Activated, Security: f.security(),
 		Size: f.Size, RecordSize: f.RecordSize, Records: f.Records,
 	}
-	best := c.ways(f, fcp)
+}
+
+// file creates an elementary file and writes what its creation did not.
+func (c *compiler) file(f *File) error {
+	best := c.ways(f, f.fcp())
 	data := best.fcp.Append(nil)
 	if len(data) > maxData {
 		return fmt.Errorf("%s: CREATE FILE has %d bytes of data, want at most %d", f.Path(), len(data), maxData)

@@ -260,7 +260,7 @@ files: {MF: {access: r, EF.ARR: {access: r}, EF.ICCID: {access: r, value: "${ICC
 			t.Fatalf("canonical form changes:\n%s\n%s", p, again)
 		}
 		if s, err := Compile(p); err == nil {
-			s.WireBytes(0)
+			s.Wire(0)
 		}
 	})
 }

@@ -23,6 +23,8 @@ type Script struct {
 	steps  []step
 	looks  []look
 	unread []Unread
+
+	content int // bytes
 }
 
 // A step is a command of the writing part.
@@ -157,11 +159,11 @@ func (s *Script) Steps() []Step {
 	return all
 }
 
-// WireBytes is how many bytes cross the interface to write one card, commands
-// and answers, inside SCP03 at this level with MACs of 8 bytes; level 0 means
-// in the clear. Framing and GET RESPONSE are not counted.
-func (s *Script) WireBytes(level scp.Level) int {
-	total := 0
+// Wire is what crosses the contacts to write one card, inside SCP03 at this
+// level with MACs of 8 bytes; level 0 means in the clear. The opening of the
+// channel and the operating system are not counted.
+func (s *Script) Wire(level scp.Level) uicc.Wire {
+	var w uicc.Wire
 	for i, x := range s.Steps() {
 		cmd, err := uicc.ParseCommand(x.Command)
 		if err != nil {
@@ -171,26 +173,28 @@ func (s *Script) WireBytes(level scp.Level) int {
 		if s.steps[i].put != nil {
 			answer = 1 + 3*3
 		}
-		n := len(x.Command) + answer + 2
+		n := len(cmd.Data)
+		if level&scp.CDEC != 0 && n > 0 {
+			n += 16 - n%16
+		}
 		if level&scp.CMAC != 0 {
-			n += 8
-			if len(cmd.Data) == 0 {
-				n++ // P3 becomes the length of the MAC, and Le follows
-			}
-		}
-		if level&scp.CDEC != 0 && len(cmd.Data) > 0 {
-			n += 16 - len(cmd.Data)%16
-		}
-		if level&scp.RMAC != 0 {
 			n += 8
 		}
 		if level&scp.RENC != 0 && answer > 0 {
-			n += 16 - answer%16
+			answer += 16 - answer%16
 		}
-		total += n
+		if level&scp.RMAC != 0 {
+			answer += 8
+		}
+		cmd.Data = make([]byte, n)
+		w.Count(cmd.Append(nil), answer)
 	}
-	return total
+	return w
 }
+
+// Content is how many bytes the profile says of a card's files: what each one is
+// (its FCP) and what is in it. Wire is measured by it.
+func (s *Script) Content() int { return s.content }
 
 // NewKeys is the card's own SCP03 keys, in force from the next reset after
 // Write. The caller closes them.

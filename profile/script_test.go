@@ -363,25 +363,25 @@ func TestWrongStaticKeys(t *testing.T) {
 	}
 }
 
-func TestWireBytes(t *testing.T) {
+func TestWire(t *testing.T) {
 	p, s := compile(t)
-	full := s.WireBytes(scp.Full)
-	t.Logf("%d commands, %d bytes plain, %d at level %02X, %d at level %02X",
-		len(s.Steps()), s.WireBytes(0), s.WireBytes(scp.Commands), scp.Commands, full, scp.Full)
-	if len(s.Steps()) > 90 || full > 6000 {
-		t.Errorf("%d commands with %d bytes: writing became more expensive", len(s.Steps()), full)
+	wire := s.Wire(scp.Commands)
+	t.Logf("%d bytes of content; %d bytes in the clear, %d at level %02X, %d at level %02X",
+		s.Content(), s.Wire(0).Bytes(), wire.Bytes(), scp.Commands, s.Wire(scp.Full).Bytes(), scp.Full)
+	if 4*wire.Bytes() > 5*s.Content() {
+		t.Errorf("%d bytes cross for %d of content, want at most 1.25 times as many", wire.Bytes(), s.Content())
 	}
 	count := &counter{Card: loadedChip(t)}
 	ch, err := scp.Open(ctx, count.reset(t), makerKeys(t), scp.Options{KeyVersion: 0x30, Level: scp.Commands})
 	if err != nil {
 		t.Fatal(err)
 	}
-	count.bytes = 0
+	count.Wire = uicc.Wire{}
 	if err := s.Write(ctx, ch, makerKeys(t), cardRecord(t, p, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if want := s.WireBytes(scp.Commands); count.bytes != want {
-		t.Errorf("%d bytes crossed the interface, WireBytes says %d", count.bytes, want)
+	if count.Wire != wire {
+		t.Errorf("%+v crossed the interface, Wire says %+v", count.Wire, wire)
 	}
 	for _, x := range s.Steps() {
 		if _, err := uicc.ParseCommand(x.Command); err != nil || len(x.Command) > 246 {
@@ -393,7 +393,7 @@ func TestWireBytes(t *testing.T) {
 // counter counts what crosses the interface of a chip.
 type counter struct {
 	uicc.Card
-	bytes int
+	uicc.Wire
 }
 
 func (c *counter) reset(t testing.TB) *counter {
@@ -403,7 +403,7 @@ func (c *counter) reset(t testing.TB) *counter {
 
 func (c *counter) Transmit(ctx context.Context, cmd []byte) ([]byte, error) {
 	b, err := c.Card.Transmit(ctx, cmd)
-	c.bytes += len(cmd) + len(b)
+	c.Count(cmd, len(b)-2)
 	return b, err
 }
 

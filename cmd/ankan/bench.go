@@ -34,11 +34,13 @@ import (
 // benchCmd measures this machine. What it makes lies in a folder of its own,
 // under throw-away keys, and is removed.
 type benchCmd struct {
-	Order   benchOrderCmd   `cmd:"" help:"An encrypted order in, an encrypted response out, without the line; peer: gpg."`
-	Line    benchLineCmd    `cmd:"" help:"Software cards personalised, read back and authenticated."`
-	Vectors benchVectorsCmd `cmd:"" help:"Authentication vectors, MILENAGE."`
-	Audit   benchAuditCmd   `cmd:"" help:"Durable entries of the audit log."`
-	Sftp    benchSftpCmd    `cmd:"" name:"sftp" help:"A file brought to a partner's edge; peer: OpenSSH."`
+	Order benchOrderCmd `cmd:"" help:"An encrypted order in, an encrypted response out, without the line; peer: gpg."`
+	Line  benchLineCmd  `cmd:"" help:"Software cards personalised, read back and authenticated."`
+
+	Stations benchStationsCmd `cmd:"" hidden:"" help:"Stations of bench line --remote."`
+	Vectors  benchVectorsCmd  `cmd:"" help:"Authentication vectors, MILENAGE."`
+	Audit    benchAuditCmd    `cmd:"" help:"Durable entries of the audit log."`
+	Sftp     benchSftpCmd     `cmd:"" name:"sftp" help:"A file brought to a partner's edge; peer: OpenSSH."`
 }
 
 // A field is one line of a result.

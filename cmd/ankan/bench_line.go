@@ -10,27 +10,32 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"ankan/aka"
 	"ankan/audit"
+	"ankan/datagen"
 	"ankan/examples"
 	"ankan/hsm"
 	"ankan/order"
 	"ankan/perso"
+	"ankan/profile"
+	"ankan/scp"
 	"ankan/simos"
 	"ankan/station"
 	"ankan/store"
 	"ankan/uicc"
 )
 
-// benchLineCmd makes cards of software chips in this process: no socket, all
-// else as at a plant.
+// benchLineCmd makes cards of software chips, all else as at a plant: chips in
+// this process, or at stations in another one.
 type benchLineCmd struct {
 	Cards    int  `help:"Cards to make." default:"2000" placeholder:"N"`
 	Stations int  `help:"Readers at the line." default:"8" placeholder:"S"`
+	Remote   bool `help:"Stations with the chips in a process of their own, each with one reader, over TLS."`
 	JSON     bool `help:"Print JSON."`
 }
 
@@ -57,7 +62,12 @@ func (c benchLineCmd) measure(ctx context.Context) (result, error) {
 	if err != nil {
 		return nil, err
 	}
-	product, chips, err := w.lot(ctx, c.Cards)
+	// A chip may be out of the feeder when another station took the last card.
+	lot, err := newChipLot(c.Cards + c.Stations)
+	if err != nil {
+		return nil, err
+	}
+	product, err := w.accept(ctx, lot)
 	if err != nil {
 		return nil, err
 	}
@@ -65,17 +75,27 @@ func (c benchLineCmd) measure(ctx context.Context) (result, error) {
 	if err != nil {
 		return nil, err
 	}
-	var stations []perso.Station
-	for i := range c.Stations {
-		stations = append(stations, perso.Station{Name: fmt.Sprintf("station-%d", i+1), Open: func(context.Context) (station.Reader, error) {
-			return &chipReader{tray: chips}, nil
-		}})
+	var chips *tray
+	var places <-chan perso.Station
+	if c.Remote {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		if places, err = w.remote(ctx, lot, c.Stations); err != nil {
+			return nil, err
+		}
+	} else {
+		if chips, err = lot.tray(); err != nil {
+			return nil, err
+		}
+		places = chips.stations(c.Stations)
 	}
+	cpu := cpuTime()
 	began := time.Now()
-	if err := line.Run(ctx, ord, perso.These(stations...)); err != nil {
+	if err := line.Run(ctx, ord, places); err != nil {
 		return nil, err
 	}
 	took := time.Since(began)
+	cpu = cpuTime() - cpu
 	counts, err := perso.Count(ctx, w.store, ord, c.Cards)
 	if err != nil {
 		return nil, err
@@ -86,9 +106,50 @@ func (c benchLineCmd) measure(ctx context.Context) (result, error) {
 	var r result
 	r.rate("cards", c.Cards, took)
 	r.add("stations", c.Stations)
-	r.add("apdus_per_card", round(float64(chips.commands())/float64(c.Cards)))
+	if c.Remote {
+		r.add("plant_cpu_ms_per_card", round(float64(cpu.Microseconds())/1000/float64(c.Cards)))
+	} else if err := w.wire(ctx, &r, ord, chips, c.Cards); err != nil {
+		return nil, err
+	}
 	r.add("peer", "none here")
 	return r, r.machine()
+}
+
+// wire adds what crossed the contacts, and how long it takes at a speed that
+// most chips offer: TA1 96, 16 cycles a bit, with a clock of 5 MHz.
+func (w *workshop) wire(ctx context.Context, r *result, ord string, chips *tray, cards int) error {
+	b, err := datagen.Load(ctx, w.store, ord)
+	if err != nil {
+		return err
+	}
+	script, err := profile.Compile(b.Profile)
+	if err != nil {
+		return err
+	}
+	speed, err := uicc.SpeedOf(0x96, 5e6)
+	if err != nil {
+		return err
+	}
+	all, write := chips.crossed(), script.Wire(scp.Commands)
+	of := func(n int) float64 { return round(float64(n) / float64(cards)) }
+	r.add("profile", b.Profile.Name)
+	r.add("content_bytes", script.Content())
+	r.add("write_bytes", write.Bytes())
+	r.add("write_to_content", round(float64(write.Bytes())/float64(script.Content())))
+	r.add("write_seconds_at_ta1_96_5mhz", round(write.Time(speed).Seconds()))
+	r.add("apdus_per_card", of(all.Commands))
+	r.add("bytes_per_card", of(all.Bytes()))
+	r.add("seconds_per_card_at_ta1_96_5mhz", round(all.Time(speed).Seconds()/float64(cards)))
+	return nil
+}
+
+// cpuTime is what this process has used of the cores so far.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // receive puts a batch where a plant has it.
@@ -121,65 +182,87 @@ func (w *workshop) receive(ctx context.Context, cards int) (string, error) {
 	})
 }
 
-// lot is the chip maker: blank chips, their operating system, and the lot's key
-// in the security module.
-func (w *workshop) lot(ctx context.Context, chips int) (perso.Product, *tray, error) {
-	var p perso.Product
-	var master [32]byte
-	rand.Read(master[:])
-	defer clear(master[:])
+// A chipLot is what a chip maker delivers: blank chips, their operating system,
+// and the lot's key.
+type chipLot struct {
+	Chips  int               `json:"chips"`
+	Master []byte            `json:"master"`
+	Vendor ed25519.PublicKey `json:"vendor"`
+	image  simos.Image
+	signed []byte
+}
+
+func newChipLot(chips int) (*chipLot, error) {
+	l := &chipLot{Chips: chips, Master: make([]byte, 32)}
+	rand.Read(l.Master)
 	vendor, signer, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return p, nil, err
+		return nil, err
 	}
-	image := simos.Image{Name: "ankan-reference", Version: "1.0", Algorithms: []string{"MILENAGE"}, Body: []byte("reference operating system")}
-	p = perso.Product{Lot: benchLot, LotKey: "lot/" + benchLot}
-	if p.Image, err = image.Sign(signer); err != nil {
-		return p, nil, err
-	}
-	if p.Digest, err = image.Digest(); err != nil {
-		return p, nil, err
+	l.Vendor = vendor
+	l.image = simos.Image{Name: "ankan-reference", Version: "1.0", Algorithms: []string{"MILENAGE"}, Body: []byte("reference operating system")}
+	l.signed, err = l.image.Sign(signer)
+	return l, err
+}
+
+// accept takes the lot's key into the security module.
+func (w *workshop) accept(ctx context.Context, l *chipLot) (p perso.Product, err error) {
+	p = perso.Product{Lot: benchLot, LotKey: "lot/" + benchLot, Image: l.signed}
+	if p.Digest, err = l.image.Digest(); err != nil {
+		return p, err
 	}
 	agree, err := w.token.Key(ctx, "agree")
 	if err != nil {
-		return p, nil, err
+		return p, err
 	}
-	given, err := hsm.Give(agree.Public, hsm.KeyContent(hsm.Lot, hsm.AES256), benchLot, master[:])
+	given, err := hsm.Give(agree.Public, hsm.KeyContent(hsm.Lot, hsm.AES256), benchLot, l.Master)
 	if err != nil {
-		return p, nil, err
+		return p, err
 	}
-	if _, err := w.token.TakeKey(ctx, "agree", given, benchLot, p.LotKey, hsm.Lot, hsm.AES256); err != nil {
-		return p, nil, err
-	}
-	t := &tray{chips: make([]*simos.Chip, chips)}
+	_, err = w.token.TakeKey(ctx, "agree", given, benchLot, p.LotKey, hsm.Lot, hsm.AES256)
+	return p, err
+}
+
+// tray is the lot's chips.
+func (l *chipLot) tray() (*tray, error) {
+	t := &tray{chips: make([]*simos.Chip, l.Chips)}
 	for i := range t.chips {
 		var serial simos.Serial
 		serial[0] = 0x63
 		binary.BigEndian.PutUint32(serial[2:6], uint32(i+1))
-		keys, err := hsm.DiversifyChip(master[:], serial[:])
+		keys, err := hsm.DiversifyChip(l.Master, serial[:])
 		if err != nil {
-			return p, nil, err
+			return nil, err
 		}
 		var seed [32]byte
 		rand.Read(seed[:])
-		if t.chips[i], err = simos.NewChip(simos.Config{Serial: serial, Lot: benchLot, Keys: keys, Vendor: vendor, Seed: seed[:], Direct: true}); err != nil {
-			return p, nil, err
+		if t.chips[i], err = simos.NewChip(simos.Config{Serial: serial, Lot: benchLot, Keys: keys, Vendor: l.Vendor, Seed: seed[:], Direct: true}); err != nil {
+			return nil, err
 		}
 	}
-	return p, t, nil
+	return t, nil
 }
 
 // A tray holds fresh chips. Stations take them one by one.
 type tray struct {
 	mu    sync.Mutex
 	chips []*simos.Chip
-	sent  int // commands
+	wire  uicc.Wire
 }
 
-func (t *tray) take(sent int) *simos.Chip {
+func (t *tray) stations(n int) <-chan perso.Station {
+	var all []perso.Station
+	for i := range n {
+		all = append(all, perso.Station{Name: fmt.Sprintf("station-%d", i+1), Open: t.open})
+	}
+	return perso.These(all...)
+}
+
+func (t *tray) open(context.Context) (station.Reader, error) { return &chipReader{tray: t}, nil }
+
+func (t *tray) take() *simos.Chip {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.sent += sent
 	if len(t.chips) == 0 {
 		return nil
 	}
@@ -188,24 +271,24 @@ func (t *tray) take(sent int) *simos.Chip {
 	return c
 }
 
-func (t *tray) commands() int {
+func (t *tray) crossed() uicc.Wire {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.sent
+	return t.wire
 }
 
 // A chipReader is a reader whose chips are in this process.
 type chipReader struct {
 	tray *tray
 	chip *simos.Chip
-	sent int
+	wire uicc.Wire // that the tray does not know of
 }
 
 var errNoChip = errors.New("no chip in the reader")
 
 // Take implements station.Reader.
 func (r *chipReader) Take(context.Context) error {
-	if r.chip = r.tray.take(0); r.chip == nil {
+	if r.chip = r.tray.take(); r.chip == nil {
 		return station.ErrNoChips
 	}
 	return nil
@@ -221,7 +304,9 @@ func (r *chipReader) Eject(context.Context) error {
 	r.chip = nil
 	r.tray.mu.Lock()
 	defer r.tray.mu.Unlock()
-	r.tray.sent, r.sent = r.tray.sent+r.sent, 0
+	t, w := &r.tray.wire, r.wire
+	t.Commands, t.Sent, t.Received, t.Turns = t.Commands+w.Commands, t.Sent+w.Sent, t.Received+w.Received, t.Turns+w.Turns
+	r.wire = uicc.Wire{}
 	return nil
 }
 
@@ -241,8 +326,9 @@ func (r *chipReader) Transmit(ctx context.Context, cmd []byte) ([]byte, error) {
 	if r.chip == nil {
 		return nil, errNoChip
 	}
-	r.sent++
-	return r.chip.Transmit(ctx, cmd)
+	answer, err := r.chip.Transmit(ctx, cmd)
+	r.wire.Count(cmd, len(answer)-2)
+	return answer, err
 }
 
 // benchVectorsCmd makes authentication vectors on one core.
