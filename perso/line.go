@@ -492,7 +492,7 @@ func (r *run) try(ctx context.Context, s *seat, serial [8]byte, fresh *chip, rec
 }
 
 // outcome commits what became of a card.
-func (r *run) outcome(ctx context.Context, s *seat, t task, serial [8]byte, tries int, reject *Reject) error {
+func (r *run) outcome(ctx context.Context, s *seat, t task, serial [8]byte, tries int, reject *Reject, took time.Duration) error {
 	if reject != nil && reject.Reason == WrongKeys {
 		return r.withdraw(ctx, s, t, chip{serial: serial}, reject)
 	}
@@ -503,6 +503,9 @@ func (r *run) outcome(ctx context.Context, s *seat, t task, serial [8]byte, trie
 		data["reason"], data["seen"] = reason, reject.Err.Error()
 	}
 	return r.store.Change(ctx, r.entry(kind, s.Name, data), func(tx *store.Tx) error {
+		if err := r.keepPace(tx, s.Name, reject == nil, took); err != nil {
+			return err
+		}
 		return one(tx, fmt.Sprintf("order %s: card %d is not in doubt", r.ord, t.card),
 			`UPDATE card SET state = $1, tries = tries + $2, reason = $3, at = $4 WHERE ord = $5 AND keyset = $6 AND state = 'doubt'`,
 			state, tries, reason, tx.Time().Format(time.RFC3339Nano), r.ord, t.keyset)
@@ -604,11 +607,12 @@ func (r *run) fetch(ctx context.Context, s *seat, d doubt) error {
 // again tries a chip in doubt again as itself, and what it then is, is its
 // outcome. seen is what it said of itself just now; nil to look first.
 func (r *run) again(ctx context.Context, s *seat, d doubt, seen *chip) error {
+	began := time.Now()
 	tries, reject, err := r.attempt(ctx, s, d.task, d.serial, seen)
 	if err != nil {
 		return err
 	}
-	return r.outcome(ctx, s, d.task, d.serial, tries, reject)
+	return r.outcome(ctx, s, d.task, d.serial, tries, reject, time.Since(began))
 }
 
 // A Doubtful is a chip in doubt: an intent without an outcome, also while the

@@ -19,6 +19,7 @@ import (
 	"ankan/site"
 	"ankan/station"
 	"ankan/station/drawer"
+	"ankan/store"
 )
 
 // A line is the plant's one line: it makes one batch at a time.
@@ -144,7 +145,7 @@ func (s *plant) serveStations(ctx context.Context) error {
 	}
 	e := audit.Entry{Kind: "line.listening", Actor: "system:site", Subject: "site/" + s.Config().Site,
 		Data: map[string]any{"listen": l.Addr().String(), "key": key.String(), "stations": len(s.Config().Line.Stations)}}
-	if err := s.Store().Enter(ctx, e); err != nil {
+	if err := s.Store().Change(ctx, e, perso.NobodyHere); err != nil {
 		l.Close()
 		return err
 	}
@@ -183,7 +184,14 @@ func (s *plant) tell(ctx context.Context, e station.Event) {
 	if e.Err != nil {
 		data["why"] = e.Err.Error()
 	}
-	if err := s.Store().Enter(ctx, audit.Entry{Kind: kind, Actor: "station/" + name, Subject: "site/" + s.Config().Site, Data: data}); err != nil {
+	entry := audit.Entry{Kind: kind, Actor: "station/" + name, Subject: "site/" + s.Config().Site, Data: data}
+	err := s.Store().Change(ctx, entry, func(tx *store.Tx) error {
+		if kind == "station.refused" || e.Back {
+			return nil
+		}
+		return perso.PutPresence(tx, perso.Presence{Name: name, Readers: len(e.Readers), Version: e.Version, Here: !e.Gone})
+	})
+	if err != nil {
 		s.Logger().Error("station", "kind", kind, "err", err)
 	}
 }

@@ -41,6 +41,7 @@ type Event struct {
 	Readers []string // of one that came
 	Version string   // of the program of one that came
 	Gone    bool
+	Back    bool  // it went, but is here by a newer connection
 	Err     error // why it went, or was refused
 }
 
@@ -144,7 +145,7 @@ func (h *Hub) receive(ctx context.Context, conn net.Conn) {
 	}
 	h.tell(e)
 	err = v.listen()
-	h.leave(v)
+	e.Back = !h.leave(v)
 	v.link.close()
 	e.Gone, e.Err = true, err
 	if ctx.Err() != nil {
@@ -206,12 +207,15 @@ func (h *Hub) enter(v *visit) {
 	}
 }
 
-func (h *Hub) leave(v *visit) {
+// leave reports false if a newer connection has taken its place.
+func (h *Hub) leave(v *visit) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.here[v.station] == v {
-		delete(h.here, v.station)
+	if h.here[v.station] != v {
+		return false
 	}
+	delete(h.here, v.station)
+	return true
 }
 
 // A visit is a station that is connected.

@@ -430,7 +430,7 @@ func TestStationDies(t *testing.T) {
 	h.must(r.(Player).Play(t.Context(), ask(), time.Second, &a))
 	// A second connection of the same station is the first one come back.
 	h.attend("st-a", &tray{})
-	if e := h.event(); !e.Gone {
+	if e := h.event(); !e.Gone || !e.Back {
 		t.Errorf("%+v", e)
 	}
 	if all := h.hub.Here(); len(all) != 1 {
