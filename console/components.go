@@ -146,6 +146,7 @@ var tones = map[string]string{
 	"healthy": "ok", "degraded": "warn", "down": "bad", "certified": "ok", "uncertified": "warn",
 	"error": "bad", "warning": "warn", "advice": "ink", "in-force": "ok", "former": "off", "coming": "hold",
 	"present": "ok", "away": "off", "checked": "ok", "entering": "ink", "unread": "ink", "read": "off", "ended": "off", "irreversible": "seal",
+	"good": "ok", "doubt": "warn",
 	"added": "ok", "removed": "bad", "changed": "warn", "consistent": "ok", "stale": "warn",
 }
 

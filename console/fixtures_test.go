@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ankan/act"
+	"ankan/perso"
 )
 
 // The fixtures are views as a bureau has them on one afternoon: each page with
@@ -356,6 +357,17 @@ func shots() []shot {
 		{"policy-empty", bureauFrame, policyPage{Version: 1, State: "in-force", From: ago(day), Digest: digest, Words: sixWords, Document: "/policy/1.yaml", JSON: "/policy/1.json", Nodal: say("policy.nodal.both")}},
 		{"policy-diff", bureauFrame, policyDiffPage{1, 2, []PolicyChange{{"changed", plain("order.destroy: to use"), plain("1 h"), plain("15 min")}, {"added", plain("conflict witness, HSM administrator"), Text{}, say("part.both")}, {"removed", plain("role visitor"), say("part.ask"), Text{}}}, []DiffLine{{" ", "conflicts:"}, {"-", "  - [witness, key-manager]"}, {"+", "  - [witness, hsm-administrator]"}}}},
 		{"policy-diff-empty", bureauFrame, policyDiffPage{Old: 2, New: 2}},
+		{"line", plantFrame, linePage{
+			Batches:  []BatchLine{{Order: "op1-926e39303702", Href: "/line/x", Bureau: "bureau-north", State: "running", Good: 61248, Cards: 100000, Percent: 61, Since: ago(5 * time.Hour)}, {Order: "op1-4d2f00aa1c55", Href: "/line/y", Bureau: "bureau-north", State: "closed", Since: ago(9 * day)}},
+			Stations: []StationLine{{"st-1", "present", 4, "1.4.0", ago(5 * time.Hour)}, {"st-2", "away", 4, "1.4.0", ago(2 * time.Minute)}}}},
+		{"line-empty", plantFrame, linePage{}},
+		{"line-batch", plantFrame, batchAtWork()},
+		{"line-batch-empty", plantFrame, batchPage{Order: "op1-4d2f00aa1c55", Bureau: "bureau-north", State: "closed", Href: "/line/y"}},
+		{"line-cards", plantFrame, cardsPage{Order: "op1-926e39303702", Form: Form{Action: "/line/x/cards"}, States: states, Next: "/line/x/cards?from=100", Rows: chipsOfACard()}},
+		{"line-cards-empty", plantFrame, cardsPage{Order: "op1-926e39303702", Form: Form{Action: "/line/x/cards"}, States: states}},
+		{"line-card", plantFrame, cardPage{Order: "op1-926e39303702", Back: "/line/x", Card: 4711, Chips: chipsOfACard(), Facts: []Fact{{say("line.os"), plain("ankan-reference 1.0")}, {say("line.profile"), plain("in-5g-usim 1.0")}},
+			Files: []FileLine{{"MF", "3F00", plain(""), nil, ""}, {"MF/EF.ICCID", "2FE2", say("line.bytes", 10), []string{"ICCID"}, ""}, {"MF/ADF.USIM/EF.ARR", "6F06", say("line.records", 6, 33), nil, ""}, {"MF/ADF.USIM/EF.Keys", "6F08", say("line.bytes", 33), nil, "nobody may read it"}}, Keys: []string{"K", "PIN1", "PUK1", "ADM1"}}},
+		{"line-card-empty", plantFrame, cardPage{Order: "op1-926e39303702", Back: "/line/x", Card: 99999}},
 		{"hsm", bureauFrame, hsmPage{Model: "Network module, series 7", Serial: "4407-1182", Firmware: "7.8.4", Slot: "0, ankan-bureau", Certified: true, Certificate: "FIPS 140-3 level 3, certificate 4720", State: "healthy", Asked: noon, Took: 4 * time.Millisecond, Keys: 212, States: []KeyCount{{State: "active", Count: 210, Href: "/keys?state=active"}, {State: "making", Count: 2, Href: "/keys?state=making"}}, Purposes: []KeyCount{{Purpose: say("purpose.order"), Count: 212, Href: "/keys?purpose=order"}}}},
 		{"hsm-degraded", bureauFrame, hsmPage{Model: "Ankan soft token", Certificate: "not certified", State: "degraded", Asked: noon, Keys: 3, Missing: []Touch{{"key/OP1-AUC-03", "/keys/OP1-AUC-03"}}, Unknown: []Touch{{"key/x", "/keys/x"}}}},
 		{"hsm-down", bureauFrame, hsmPage{Model: "Ankan soft token", Certificate: "not certified", State: "down", Problem: "the token's file is gone", Asked: noon}},
@@ -416,4 +428,45 @@ func shots() []shot {
 		{"error-500", gateFrame, errorPage{Status: 500, Reference: "K7Q2AAB3"}},
 		{"error-418", bureauFrame, errorPage{Status: 418}},
 	}
+}
+
+func plantFrame() Frame {
+	f := bureauFrame()
+	f.Site.Name, f.Site.Roles = "Plant West", []string{"plant"}
+	f.Me = &Me{Person: "2001", Roles: []string{"shift-lead"}, Proved: []string{"certificate", "passkey"}}
+	f.Nav = append([]NavItem{{Key: "line", Href: "/line"}}, f.Nav...)
+	return f
+}
+
+func chipsOfACard() []CardLine {
+	return []CardLine{
+		{Card: 4711, Href: "/line/x/cards/4711", Chip: "6327000003ef0047", State: "destroyed", Station: "st-1/2", Tries: 3, Reason: say("reason.no answer"), At: ago(4 * time.Hour)},
+		{Card: 4711, Href: "/line/x/cards/4711", Chip: "6327000004aa0047", State: "good", Station: "st-1/1", Tries: 1, At: ago(time.Hour)},
+		{Card: 4712, Href: "/line/x/cards/4712", Chip: "6327000004ab0047", State: "doubt", Station: "st-2/1", At: ago(2 * time.Minute)},
+	}
+}
+
+func batchAtWork() batchPage {
+	p := batchPage{Order: "op1-926e39303702", Bureau: "bureau-north", OS: "ankan-reference 1.0", Profile: "in-5g-usim", State: "running", Waiting: "order op1-926e39303702: rejected chips wait for their destruction to be signed; there are 3",
+		Started: ago(5 * time.Hour), Href: "/line/x", Ask: "/acts/new?kind=chip.destroy",
+		Figures: []Figure{{say("line.hour"), plainly(14180), say("line.hour.note", 4)}, {say("line.eta"), Text{Args: []any{ahead(160 * time.Minute)}}, Text{}}, {say("line.yield"), plain("99.25 %"), say("line.yield.note", 464, 61712)},
+			{say("line.each"), plain("0.92 s"), say("line.each.note")}, {say("line.wire"), plain("0.85"), say("line.wire.note", 5220, 6152)}, {say("line.floor"), plain("0.21 s"), say("line.floor.note")}},
+		Stations: []StationPace{{"st-1/1", "running", "", "0.90 s", 30100, 2}, {"st-1/2", "running", "is-warn", "1.40 s", 12000, 460}, {"st-2/1", "away", "is-off", "0.91 s", 19148, 2}, {"drawer-1", "paused", "is-hold", "0.02 s", 0, 0}},
+		Doubts:   []DoubtLine{{"6327000004ab0047", "st-2/1", "/line/x/cards/4712", 4712, ago(2 * time.Minute)}}}
+	p.count(perso.Counts{Cards: 100000, Good: 61248, Doubt: 1, Reject: 3, Destroyed: 461, Aside: 12, Remade: 400, Waiting: 38748})
+	for _, c := range []struct {
+		reason string
+		n, so  int
+		aside  bool
+	}{{"no answer", 214, 45, false}, {"status", 180, 83, false}, {"late answer", 70, 97, false}, {"wrong lot", 12, 100, true}} {
+		p.CauseRows = append(p.CauseRows, CauseRow{say("reason." + c.reason), c.n, c.so, c.aside})
+	}
+	p.Causes = newChart(say("line.causes"), []int{214, 180, 70, 12}, []string{"1", "2", "3", "4"}, true)
+	made := []int{4180, 12400, 13900, 14100, 14180, 2488}
+	names := []string{"09:00", "10:00", "11:00", "12:00", "13:00", "14:00"}
+	for i, n := range made {
+		p.HourRows = append(p.HourRows, HourRow{ago(time.Duration(6-i) * time.Hour), n, 77})
+	}
+	p.Hours = newChart(say("line.hours"), made, names, false)
+	return p
 }

@@ -52,6 +52,7 @@ var nouns = []struct{ key, group, icon string }{
 	{"inbox", "work", "inbox"},
 	{"acts", "work", "seal"},
 	{"notices", "work", "info"},
+	{"line", "work", "line"},
 	{"keys", "keys", "key"},
 	{"ceremonies", "keys", "ceremony"},
 	{"transfers", "keys", "bag"},

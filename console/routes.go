@@ -81,6 +81,11 @@ func routes() []route {
 		{"GET /log/checkpoint", "log.read", (*Server).getCheckpoint},
 		{"GET /log/{n}", "log.read", (*Server).getEntry},
 		{"GET /log/{n}/proof", "log.read", (*Server).getProof},
+		// The line of a plant.
+		{"GET /line", "line.read", (*Server).getLine},
+		{"GET /line/{order}", "line.read", (*Server).getBatch},
+		{"GET /line/{order}/cards", "line.read", (*Server).getCards},
+		{"GET /line/{order}/cards/{card}", "line.read", (*Server).getCard},
 		// Things of metal and paper, and the forms with which components travel.
 		{"GET /register", "custody.read", (*Server).getRegister},
 		{"GET /register/new", toAsk + "item.register", (*Server).getItemNew},
