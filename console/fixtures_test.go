@@ -366,7 +366,7 @@ func shots() []shot {
 		{"line-cards", plantFrame, cardsPage{Order: "op1-926e39303702", Form: Form{Action: "/line/x/cards"}, States: states, Next: "/line/x/cards?from=100", Rows: chipsOfACard()}},
 		{"line-cards-empty", plantFrame, cardsPage{Order: "op1-926e39303702", Form: Form{Action: "/line/x/cards"}, States: states}},
 		{"line-card", plantFrame, cardPage{Order: "op1-926e39303702", Back: "/line/x", Card: 4711, Chips: chipsOfACard(), Facts: []Fact{{say("line.os"), plain("ankan-reference 1.0")}, {say("line.profile"), plain("in-5g-usim 1.0")}},
-			Files: []FileLine{{"MF", "3F00", plain(""), nil, ""}, {"MF/EF.ICCID", "2FE2", say("line.bytes", 10), []string{"ICCID"}, ""}, {"MF/ADF.USIM/EF.ARR", "6F06", say("line.records", 6, 33), nil, ""}, {"MF/ADF.USIM/EF.Keys", "6F08", say("line.bytes", 33), nil, "nobody may read it"}}, Keys: []string{"K", "PIN1", "PUK1", "ADM1"}}},
+			Files: []FileLine{{"MF", "3F00", plain(""), nil, false, ""}, {"MF/EF.ICCID", "2FE2", say("line.bytes", 10), []string{"ICCID"}, true, ""}, {"MF/ADF.USIM/EF.ARR", "6F06", say("line.records", 6, 33), nil, true, ""}, {"MF/ADF.USIM/EF.Keys", "6F08", say("line.bytes", 33), nil, false, "nobody may read it"}}, Keys: []string{"K", "PIN1", "PUK1", "ADM1"}}},
 		{"line-card-empty", plantFrame, cardPage{Order: "op1-926e39303702", Back: "/line/x", Card: 99999}},
 		{"hsm", bureauFrame, hsmPage{Model: "Network module, series 7", Serial: "4407-1182", Firmware: "7.8.4", Slot: "0, ankan-bureau", Certified: true, Certificate: "FIPS 140-3 level 3, certificate 4720", State: "healthy", Asked: noon, Took: 4 * time.Millisecond, Keys: 212, States: []KeyCount{{State: "active", Count: 210, Href: "/keys?state=active"}, {State: "making", Count: 2, Href: "/keys?state=making"}}, Purposes: []KeyCount{{Purpose: say("purpose.order"), Count: 212, Href: "/keys?purpose=order"}}}},
 		{"hsm-degraded", bureauFrame, hsmPage{Model: "Ankan soft token", Certificate: "not certified", State: "degraded", Asked: noon, Keys: 3, Missing: []Touch{{"key/OP1-AUC-03", "/keys/OP1-AUC-03"}}, Unknown: []Touch{{"key/x", "/keys/x"}}}},
@@ -449,7 +449,7 @@ func chipsOfACard() []CardLine {
 func batchAtWork() batchPage {
 	p := batchPage{Order: "op1-926e39303702", Bureau: "bureau-north", OS: "ankan-reference 1.0", Profile: "in-5g-usim", State: "running", Waiting: "order op1-926e39303702: rejected chips wait for their destruction to be signed; there are 3",
 		Started: ago(5 * time.Hour), Href: "/line/x", Ask: "/acts/new?kind=chip.destroy",
-		Figures: []Figure{{say("line.hour"), plainly(14180), say("line.hour.note", 4)}, {say("line.eta"), Text{Args: []any{ahead(160 * time.Minute)}}, Text{}}, {say("line.yield"), plain("99.25 %"), say("line.yield.note", 464, 61712)},
+		Figures: []Figure{{say("line.hour"), plainly(14180), say("line.hour.note", 4)}, {say("line.eta"), plainly(160 * time.Minute), Text{}}, {say("line.yield"), plain("99.25 %"), say("line.yield.note", 464, 61712)},
 			{say("line.each"), plain("0.92 s"), say("line.each.note")}, {say("line.wire"), plain("0.85"), say("line.wire.note", 5220, 6152)}, {say("line.floor"), plain("0.21 s"), say("line.floor.note")}},
 		Stations: []StationPace{{"st-1/1", "running", "", "0.90 s", 30100, 2}, {"st-1/2", "running", "is-warn", "1.40 s", 12000, 460}, {"st-2/1", "away", "is-off", "0.91 s", 19148, 2}, {"drawer-1", "paused", "is-hold", "0.02 s", 0, 0}},
 		Doubts:   []DoubtLine{{"6327000004ab0047", "st-2/1", "/line/x/cards/4712", 4712, ago(2 * time.Minute)}}}

@@ -137,7 +137,8 @@ type FileLine struct {
 	Size Text
 	// Own is what in it is this card's own.
 	Own []string
-	// Unread is why it was not read back; "" if it was.
+	Read bool
+	// Unread is why it is not read back, if it has content and is not.
 	Unread string
 }
 

@@ -94,7 +94,7 @@ func (s *Server) getBatch(v *visit) error {
 	p := batchPage{Order: run.Order, Bureau: run.Bureau, OS: run.OS, State: runStates[run.State], Started: run.Started, Finished: run.Finished,
 		Waiting: s.site.Waiting("run " + run.Order), Href: batchHref(run.Order)}
 	if b != nil {
-		p.Profile, p.Cards = b.Profile.Name, b.Cards
+		p.Profile = b.Profile.Name
 		counts, err := perso.Count(v.ctx(), s.site.Store(), run.Order, b.Cards)
 		if err != nil {
 			return err
@@ -112,7 +112,7 @@ func (s *Server) getBatch(v *visit) error {
 
 // count shows the books of a batch, which balance or were refused.
 func (p *batchPage) count(c perso.Counts) {
-	p.Good, p.Rejects, p.Percent = c.Good, c.Reject, 100*c.Good/max(c.Cards, 1)
+	p.Cards, p.Good, p.Rejects, p.Percent = c.Cards, c.Good, c.Reject, 100*c.Good/max(c.Cards, 1)
 	p.Identities = []Sum{{say("line.identities"), c.Cards, true}, {say("line.good"), c.Good, false}, {say("line.doubt"), c.Doubt, false},
 		{say("line.reject"), c.Reject, false}, {say("line.waiting"), c.Waiting, false}, {say("line.retired"), c.Retired, false}}
 	p.Chips = []Sum{{say("line.chips"), c.Good + c.Doubt + c.Reject + c.Destroyed + c.Aside, true}, {say("line.good"), c.Good, false}, {say("line.doubt"), c.Doubt, false},
@@ -150,7 +150,7 @@ func (s *Server) fillFigures(v *visit, run perso.Run, b *datagen.Batch) func(con
 		}
 		end := say("line.eta.none")
 		if left := p.Cards - p.Good; hour > 0 && left > 0 && run.State == "received" {
-			end = Text{Args: []any{now.Add(time.Duration(left) * time.Hour / time.Duration(hour))}}
+			end = plainly(time.Duration(left) * time.Hour / time.Duration(hour))
 		}
 		p.Figures = append(p.Figures, Figure{say("line.hour"), plainly(hour), say("line.hour.note", len(stations))}, Figure{say("line.eta"), end, Text{}})
 		if n := all.Good + all.Reject; n > 0 {
@@ -345,6 +345,7 @@ func (p *cardPage) holds(of *profile.Profile) error {
 	}
 	for f := range of.All() {
 		line := FileLine{Path: f.Path(), ID: f.ID.String(), Unread: unread[f.Path()], Size: plain("")}
+		line.Read = !f.Kind.Dedicated() && line.Unread == ""
 		switch {
 		case f.Kind.Dedicated():
 		case f.Kind.Records():
