@@ -136,7 +136,7 @@ type FileLine struct {
 	ID   string
 	Size Text
 	// Own is what in it is this card's own.
-	Own []string
+	Own  []string
 	Read bool
 	// Unread is why it is not read back, if it has content and is not.
 	Unread string
