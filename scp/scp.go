@@ -1,9 +1,11 @@
 // Package scp holds the secure channels between an off-card entity and a card:
 // SCP03 (GlobalPlatform Amendment D) on both sides of the wire, in its S8 and
-// S16 modes, with AES-128, AES-192 and AES-256. It has no reader, no clock and
-// no log.
+// S16 modes, with AES-128, AES-192 and AES-256; and secured packets over the
+// air, SCP80 (ETSI TS 102 225, TS 102 226, 3GPP TS 31.115). It has no reader,
+// no clock and no log.
 //
-// A Channel is our side; a Responder is the card's. Clauses are those of
+// A Channel is our side; a Responder is the card's. PacketKeys seal and open
+// what goes both ways over the air. Clauses are those of
 // GlobalPlatform Card Technology, Secure Channel Protocol '03', Card
 // Specification v2.3 - Amendment D, unless another document is named.
 package scp
@@ -74,6 +76,9 @@ var (
 	ErrLevel = errors.New("security level is not possible")
 	// ErrHandshake: an answer or command of the handshake is malformed.
 	ErrHandshake = errors.New("malformed handshake")
+	// ErrOld: what is asked for rests on DES, and the options do not say that
+	// this is wanted.
+	ErrOld = errors.New("it rests on DES, which is old: say in the options that DES is wanted, or use AES")
 )
 
 // MaxData is the longest command data, in bytes, that fits a short APDU under
