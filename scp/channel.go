@@ -16,12 +16,13 @@ type Options struct {
 	S16        bool      // challenges and MACs of 16 bytes, not 8
 	Channel    byte      // basic logical channel, 0..3
 	AID        []byte    // selected first, if not empty
+	DES        bool      // take a card that speaks SCP02, which is old: refused otherwise
 	Random     io.Reader // the host challenge; nil means crypto/rand
 }
 
-// A Channel is the host's end of an open SCP03 session. It is a uicc.Card:
-// Transmit takes plain commands and returns plain responses. One goroutine at
-// a time uses it.
+// A Channel is the host's end of an open session of SCP03, or of SCP02 if the
+// options allow it. It is a uicc.Card: Transmit takes plain commands and
+// returns plain responses. One goroutine at a time uses it.
 type Channel struct {
 	unprintable
 	state hidden[channel]
@@ -29,12 +30,17 @@ type Channel struct {
 
 type channel struct {
 	card    uicc.Card // nil if the caller carries commands and answers
+	static  Static
 	session *SessionKeys
 	link    link
 	logical byte   // channel
 	sent    []mark // commands whose answers are to come, if those have MACs
-	out     [261]byte
-	in      [2 * 258]byte
+
+	desSession *DESSessionKeys
+	des        *desLink // SCP02, in the place of link and sent
+
+	out [261]byte
+	in  [2 * 258]byte
 }
 
 // A mark is where the chain stood at a command: its response is checked there.
@@ -44,8 +50,10 @@ type mark struct {
 }
 
 // Open opens a session: INITIALIZE UPDATE, a check of the card's cryptogram,
-// EXTERNAL AUTHENTICATE (Amendment D, 7.1). Errors that it wraps: ErrLevel,
-// ErrCryptogram, ErrHandshake, *uicc.StatusError, and those of card and keys.
+// EXTERNAL AUTHENTICATE (Amendment D, 7.1). The card says which protocol it
+// speaks: SCP03, or SCP02 if the options allow it and keys are a DESStatic.
+// Errors that it wraps: ErrLevel, ErrCryptogram, ErrHandshake, ErrOld,
+// *uicc.StatusError, and those of card and keys.
 func Open(ctx context.Context, card uicc.Card, keys Static, o Options) (*Channel, error) {
 	if !o.Level.valid() {
 		return nil, fmt.Errorf("scp: level %02X: %w", byte(o.Level), ErrLevel)
@@ -106,7 +114,7 @@ func Begin(o Options) (Opening, []byte, error) {
 // returns the channel at this level and EXTERNAL AUTHENTICATE, which the card is to take
 // (9000) before it takes what Wrap makes. It may be called again with other
 // keys. Errors that it wraps: ErrClosed, ErrLevel, ErrCryptogram, ErrHandshake,
-// and those of keys.
+// ErrOld, and those of keys.
 func (g Opening) Open(keys Static, level Level, answer []byte) (*Channel, []byte, error) {
 	if g.host == nil {
 		return nil, nil, fmt.Errorf("scp: %w", ErrClosed)
@@ -115,11 +123,14 @@ func (g Opening) Open(keys Static, level Level, answer []byte) (*Channel, []byte
 		return nil, nil, fmt.Errorf("scp: level %02X: %w", byte(level), ErrLevel)
 	}
 	g.o.Level = level
+	if len(answer) > 11 && answer[11] == 2 {
+		return g.openDES(keys, answer)
+	}
 	r, err := parseGreeting(answer, g.o)
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &channel{logical: g.o.Channel}
+	c := &channel{static: keys, logical: g.o.Channel}
 	l := &c.link
 	l.level, l.n = g.o.Level, macLen(g.o.S16)
 	hostCard := append(append(make([]byte, 0, 2*l.n), g.host...), r.challenge...)
@@ -176,7 +187,7 @@ func parseGreeting(b []byte, o Options) (greeting, error) {
 	}
 	switch {
 	case id != 3:
-		return greeting{}, fmt.Errorf("scp: INITIALIZE UPDATE: %w: card speaks SCP%02X, want SCP03", ErrHandshake, id)
+		return greeting{}, fmt.Errorf("scp: INITIALIZE UPDATE: %w: card speaks SCP%02X, want SCP03 or SCP02", ErrHandshake, id)
 	case o.S16 != (i&optionS16 != 0):
 		return greeting{}, fmt.Errorf("scp: INITIALIZE UPDATE: %w: i is %02X, S16 wanted: %t", ErrHandshake, i, o.S16)
 	case o.KeyVersion != 0 && version != o.KeyVersion:
@@ -233,7 +244,7 @@ func (c *Channel) Transmit(ctx context.Context, cmd []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ch.card == nil || len(ch.sent) > 0 {
+	if ch.card == nil || len(ch.sent) > 0 || ch.des != nil && len(ch.des.sent) > 0 {
 		return nil, fmt.Errorf("scp: %w: its commands are carried by the caller", ErrClosed)
 	}
 	wrapped, err := ch.wrap(ch.out[:0], cmd)
@@ -278,9 +289,23 @@ func (c *Channel) Unwrap(response uicc.Response) (uicc.Response, error) {
 	return ch.answer(response.Data(), response.SW())
 }
 
+// SealKey encrypts a key for PUT KEY or STORE DATA and appends it to dst: under
+// the static data encryption key in SCP03, under the session's in SCP02. The
+// length of key is a multiple of 16 bytes, of 8 in SCP02.
+func (c *Channel) SealKey(dst, key []byte) ([]byte, error) {
+	ch, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	if ch.des != nil {
+		return ch.des.keys.sealKey(dst, key)
+	}
+	return ch.static.SealKey(dst, key)
+}
+
 func (c *Channel) open() (*channel, error) {
 	ch := c.state.get()
-	if ch == nil || ch.link.keys == nil {
+	if ch == nil || ch.link.keys == nil && ch.des == nil {
 		return nil, fmt.Errorf("scp: %w", ErrClosed)
 	}
 	return ch, nil
@@ -304,6 +329,18 @@ func (c *Channel) Close() {
 	}
 }
 
+// maxData is MaxData of this session.
+func (c *channel) maxData() int {
+	if c.des == nil {
+		return MaxData(c.link.level, c.link.n == 16)
+	}
+	const room = 255 - desMACLen
+	if c.des.level&CDEC != 0 {
+		return room/8*8 - 1
+	}
+	return room
+}
+
 func (c *channel) wrap(dst, b []byte) ([]byte, error) {
 	cmd, err := uicc.ParseCommand(b)
 	if err != nil {
@@ -312,17 +349,20 @@ func (c *channel) wrap(dst, b []byte) ([]byte, error) {
 	if cmd.CLA&(claFurther|claSecure) != 0 || cmd.CLA&claChannel != c.logical {
 		return nil, fmt.Errorf("class %02X on logical channel %d: %w", cmd.CLA, c.logical, ErrClass)
 	}
-	l := &c.link
-	if limit := MaxData(l.level, l.n == 16); len(cmd.Data) > limit {
+	if limit := c.maxData(); len(cmd.Data) > limit {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d fit", ErrTooLong, len(cmd.Data), limit)
 	}
+	if c.des != nil {
+		return c.des.wrap(dst, &cmd), nil
+	}
+	l := &c.link
 	l.counter++
 	head := len(dst)
 	dst = append(dst, cmd.CLA|0x04, cmd.INS, cmd.P1, cmd.P2, 0)
 	data := len(dst)
 	dst = append(dst, cmd.Data...)
 	if l.level&CDEC != 0 && len(cmd.Data) > 0 {
-		dst = pad(dst, data)
+		dst = pad(dst, data, 16)
 		l.setIV(0, l.counter)
 		encryptCBC(l.keys.enc, &l.iv, dst[data:])
 	}
@@ -339,6 +379,9 @@ func (c *channel) wrap(dst, b []byte) ([]byte, error) {
 }
 
 func (c *channel) unwrap(data []byte, sw uicc.SW) ([]byte, error) {
+	if c.des != nil {
+		return c.des.unwrap(data, sw)
+	}
 	l := &c.link
 	if l.level&RMAC == 0 {
 		return data, nil
@@ -370,7 +413,7 @@ func (c *channel) unwrap(data []byte, sw uicc.SW) ([]byte, error) {
 	}
 	l.setIV(0x80, at.counter)
 	decryptCBC(l.keys.enc, &l.iv, data)
-	data, ok := unpad(data)
+	data, ok := unpad(data, 16)
 	if !ok {
 		return nil, fmt.Errorf("padding of the response data is wrong")
 	}
@@ -379,6 +422,7 @@ func (c *channel) unwrap(data []byte, sw uicc.SW) ([]byte, error) {
 
 func (c *channel) close() {
 	c.session.Close()
-	c.link, c.sent = link{}, nil
+	c.desSession.Close()
+	c.link, c.sent, c.des, c.static = link{}, nil, nil, nil
 	clear(c.in[:]) // may hold what the card said
 }

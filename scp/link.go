@@ -64,9 +64,9 @@ func (l *link) responseMAC(chain *[16]byte, data []byte, sw uicc.SW) []byte {
 func protected(sw uicc.SW) bool { return sw.OK() || sw.Warning() }
 
 // pad appends 80 and zeros up to a whole block, counted from start.
-func pad(p []byte, start int) []byte {
+func pad(p []byte, start, block int) []byte {
 	p = append(p, 0x80)
-	for (len(p)-start)%16 != 0 {
+	for (len(p)-start)%block != 0 {
 		p = append(p, 0)
 	}
 	return p
@@ -74,8 +74,8 @@ func pad(p []byte, start int) []byte {
 
 // unpad removes what pad appended; false if it is not there. The MAC was
 // checked before, so that the time it takes tells nobody anything.
-func unpad(p []byte) ([]byte, bool) {
-	for i := len(p) - 1; i >= 0 && i >= len(p)-16; i-- {
+func unpad(p []byte, block int) ([]byte, bool) {
+	for i := len(p) - 1; i >= 0 && i >= len(p)-block; i-- {
 		switch p[i] {
 		case 0x80:
 			return p[:i], true

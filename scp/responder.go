@@ -17,7 +17,7 @@ type Greeting struct {
 	Sequence        uint32   // sequence counter, 3 bytes; sent if PseudoRandom
 }
 
-// A Responder is the card's end of SCP03. It draws nothing and knows no time:
+// A Responder is the card's end of SCP03 or SCP02. It draws nothing and knows no time:
 // the caller gives the challenge. The zero value is a card without a session.
 // One goroutine at a time uses it.
 //
@@ -31,9 +31,12 @@ type Responder struct {
 type responder struct {
 	session  *SessionKeys
 	link     link
-	open     bool // EXTERNAL AUTHENTICATE succeeded
-	hostCard []byte
+	open     bool   // EXTERNAL AUTHENTICATE succeeded
+	expected []byte // the host's cryptogram, until then
 	in       [255]byte
+
+	desSession *DESSessionKeys
+	des        *desLink // SCP02, in the place of link
 }
 
 // Initialize answers INITIALIZE UPDATE: it ends an earlier session, derives
@@ -56,7 +59,7 @@ func (r *Responder) Initialize(dst []byte, keys Static, g Greeting, hostChalleng
 	if err != nil {
 		return nil, err
 	}
-	r.state = hide(&responder{session: s, hostCard: hostCard, link: link{keys: k, n: n}})
+	r.state = hide(&responder{session: s, expected: k.cryptogram(deriveHost, hostCard, n), link: link{keys: k, n: n}})
 
 	i := byte(optionRMAC | optionRENC)
 	if n == 16 {
@@ -89,36 +92,55 @@ func (r *Responder) Authenticate(cmd []byte) error {
 		r.Close()
 		return fmt.Errorf("scp: EXTERNAL AUTHENTICATE: %w", err)
 	}
-	s.open, s.hostCard = true, nil
+	s.open, s.expected = true, nil
 	return nil
 }
 
 func (r *responder) authenticate(b []byte) error {
-	l := &r.link
 	c, err := uicc.ParseCommand(b)
 	if err != nil {
 		return err
 	}
-	level := Level(c.P1)
+	level, n := Level(c.P1), r.macLen()
 	switch {
 	case c.CLA&^claChannel != 0x84 || c.INS != 0x82 || c.P2 != 0:
 		return fmt.Errorf("%w: command %02X %02X %02X %02X", ErrHandshake, c.CLA, c.INS, c.P1, c.P2)
-	case !level.valid():
+	case !level.valid() || r.des != nil && level&RENC != 0:
 		return fmt.Errorf("level %02X: %w", c.P1, ErrLevel)
-	case len(c.Data) != 2*l.n:
-		return fmt.Errorf("%w: %d bytes, want %d", ErrHandshake, len(c.Data), 2*l.n)
+	case len(c.Data) != 2*n:
+		return fmt.Errorf("%w: %d bytes, want %d", ErrHandshake, len(c.Data), 2*n)
 	}
-	data, mac := c.Data[:l.n], c.Data[l.n:]
-	if !equal(data, l.keys.cryptogram(deriveHost, r.hostCard, l.n)) {
+	data, mac := c.Data[:n], c.Data[n:]
+	if !equal(data, r.expected) {
 		return fmt.Errorf("host: %w", ErrCryptogram)
 	}
 	copy(r.in[:], data)
-	l.commandMAC(&c, r.in[:len(data)])
-	if !equal(mac, l.chain[:l.n]) {
+	if !equal(mac, r.commandMAC(&c, r.in[:n])) {
 		return ErrMAC
 	}
-	l.level = level
+	if r.des != nil {
+		r.des.start(level)
+	}
+	r.link.level = level
 	return nil
+}
+
+// commandMAC chains a command with the data that its MAC covers.
+func (r *responder) commandMAC(c *uicc.Command, data []byte) []byte {
+	if r.des != nil {
+		r.des.sent = r.des.sent[:0]
+		r.des.commandMAC(c, data)
+		return r.des.chain[:]
+	}
+	r.link.commandMAC(c, data)
+	return r.link.chain[:r.link.n]
+}
+
+func (r *responder) macLen() int {
+	if r.des != nil {
+		return desMACLen
+	}
+	return r.link.n
 }
 
 // Level is the level of the open session; 0 if there is none.
@@ -151,33 +173,48 @@ func (r *responder) unwrap(b []byte) (uicc.Command, error) {
 	if err != nil {
 		return c, err
 	}
-	l := &r.link
-	if c.CLA&claFurther != 0 || c.CLA&claSecure != 0x04 || len(c.Data) < l.n {
+	if c.CLA&claFurther != 0 || c.CLA&claSecure != 0x04 || len(c.Data) < r.macLen() {
 		return c, ErrMAC
 	}
-	end := len(c.Data) - l.n
-	data := append(r.in[:0], c.Data[:end]...)
-	l.commandMAC(&c, data)
-	if !equal(c.Data[end:], l.chain[:l.n]) {
+	end := len(c.Data) - r.macLen()
+	data, mac := append(r.in[:0], c.Data[:end]...), c.Data[end:]
+	encrypted := r.link.level&CDEC != 0 && len(data) > 0
+	// SCP03 has its MAC over what was encrypted, SCP02 over the plain data.
+	if r.des != nil && encrypted {
+		if data, err = r.decrypt(data, 8); err != nil {
+			return c, err
+		}
+	}
+	if !equal(mac, r.commandMAC(&c, data)) {
 		return c, ErrMAC
 	}
-	l.counter++
+	r.link.counter++
+	if r.des == nil && encrypted {
+		if data, err = r.decrypt(data, 16); err != nil {
+			return c, err
+		}
+	}
 	c.CLA &^= claSecure
 	c.Data = data
-	if l.level&CDEC == 0 || len(data) == 0 {
-		return c, nil
-	}
-	if len(data)%16 != 0 {
-		return c, fmt.Errorf("%w: %d bytes of encrypted data, want a multiple of 16", ErrMAC, len(data))
-	}
-	l.setIV(0, l.counter)
-	decryptCBC(l.keys.enc, &l.iv, data)
-	plain, ok := unpad(data)
-	if !ok {
-		return c, fmt.Errorf("%w: padding of the command data", ErrMAC)
-	}
-	c.Data = plain
 	return c, nil
+}
+
+// decrypt decrypts command data in place and takes its padding off.
+func (r *responder) decrypt(data []byte, block int) ([]byte, error) {
+	if len(data)%block != 0 {
+		return nil, fmt.Errorf("%w: %d bytes of encrypted data, want a multiple of %d", ErrMAC, len(data), block)
+	}
+	if r.des != nil {
+		r.des.decrypt(data)
+	} else {
+		r.link.setIV(0, r.link.counter)
+		decryptCBC(r.link.keys.enc, &r.link.iv, data)
+	}
+	plain, ok := unpad(data, block)
+	if !ok {
+		return nil, fmt.Errorf("%w: padding of the command data", ErrMAC)
+	}
+	return plain, nil
 }
 
 // Wrap protects the response to the command that was last unwrapped: data and
@@ -190,11 +227,14 @@ func (r *Responder) Wrap(dst, resp []byte) []byte {
 	if r.Level()&RMAC == 0 || len(resp) < 2 {
 		return dst
 	}
-	l := &r.state.get().link
+	s := r.state.get()
+	l := &s.link
 	dst = dst[:len(dst)-2]
-	if protected(sw) {
+	if protected(sw) && s.des != nil {
+		dst = append(dst, s.des.responseMAC(dst[start:], sw)...)
+	} else if protected(sw) {
 		if l.level&RENC != 0 && len(dst) > start {
-			dst = pad(dst, start)
+			dst = pad(dst, start, 16)
 			l.setIV(0x80, l.counter)
 			encryptCBC(l.keys.enc, &l.iv, dst[start:])
 		}
@@ -209,6 +249,7 @@ func (r *Responder) Wrap(dst, resp []byte) []byte {
 func (r *Responder) Close() {
 	if s := r.state.get(); s != nil {
 		s.session.Close()
+		s.desSession.Close()
 		*s = responder{}
 	}
 	r.state = nil

@@ -1,8 +1,11 @@
 // Package scp holds the secure channels between an off-card entity and a card:
 // SCP03 (GlobalPlatform Amendment D) on both sides of the wire, in its S8 and
-// S16 modes, with AES-128, AES-192 and AES-256; and secured packets over the
-// air, SCP80 (ETSI TS 102 225, TS 102 226, 3GPP TS 31.115). It has no reader,
-// no clock and no log.
+// S16 modes, with AES-128, AES-192 and AES-256; SCP02 (GlobalPlatform Card
+// Specification, annex E), which rests on DES and is refused unless it is asked
+// for; and secured packets over the air, SCP80 (ETSI TS 102 225, TS 102 226,
+// 3GPP TS 31.115). It has no reader, no clock and no log.
+//
+// SCP03 has explicit initiation alone; of SCP02 the explicit one is spoken.
 //
 // A Channel is our side; a Responder is the card's. PacketKeys seal and open
 // what goes both ways over the air. Clauses are those of

@@ -174,17 +174,23 @@ func TestOpenRefuses(t *testing.T) {
 		"zero key set":            {o: Options{Level: Full}, keys: func(*testCard) Static { return KeySet{} }, want: ErrClosed},
 		"card challenge changed":  {o: Options{Level: Full}, change: flip(13), want: ErrCryptogram},
 		"card cryptogram changed": {o: Options{Level: Full}, change: flip(28), want: ErrCryptogram},
-		"SCP02":                   {o: Options{Level: Full}, change: flip(11), want: ErrHandshake},
-		"S16 of an S8 card":       {o: Options{Level: Full, S16: true}, want: uicc.SWData},
-		"i says S16":              {o: Options{Level: Full}, change: flip(12), want: ErrHandshake},
-		"other key version":       {o: Options{Level: Full, KeyVersion: 0x31}, want: ErrHandshake},
-		"short greeting":          {o: Options{Level: Full}, change: func(b []byte) []byte { return b[len(b)-8:] }, want: ErrHandshake},
-		"no R-MAC":                {o: Options{Level: CMAC | RMAC}, change: options(0), want: ErrLevel},
-		"no R-ENC":                {o: Options{Level: Full}, change: options(optionRMAC), want: ErrLevel},
-		"counter missing":         {o: Options{Level: Full}, change: options(0x70), want: ErrHandshake},
-		"refused":                 {o: Options{Level: Full}, change: func([]byte) []byte { return []byte{0x6A, 0x88} }, want: uicc.SWNotFound},
-		"no such application":     {o: Options{Level: Full, AID: []byte{0xA0}}, change: func([]byte) []byte { return []byte{0x6A, 0x82} }, want: uicc.SWFileNotFound},
-		"no random":               {o: Options{Level: Full, Random: strings.NewReader("short")}, want: errShort},
+		"SCP02":                   {o: Options{Level: Full}, change: flip(11), want: ErrOld},
+		"SCP81": {o: Options{Level: Full}, change: func(b []byte) []byte {
+			if len(b) > 12 {
+				b[11] = 0x81
+			}
+			return b
+		}, want: ErrHandshake},
+		"S16 of an S8 card":   {o: Options{Level: Full, S16: true}, want: uicc.SWData},
+		"i says S16":          {o: Options{Level: Full}, change: flip(12), want: ErrHandshake},
+		"other key version":   {o: Options{Level: Full, KeyVersion: 0x31}, want: ErrHandshake},
+		"short greeting":      {o: Options{Level: Full}, change: func(b []byte) []byte { return b[len(b)-8:] }, want: ErrHandshake},
+		"no R-MAC":            {o: Options{Level: CMAC | RMAC}, change: options(0), want: ErrLevel},
+		"no R-ENC":            {o: Options{Level: Full}, change: options(optionRMAC), want: ErrLevel},
+		"counter missing":     {o: Options{Level: Full}, change: options(0x70), want: ErrHandshake},
+		"refused":             {o: Options{Level: Full}, change: func([]byte) []byte { return []byte{0x6A, 0x88} }, want: uicc.SWNotFound},
+		"no such application": {o: Options{Level: Full, AID: []byte{0xA0}}, change: func([]byte) []byte { return []byte{0x6A, 0x82} }, want: uicc.SWFileNotFound},
+		"no random":           {o: Options{Level: Full, Random: strings.NewReader("short")}, want: errShort},
 		"host refused": {o: Options{Level: Full}, change: func(b []byte) []byte {
 			if len(b) == 2 {
 				return []byte{0x63, 0}
