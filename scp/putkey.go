@@ -32,7 +32,7 @@ func CheckValue(key []byte) ([3]byte, error) {
 // version number, then each key sealed under the data encryption key with its
 // length and check value (Amendment D, 7.2). The command is 80 D8, P1 = the
 // version to replace or 00, P2 = 81 for keys 1, 2 and so on.
-func PutKey(dst []byte, static Static, version byte, keys [][]byte) ([]byte, error) {
+func PutKey(dst []byte, sealer Sealer, version byte, keys [][]byte) ([]byte, error) {
 	dst = append(dst, version)
 	padded := make([]byte, 32)
 	defer clear(padded)
@@ -44,8 +44,8 @@ func PutKey(dst []byte, static Static, version byte, keys [][]byte) ([]byte, err
 		n := (len(key) + 15) / 16 * 16
 		clear(padded)
 		copy(padded, key)
-		dst = append(dst, keyAES, byte(n+1), byte(len(key)))
-		if dst, err = static.SealKey(dst, padded[:n]); err != nil {
+		dst = appendAES(dst, len(key))
+		if dst, err = sealer.SealKey(dst, padded[:n]); err != nil {
 			return nil, err
 		}
 		dst = append(dst, 3)
@@ -136,4 +136,85 @@ func parseKey(b []byte, card KeySet) (key, kcv, rest []byte, err error) {
 		return nil, nil, nil, err
 	}
 	return padded[:n], kcv, rest, nil
+}
+
+// A Sealer seals keys for PUT KEY: a Channel, or a Static of SCP03.
+type Sealer interface {
+	// SealKey encrypts key under the data encryption key and appends it to
+	// dst.
+	SealKey(dst, key []byte) ([]byte, error)
+}
+
+// A KeyType is the type of a key in PUT KEY (GlobalPlatform Card
+// Specification, 11.1.8).
+type KeyType byte
+
+// The types.
+const (
+	KeyAES KeyType = 0x88
+	KeyDES KeyType = 0x80 // triple DES of 16 or 24 bytes, mode known to both
+)
+
+// A Key is a key on its way to a card.
+type Key struct {
+	Type  KeyType
+	Value []byte
+}
+
+// check refuses a key that is none of its type, and gives its check value.
+func (k Key) check() ([3]byte, error) {
+	switch k.Type {
+	case KeyAES:
+		return CheckValue(k.Value)
+	case KeyDES:
+		return DESCheckValue(k.Value)
+	}
+	return [3]byte{}, fmt.Errorf("scp: key type %02X, want 88 (AES) or 80 (DES)", byte(k.Type))
+}
+
+// DESCheckValue is GlobalPlatform's key check value of a triple DES key of 16
+// or 24 bytes: the first three bytes of eight zeros encrypted under it (B.6).
+func DESCheckValue(key []byte) ([3]byte, error) {
+	b, err := tripleDES(key)
+	if err != nil {
+		return [3]byte{}, fmt.Errorf("scp: %w", err)
+	}
+	var block [8]byte
+	b.Encrypt(block[:], block[:])
+	return [3]byte(block[:]), nil
+}
+
+// SealKeys is PutKey for keys of any type: the data field of PUT KEY, and what
+// the card answers if it took them. A key of triple DES is sealed without its
+// length (GlobalPlatform Card Specification, 11.8.2.3.1); if the channel's data
+// encryption key is of AES it has 16 bytes, as it is not padded.
+func SealKeys(sealer Sealer, version byte, keys []Key) (data, receipt []byte, err error) {
+	data, receipt = []byte{version}, []byte{version}
+	for i, key := range keys {
+		kcv, err := key.check()
+		if err != nil {
+			return nil, nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		if key.Type == KeyAES {
+			data = appendAES(data, len(key.Value))
+		} else {
+			data = append(data, byte(key.Type), byte(len(key.Value)))
+		}
+		padded := key.Value
+		if n := len(key.Value) % 16; n != 0 && key.Type == KeyAES {
+			padded = append(append(make([]byte, 0, 32), key.Value...), make([]byte, 16-n)...)
+			defer clear(padded)
+		}
+		if data, err = sealer.SealKey(data, padded); err != nil {
+			return nil, nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		data = append(append(data, 3), kcv[:]...)
+		receipt = append(receipt, kcv[:]...)
+	}
+	return data, receipt, nil
+}
+
+// appendAES appends what stands before a sealed AES key of n bytes.
+func appendAES(dst []byte, n int) []byte {
+	return append(dst, keyAES, byte((n+15)/16*16+1), byte(n))
 }

@@ -427,3 +427,26 @@ func (r *Responder) OpenKey(dst, sealed []byte) ([]byte, error) {
 	}
 	return dst, nil
 }
+
+// NewDESMAC gives the MAC of GlobalPlatform over whole messages under a key of
+// 16 bytes: single DES in CBC, triple DES for the last block, padding 80, ICV
+// zero (GlobalPlatform Card Specification, B.1.2.2). Many goroutines may use
+// it.
+func NewDESMAC(key []byte) (func(message []byte) [8]byte, error) {
+	if len(key) != 16 {
+		return nil, fmt.Errorf("scp: key of a DES MAC has %d bytes, want 16", len(key))
+	}
+	last, err := tripleDES(key)
+	if err != nil {
+		return nil, fmt.Errorf("scp: %w", err)
+	}
+	single, err := des.NewCipher(key[:8])
+	if err != nil {
+		return nil, err
+	}
+	return func(message []byte) [8]byte {
+		m := desMAC{block: single, last: last}
+		m.write(message)
+		return m.sum()
+	}, nil
+}
