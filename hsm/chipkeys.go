@@ -2,44 +2,136 @@ package hsm
 
 import (
 	"crypto/aes"
+	"crypto/des"
 	"errors"
 	"fmt"
 
+	"ankan/gp"
 	"ankan/scp"
 )
 
 // ChipKeys are the keys that the chip maker put on one chip, for opening its
-// secure channel. They implement scp.Static, cannot be printed, marshalled or
-// compared, and cannot be read. The zero value refuses.
+// secure channel. They implement scp.Static, and scp.DESStatic where the lot's
+// key is of triple DES. They cannot be printed, marshalled or compared, and
+// cannot be read. The zero value refuses.
 type ChipKeys struct {
 	unprintable
 	keys scp.KeySet
+	des  scp.DESKeySet
+	old  bool // des, not keys
 }
 
-// NewChipKeys derives the keys of the chip with this serial number from the
-// lot's master key; it is for implementations of Token.
-func NewChipKeys(master, serial []byte) (*ChipKeys, error) {
-	ks, err := DiversifyChip(master, serial)
+// NewChipKeys derives the keys of one chip from the lot's master key, whose
+// algorithm names the method; it is for implementations of Token. data is what
+// Token.ChipKeys takes.
+func NewChipKeys(a Algorithm, master, data []byte) (*ChipKeys, error) {
+	if err := Lot.Fits(a); err != nil {
+		return nil, err
+	}
+	if len(master) != a.keyLen() {
+		return nil, fmt.Errorf("lot key has %d bytes, want %d of %s", len(master), a.keyLen(), a)
+	}
+	if a.Cipher() == TDES {
+		return newOldChipKeys(a, master, data)
+	}
+	if a.Method() == MethodNone {
+		return newChipKeys(scp.NewKeySet(master, master, master))
+	}
+	b, err := aes.NewCipher(master)
+	if err != nil {
+		return nil, err
+	}
+	return NewChipKeysBy(a, func(m []byte) ([]byte, error) { sum := scp.SumCMAC(b, m); return sum[:], nil }, data)
+}
+
+func newOldChipKeys(a Algorithm, master, data []byte) (*ChipKeys, error) {
+	if a.Method() == MethodNone {
+		return oldChipKeys(scp.NewDESKeySet(master, master, master))
+	}
+	full := append(append(make([]byte, 0, 24), master...), master[:8]...)
+	defer clear(full)
+	b, err := des.NewTripleDESCipher(full)
+	if err != nil {
+		return nil, err
+	}
+	kdd, err := diversificationData(data)
+	if err != nil {
+		return nil, err
+	}
+	return oldChipKeys(gp.DiversifyDES(a.Method(), kdd, func(p []byte) error {
+		b.Encrypt(p, p)
+		b.Encrypt(p[8:], p[8:])
+		return nil
+	}))
+}
+
+func newChipKeys(ks scp.KeySet, err error) (*ChipKeys, error) {
 	if err != nil {
 		return nil, err
 	}
 	return &ChipKeys{keys: ks}, nil
+}
+
+func oldChipKeys(ks scp.DESKeySet, err error) (*ChipKeys, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &ChipKeys{des: ks, old: true}, nil
+}
+
+func diversificationData(data []byte) (kdd [10]byte, err error) {
+	if len(data) != len(kdd) {
+		return kdd, fmt.Errorf("key diversification data has %d bytes, want %d", len(data), len(kdd))
+	}
+	return [10]byte(data), nil
+}
+
+// MethodStaysInside refuses a lot's key whose method needs more of it than
+// AES-CMAC, so that it has to come out to be used; the error wraps
+// ErrAlgorithm.
+func MethodStaysInside(a Algorithm) error {
+	if a.Cipher() == TDES || a.Method() == MethodNone {
+		return fmt.Errorf("lot key of %s: %w: what this module can use inside has method ankan or kdf3", a, ErrAlgorithm)
+	}
+	return nil
 }
 
 // NewChipKeysBy is NewChipKeys where the lot's master key does not come out:
-// cmac gives the AES-CMAC of a message under it.
-func NewChipKeysBy(cmac func(message []byte) ([]byte, error), serial []byte) (*ChipKeys, error) {
-	ks, err := diversify(serial, func(label []byte) ([]byte, error) { return scp.KDFBy(cmac, label, serial, 32) })
+// cmac gives the AES-CMAC of a message under it. MethodStaysInside says which
+// keys that can be.
+func NewChipKeysBy(a Algorithm, cmac func(message []byte) ([]byte, error), data []byte) (*ChipKeys, error) {
+	if err := errors.Join(Lot.Fits(a), MethodStaysInside(a)); err != nil {
+		return nil, err
+	}
+	if a.Method() == MethodAnkan {
+		return newChipKeys(diversify(data, func(label []byte) ([]byte, error) { return scp.KDFBy(cmac, label, data, 32) }))
+	}
+	kdd, err := diversificationData(data)
 	if err != nil {
 		return nil, err
 	}
-	return &ChipKeys{keys: ks}, nil
+	return newChipKeys(gp.DiversifyAES(a.Method(), kdd, a.keyLen(), cmac))
+}
+
+// DESSessionKeys implements scp.DESStatic.
+func (k *ChipKeys) DESSessionKeys(sequence uint16) (*scp.DESSessionKeys, error) {
+	if k == nil {
+		return nil, ErrClosed
+	}
+	if !k.old {
+		return nil, fmt.Errorf("chip keys are not of triple DES, which SCP02 wants: %w", ErrAlgorithm)
+	}
+	sk, err := k.des.DESSessionKeys(sequence)
+	return sk, closed(err)
 }
 
 // SessionKeys implements scp.Static.
 func (k *ChipKeys) SessionKeys(hostCard []byte) (*scp.SessionKeys, error) {
 	if k == nil {
 		return nil, ErrClosed
+	}
+	if k.old {
+		return k.des.SessionKeys(hostCard)
 	}
 	sk, err := k.keys.SessionKeys(hostCard)
 	return sk, closed(err)
@@ -49,6 +141,9 @@ func (k *ChipKeys) SessionKeys(hostCard []byte) (*scp.SessionKeys, error) {
 func (k *ChipKeys) SealKey(dst, key []byte) ([]byte, error) {
 	if k == nil {
 		return nil, ErrClosed
+	}
+	if k.old {
+		return k.des.SealKey(dst, key)
 	}
 	sealed, err := k.keys.SealKey(dst, key)
 	return sealed, closed(err)
@@ -66,6 +161,7 @@ func closed(err error) error {
 func (k *ChipKeys) Close() {
 	if k != nil {
 		k.keys.Close()
+		k.des.Close()
 	}
 }
 

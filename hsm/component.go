@@ -28,7 +28,7 @@ func (c Component) check() error {
 	if c.Of < 2 || c.Of > 3 || c.Index < 1 || c.Index > c.Of {
 		return fmt.Errorf("it is number %d of %d, want 1..2 of 2 or 1..3 of 3", c.Index, c.Of)
 	}
-	if c.Algorithm != AES128 && c.Algorithm != AES256 {
+	if a := c.Algorithm.Cipher(); a != AES128 && a != AES256 {
 		return fmt.Errorf("%w: found %q, want %s or %s", ErrAlgorithm, c.Algorithm, AES128, AES256)
 	}
 	return nil

@@ -8,7 +8,10 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"ankan/gp"
 )
 
 // A Purpose says the one thing that a key may be used for.
@@ -21,7 +24,7 @@ const (
 	Transport  Purpose = "transport"  // AES-128 or AES-256: encrypts columns of a response file for one receiver; shared
 	Operator   Purpose = "op"         // AES-128 in form: an operator's OP of MILENAGE; shared
 	Ledger     Purpose = "ledger"     // HMAC-SHA-256: blinds the identity ledger and fingerprints
-	Lot        Purpose = "lot"        // AES-256: the chip maker's transport master key of a lot
+	Lot        Purpose = "lot"        // AES-256, or as Method says: the chip maker's transport master key of a lot
 	Exchange   Purpose = "exchange"   // AES-256: wraps keys on their way to and from a partner; shared
 	Unwrap     Purpose = "unwrap"     // RSA-3072: opens keys that partners wrap by RSA-OAEP
 	Agree      Purpose = "agree"      // P-521: receives wrapped keys (ECDH)
@@ -43,15 +46,57 @@ const (
 	P521    Algorithm = "P-521"
 	RSA3072 Algorithm = "RSA-3072"
 	Ed25519 Algorithm = "Ed25519"
+	TDES    Algorithm = "3DES" // of two keys, 16 bytes: only in the keys of lots below
 )
+
+// The algorithms of a Lot key whose chips' keys are not made our way: its
+// cipher, and the method that makes them. See Cipher and Method.
+const (
+	LotEMV       Algorithm = "3DES/emv"
+	LotVISA2     Algorithm = "3DES/visa2"
+	LotNone3DES  Algorithm = "3DES/none"
+	LotKDF3      Algorithm = "AES-256/kdf3"
+	LotKDF3Short Algorithm = "AES-128/kdf3"
+	LotNone      Algorithm = "AES-256/none"
+	LotNoneShort Algorithm = "AES-128/none"
+)
+
+// The methods that package gp does not have.
+const (
+	MethodAnkan gp.Method = "ankan" // DiversifyChip
+	MethodNone  gp.Method = "none"  // every chip of the lot has the lot's key as each of its own
+)
+
+// Cipher is the algorithm without a method: AES128 for LotKDF3Short, and itself
+// for most.
+func (a Algorithm) Cipher() Algorithm {
+	cipher, _, ok := strings.Cut(string(a), "/")
+	if !ok || Lot.Fits(a) != nil {
+		return a
+	}
+	return Algorithm(cipher)
+}
+
+// Method is how the keys of chips come from a Lot key of this algorithm.
+func (a Algorithm) Method() gp.Method {
+	if _, method, ok := strings.Cut(string(a), "/"); ok {
+		return gp.Method(method)
+	}
+	return MethodAnkan
+}
 
 // Fits says whether a key for this purpose may be of the algorithm; the error
 // wraps ErrPurpose.
 func (p Purpose) Fits(a Algorithm) error {
 	ok := false
 	switch p {
-	case Order, Subscriber, Lot, Exchange:
+	case Order, Subscriber, Exchange:
 		ok = a == AES256
+	case Lot:
+		switch a {
+		case AES256, LotEMV, LotVISA2, LotNone3DES, LotKDF3, LotKDF3Short, LotNone, LotNoneShort:
+			ok = true
+		}
 	case Transport:
 		ok = a == AES128 || a == AES256
 	case Operator:
@@ -213,8 +258,10 @@ type Token interface {
 	// OP lends an operator's OP for drawing the keys of one order.
 	OP(ctx context.Context, id string) (*OP, error)
 
-	// ChipKeys derives the key set that the chip maker put on the chip with
-	// this serial number from a Lot key.
+	// ChipKeys derives the key set that the chip maker put on a chip from a
+	// Lot key, by its Method: MethodAnkan takes the chip's serial number, the
+	// others the ten bytes of key diversification data that the chip gives
+	// in INITIALIZE UPDATE.
 	ChipKeys(ctx context.Context, lot string, serial []byte) (*ChipKeys, error)
 }
 

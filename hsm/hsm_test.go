@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -356,7 +357,7 @@ func TestDataKeyTogether(t *testing.T) {
 
 func TestChipKeys(t *testing.T) {
 	master, serial := bytes.Repeat([]byte{0xA7}, 32), []byte{1, 2, 3}
-	ours, err := NewChipKeys(master, serial)
+	ours, err := NewChipKeys(AES256, master, serial)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,7 +381,7 @@ func TestChipKeys(t *testing.T) {
 		"no serial":          {master, nil},
 		"serial of 33 bytes": {master, make([]byte, 33)},
 	} {
-		if _, err := NewChipKeys(c.master, c.serial); err == nil {
+		if _, err := NewChipKeys(AES256, c.master, c.serial); err == nil {
 			t.Errorf("%s is not refused", name)
 		}
 	}
@@ -398,13 +399,13 @@ func TestChipKeys(t *testing.T) {
 
 func TestFits(t *testing.T) {
 	good := map[Purpose][]Algorithm{
-		Order: {AES256}, Subscriber: {AES256}, Lot: {AES256}, Transport: {AES128, AES256}, Ledger: {HMAC256},
+		Order: {AES256}, Subscriber: {AES256}, Lot: {AES256, LotEMV, LotVISA2, LotNone3DES, LotKDF3, LotKDF3Short, LotNone, LotNoneShort}, Transport: {AES128, AES256}, Ledger: {HMAC256},
 		Agree: {P521}, MailSign: {P256}, LogSign: {Ed25519}, SiteSign: {Ed25519}, MailOpen: {RSA3072},
 		Operator: {AES128}, Exchange: {AES256}, Unwrap: {RSA3072},
 	}
 	for p, fits := range good {
-		for _, a := range []Algorithm{AES128, AES256, HMAC256, P256, P521, RSA3072, Ed25519, "DES", ""} {
-			want := strings.Contains(fmt.Sprint(fits), string(a)) && a != ""
+		for _, a := range []Algorithm{AES128, AES256, HMAC256, P256, P521, RSA3072, Ed25519, TDES, LotEMV, LotVISA2, LotNone3DES, LotKDF3, LotKDF3Short, LotNone, LotNoneShort, "DES", "AES-128/emv", "AES-256/", ""} {
+			want := slices.Contains(fits, a)
 			if err := p.Fits(a); (err == nil) != want || err != nil && !errors.Is(err, ErrPurpose) {
 				t.Errorf("%s for %s: %v, want it to fit: %t", a, p, err, want)
 			}
@@ -431,7 +432,7 @@ func TestCheckID(t *testing.T) {
 func TestSecretsArePrivate(t *testing.T) {
 	// 0xA7 = 167 shows as a7, 167 or \xa7 if anything leaks.
 	dk := dataKey(t)
-	ck, err := NewChipKeys(bytes.Repeat([]byte{0xA7}, 32), []byte{1})
+	ck, err := NewChipKeys(AES256, bytes.Repeat([]byte{0xA7}, 32), []byte{1})
 	if err != nil {
 		t.Fatal(err)
 	}

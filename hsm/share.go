@@ -58,7 +58,7 @@ func (s Share) check() error {
 	if s.Threshold < 2 || s.Threshold >= s.Of || s.Of > maxShares || s.Index < 1 || s.Index > s.Of {
 		return fmt.Errorf("it is number %d of %d with threshold %d, want 2 <= threshold < all <= %d", s.Index, s.Of, s.Threshold, maxShares)
 	}
-	if s.Algorithm.keyLen() == 0 {
+	if s.Algorithm.keyLen() == 0 || s.Algorithm.Cipher() == TDES {
 		return fmt.Errorf("%w: found %q, want %s, %s or %s", ErrAlgorithm, s.Algorithm, AES128, AES256, HMAC256)
 	}
 	return nil

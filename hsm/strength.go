@@ -12,7 +12,9 @@ import (
 // Strength is the security strength of a key of this algorithm in bits (NIST
 // SP 800-57 part 1 rev. 5, 5.6.1, tables 2 and 3); 0 for one that is unknown.
 func (a Algorithm) Strength() int {
-	switch a {
+	switch a.Cipher() {
+	case TDES:
+		return 80
 	case AES128, P256, RSA3072, Ed25519:
 		return 128
 	case AES256, HMAC256, P521:
@@ -71,8 +73,8 @@ func CheckStrength(a Algorithm, under int) error {
 
 // keyLen is the length of a symmetric key in bytes, 0 for other algorithms.
 func (a Algorithm) keyLen() int {
-	switch a {
-	case AES128:
+	switch a.Cipher() {
+	case AES128, TDES:
 		return 16
 	case AES256, HMAC256:
 		return 32

@@ -14,7 +14,8 @@ import (
 // NIST SP 800-57 part 1 rev. 5, 5.6.1, tables 2 and 3.
 func TestStrength(t *testing.T) {
 	for a, want := range map[Algorithm]int{
-		AES128: 128, AES256: 256, HMAC256: 256, P256: 128, P521: 256, RSA3072: 128, Ed25519: 128, "DES": 0, "": 0,
+		AES128: 128, AES256: 256, HMAC256: 256, P256: 128, P521: 256, RSA3072: 128, Ed25519: 128, TDES: 80, LotEMV: 80, LotKDF3: 256, LotNoneShort: 128,
+		"DES": 0, "AES-256/": 0, "AES-128/emv": 0, "": 0,
 	} {
 		if got := a.Strength(); got != want {
 			t.Errorf("%q has %d bits, want %d", a, got, want)

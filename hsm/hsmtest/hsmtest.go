@@ -708,4 +708,46 @@ func (s *suite) chipKeys() {
 	if _, err := s.Module.ChipKeys(s.ctx, "lot7", nil); err == nil {
 		s.Error("no serial number is not refused")
 	}
+	for _, a := range []hsm.Algorithm{hsm.LotEMV, hsm.LotVISA2, hsm.LotNone3DES, hsm.LotKDF3, hsm.LotKDF3Short, hsm.LotNone, hsm.LotNoneShort} {
+		s.chipKeysBy(a)
+	}
+}
+
+// chipKeysBy checks a lot's key with a method of others. A module that cannot
+// keep the key inside with it may refuse it.
+func (s *suite) chipKeysBy(a hsm.Algorithm) {
+	master, data := strong("lot "+string(a), 32), []byte("ten bytes!")
+	if a.Cipher() != hsm.AES256 {
+		master = master[:16]
+	}
+	agree, id := s.make("agree/"+string(a), hsm.Agree, hsm.P521), "lot/"+string(a)
+	given, err := hsm.Give(agree.Public, hsm.KeyContent(hsm.Lot, a), "lot", master)
+	s.must(err)
+	k, err := s.TakeKey(s.ctx, agree.ID, given, "lot", id, hsm.Lot, a)
+	if errors.Is(err, hsm.ErrAlgorithm) && hsm.MethodStaysInside(a) != nil {
+		return
+	}
+	s.must(err)
+	if k.Algorithm != a || k.KCV.IsZero() {
+		s.Errorf("%s: taken as %s, check value %v", a, k.Algorithm, k.KCV)
+	}
+	ours, err := s.Module.ChipKeys(s.ctx, id, data)
+	s.must(err)
+	defer ours.Close()
+	theirs, err := hsm.NewChipKeys(a, master, data)
+	s.must(err)
+	defer theirs.Close()
+	if a.Cipher() == hsm.TDES {
+		_, err1 := ours.DESSessionKeys(1)
+		_, err2 := theirs.DESSessionKeys(1)
+		s.must(errors.Join(err1, err2))
+		return
+	}
+	one, err := ours.SealKey(nil, make([]byte, 16))
+	s.must(err)
+	two, err := theirs.SealKey(nil, make([]byte, 16))
+	s.must(err)
+	if !bytes.Equal(one, two) {
+		s.Errorf("%s: the module derives other keys", a)
+	}
 }

@@ -295,6 +295,9 @@ func (t *token) add(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorit
 	if err := p.Fits(a); err != nil {
 		return hsm.Key{}, err
 	}
+	if err := hsm.MethodStaysInside(a); err != nil {
+		return hsm.Key{}, err
+	}
 	w := waiting{patience: t.patience, since: map[string]time.Time{}}
 	repeated := false
 	for {

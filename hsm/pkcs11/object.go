@@ -84,7 +84,7 @@ func sessionKey(kind uint, length int, extractable bool, u uses) []attribute {
 
 // kindOf is the type and length in bytes of a secret key.
 func kindOf(a hsm.Algorithm) (kind uint, length int) {
-	switch a {
+	switch a.Cipher() {
 	case hsm.AES128:
 		return ck.CKK_AES, 16
 	case hsm.HMAC256:
@@ -95,7 +95,7 @@ func kindOf(a hsm.Algorithm) (kind uint, length int) {
 
 // classOf is the class of the key object.
 func classOf(a hsm.Algorithm) uint {
-	switch a {
+	switch a.Cipher() {
 	case hsm.AES128, hsm.AES256, hsm.HMAC256:
 		return ck.CKO_SECRET_KEY
 	}

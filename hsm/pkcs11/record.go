@@ -144,7 +144,7 @@ func parseRecord(name string, b []byte) (record, error) {
 // describes says whether a key has the check value or the public key that its
 // algorithm calls for, and nothing else.
 func describes(k *hsm.Key) bool {
-	switch k.Algorithm {
+	switch k.Algorithm.Cipher() {
 	case hsm.AES128, hsm.AES256:
 		return k.KCV.Method() == hsm.GP && k.Public == nil
 	case hsm.HMAC256:

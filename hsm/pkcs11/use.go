@@ -568,7 +568,7 @@ func (t *Token) OP(ctx context.Context, id string) (op *hsm.OP, err error) {
 // computes the CMACs, or the blocks of them if it has no CMAC.
 func (t *Token) ChipKeys(ctx context.Context, lot string, serial []byte) (keys *hsm.ChipKeys, err error) {
 	err = t.use(ctx, lot, func(s *session, k *key) error {
-		keys, err = hsm.NewChipKeysBy(s.cmac(k), serial)
+		keys, err = hsm.NewChipKeysBy(k.Algorithm, s.cmac(k), serial)
 		return err
 	}, hsm.Lot)
 	return keys, err

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/des"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -37,8 +38,8 @@ type key struct {
 // draw makes the secret of a new key. Key pairs take their randomness from
 // the standard library, whatever the token's source is.
 func draw(a hsm.Algorithm, random io.Reader) ([]byte, error) {
-	switch a {
-	case hsm.AES128:
+	switch a.Cipher() {
+	case hsm.AES128, hsm.TDES:
 		return drawBytes(random, 16)
 	case hsm.AES256, hsm.HMAC256, hsm.Ed25519:
 		return drawBytes(random, 32)
@@ -82,9 +83,11 @@ func newKey(id string, p hsm.Purpose, a hsm.Algorithm, exportable bool, created 
 	if want, ok := secretLen(a); ok && len(secret) != want {
 		return nil, fmt.Errorf("secret of %s has %d bytes, want %d", a, len(secret), want)
 	}
-	switch a {
+	switch a.Cipher() {
 	case hsm.AES128, hsm.AES256:
 		return k, k.setAES()
+	case hsm.TDES:
+		return k, k.setTDES()
 	case hsm.Ed25519:
 		priv := ed25519.NewKeyFromSeed(secret)
 		k.signer, k.Public = priv, priv.Public()
@@ -99,8 +102,8 @@ func newKey(id string, p hsm.Purpose, a hsm.Algorithm, exportable bool, created 
 }
 
 func secretLen(a hsm.Algorithm) (n int, fixed bool) {
-	switch a {
-	case hsm.AES128:
+	switch a.Cipher() {
+	case hsm.AES128, hsm.TDES:
 		return 16, true
 	case hsm.P521:
 		return 66, true
@@ -115,6 +118,17 @@ func (k *key) setAES() (err error) {
 		return err
 	}
 	k.KCV, err = hsm.NewKCV(hsm.GP, k.block)
+	return err
+}
+
+// setTDES gives a lot's key of triple DES its check value; nothing else is done
+// with it but ChipKeys.
+func (k *key) setTDES() error {
+	b, err := des.NewTripleDESCipher(append(slices.Clone(k.secret), k.secret[:8]...))
+	if err != nil {
+		return err
+	}
+	k.KCV, err = hsm.NewKCV(hsm.ECBZeros, b)
 	return err
 }
 

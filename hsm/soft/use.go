@@ -294,7 +294,7 @@ func (t *Token) ChipKeys(ctx context.Context, lot string, serial []byte) (keys *
 		return nil, err
 	}
 	err = t.reveal(k, func(secret []byte) error {
-		keys, err = hsm.NewChipKeys(secret, serial)
+		keys, err = hsm.NewChipKeys(k.Algorithm, secret, serial)
 		return err
 	})
 	return keys, err
