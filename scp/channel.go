@@ -364,9 +364,10 @@ func (c *channel) wrap(dst, b []byte) ([]byte, error) {
 	if l.level&CDEC != 0 && len(cmd.Data) > 0 {
 		dst = pad(dst, data, 16)
 		l.setIV(0, l.counter)
-		encryptCBC(l.keys.enc, &l.iv, dst[data:])
+		l.encryptMAC(&cmd, dst[data:])
+	} else {
+		l.commandMAC(&cmd, dst[data:])
 	}
-	l.commandMAC(&cmd, dst[data:])
 	if l.level&RMAC != 0 {
 		c.sent = append(c.sent, mark{l.chain, l.counter})
 	}

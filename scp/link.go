@@ -38,13 +38,34 @@ func (l *link) setIV(first byte, counter uint64) {
 // channel 0, its length with the MAC, its data (6.2.4). The MAC is the first n
 // bytes of the new chaining value.
 func (l *link) commandMAC(c *uicc.Command, data []byte) {
+	l.beginMAC(c, data)
+	l.keys.mac.write(data)
+	l.chain = *l.keys.mac.sum()
+}
+
+// encryptMAC encrypts data, whole blocks, in place under the IV, and chains
+// what comes of it as commandMAC does. Both are chains, where each block waits
+// for the one before; block by block in turn they run side by side in the
+// processor.
+func (l *link) encryptMAC(c *uicc.Command, data []byte) {
+	l.beginMAC(c, data)
+	prev := l.iv[:]
+	for ; len(data) >= 16; data = data[16:] {
+		block := data[:16]
+		subtle.XORBytes(block, block, prev)
+		l.keys.enc.Encrypt(block, block)
+		l.keys.mac.write(block)
+		prev = block
+	}
+	l.chain = *l.keys.mac.sum()
+}
+
+func (l *link) beginMAC(c *uicc.Command, data []byte) {
 	l.header = [5]byte{c.CLA&^(claChannel|claSecure) | 0x04, c.INS, c.P1, c.P2, byte(len(data) + l.n)}
 	m := &l.keys.mac
 	m.reset()
 	m.write(l.chain[:])
 	m.write(l.header[:])
-	m.write(data)
-	l.chain = *m.sum()
 }
 
 // responseMAC computes the MAC of a response to the command that ended the
