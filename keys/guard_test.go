@@ -20,7 +20,13 @@ import (
 // two people have confirmed what came from elsewhere.
 func TestGuardConforms(t *testing.T) {
 	hsmtest.Run(t, func(t *testing.T) hsm.Module {
-		s := New(t, "bureau", Options{})
+		s := New(t, "bureau", Options{Change: func(p *act.Policy, _ []act.Person) {
+			lot := p.Keys["lot"]
+			for _, a := range []hsm.Algorithm{hsm.LotEMV, hsm.LotVISA2, hsm.LotNone3DES, hsm.LotKDF3, hsm.LotKDF3Short, hsm.LotNone, hsm.LotNoneShort} {
+				lot.Algorithms = append(lot.Algorithms, string(a))
+			}
+			p.Keys["lot"] = lot
+		}})
 		s.Must(s.Guard.Destroy(t.Context(), SiteKey)) // the suite wants an empty module
 		return confirming{s.Guard, s}
 	})
