@@ -234,7 +234,15 @@ func testKeys(t *testing.T) scp.KeySet {
 
 func TestPutKey(t *testing.T) {
 	static := testKeys(t)
-	k := func(n int) scp.Key { return scp.Key{Type: scp.KeyAES, Value: bytes.Repeat([]byte{0x5A}, n)} }
+	of := func(kind scp.KeyType, value []byte) scp.Key {
+		t.Helper()
+		k, err := scp.NewKey(kind, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	k := func(n int) scp.Key { return of(scp.KeyAES, bytes.Repeat([]byte{0x5A}, n)) }
 	c, receipt, err := PutKey(static, 0, 0x31, 1, []scp.Key{k(32), k(32), k(32)})
 	if err != nil || c.P1 != 0 || c.P2 != 0x81 || c.Data[0] != 0x31 {
 		t.Fatalf("%+v, %v", c, err)
@@ -243,16 +251,16 @@ func TestPutKey(t *testing.T) {
 	if err != nil || version != 0x31 || !bytes.Equal(receipt, want) {
 		t.Errorf("card reads version %02X, %v, receipt %x, want %x", version, err, want, receipt)
 	}
-	des := scp.Key{Type: scp.KeyDES, Value: []byte("0123456789abcdef")}
-	c, receipt, err = PutKey(static, 0x20, 0x20, 3, []scp.Key{des})
+	des := []byte("0123456789abcdef")
+	c, receipt, err = PutKey(static, 0x20, 0x20, 3, []scp.Key{of(scp.KeyDES, des)})
 	if err != nil || c.P1 != 0x20 || c.P2 != 3 || len(c.Data) != 1+2+16+4 || c.Data[1] != 0x80 || c.Data[2] != 16 || c.Data[19] != 3 {
 		t.Errorf("%x, %v", c.Data, err)
 	}
 	opened, err := static.OpenKey(nil, c.Data[3:19])
-	if err != nil || !bytes.Equal(opened, des.Value) {
+	if err != nil || !bytes.Equal(opened, des) {
 		t.Errorf("card opens %x, %v", opened, err)
 	}
-	if kcv, err := scp.DESCheckValue(des.Value); err != nil || !bytes.Equal(kcv[:], c.Data[20:]) || !bytes.Equal(receipt[1:], kcv[:]) {
+	if kcv, err := scp.DESCheckValue(des); err != nil || !bytes.Equal(kcv[:], c.Data[20:]) || !bytes.Equal(receipt[1:], kcv[:]) {
 		t.Errorf("check value %x, %v, want %x", c.Data[20:], err, kcv)
 	}
 	for name, f := range map[string]func() error{
@@ -265,14 +273,19 @@ func TestPutKey(t *testing.T) {
 			_, _, err := PutKey(static, 0, 1, 1, []scp.Key{k(32), k(32), k(32), k(32), k(32), k(32)})
 			return err
 		},
-		"AES of 15": func() error { _, _, err := PutKey(static, 0, 1, 1, []scp.Key{k(15)}); return err },
-		"no type":   func() error { _, _, err := PutKey(static, 0, 1, 1, []scp.Key{{Value: make([]byte, 16)}}); return err },
-		"single DES": func() error {
-			_, _, err := PutKey(static, 0, 1, 1, []scp.Key{{Type: scp.KeyDES, Value: make([]byte, 16)}})
+		"AES of 15":    func() error { _, err := scp.NewKey(scp.KeyAES, make([]byte, 15)); return err },
+		"no type":      func() error { _, err := scp.NewKey(0, make([]byte, 16)); return err },
+		"single DES":   func() error { _, err := scp.NewKey(scp.KeyDES, make([]byte, 16)); return err },
+		"the zero key": func() error { _, _, err := PutKey(static, 0, 1, 1, []scp.Key{{}}); return err },
+		"a closed key": func() error {
+			k := k(16)
+			k.Close()
+			k.Close()
+			_, _, err := PutKey(static, 0, 1, 1, []scp.Key{k})
 			return err
 		},
 		"DES of 24, AES": func() error {
-			_, _, err := PutKey(static, 0, 1, 1, []scp.Key{{Type: scp.KeyDES, Value: []byte("0123456789abcdefghijklmn")}})
+			_, _, err := PutKey(static, 0, 1, 1, []scp.Key{of(scp.KeyDES, []byte("0123456789abcdefghijklmn"))})
 			return err
 		},
 		"keys are closed": func() error { _, _, err := PutKey(scp.KeySet{}, 0, 1, 1, []scp.Key{k(16)}); return err },

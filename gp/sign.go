@@ -41,11 +41,26 @@ type DAP struct {
 // A Key signs and verifies DAPs, tokens and receipts. It cannot be printed or
 // marshalled. The zero value refuses.
 type Key struct {
+	// state is a function because fmt follows pointers in the unexported fields
+	// of what holds a Key, and prints what they point to.
+	state func() *signing
+}
+
+type signing struct {
 	mac    func(message []byte) []byte // both sides hold the key
-	size   int                         // of a MAC
 	signer crypto.Signer
 	public crypto.PublicKey
 	hash   crypto.Hash
+}
+
+func newKey(s signing) Key { return Key{state: func() *signing { return &s }} }
+
+// get gives a key without anything for the zero value.
+func (k Key) get() *signing {
+	if k.state == nil {
+		return new(signing)
+	}
+	return k.state()
 }
 
 // Format prints a marker.
@@ -63,7 +78,7 @@ func AESKey(key []byte) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("gp: AES key has %d bytes, want 16, 24 or 32", len(key))
 	}
-	return Key{size: 16, mac: func(m []byte) []byte { sum := scp.SumCMAC(b, m); return sum[:] }}, nil
+	return newKey(signing{mac: func(m []byte) []byte { sum := scp.SumCMAC(b, m); return sum[:] }}), nil
 }
 
 // DESKey makes MACs of 8 bytes by single DES and final triple DES (B.1.2.2)
@@ -73,20 +88,28 @@ func DESKey(key []byte) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	return Key{size: 8, mac: func(m []byte) []byte { s := sum(m); return s[:] }}, nil
+	return newKey(signing{mac: func(m []byte) []byte { s := sum(m); return s[:] }}), nil
 }
 
 // PrivateKey signs with a key that may lie in a module: RSASSA-PKCS1-v1_5 with
 // SHA-1 or SHA-256 (B.3), or ECDSA in the form of r and s with SHA-256, SHA-384
 // or SHA-512 (B.4).
 func PrivateKey(s crypto.Signer, h crypto.Hash) (Key, error) {
-	k, err := PublicKey(s.Public(), h)
-	k.signer = s
-	return k, err
+	if err := checkPublic(s.Public(), h); err != nil {
+		return Key{}, err
+	}
+	return newKey(signing{signer: s, public: s.Public(), hash: h}), nil
 }
 
 // PublicKey verifies what PrivateKey signed.
 func PublicKey(p crypto.PublicKey, h crypto.Hash) (Key, error) {
+	if err := checkPublic(p, h); err != nil {
+		return Key{}, err
+	}
+	return newKey(signing{public: p, hash: h}), nil
+}
+
+func checkPublic(p crypto.PublicKey, h crypto.Hash) error {
 	ok := false
 	switch p := p.(type) {
 	case *rsa.PublicKey:
@@ -95,19 +118,20 @@ func PublicKey(p crypto.PublicKey, h crypto.Hash) (Key, error) {
 		ok = h == crypto.SHA256 || h == crypto.SHA384 || h == crypto.SHA512
 	}
 	if !ok {
-		return Key{}, fmt.Errorf("gp: signatures by %T with %v, want RSA of 1024 bits or more with SHA-1 or SHA-256, or ECDSA with SHA-256 or longer", p, h)
+		return fmt.Errorf("gp: signatures by %T with %v, want RSA of 1024 bits or more with SHA-1 or SHA-256, or ECDSA with SHA-256 or longer", p, h)
 	}
-	return Key{public: p, hash: h}, nil
+	return nil
 }
 
-func (k Key) digest(message []byte) []byte {
+func (k *signing) digest(message []byte) []byte {
 	d := k.hash.New()
 	d.Write(message)
 	return d.Sum(nil)
 }
 
 // Sign signs a message: for a DAP the load file hash, for a token its data.
-func (k Key) Sign(message []byte) ([]byte, error) {
+func (key Key) Sign(message []byte) ([]byte, error) {
+	k := key.get()
 	switch {
 	case k.mac != nil:
 		return k.mac(message), nil
@@ -125,7 +149,8 @@ func (k Key) Sign(message []byte) ([]byte, error) {
 }
 
 // Verify checks a signature. The error wraps ErrSignature.
-func (k Key) Verify(message, signature []byte) error {
+func (key Key) Verify(message, signature []byte) error {
+	k := key.get()
 	ok := false
 	switch p := k.public.(type) {
 	case nil:

@@ -101,6 +101,13 @@ func TestSignatures(t *testing.T) {
 		if out := fmt.Sprintf("%v %+v %#v %x %s %v", k[0], k[0], k[0], k[0], j, err); strings.Contains(out, "0x") || !strings.Contains(out, "[key]") {
 			t.Errorf("%s prints %s", name, out)
 		}
+		type holder struct{ key Key }
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
+			// An address is all that may show.
+			if out := fmt.Sprintf(verb, holder{k[0]}); len(out) > 60 {
+				t.Errorf("%s in a struct prints %s", name, out)
+			}
+		}
 	}
 }
 

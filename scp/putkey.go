@@ -1,6 +1,7 @@
 package scp
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/subtle"
 	"errors"
@@ -155,21 +156,44 @@ const (
 	KeyDES KeyType = 0x80 // triple DES of 16 or 24 bytes, mode known to both
 )
 
-// A Key is a key on its way to a card.
+// A Key is a key on its way to a card. It cannot be printed, marshalled or
+// compared. The zero value refuses.
 type Key struct {
-	Type  KeyType
-	Value []byte
+	unprintable
+	secret hidden[typedKey]
 }
 
-// check refuses a key that is none of its type, and gives its check value.
-func (k Key) check() ([3]byte, error) {
-	switch k.Type {
+type typedKey struct {
+	kind  KeyType
+	value []byte
+	kcv   [3]byte
+}
+
+// NewKey copies a key: of AES with 16, 24 or 32 bytes, of triple DES with 16 or
+// 24.
+func NewKey(kind KeyType, value []byte) (Key, error) {
+	k := &typedKey{kind: kind, value: bytes.Clone(value)}
+	var err error
+	switch kind {
 	case KeyAES:
-		return CheckValue(k.Value)
+		k.kcv, err = CheckValue(value)
 	case KeyDES:
-		return DESCheckValue(k.Value)
+		k.kcv, err = DESCheckValue(value)
+	default:
+		err = fmt.Errorf("scp: key type %02X, want 88 (AES) or 80 (DES)", byte(kind))
 	}
-	return [3]byte{}, fmt.Errorf("scp: key type %02X, want 88 (AES) or 80 (DES)", byte(k.Type))
+	if err != nil {
+		return Key{}, err
+	}
+	return Key{secret: hide(k)}, nil
+}
+
+// Close wipes the key. Every copy refuses from then on.
+func (k Key) Close() {
+	if t := k.secret.get(); t != nil {
+		clear(t.value)
+		*t = typedKey{}
+	}
 }
 
 // DESCheckValue is GlobalPlatform's key check value of a triple DES key of 16
@@ -191,25 +215,23 @@ func DESCheckValue(key []byte) ([3]byte, error) {
 func SealKeys(sealer Sealer, version byte, keys []Key) (data, receipt []byte, err error) {
 	data, receipt = []byte{version}, []byte{version}
 	for i, key := range keys {
-		kcv, err := key.check()
-		if err != nil {
-			return nil, nil, fmt.Errorf("key %d: %w", i+1, err)
+		k := key.secret.get()
+		if k == nil || k.value == nil {
+			return nil, nil, fmt.Errorf("key %d: %w", i+1, ErrClosed)
 		}
-		if key.Type == KeyAES {
-			data = appendAES(data, len(key.Value))
-		} else {
-			data = append(data, byte(key.Type), byte(len(key.Value)))
-		}
-		padded := key.Value
-		if n := len(key.Value) % 16; n != 0 && key.Type == KeyAES {
-			padded = append(append(make([]byte, 0, 32), key.Value...), make([]byte, 16-n)...)
+		padded := k.value
+		if k.kind == KeyAES {
+			data = appendAES(data, len(k.value))
+			padded = append(make([]byte, 0, 32), k.value...)[:(len(k.value)+15)/16*16]
 			defer clear(padded)
+		} else {
+			data = append(data, byte(k.kind), byte(len(k.value)))
 		}
 		if data, err = sealer.SealKey(data, padded); err != nil {
 			return nil, nil, fmt.Errorf("key %d: %w", i+1, err)
 		}
-		data = append(append(data, 3), kcv[:]...)
-		receipt = append(receipt, kcv[:]...)
+		data = append(append(data, 3), k.kcv[:]...)
+		receipt = append(receipt, k.kcv[:]...)
 	}
 	return data, receipt, nil
 }

@@ -2,7 +2,10 @@ package scp
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -126,4 +129,22 @@ func FuzzParsePutKey(f *testing.F) {
 			t.Errorf("%x comes back as %x, %v", b, again, err)
 		}
 	})
+}
+
+func TestKeyIsPrivate(t *testing.T) {
+	k, err := NewKey(KeyAES, bytes.Repeat([]byte{0xA7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	type holder struct{ key Key }
+	j, err := json.Marshal(k)
+	out := fmt.Sprintf("%s %v", j, err)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
+		out += fmt.Sprintf(verb+verb, k, holder{k})
+	}
+	for _, leak := range []string{"a7a7", "A7A7", "167 167", `\xa7`} {
+		if strings.Contains(out, leak) {
+			t.Errorf("printed %q: %s", leak, out)
+		}
+	}
 }
