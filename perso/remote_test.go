@@ -105,7 +105,7 @@ func TestRemoteStation(t *testing.T) {
 // is good, a reject or in doubt, and what is in doubt is resolved by reading.
 func TestStationsKilled(t *testing.T) {
 	f := newPlant(t)
-	const cards = 60
+	const cards = 30
 	f.batch("A1", cards, 10)
 	f.load(3 * cards) // a chip that was just taken when its station died is out of the feeder
 	names := []string{"st-a", "st-b", "st-c"}
