@@ -113,7 +113,7 @@ func (c *card) take(t testing.TB, v *aka.Vector) ([]byte, *aka.AUTS) {
 		auts := c.AUTS(v.RAND, c.Highest())
 		return nil, &auts
 	}
-	return s.RES[:], nil
+	return s.RES(), nil
 }
 
 func (f *factory) vectors(t testing.TB, i, n int) []aka.Vector {
@@ -367,10 +367,10 @@ func TestLoadRefusals(t *testing.T) {
 		}
 	}
 	for want, s := range map[string]Source{
-		"without an order": {Order: "", Actor: "person:meera", Algorithm: aka.MILENAGE, AMF: aka.EPS()},
-		"or an actor":      {Order: "order-1", Actor: "", Algorithm: aka.MILENAGE, AMF: aka.EPS()},
-		`algorithm is ""`:  {Order: "order-1", Actor: "person:meera", Algorithm: "", AMF: aka.EPS()},
-		"TUAK is refused":  {Order: "order-1", Actor: "person:meera", Algorithm: "TUAK", AMF: aka.EPS()},
+		"without an order":     {Order: "", Actor: "person:meera", Algorithm: aka.MILENAGE, AMF: aka.EPS()},
+		"or an actor":          {Order: "order-1", Actor: "", Algorithm: aka.MILENAGE, AMF: aka.EPS()},
+		`algorithm is ""`:      {Order: "order-1", Actor: "person:meera", Algorithm: "", AMF: aka.EPS()},
+		"COMP128v1 is refused": {Order: "order-1", Actor: "person:meera", Algorithm: "COMP128v1", AMF: aka.EPS()},
 	} {
 		_, err := f.auc.Loader(s)
 		refused(t, err, nil, want)

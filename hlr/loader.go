@@ -58,6 +58,9 @@ func (a *AuC) Loader(s Source) (*Loader, error) {
 	if _, err := aka.ParseAlgorithm(string(s.Algorithm)); err != nil {
 		return nil, fmt.Errorf("load of order %s: %w", s.Order, err)
 	}
+	if s.Algorithm != aka.MILENAGE {
+		return nil, fmt.Errorf("load of order %s: algorithm is %s, want MILENAGE", s.Order, s.Algorithm)
+	}
 	return &Loader{auc: a, source: s}, nil
 }
 

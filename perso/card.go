@@ -456,9 +456,9 @@ func (m *maker) challenge(s *seat, record []byte) (func(uicc.Response) error, er
 func answered(alg aka.Milenage, v aka.Vector, answer []byte) error {
 	// DB, then RES, CK and IK, each with its length (TS 31.102, 7.1.2.1).
 	want := append(make([]byte, 0, 44), 0xDB, 8)
-	want = append(append(want, v.RES[:]...), 16)
-	want = append(append(want, v.CK[:]...), 16)
-	want = append(want, v.IK[:]...)
+	want = append(append(want, v.RES()...), 16)
+	want = append(append(want, v.CK()...), 16)
+	want = append(want, v.IK()...)
 	defer clear(want)
 	switch {
 	case len(answer) >= len(want) && subtle.ConstantTimeCompare(answer[:len(want)], want) == 1:

@@ -171,7 +171,7 @@ func TestWriteAndReadBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(res) < 10 || res[0] != 0xDB || !bytes.Equal(res[2:10], v.RES[:]) {
+	if len(res) < 10 || res[0] != 0xDB || !bytes.Equal(res[2:10], v.RES()) {
 		t.Errorf("AUTHENTICATE answers %X, want DB and XRES", res)
 	}
 	msisdn, err := u.ReadFile(ctx, uicc.CurrentADF, 0x6F07)

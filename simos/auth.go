@@ -74,9 +74,9 @@ func (c *core) answer(m *aka.Milenage, at int, rand aka.RAND, autn aka.AUTN) uic
 		return uicc.SWOK
 	}
 	c.commit() // RES goes out once the number is used up
-	out = append(append(out, 0xDB, 8), s.RES[:]...)
-	out = append(append(out, 16), s.CK[:]...)
-	out = append(append(out, 16), s.IK[:]...)
+	out = append(append(out, 0xDB, 8), s.RES()...)
+	out = append(append(out, 16), s.CK()...)
+	out = append(append(out, 16), s.IK()...)
 	if c.service(c.session.ch.adf, serviceGSM) {
 		kc := s.Kc()
 		out = append(append(out, 8), kc[:]...)

@@ -368,7 +368,7 @@ func (c benchVectorsCmd) measure() (result, error) {
 	for i := range c.Vectors {
 		n := i % subscribers
 		v := ready[n].Vector(aka.RAND(rands[n]), aka.SQN(i+1)<<5, aka.EPS())
-		seen ^= v.RES[0]
+		seen ^= v.RES()[0]
 	}
 	took := time.Since(began)
 	began = time.Now()
@@ -379,7 +379,7 @@ func (c benchVectorsCmd) measure() (result, error) {
 			return nil, err
 		}
 		v := m.Vector(aka.RAND(rands[n]), aka.SQN(i+1)<<5, aka.EPS())
-		seen ^= v.RES[0]
+		seen ^= v.RES()[0]
 	}
 	opened := time.Since(began)
 	runtime.KeepAlive(seen)
