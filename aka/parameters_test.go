@@ -86,20 +86,20 @@ func TestParametersRefuse(t *testing.T) {
 	twice.R[3], twice.C[3] = twice.R[4], twice.C[4]
 	k := make([]byte, 16)
 	for want, p := range map[string]Parameters{
-		`algorithm is ""`:                                {},
-		"COMP128v1 is refused":                           {Algorithm: COMP128v1},
-		"constants of MILENAGE":                          {Algorithm: XOR, Milenage: own()},
-		"there are parameters of":                        {Algorithm: MILENAGE, Tuak: TuakParameters{K: 128}},
-		"repeat r4, c4":                                  {Algorithm: MILENAGE, Milenage: twice},
-		"K has 0 bits, want one of":                      {Algorithm: TUAK},
-		"K has 192 bits, want one of 128, 256":           tuak(func(p *TuakParameters) { p.K = 192 }),
-		"MAC has 32 bits, want one of 64, 128, 256":      tuak(func(p *TuakParameters) { p.MAC = 32 }),
-		"MAC has 128 bits, AUTN and AUTS take 64":        tuak(func(p *TuakParameters) { p.MAC = 128 }),
-		"RES has 512 bits, want one of 32, 64, 128, 256": tuak(func(p *TuakParameters) { p.RES = 512 }),
-		"CK has 64 bits, want one of 128, 256":           tuak(func(p *TuakParameters) { p.CK = 64 }),
-		"IK has 0 bits, want one of 128, 256":            tuak(func(p *TuakParameters) { p.IK = 0 }),
-		"Keccak is done 0 times, want 1 to 255":          tuak(func(p *TuakParameters) { p.Iterations = 0 }),
-		"TUAK: Keccak is done 256 times, want 1 to 255":  tuak(func(p *TuakParameters) { p.Iterations = 256 }),
+		`algorithm is ""`:                                    {},
+		"COMP128v1 is refused":                               {Algorithm: COMP128v1},
+		"constants of MILENAGE":                              {Algorithm: XOR, Milenage: own()},
+		"there are parameters of":                            {Algorithm: MILENAGE, Tuak: TuakParameters{K: 128}},
+		"repeat r4, c4":                                      {Algorithm: MILENAGE, Milenage: twice},
+		"K has 0 bits, want 128 to 256":                      {Algorithm: TUAK},
+		"K has 192 bits, want 128 to 256, by powers of two":  tuak(func(p *TuakParameters) { p.K = 192 }),
+		"MAC has 32 bits, want 64 to 256, by powers of two":  tuak(func(p *TuakParameters) { p.MAC = 32 }),
+		"MAC has 128 bits, AUTN and AUTS take 64":            tuak(func(p *TuakParameters) { p.MAC = 128 }),
+		"RES has 512 bits, want 32 to 256, by powers of two": tuak(func(p *TuakParameters) { p.RES = 512 }),
+		"CK has 64 bits, want 128 to 256, by powers of two":  tuak(func(p *TuakParameters) { p.CK = 64 }),
+		"IK has 0 bits, want 128 to 256, by powers of two":   tuak(func(p *TuakParameters) { p.IK = 0 }),
+		"Keccak is done 0 times, want 1 to 255":              tuak(func(p *TuakParameters) { p.Iterations = 0 }),
+		"TUAK: Keccak is done 256 times, want 1 to 255":      tuak(func(p *TuakParameters) { p.Iterations = 256 }),
 	} {
 		_, open := p.Open(k, k)
 		_, variant := p.AppendVariant(nil, k, k)

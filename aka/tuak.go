@@ -24,13 +24,12 @@ func (p TuakParameters) check() error {
 		found       int
 		smallest, n int // n doublings of the smallest are allowed
 	}{{"K", p.K, 128, 1}, {"MAC", p.MAC, 64, 2}, {"RES", p.RES, 32, 3}, {"CK", p.CK, 128, 1}, {"IK", p.IK, 128, 1}} {
-		ok, want := false, ""
+		ok := false
 		for i := range x.n + 1 {
 			ok = ok || x.found == x.smallest<<i
-			want += fmt.Sprintf(", %d", x.smallest<<i)
 		}
 		if !ok {
-			return fmt.Errorf("TUAK: %s has %d bits, want one of %s", x.name, x.found, want[2:])
+			return fmt.Errorf("TUAK: %s has %d bits, want %d to %d, by powers of two", x.name, x.found, x.smallest, x.smallest<<x.n)
 		}
 	}
 	if p.Iterations < 1 || p.Iterations > 255 {
