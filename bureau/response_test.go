@@ -8,6 +8,7 @@ import (
 	"io"
 	"testing"
 
+	"ankan/aka"
 	"ankan/datagen"
 	"ankan/examples"
 	"ankan/hsm"
