@@ -375,10 +375,14 @@ func (s *bureau) proposeRelease(ctx context.Context, subject string) (map[string
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{
+	params := map[string]string{
 		"operator": o.Partner, "file": o.Name, "batch": o.Batch, "digest": o.Digest, "quantity": strconv.Itoa(o.Quantity),
 		"profile": o.Profile, "transport_key": message.TransportKey(o.Partner, o.Transport), "plant": s.Config().Plant,
-	}, nil
+	}
+	if p := s.Profile(o.Profile); p != nil {
+		params["algorithm"] = p.Parameters().String()
+	}
+	return params, nil
 }
 
 func (s *bureau) doRelease(ctx context.Context, w custody.Warrant) error {

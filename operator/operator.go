@@ -734,13 +734,23 @@ func (s *operator) prove(ctx context.Context, r station.Reader, pin []byte) (Pro
 	if err != nil {
 		return Proof{}, err
 	}
-	if len(answer) < 10 || answer[0] != 0xDB || answer[1] != 8 {
-		return Proof{}, fmt.Errorf("the card gives no RES; its answer begins with %.1X", answer)
+	res, err := resOf(answer)
+	if err != nil {
+		return Proof{}, err
 	}
-	if err := s.auc.Verify(ctx, card.IMSI, v.RAND, answer[2:10]); err != nil {
+	if err := s.auc.Verify(ctx, card.IMSI, v.RAND, res); err != nil {
 		return Proof{}, err
 	}
 	return Proof{ICCID: card.ICCID.Masked(), IMSI: card.IMSI.Masked(), RAND: fmt.Sprintf("%x", v.RAND)}, nil
+}
+
+// resOf is RES in a card's answer to AUTHENTICATE: DB, its length, 4 to 32 by
+// the algorithm, and RES itself (TS 31.102, 7.1.2.1).
+func resOf(answer []byte) ([]byte, error) {
+	if len(answer) < 2 || answer[0] != 0xDB || len(answer) < 2+int(answer[1]) {
+		return nil, fmt.Errorf("the card gives no RES; its answer has %d bytes and begins with %.1X", len(answer), answer)
+	}
+	return answer[2 : 2+answer[1]], nil
 }
 
 // postProve has a card in a drawer of software chips answer a challenge.

@@ -117,6 +117,20 @@ func TestResponseLengths(t *testing.T) {
 	}
 }
 
+func TestRES(t *testing.T) {
+	for _, n := range []int{4, 8, 16, 32} {
+		res := bytes.Repeat([]byte{7}, n)
+		if got, err := resOf(append(append([]byte{0xDB, byte(n)}, res...), 16, 1, 2)); err != nil || !bytes.Equal(got, res) {
+			t.Errorf("%x, %v", got, err)
+		}
+	}
+	for _, answer := range [][]byte{nil, {0xDB}, {0xDB, 4, 1, 2, 3}, {0xDC, 2, 1, 1}} {
+		if _, err := resOf(answer); err == nil || !strings.Contains(err.Error(), "the card gives no RES") {
+			t.Errorf("%x: %v", answer, err)
+		}
+	}
+}
+
 // A receipt that retires an order must be about exactly that order.
 func TestRetiredRefused(t *testing.T) {
 	op, maker := sitetest.Pair(t, Part(), bureau.Part())
