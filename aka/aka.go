@@ -1,14 +1,13 @@
 // Package aka is authentication and key agreement between a card and its home
-// network (TS 33.102): MILENAGE, authentication vectors, tokens, sequence
-// numbers, resynchronisation, and the way down to GSM. It has no IO, no clock
-// and no random source: the caller gives RAND.
+// network (TS 33.102): the algorithm sets MILENAGE, TUAK and XOR, authentication
+// vectors, tokens, sequence numbers, resynchronisation, and the way down to GSM.
+// It has no IO, no clock and no random source: the caller gives RAND and, where
+// a waiver is judged, the time.
 package aka
 
 import (
 	"crypto/subtle"
 	"errors"
-	"fmt"
-	"strings"
 
 	"ankan/sim"
 )
@@ -19,33 +18,33 @@ var (
 	ErrMAC = errors.New("the MAC is wrong")
 	// ErrSync: the sequence number is not fresh; the card answers with AUTS.
 	ErrSync = errors.New("the sequence number is not accepted")
+	// ErrWaiver: a broken algorithm was asked for and nobody answers for it.
+	ErrWaiver = errors.New("no waiver is in force")
 	// ErrRES: the card's response is not the expected one.
 	ErrRES = errors.New("the response is not the expected one")
 )
 
-// An Algorithm is an authentication algorithm set by name. Its zero value is none.
-type Algorithm string
-
-// MILENAGE is the algorithm set of TS 35.206.
-const MILENAGE Algorithm = "MILENAGE"
-
-// ParseAlgorithm knows the algorithms that a card or a subscriber may have. The
-// names of others are refused with the reason.
-func ParseAlgorithm(name string) (Algorithm, error) {
-	var why string
-	switch {
-	case name == string(MILENAGE):
-		return MILENAGE, nil
-	case name == "XOR":
-		why = "it is the test algorithm of TS 34.108 and shows the key to who listens"
-	case name == "TUAK":
-		why = "this version has no TUAK; use MILENAGE"
-	case strings.HasPrefix(name, "COMP128"):
-		why = "it is broken: the key can be found from its answers"
-	default:
-		return "", fmt.Errorf("algorithm is %q, want %s", name, MILENAGE)
-	}
-	return "", fmt.Errorf("algorithm %s is refused: %s", name, why)
+// A Set is an authentication algorithm set with one subscriber's keys: all that
+// a home network and a card need of it. One goroutine uses it at a time. It is
+// secret (see sim.Hidden). Milenage is one; Parameters.Open opens any.
+type Set interface {
+	// Vector is the home network's vector for this challenge. RAND must be
+	// random and never given twice with one SQN; SQN must never be given twice.
+	Vector(rand RAND, sqn SQN, amf AMF) Vector
+	// Answer is the card's side of a challenge: it checks the token and returns
+	// its sequence number, which a Window must still accept, and the session.
+	// It returns ErrMAC for a token that this key did not make.
+	Answer(rand RAND, autn AUTN) (SQN, Session, error)
+	// AUTS is the card's token that tells the network the highest sequence
+	// number that it accepted. Its AMF is zero (TS 33.102, 6.3.3).
+	AUTS(rand RAND, highest SQN) AUTS
+	// Resync is the network's side of AUTS: the card's highest sequence number.
+	// It returns ErrMAC for a token that this key did not make for this challenge.
+	Resync(rand RAND, auts AUTS) (SQN, error)
+	// Session is f2, f3, f4 and f5: RES, CK, IK, and the anonymity key AK, 48 bits.
+	Session(rand RAND) (s Session, ak uint64)
+	// Triplet is the answer to a GSM challenge: SRES and Kc (TS 33.102, 6.8.1.2).
+	Triplet(rand RAND) (sres [4]byte, kc [8]byte)
 }
 
 // A RAND is the network's challenge: 16 random bytes.
@@ -73,9 +72,18 @@ type AUTS [14]byte
 // a million times a second and used once: do not keep one in a field.
 type Session struct {
 	sim.Hidden
-	RES    [8]byte
-	CK, IK [16]byte
+	res, ck, ik    [32]byte
+	nRES, nCK, nIK uint8
 }
+
+// RES is the response, 4 to 32 bytes; MILENAGE's has 8. The slice lies in s.
+func (s *Session) RES() []byte { return s.res[:s.nRES] }
+
+// CK is the cipher key, 16 bytes, or 32 of TUAK. The slice lies in s.
+func (s *Session) CK() []byte { return s.ck[:s.nCK] }
+
+// IK is the integrity key, 16 bytes, or 32 of TUAK. The slice lies in s.
+func (s *Session) IK() []byte { return s.ik[:s.nIK] }
 
 // Vector is an authentication vector of the home network (TS 33.102, 6.3.2).
 // The RES of its Session is XRES, which only the card can know as well.
@@ -85,28 +93,34 @@ type Vector struct {
 	Session
 }
 
-// Verify compares the card's response in constant time. It returns ErrRES.
+// Verify compares the card's response in constant time. It returns ErrRES. The
+// zero Session takes none.
 func (s *Session) Verify(res []byte) error {
-	if subtle.ConstantTimeCompare(s.RES[:], res) != 1 {
+	if s.nRES == 0 || subtle.ConstantTimeCompare(s.RES(), res) != 1 {
 		return ErrRES
 	}
 	return nil
 }
 
-// SRES is the response for GSM (c2 of TS 33.102, 6.8.1.2).
+// SRES is the response for GSM: the words of RES added (c2 of TS 33.102,
+// 6.8.1.2, which knows up to four; those of a RES of 256 bits are added alike).
 func (s *Session) SRES() [4]byte {
 	var sres [4]byte
-	for i := range sres {
-		sres[i] = s.RES[i] ^ s.RES[i+4]
+	for i, b := range s.RES() {
+		sres[i%4] ^= b
 	}
 	return sres
 }
 
-// Kc is the ciphering key for GSM (c3 of TS 33.102, 6.8.1.2).
+// Kc is the ciphering key for GSM: the halves of CK and IK added (c3 of
+// TS 33.102, 6.8.1.2; the quarters of a key of 256 bits).
 func (s *Session) Kc() [8]byte {
 	var kc [8]byte
-	for i := range kc {
-		kc[i] = s.CK[i] ^ s.CK[i+8] ^ s.IK[i] ^ s.IK[i+8]
+	for i, b := range s.CK() {
+		kc[i%8] ^= b
+	}
+	for i, b := range s.IK() {
+		kc[i%8] ^= b
 	}
 	return kc
 }

@@ -25,6 +25,29 @@ func BenchmarkVector(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "vectors/s")
 }
 
+// The same through the interface, as a store with all algorithms has it.
+func BenchmarkSet(b *testing.B) {
+	for _, p := range samples() {
+		b.Run(string(p.Algorithm), func(b *testing.B) {
+			k := make([]byte, p.KeySize())
+			k[0] = 1
+			set, err := p.Open(k, make([]byte, p.VariantSize()))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			var sqn SQN
+			for b.Loop() {
+				sqn++
+				if made := set.Vector(RAND{byte(sqn)}, sqn, EPS()); made.AUTN == (AUTN{}) {
+					b.Fatal("no vector")
+				}
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "vectors/s")
+		})
+	}
+}
+
 // One vector for a key that was opened just now.
 func BenchmarkNewVector(b *testing.B) {
 	v := vectors(b)[0]

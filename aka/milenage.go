@@ -152,7 +152,7 @@ func (a Milenage) MAC(rand RAND, sqn SQN, amf AMF) (f1, f1star [8]byte) {
 	return f1, f1star
 }
 
-// Session is f2, f3, f4 and f5: RES, CK, IK, and the anonymity key AK, 48 bits.
+// Session implements Set.
 func (a Milenage) Session(rand RAND) (s Session, ak uint64) {
 	m := a.open()
 	return m.session(m.temp(&rand))
@@ -160,9 +160,10 @@ func (a Milenage) Session(rand RAND) (s Session, ak uint64) {
 
 func (m *milenage) session(temp block) (s Session, ak uint64) {
 	out2 := m.out(temp, 2)
-	binary.BigEndian.PutUint64(s.RES[:], out2.lo)
-	m.out(temp, 3).put(&s.CK)
-	m.out(temp, 4).put(&s.IK)
+	s.nRES, s.nCK, s.nIK = 8, 16, 16
+	binary.BigEndian.PutUint64(s.res[:], out2.lo)
+	m.out(temp, 3).put((*[16]byte)(s.ck[:]))
+	m.out(temp, 4).put((*[16]byte)(s.ik[:]))
 	return s, out2.hi >> 16
 }
 
@@ -172,8 +173,7 @@ func (a Milenage) AKStar(rand RAND) uint64 {
 	return m.out(m.temp(&rand), 5).hi >> 16
 }
 
-// Vector is the home network's vector for this challenge. RAND must be random
-// and never given twice with one SQN; SQN must never be given twice.
+// Vector implements Set.
 func (a Milenage) Vector(rand RAND, sqn SQN, amf AMF) Vector {
 	m := a.open()
 	v := Vector{RAND: rand}
@@ -186,9 +186,7 @@ func (a Milenage) Vector(rand RAND, sqn SQN, amf AMF) Vector {
 	return v
 }
 
-// Answer is the card's side of a challenge: it checks the token and returns
-// its sequence number, which a Window must still accept, and the session. It
-// returns ErrMAC for a token that this key did not make.
+// Answer implements Set.
 func (a Milenage) Answer(rand RAND, autn AUTN) (SQN, Session, error) {
 	m := a.open()
 	temp := m.temp(&rand)
@@ -202,8 +200,7 @@ func (a Milenage) Answer(rand RAND, autn AUTN) (SQN, Session, error) {
 	return sqn, s, nil
 }
 
-// AUTS is the card's token that tells the network the highest sequence number
-// that it accepted. Its AMF is zero (TS 33.102, 6.3.3).
+// AUTS implements Set.
 func (a Milenage) AUTS(rand RAND, highest SQN) AUTS {
 	m := a.open()
 	var auts AUTS
@@ -213,8 +210,7 @@ func (a Milenage) AUTS(rand RAND, highest SQN) AUTS {
 	return auts
 }
 
-// Resync is the network's side of AUTS: the card's highest sequence number. It
-// returns ErrMAC for a token that this key did not make for this challenge.
+// Resync implements Set.
 func (a Milenage) Resync(rand RAND, auts AUTS) (SQN, error) {
 	m := a.open()
 	temp := m.temp(&rand)
@@ -227,8 +223,7 @@ func (a Milenage) Resync(rand RAND, auts AUTS) (SQN, error) {
 	return sqn, nil
 }
 
-// Triplet is the answer to a GSM challenge (TS 33.102, 6.8.1.2; GSM-MILENAGE of
-// TS 55.205): SRES and Kc.
+// Triplet implements Set (GSM-MILENAGE of TS 55.205).
 func (a Milenage) Triplet(rand RAND) (sres [4]byte, kc [8]byte) {
 	s, _ := a.Session(rand)
 	return s.SRES(), s.Kc()

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"time"
 
+	"ankan/aka"
 	"ankan/audit"
 	"ankan/custody"
 	"ankan/datagen"
@@ -201,6 +202,11 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 			errs = append(errs, fmt.Errorf("profile %s is agreed but not here; add it to profiles in the configuration", agreed.Name))
 		case agreed.Digest != "" && agreed.Digest != fmt.Sprintf("%x", p.Digest()):
 			errs = append(errs, fmt.Errorf("profile %s has digest %x here, the contract says %s", agreed.Name, p.Digest(), agreed.Digest))
+		default:
+			errs = append(errs, checkAuthentication(agreed, p, c.Columns)...)
+			if k, err := s.Token().Key(ctx, message.OPKey(operator, in.TransportKey())); err == nil {
+				errs = append(errs, checkOP(p, k)...)
+			}
 		}
 	}
 	for _, id := range []string{message.TransportKey(operator, in.TransportKey()), message.OPKey(operator, in.TransportKey())} {
@@ -219,6 +225,41 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 		}
 	}
 	return errs
+}
+
+// checkAuthentication compares the profile's algorithm with the contract's, by
+// which the operator will read the response, and the response's columns with
+// what the cards have.
+func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column) []error {
+	var errs []error
+	if a := p.Parameters(); a != agreed.Authentication() {
+		errs = append(errs, fmt.Errorf("profile %s has the algorithm %s here, the contract says %s; write the profile's into the contract as algorithm", agreed.Name, a, agreed.Authentication()))
+	}
+	slots := map[string]bool{"": true, profile.SlotMSISDN.String(): true}
+	for _, s := range p.Slots() {
+		slots[s.Name] = true
+	}
+	for _, c := range columns {
+		if !slots[c.Slot()] {
+			errs = append(errs, fmt.Errorf("column %s: cards of profile %s have no %s; agree on other columns", c, agreed.Name, c.Slot()))
+		}
+	}
+	return errs
+}
+
+// checkOP refuses an OP of another algorithm than the profile's.
+func checkOP(p *profile.Profile, k hsm.Key) []error {
+	want, what := hsm.AES128, ""
+	switch p.Parameters().Algorithm {
+	case aka.TUAK:
+		want, what = hsm.AES256, "/"+string(aka.TUAK)
+	case aka.XOR:
+		return nil // it has no OP
+	}
+	if k.Algorithm != want {
+		return []error{fmt.Errorf("key %s is %s, an OP of %s is %s; the operator makes another index: key.make key/PARTNER/INDEX%s", k.ID, k.Algorithm, p.Algorithm, want, what)}
+	}
+	return nil
 }
 
 // sendReceipt answers an order file, once for each time that a file came: who
@@ -334,10 +375,14 @@ func (s *bureau) proposeRelease(ctx context.Context, subject string) (map[string
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{
+	params := map[string]string{
 		"operator": o.Partner, "file": o.Name, "batch": o.Batch, "digest": o.Digest, "quantity": strconv.Itoa(o.Quantity),
 		"profile": o.Profile, "transport_key": message.TransportKey(o.Partner, o.Transport), "plant": s.Config().Plant,
-	}, nil
+	}
+	if p := s.Profile(o.Profile); p != nil {
+		params["algorithm"] = p.Parameters().String()
+	}
+	return params, nil
 }
 
 func (s *bureau) doRelease(ctx context.Context, w custody.Warrant) error {

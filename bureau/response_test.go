@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
+	"ankan/aka"
 	"ankan/datagen"
 	"ankan/examples"
 	"ankan/hsm"
@@ -212,12 +214,56 @@ func (r *batchRig) check(t *testing.T, remakes map[int]int) {
 				t.Fatalf("card %d: %s is not that of key set %d", card, code, set)
 			}
 		}
-		opc := sitetest.Must[[]byte](t)(op.OPc(nil, of("K")))
+		opc := sitetest.Must[[]byte](t)(op.OPc(nil, of("K"), aka.Parameters{Algorithm: aka.MILENAGE}))
 		if !bytes.Equal(keys[i], append(bytes.Clone(of("K")), of("OPC")...)) || !bytes.Equal(opc, of("OPC")) {
 			t.Fatalf("card %d: K and OPc are not those of key set %d", card, set)
 		}
 		if !bytes.Equal(ota[i], of(r.response.Columns[8].Slot())) {
 			t.Fatalf("card %d: the OTA key is not that of key set %d", card, set)
+		}
+	}
+}
+
+// Before it takes an order, the bureau sees that contract, profile, OP and the
+// response's columns are of one algorithm.
+func TestAuthenticationAgreed(t *testing.T) {
+	builtin := sitetest.Must[*profile.Profile](t)(profile.Builtin("in-5g-usim"))
+	of := func(algorithm string) *profile.Profile {
+		return sitetest.Must[*profile.Profile](t)(profile.Parse("p.yaml", []byte(strings.Replace(builtin.String(), `algorithm: "MILENAGE"`, algorithm, 1))))
+	}
+	tuak := of("algorithm: TUAK\ntuak: {k-bits: 256, mac-bits: 64, res-bits: 64, ck-bits: 128, ik-bits: 128, iterations: 1}")
+	xor := of("test: true\nalgorithm: XOR")
+	const tuakText = "TUAK k=256 mac=64 res=64 ck=128 ik=128 iterations=1"
+	for _, c := range []struct {
+		profile         *profile.Profile
+		agreed, columns string
+		want            string
+	}{
+		{builtin, "", "EKI/EOPC", ""}, {builtin, "MILENAGE", "EKI/EOPC/MSISDN", ""}, {tuak, tuakText, "EKI/EOPC", ""}, {xor, "XOR", "EKI", ""},
+		{tuak, "", "EKI/EOPC", "profile p has the algorithm " + tuakText + " here, the contract says MILENAGE; write"},
+		{tuak, strings.Replace(tuakText, "256", "128", 1), "EKI/EOPC", "the contract says TUAK k=128"},
+		{builtin, tuakText, "EKI/EOPC", "profile p has the algorithm MILENAGE here"},
+		{xor, "XOR", "EKI/EOPC", "column EOPC: cards of profile p have no OPC; agree on other columns"},
+		{builtin, "", "EKI/EOPC/ADM2", "column ADM2: cards of profile p have no ADM2"},
+	} {
+		columns := sitetest.Must[[]order.Column](t)(order.ParseColumns("ICCID/IMSI/" + c.columns))
+		err := errors.Join(checkAuthentication(order.AgreedProfile{Name: "p", Algorithm: c.agreed}, c.profile, columns)...)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want) && !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s with %q and %s: %v, want %q", c.profile.Algorithm, c.agreed, c.columns, err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		profile *profile.Profile
+		op      hsm.Algorithm
+		want    string
+	}{
+		{builtin, hsm.AES128, ""}, {tuak, hsm.AES256, ""}, {xor, hsm.AES128, ""}, {xor, hsm.AES256, ""},
+		{builtin, hsm.AES256, "key op/op/11 is AES-256, an OP of MILENAGE is AES-128; the operator makes another index: key.make key/PARTNER/INDEX"},
+		{tuak, hsm.AES128, "key op/op/11 is AES-128, an OP of TUAK is AES-256; the operator makes another index: key.make key/PARTNER/INDEX/TUAK"},
+	} {
+		err := errors.Join(checkOP(c.profile, hsm.Key{ID: "op/op/11", Algorithm: c.op})...)
+		if (c.want == "") != (err == nil) || err != nil && err.Error() != c.want {
+			t.Errorf("%s with an OP of %s: %v, want %q", c.profile.Algorithm, c.op, err, c.want)
 		}
 	}
 }

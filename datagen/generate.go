@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ankan/aka"
 	"ankan/hsm"
 	"ankan/order"
 	"ankan/profile"
@@ -22,12 +23,12 @@ type Generator struct {
 	Store  *store.Store
 	Token  hsm.Token
 	Ledger *order.Ledger
-	OP     OP // the operator's variant of MILENAGE
+	OP     OP // the operator's variant; nil for an algorithm that has none
 }
 
-// OP computes OPc from a subscriber's K. A security module has it.
+// OP computes OPc, or TOPc, from a subscriber's K. A security module has it.
 type OP interface {
-	OPc(dst, k []byte) ([]byte, error)
+	OPc(dst, k []byte, p aka.Parameters) ([]byte, error)
 }
 
 // Identities gives the identity of the order's i-th card.
@@ -38,11 +39,14 @@ type Identities func(i int) sim.Identity
 // keyed fingerprint in the ledger; a repeated random stream is refused.
 // progress, which may be nil, is told how many key sets are stored.
 func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, progress func(done int)) error {
-	if g.Store == nil || g.Token == nil || g.Ledger == nil || g.OP == nil {
-		return errors.New("datagen: store, security module, ledger and OP must be there")
+	if g.Store == nil || g.Token == nil || g.Ledger == nil {
+		return errors.New("datagen: store, security module and ledger must be there")
 	}
 	if err := b.check(); err != nil {
 		return err
+	}
+	if g.OP == nil && b.Profile.Parameters().VariantSize() > 0 {
+		return fmt.Errorf("datagen: OP must be there: cards have %s", b.Profile.Algorithm)
 	}
 	have, err := Have(ctx, g.Store, b.Order)
 	if err != nil {
@@ -147,7 +151,7 @@ func (g *Generator) block(ctx context.Context, dk *hsm.DataKey, b Batch, n int, 
 	defer random.Close()
 	for i := range count {
 		r := records[i*layout.Size : (i+1)*layout.Size]
-		if err := g.record(r, layout, slots, random); err != nil {
+		if err := g.record(r, b.Profile.Parameters(), layout, slots, random); err != nil {
 			return nil, fingerprint, err
 		}
 		if k := first + i; k < b.Cards {
@@ -162,7 +166,7 @@ func (g *Generator) block(ctx context.Context, dk *hsm.DataKey, b Batch, n int, 
 }
 
 // record draws the keys and codes of one key set.
-func (g *Generator) record(r []byte, layout *profile.Layout, slots []profile.Slot, random *drbg) error {
+func (g *Generator) record(r []byte, p aka.Parameters, layout *profile.Layout, slots []profile.Slot, random *drbg) error {
 	for _, s := range slots {
 		field := layout.Of(r, s.ID)
 		switch s.Kind {
@@ -181,7 +185,7 @@ func (g *Generator) record(r []byte, layout *profile.Layout, slots []profile.Slo
 	if opc == nil {
 		return nil
 	}
-	_, err := g.OP.OPc(opc[:0], layout.Of(r, profile.SlotK))
+	_, err := g.OP.OPc(opc[:0], layout.Of(r, profile.SlotK), p)
 	return err
 }
 

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +44,66 @@ func TestGenerate(t *testing.T) {
 	}
 	if blocks != 3 {
 		t.Errorf("%d entries for 3 blocks", blocks)
+	}
+}
+
+// Each algorithm has keys of its own length, and its OPc, TOPc, or none.
+func TestGenerateForAlgorithms(t *testing.T) {
+	f := newBureau(t)
+	builtin, err := profile.Builtin("in-5g-usim")
+	f.must(err)
+	const tuak = "algorithm: TUAK\ntuak: {k-bits: %d, mac-bits: 64, res-bits: 64, ck-bits: 128, ik-bits: 128, iterations: %d}"
+	for i, c := range []struct {
+		algorithm string
+		op        []byte
+		k, opc    int
+	}{
+		{fmt.Sprintf(tuak, 128, 1), bytes.Repeat([]byte{7}, 32), 16, 32},
+		{fmt.Sprintf(tuak, 256, 2), bytes.Repeat([]byte{8}, 32), 32, 32},
+		{"test: true\nalgorithm: XOR", nil, 16, 0},
+	} {
+		f.doc = []byte(strings.Replace(builtin.String(), "algorithm: \"MILENAGE\"", c.algorithm, 1))
+		f.prof, err = profile.Parse("profile.yaml", f.doc)
+		f.must(err)
+		if found := f.prof.Check(); len(found) > 0 {
+			t.Fatal(found)
+		}
+		g := f.generator()
+		var op *hsm.OP
+		if g.OP = nil; c.op != nil {
+			op, err = hsm.NewOP(c.op)
+			f.must(err)
+			g.OP = op
+		}
+		b := f.batch(fmt.Sprintf("A%d", i), 12, 2, 10)
+		f.must(g.Run(t.Context(), b, f.identities(), nil))
+		r, err := NewReader(t.Context(), f.store, f.token, b.Order)
+		f.must(err)
+		defer r.Close()
+		l, p, seen := b.Profile.Layout(), b.Profile.Parameters(), map[string]bool{}
+		for k := range b.Cards + b.Spares {
+			rec, err := r.Record(t.Context(), nil, k)
+			f.must(err)
+			key, opc := l.Of(rec, profile.SlotK), l.Of(rec, profile.SlotOPC)
+			want, err := p.AppendVariant(nil, key, c.op)
+			if err != nil || len(key) != c.k || len(opc) != c.opc || !bytes.Equal(opc, want) || seen[string(key)] {
+				t.Errorf("%s: key set %d has K of %d bytes and OPc of %d, %v", p, k, len(key), len(opc), err)
+			}
+			seen[string(key)] = true
+			if _, err := p.Open(key, opc); err != nil {
+				t.Errorf("%s: key set %d: %v", p, k, err)
+			}
+		}
+	}
+	// The OP of another algorithm draws nothing.
+	b := f.batch("B1", 10, 0, 10)
+	b.Profile = builtin
+	wrong, err := hsm.NewOP(make([]byte, 32))
+	f.must(err)
+	g := f.generator()
+	g.OP = wrong
+	if err := g.Run(t.Context(), b, f.identities(), nil); err == nil || !strings.Contains(err.Error(), "OP 32, want 16 each") {
+		t.Errorf("a TOP for MILENAGE: %v", err)
 	}
 }
 
@@ -170,9 +232,9 @@ type failing struct{ hsm.Token }
 
 var errBroken = errors.New("broken")
 
-func (failing) Random([]byte) error                  { return errBroken }
-func (failing) OPc(dst, _ []byte) ([]byte, error)    { return dst, errBroken }
-func (f *bureau) with(change func(*Generator)) error { return f.withBatch(change, "A1") }
+func (failing) Random([]byte) error                                 { return errBroken }
+func (failing) OPc(dst, _ []byte, _ aka.Parameters) ([]byte, error) { return dst, errBroken }
+func (f *bureau) with(change func(*Generator)) error                { return f.withBatch(change, "A1") }
 
 func (f *bureau) withBatch(change func(*Generator), ord string) error {
 	f.Helper()

@@ -75,7 +75,7 @@ func MakeLot(l Lot) ([]byte, error) {
 	if err := os.WriteFile(filepath.Join(l.Dir, faultsName), doc, 0o600); err != nil {
 		return nil, err
 	}
-	image := simos.Image{Name: "ankan-reference", Version: "1.0", Algorithms: []string{"MILENAGE"}, Body: []byte("reference operating system")}
+	image := simos.Image{Name: "ankan-reference", Version: "1.0", Algorithms: []string{"MILENAGE", "TUAK", "XOR"}, Body: []byte("reference operating system")}
 	signed, err := image.Sign(signer)
 	if err != nil {
 		return nil, err

@@ -1,5 +1,5 @@
 // Package hlr is the operator's subscriber store, the authentication centre of
-// a home network: it keeps K and OPc sealed, gives authentication vectors whose
+// a home network, for any algorithm: it keeps K and OPc or TOPc sealed, gives authentication vectors whose
 // sequence numbers never repeat, and resynchronises with cards.
 package hlr
 
@@ -31,8 +31,8 @@ var (
 	ErrTaken = errors.New("another subscriber is there already")
 )
 
-// keysSize is the size of a subscriber's record, K || OPc, in bytes.
-const keysSize = 32
+// KeysSize is the size of a subscriber's record, K || OPc or TOPc, in bytes.
+func KeysSize(p aka.Parameters) int { return p.KeySize() + p.VariantSize() }
 
 // maxVectors is the most vectors of one request: a card tells as many slots
 // apart (TS 33.102, C.1.1.1), so more could not be used out of order.
@@ -113,7 +113,7 @@ func (a *AuC) Count(ctx context.Context, order string) (int, error) {
 
 // subscriber is a row as authentication needs it.
 type subscriber struct {
-	keys aka.Milenage
+	keys aka.Set
 	amf  aka.AMF
 	sqn  aka.SQN
 }
@@ -131,34 +131,35 @@ func (a *AuC) read(tx *store.Tx, id sim.IMSI) (subscriber, error) {
 	if err != nil {
 		return subscriber{}, err
 	}
-	if _, err := aka.ParseAlgorithm(algorithm); err != nil {
+	p, err := aka.ParseParameters(algorithm)
+	if err != nil {
 		return subscriber{}, fmt.Errorf("IMSI %s: %w", id.Masked(), err)
 	}
 	last, err := aka.ParseSQN(sqn)
 	if err != nil {
 		return subscriber{}, fmt.Errorf("IMSI %s: %w", id.Masked(), err)
 	}
-	record, err := a.open(id, sealed)
+	record, err := a.open(id, p, sealed)
 	if err != nil {
 		return subscriber{}, err
 	}
 	defer clear(record)
-	keys, err := aka.New(record[:16], record[16:])
+	keys, err := p.Open(record[:p.KeySize()], record[p.KeySize():])
 	if err != nil {
 		return subscriber{}, err
 	}
 	return subscriber{keys, aka.AMF{byte(amf >> 8), byte(amf)}, last}, nil
 }
 
-// open is the subscriber's K || OPc. The caller clears it.
-func (a *AuC) open(id sim.IMSI, sealed []byte) ([]byte, error) {
+// open is the subscriber's K || OPc or TOPc. The caller clears it.
+func (a *AuC) open(id sim.IMSI, p aka.Parameters, sealed []byte) ([]byte, error) {
 	record, err := a.key.Open(nil, sealed, AAD(id))
 	if err != nil {
 		return nil, fmt.Errorf("keys of IMSI %s: %w", id.Masked(), err)
 	}
-	if len(record) != keysSize {
+	if n := KeysSize(p); len(record) != n {
 		clear(record)
-		return nil, fmt.Errorf("keys of IMSI %s have %d bytes, want %d", id.Masked(), len(record), keysSize)
+		return nil, fmt.Errorf("keys of IMSI %s have %d bytes, want %d of %s", id.Masked(), len(record), n, p)
 	}
 	return record, nil
 }

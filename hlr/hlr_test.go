@@ -35,6 +35,9 @@ func name(t testing.TB, i int) (sim.IMSI, sim.ICCID) {
 	return imsi, iccid
 }
 
+// keysSize is that of MILENAGE.
+const keysSize = 32
+
 // keysOf is the K || OPc of n subscribers, the same for the same seed.
 func keysOf(seed byte, n int) []byte {
 	b := make([]byte, keysSize*n)
@@ -64,7 +67,7 @@ func (f *factory) records(t testing.TB, seed byte, first, n int) []Record {
 }
 
 func source() Source {
-	return Source{Order: "order-1", Actor: "person:meera", Algorithm: aka.MILENAGE, AMF: aka.EPS()}
+	return Source{Order: "order-1", Actor: "person:meera", Authentication: aka.Parameters{Algorithm: aka.MILENAGE}, AMF: aka.EPS()}
 }
 
 func (f *factory) load(t testing.TB, s Source, records []Record) (*Loader, error) {
@@ -113,7 +116,7 @@ func (c *card) take(t testing.TB, v *aka.Vector) ([]byte, *aka.AUTS) {
 		auts := c.AUTS(v.RAND, c.Highest())
 		return nil, &auts
 	}
-	return s.RES[:], nil
+	return s.RES(), nil
 }
 
 func (f *factory) vectors(t testing.TB, i, n int) []aka.Vector {
@@ -152,6 +155,61 @@ func TestCardsAnswer(t *testing.T) {
 	}
 	if v := f.vectors(t, 0, 1)[0]; v.AUTN.AMF() != aka.EPS() {
 		t.Errorf("AMF is %x", v.AUTN.AMF())
+	}
+}
+
+// Subscribers of every algorithm live in one store, each with its own record.
+func TestAlgorithms(t *testing.T) {
+	f := newFactory(t)
+	own := aka.StandardConstants()
+	own.R[0] = 8
+	for i, p := range []aka.Parameters{
+		{Algorithm: aka.MILENAGE, Milenage: own},
+		{Algorithm: aka.TUAK, Tuak: aka.TuakParameters{K: 128, MAC: 64, RES: 32, CK: 128, IK: 128, Iterations: 1}},
+		{Algorithm: aka.TUAK, Tuak: aka.TuakParameters{K: 256, MAC: 64, RES: 256, CK: 256, IK: 256, Iterations: 2}},
+		{Algorithm: aka.XOR},
+	} {
+		t.Run(p.String(), func(t *testing.T) {
+			imsi, iccid := name(t, i)
+			keys := make([]byte, KeysSize(p))
+			rand.NewChaCha8([32]byte{byte(i)}).Read(keys)
+			s := source()
+			s.Authentication = p
+			record := Record{imsi, iccid, f.auc.key.Seal(nil, keys, AAD(imsi))}
+			for range 2 { // the second time it is there already
+				if _, err := f.load(t, s, []Record{record}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			set, err := p.Open(keys[:p.KeySize()], keys[p.KeySize():])
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := f.vectors(t, i, 2)[1]
+			sqn, session, err := set.Answer(v.RAND, v.AUTN)
+			if err != nil || v.Verify(session.RES()) != nil {
+				t.Fatalf("the card found SQN %#x, %v", uint64(sqn), err)
+			}
+			if err := f.auc.Verify(t.Context(), imsi, v.RAND, session.RES()); err != nil {
+				t.Error(err)
+			}
+			ahead := aka.SQN(5_000 << 5)
+			if err := f.auc.Resync(t.Context(), imsi, v.RAND, set.AUTS(v.RAND, ahead)); err != nil {
+				t.Error(err)
+			}
+			v = f.vectors(t, i, 1)[0]
+			if sqn, _, err := set.Answer(v.RAND, v.AUTN); err != nil || sqn.SEQ() != 5_001 {
+				t.Errorf("after a resynchronisation the SEQ is %d, %v", sqn.SEQ(), err)
+			}
+			// As another algorithm, or with other lengths, it is another subscriber.
+			s.Authentication = aka.Parameters{Algorithm: aka.TUAK, Tuak: aka.TuakParameters{K: 128, MAC: 64, RES: 64, CK: 128, IK: 128, Iterations: 1}}
+			_, err = f.load(t, s, []Record{record})
+			if KeysSize(p) == KeysSize(s.Authentication) {
+				refused(t, err, ErrTaken, "with "+p.String())
+			} else {
+				refused(t, err, nil, "want 48 of TUAK k=128")
+			}
+		})
 	}
 }
 
@@ -348,7 +406,7 @@ func TestLoadRefusals(t *testing.T) {
 		{"K alone", func(_ *Source, r []Record) []Record {
 			r[3].Sealed = f.auc.key.Seal(nil, make([]byte, 16), AAD(r[3].IMSI))
 			return r
-		}, nil, "record 4: keys of IMSI 40445••••••7003 have 16 bytes, want 32"},
+		}, nil, "record 4: keys of IMSI 40445••••••7003 have 16 bytes, want 32 of MILENAGE"},
 		{"no IMSI", func(_ *Source, r []Record) []Record { r[1].IMSI = sim.IMSI{}; return r }, nil, "record 2: record without an IMSI or an ICCID"},
 		{"no ICCID", func(_ *Source, r []Record) []Record { r[1].ICCID = sim.ICCID{}; return r }, nil, "record 2: record without an IMSI or an ICCID"},
 	} {
@@ -367,10 +425,10 @@ func TestLoadRefusals(t *testing.T) {
 		}
 	}
 	for want, s := range map[string]Source{
-		"without an order": {Order: "", Actor: "person:meera", Algorithm: aka.MILENAGE, AMF: aka.EPS()},
-		"or an actor":      {Order: "order-1", Actor: "", Algorithm: aka.MILENAGE, AMF: aka.EPS()},
-		`algorithm is ""`:  {Order: "order-1", Actor: "person:meera", Algorithm: "", AMF: aka.EPS()},
-		"TUAK is refused":  {Order: "order-1", Actor: "person:meera", Algorithm: "TUAK", AMF: aka.EPS()},
+		"without an order":     {Order: "", Actor: "person:meera", Authentication: aka.Parameters{Algorithm: aka.MILENAGE}, AMF: aka.EPS()},
+		"or an actor":          {Order: "order-1", Actor: "", Authentication: aka.Parameters{Algorithm: aka.MILENAGE}, AMF: aka.EPS()},
+		`algorithm is ""`:      {Order: "order-1", Actor: "person:meera", Authentication: aka.Parameters{Algorithm: ""}, AMF: aka.EPS()},
+		"COMP128v1 is refused": {Order: "order-1", Actor: "person:meera", Authentication: aka.Parameters{Algorithm: "COMP128v1"}, AMF: aka.EPS()},
 	} {
 		_, err := f.auc.Loader(s)
 		refused(t, err, nil, want)

@@ -14,7 +14,7 @@ import (
 	"ankan/store"
 )
 
-// A Record is a subscriber on the way in. Sealed is K || OPc under the AuC's
+// A Record is a subscriber on the way in. Sealed is K || OPc or TOPc under the AuC's
 // data key with AAD(IMSI), as Token.Translate makes it from the columns of a
 // response file; nobody outside the modules has seen the keys.
 type Record struct {
@@ -25,11 +25,11 @@ type Record struct {
 
 // Source says where the records of one load come from and what holds for all.
 type Source struct {
-	Order     string        // the order's id
-	Actor     string        // the person who loads
-	Algorithm aka.Algorithm // of the cards' profile
-	AMF       aka.AMF       // for their vectors; aka.EPS for LTE and 5G
-	SQN       aka.SQN       // the last one that the cards may have seen, at the line
+	Order          string         // the order's id
+	Actor          string         // the person who loads
+	Authentication aka.Parameters // of the cards' profile
+	AMF            aka.AMF        // for their vectors; aka.EPS for LTE and 5G
+	SQN            aka.SQN        // the last one that the cards may have seen, at the line
 }
 
 // A Loader takes one response file's records, in batches of any size. What it
@@ -55,7 +55,7 @@ func (a *AuC) Loader(s Source) (*Loader, error) {
 	if s.Order == "" || s.Actor == "" {
 		return nil, errors.New("load without an order or an actor")
 	}
-	if _, err := aka.ParseAlgorithm(string(s.Algorithm)); err != nil {
+	if err := s.Authentication.Check(); err != nil {
 		return nil, fmt.Errorf("load of order %s: %w", s.Order, err)
 	}
 	return &Loader{auc: a, source: s}, nil
@@ -99,7 +99,7 @@ func (l *Loader) chunk(ctx context.Context, records []Record) (int, error) {
 	}
 	var at, added int
 	e := audit.Entry{Kind: "hlr.load", Actor: l.source.Actor, Subject: "order/" + l.source.Order, Data: map[string]any{
-		"algorithm": string(l.source.Algorithm), "count": len(records),
+		"algorithm": l.source.Authentication.String(), "count": len(records),
 		"first": records[0].IMSI.String(), "last": records[len(records)-1].IMSI.String(),
 	}}
 	err := l.auc.store.Change(ctx, e, func(tx *store.Tx) error {
@@ -128,7 +128,7 @@ func (l *Loader) check(r Record) error {
 	if r.IMSI.IsZero() || r.ICCID.IsZero() {
 		return errors.New("record without an IMSI or an ICCID")
 	}
-	keys, err := l.auc.open(r.IMSI, r.Sealed)
+	keys, err := l.auc.open(r.IMSI, l.source.Authentication, r.Sealed)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func insertSQL(n int) string {
 // error it returns where among them it was.
 func (l *Loader) insert(tx *store.Tx, records []Record) (added, at int, err error) {
 	now := tx.Time().UTC().Format("2006-01-02T15:04:05.000000000Z")
-	args := append(make([]any, 0, 5+3*len(records)), string(l.source.Algorithm), l.amf(), l.source.Order, now, int64(l.source.SQN))
+	args := append(make([]any, 0, 5+3*len(records)), l.source.Authentication.String(), l.amf(), l.source.Order, now, int64(l.source.SQN))
 	for _, r := range records {
 		args = append(args, r.IMSI.String(), r.ICCID.String(), r.Sealed)
 	}
@@ -199,15 +199,15 @@ func (l *Loader) compare(tx *store.Tx, r Record) error {
 		return fmt.Errorf("IMSI %s: %w, from the order %s", name, ErrTaken, order)
 	case iccid != r.ICCID.String():
 		return fmt.Errorf("IMSI %s: %w, with another ICCID", name, ErrTaken)
-	case algorithm != string(l.source.Algorithm) || amf != l.amf():
+	case algorithm != l.source.Authentication.String() || amf != l.amf():
 		return fmt.Errorf("IMSI %s: %w, with %s and the AMF %04X", name, ErrTaken, algorithm, amf)
 	}
-	there, err := l.auc.open(r.IMSI, sealed)
+	there, err := l.auc.open(r.IMSI, l.source.Authentication, sealed)
 	if err != nil {
 		return err
 	}
 	defer clear(there)
-	here, err := l.auc.open(r.IMSI, r.Sealed)
+	here, err := l.auc.open(r.IMSI, l.source.Authentication, r.Sealed)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ const (
 	Order      Purpose = "order"      // AES-256: wraps the data key of one order or batch; destroyed with it
 	Subscriber Purpose = "subscriber" // AES-256: wraps the data key of the operator's subscriber store
 	Transport  Purpose = "transport"  // AES-128 or AES-256: encrypts columns of a response file for one receiver; shared
-	Operator   Purpose = "op"         // AES-128 in form: an operator's OP of MILENAGE; shared
+	Operator   Purpose = "op"         // in form AES-128, an operator's OP of MILENAGE, or AES-256, its TOP of TUAK; shared
 	Ledger     Purpose = "ledger"     // HMAC-SHA-256: blinds the identity ledger and fingerprints
 	Lot        Purpose = "lot"        // AES-256, or as Method says: the chip maker's transport master key of a lot
 	Exchange   Purpose = "exchange"   // AES-256: wraps keys on their way to and from a partner; shared
@@ -97,10 +97,8 @@ func (p Purpose) Fits(a Algorithm) error {
 		case AES256, LotEMV, LotVISA2, LotNone3DES, LotKDF3, LotKDF3Short, LotNone, LotNoneShort:
 			ok = true
 		}
-	case Transport:
+	case Transport, Operator:
 		ok = a == AES128 || a == AES256
-	case Operator:
-		ok = a == AES128
 	case Ledger:
 		ok = a == HMAC256
 	case Agree:

@@ -642,7 +642,7 @@ func TestTR31(t *testing.T) {
 		head string
 	}{
 		{Transport, AES128, "D0112D0AB00N0000"}, {Transport, AES256, "D0144D0AB00N0000"},
-		{Exchange, AES256, "D0144K0AB00N0000"}, {Operator, AES128, "D011210AE00N0000"},
+		{Exchange, AES256, "D0144K0AB00N0000"}, {Operator, AES128, "D011210AE00N0000"}, {Operator, AES256, "D014410AE00N0000"},
 	} {
 		key := strong("key", c.a.keyLen())
 		block, err := WrapTR31(mac, kbpk, c.p, c.a, key)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"ankan/act"
+	"ankan/aka"
 	"ankan/audit"
 	"ankan/custody"
 	"ankan/hsm"
@@ -30,12 +31,23 @@ func (s *operator) keyPair(index int) []string {
 type pair struct {
 	Partner   string        `json:"partner"`
 	Index     int           `json:"index"`
-	Algorithm hsm.Algorithm `json:"algorithm"` // of the transport key
+	Algorithm hsm.Algorithm `json:"algorithm"`      // of the transport key
+	TUAK      bool          `json:"tuak,omitempty"` // the OP is a TOP of TUAK
 }
 
-// makeSubject cuts "key/PARTNER/INDEX" and "key/PARTNER/INDEX/ALGORITHM".
+// op is the form of the pair's OP: 128 bits, or the 256 of a TOP.
+func (p pair) op() hsm.Algorithm {
+	if p.TUAK {
+		return hsm.AES256
+	}
+	return hsm.AES128
+}
+
+// makeSubject cuts "key/PARTNER/INDEX" and "key/PARTNER/INDEX/ALGORITHM", each
+// with "/TUAK" behind it for a TOP instead of an OP.
 func makeSubject(subject string) (pair, error) {
 	p := pair{Algorithm: hsm.AES256}
+	subject, p.TUAK = strings.CutSuffix(subject, "/"+string(aka.TUAK))
 	for _, a := range []hsm.Algorithm{hsm.AES128, hsm.AES256} {
 		if rest, ok := strings.CutSuffix(subject, "/"+string(a)); ok {
 			subject, p.Algorithm = rest, a
@@ -44,7 +56,7 @@ func makeSubject(subject string) (pair, error) {
 	}
 	var err error
 	if p.Partner, p.Index, err = site.KeySubject(subject); err != nil {
-		return p, fmt.Errorf("%w, nor key/PARTNER/INDEX/ALGORITHM with %s or %s", err, hsm.AES128, hsm.AES256)
+		return p, fmt.Errorf("%w, nor key/PARTNER/INDEX/ALGORITHM with %s or %s, with /%s behind it for a TOP", err, hsm.AES128, hsm.AES256, aka.TUAK)
 	}
 	if p.Index < 1 || p.Index > 99 {
 		return p, fmt.Errorf("index is %d, want 1 to 99; 0 means not encrypted", p.Index)
@@ -71,7 +83,7 @@ func (s *operator) proposeMake(ctx context.Context, subject string) (map[string]
 	return map[string]string{
 		"partner": p.Partner, "index": fmt.Sprint(p.Index),
 		"transport.key": message.TransportKey(s.Config().Site, p.Index), "transport.algorithm": string(p.Algorithm),
-		"op.key": message.OPKey(s.Config().Site, p.Index), "op.algorithm": string(hsm.AES128),
+		"op.key": message.OPKey(s.Config().Site, p.Index), "op.algorithm": string(p.op()),
 	}, nil
 }
 
@@ -131,7 +143,7 @@ func (s *operator) makePair(ctx context.Context, p pair) error {
 	for id, k := range map[string]struct {
 		purpose   hsm.Purpose
 		algorithm hsm.Algorithm
-	}{message.TransportKey(s.Config().Site, p.Index): {hsm.Transport, p.Algorithm}, message.OPKey(s.Config().Site, p.Index): {hsm.Operator, hsm.AES128}} {
+	}{message.TransportKey(s.Config().Site, p.Index): {hsm.Transport, p.Algorithm}, message.OPKey(s.Config().Site, p.Index): {hsm.Operator, p.op()}} {
 		made, err := s.Token().Generate(keys.For(ctx, "partner/"+p.Partner), id, k.purpose, k.algorithm)
 		if errors.Is(err, hsm.ErrKeyExists) {
 			made, err = s.Token().Key(ctx, id)

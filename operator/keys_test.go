@@ -82,7 +82,17 @@ func TestMake(t *testing.T) {
 			t.Errorf("%s: %+v, %v", id, k, err)
 		}
 	}
+	if err := done(t, s, crew, "key.make", "key/maker/13/TUAK"); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]string{"transport/op/13": "AES-256", "op/op/13": "AES-256"} {
+		if k, err := s.Register().Key(t.Context(), id); err != nil || k.Algorithm != want {
+			t.Errorf("%s: %+v, %v", id, k, err)
+		}
+	}
 	for subject, want := range map[string]string{
+		"key/maker/12/TUAK/TUAK":       `subject "key/maker/12/TUAK" is not key/PARTNER/INDEX`,
+		"key/maker/12/TUAK/AES-128":    "with /TUAK behind it for a TOP",
 		"key/maker/11":                 "key transport/op/11: not allowed: it is active; keys are never overwritten; take another index",
 		"key/maker/0":                  "index is 0, want 1 to 99",
 		"key/maker/100":                "index is 100, want 1 to 99",
@@ -139,7 +149,7 @@ func TestMakeInterrupted(t *testing.T) {
 }
 
 func FuzzMakeSubject(f *testing.F) {
-	for _, s := range []string{"key/maker/11", "key/maker/11/AES-128", "key/maker/11/AES-256", "key//1", "key/a/b/1", "order/1", "key/maker/-1"} {
+	for _, s := range []string{"key/maker/11", "key/maker/11/AES-128", "key/maker/11/AES-256", "key/maker/11/AES-128/TUAK", "key/maker/11/TUAK", "key//1", "key/a/b/1", "order/1", "key/maker/-1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, subject string) {

@@ -437,7 +437,8 @@ type expected struct {
 	input   *order.Input
 	reading order.Reading
 	kcv     hsm.KCV
-	ki, opc int // columns
+	cards   aka.Parameters // what their keys are for
+	ki, opc int            // columns; opc is -1 for an algorithm that has none
 }
 
 func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error) {
@@ -453,7 +454,11 @@ func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error)
 	if err != nil {
 		return nil, err
 	}
-	return &expected{order: o, input: in, reading: order.Reading{Variant: c.ResponseICCID}, kcv: k.KCV}, nil
+	agreed, err := c.Profile(in.Header)
+	if err != nil {
+		return nil, err
+	}
+	return &expected{order: o, input: in, reading: order.Reading{Variant: c.ResponseICCID}, kcv: k.KCV, cards: agreed.Authentication()}, nil
 }
 
 // read reads a response: its cards must be the order's, in the order's
@@ -472,8 +477,8 @@ func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (i
 		}
 		same, err := d.KCV.Matches(e.kcv)
 		switch {
-		case e.ki < 0 || e.opc < 0:
-			return site.Refused("%s: columns EKI and EOPC must be there", name)
+		case e.ki < 0 || (e.opc < 0) != (e.cards.VariantSize() == 0):
+			return site.Refused("%s: columns EKI and, but for XOR, EOPC must be there; the cards have %s", name, e.cards)
 		case err != nil:
 			return site.Refused("%s: check value of the transport key: %v", name, err)
 		case !same:
@@ -492,12 +497,30 @@ func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (i
 		}
 		next++
 		rows++
+		if err := e.lengths(name, r); err != nil {
+			return err
+		}
 		if row == nil {
 			return nil
 		}
 		return row(r)
 	})
 	return rows, err
+}
+
+// lengths refuses a row whose keys are not as long as the cards' algorithm has
+// them: the subscriber store could not use them.
+func (e *expected) lengths(name string, r *order.Row) error {
+	if n, want := len(r.Cell(e.ki)), e.cards.KeySize(); n != want {
+		return site.Refused("%s:%d: EKI has %d bytes, want %d of %s", name, r.Line, n, want, e.cards.Algorithm)
+	}
+	if e.opc < 0 {
+		return nil
+	}
+	if n, want := len(r.Cell(e.opc)), e.cards.VariantSize(); n != want {
+		return site.Refused("%s:%d: EOPC has %d bytes, want %d of %s", name, r.Line, n, want, e.cards.Algorithm)
+	}
+	return nil
 }
 
 // sameNumbers is id with what a response need not repeat.
@@ -542,7 +565,7 @@ func (s *operator) moveAs(ctx context.Context, w custody.Warrant, kind string, f
 // loadChunk is how many subscribers are re-wrapped and stored at a time.
 const loadChunk = 4096
 
-// load re-wraps every K and OPc from the transport key to the subscriber
+// load re-wraps every K and OPc or TOPc from the transport key to the subscriber
 // store's, inside the module, and stores them. Cut short, it goes on.
 func (s *operator) load(ctx context.Context, o order.Order) error {
 	ctx = keys.For(ctx, "order/"+o.ID)
@@ -562,14 +585,14 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
-	loader, err := s.auc.Loader(hlr.Source{Order: o.ID, Actor: "person/" + string(by), Algorithm: aka.MILENAGE, AMF: aka.EPS(), SQN: factorySQN})
+	loader, err := s.auc.Loader(hlr.Source{Order: o.ID, Actor: "person/" + string(by), Authentication: want.cards, AMF: aka.EPS(), SQN: factorySQN})
 	if err != nil {
 		return err
 	}
 	var ids []sim.Identity
 	var column []byte
 	flush := func() error {
-		sealed, err := s.Token().Translate(ctx, message.TransportKey(s.Config().Site, o.Transport), column, 32, s.auc.DataKey(), func(i int) []byte { return hlr.AAD(ids[i].IMSI) })
+		sealed, err := s.Token().Translate(ctx, message.TransportKey(s.Config().Site, o.Transport), column, hlr.KeysSize(want.cards), s.auc.DataKey(), func(i int) []byte { return hlr.AAD(ids[i].IMSI) })
 		if err != nil {
 			return err
 		}
@@ -583,7 +606,10 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 	err = m.Read(func(r io.Reader) error {
 		_, err := want.read(name, r, func(r *order.Row) error {
 			ids = append(ids, r.ID)
-			column = append(append(column, r.Cell(want.ki)...), r.Cell(want.opc)...)
+			column = append(column, r.Cell(want.ki)...)
+			if want.opc >= 0 {
+				column = append(column, r.Cell(want.opc)...)
+			}
 			if len(ids) == loadChunk {
 				return flush()
 			}
@@ -708,13 +734,23 @@ func (s *operator) prove(ctx context.Context, r station.Reader, pin []byte) (Pro
 	if err != nil {
 		return Proof{}, err
 	}
-	if len(answer) < 10 || answer[0] != 0xDB || answer[1] != 8 {
-		return Proof{}, fmt.Errorf("the card gives no RES; its answer begins with %.1X", answer)
+	res, err := resOf(answer)
+	if err != nil {
+		return Proof{}, err
 	}
-	if err := s.auc.Verify(ctx, card.IMSI, v.RAND, answer[2:10]); err != nil {
+	if err := s.auc.Verify(ctx, card.IMSI, v.RAND, res); err != nil {
 		return Proof{}, err
 	}
 	return Proof{ICCID: card.ICCID.Masked(), IMSI: card.IMSI.Masked(), RAND: fmt.Sprintf("%x", v.RAND)}, nil
+}
+
+// resOf is RES in a card's answer to AUTHENTICATE: DB, its length, 4 to 32 by
+// the algorithm, and RES itself (TS 31.102, 7.1.2.1).
+func resOf(answer []byte) ([]byte, error) {
+	if len(answer) < 2 || answer[0] != 0xDB || len(answer) < 2+int(answer[1]) {
+		return nil, fmt.Errorf("the card gives no RES; its answer has %d bytes and begins with %.1X", len(answer), answer)
+	}
+	return answer[2 : 2+answer[1]], nil
 }
 
 // postProve has a card in a drawer of software chips answer a challenge.

@@ -1,15 +1,20 @@
 package operator
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
 	"ankan/act"
+	"ankan/aka"
 	"ankan/bureau"
+	"ankan/examples"
+	"ankan/hsm"
 	"ankan/message"
 	"ankan/order"
+	"ankan/sim"
 	"ankan/site"
 	"ankan/site/sitetest"
 	"ankan/store"
@@ -66,6 +71,63 @@ func TestAllRetired(t *testing.T) {
 	sitetest.Get(t, maker, o.ID, order.Received)
 	if params, err := maker.Propose(ctx, "order.destroy", "order/op-1"); err != nil || params["good"] != "0" || params["keys"] != "kek" {
 		t.Errorf("the bureau's people see %v, %v", params, err)
+	}
+}
+
+// The keys of a response are as long as the contract's algorithm has them.
+func TestResponseLengths(t *testing.T) {
+	in := sitetest.Must[*order.Input](t)(order.ParseInput("order.inp", bytes.NewReader(examples.Order())))
+	kcv := sitetest.Must[hsm.KCV](t)(hsm.ParseKCV("C35280 GP"))
+	response := func(columns string, cells ...[]byte) []byte {
+		var out bytes.Buffer
+		w := sitetest.Must[*order.ResponseWriter](t)(order.NewResponse(&out, order.Delivery{
+			Header: in.Header, First: in.First(), Quantity: 1, KCV: kcv, Columns: sitetest.Must[[]order.Column](t)(order.ParseColumns("ICCID/IMSI/" + columns)), Variant: sim.Digits18 | sim.CheckDigit,
+		}))
+		if err := errors.Join(w.Row(in.At(0), append([][]byte{nil, nil}, cells...)), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	tuak := func(k int) aka.Parameters {
+		return aka.Parameters{Algorithm: aka.TUAK, Tuak: aka.TuakParameters{K: k, MAC: 64, RES: 64, CK: 128, IK: 128, Iterations: 1}}
+	}
+	milenage, xor := aka.Parameters{Algorithm: aka.MILENAGE}, aka.Parameters{Algorithm: aka.XOR}
+	b16, b32 := make([]byte, 16), make([]byte, 32)
+	for _, c := range []struct {
+		cards   aka.Parameters
+		columns string
+		cells   [][]byte
+		want    string
+	}{
+		{milenage, "EKI/EOPC", [][]byte{b16, b16}, ""},
+		{tuak(128), "EOPC/EKI", [][]byte{b32, b16}, ""},
+		{tuak(256), "EKI/EOPC", [][]byte{b32, b32}, ""},
+		{xor, "EKI", [][]byte{b16}, ""},
+		{milenage, "EKI/EOPC", [][]byte{b32, b16}, "EKI has 32 bytes, want 16 of MILENAGE"},
+		{milenage, "EKI/EOPC", [][]byte{b16, b32}, "EOPC has 32 bytes, want 16 of MILENAGE"},
+		{tuak(256), "EKI/EOPC", [][]byte{b16, b32}, "EKI has 16 bytes, want 32 of TUAK"},
+		{tuak(128), "EKI", [][]byte{b16}, "columns EKI and, but for XOR, EOPC must be there; the cards have TUAK"},
+		{xor, "EKI/EOPC", [][]byte{b16, b16}, "the cards have XOR"},
+	} {
+		e := &expected{order: order.Order{Quantity: in.Quantity(), Batch: in.Value(order.Batch)}, input: in, reading: order.Reading{Variant: sim.Digits18 | sim.CheckDigit}, kcv: kcv, cards: c.cards}
+		n, err := e.read("a.out", bytes.NewReader(response(c.columns, c.cells...)), nil)
+		if c.want == "" && (err != nil || n != 1) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s with %s: %d rows, %v, want %q", c.cards, c.columns, n, err, c.want)
+		}
+	}
+}
+
+func TestRES(t *testing.T) {
+	for _, n := range []int{4, 8, 16, 32} {
+		res := bytes.Repeat([]byte{7}, n)
+		if got, err := resOf(append(append([]byte{0xDB, byte(n)}, res...), 16, 1, 2)); err != nil || !bytes.Equal(got, res) {
+			t.Errorf("%x, %v", got, err)
+		}
+	}
+	for _, answer := range [][]byte{nil, {0xDB}, {0xDB, 4, 1, 2, 3}, {0xDC, 2, 1, 1}} {
+		if _, err := resOf(answer); err == nil || !strings.Contains(err.Error(), "the card gives no RES") {
+			t.Errorf("%x: %v", answer, err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"ankan/aka"
 	"ankan/document"
 	"ankan/hsm"
 	"ankan/sim"
@@ -71,6 +73,18 @@ type AgreedProfile struct {
 	Version string `yaml:"version"` // "" if the dialect's files do not say it
 	Digest  string `yaml:"digest"`  // hex SHA-256 of the profile's canonical form; "" if not agreed
 	Product string `yaml:"product"` // name of the product that carries it
+	// Algorithm is the profile's authentication algorithm with its parameters, as
+	// aka.ParseParameters reads them; "" is MILENAGE.
+	Algorithm string `yaml:"algorithm"`
+}
+
+// Authentication is what Algorithm says. ParseContract refused what says nothing.
+func (p AgreedProfile) Authentication() aka.Parameters {
+	a, err := aka.ParseParameters(cmp.Or(p.Algorithm, string(aka.MILENAGE)))
+	if err != nil {
+		return aka.Parameters{} // opens nothing
+	}
+	return a
 }
 
 // A TransportKeyRef is a transport key that operator and manufacturer agreed.
@@ -317,6 +331,9 @@ func (r *contractReader) cards() {
 		}
 		if sum, err := hex.DecodeString(p.Digest); p.Digest != "" && (err != nil || len(sum) != 32 || strings.ToLower(p.Digest) != p.Digest) {
 			r.fault(at+".digest", "is not a SHA-256, want 64 lower case hexadecimal digits")
+		}
+		if _, err := aka.ParseParameters(p.Algorithm); p.Algorithm != "" && err != nil {
+			r.fault(at+".algorithm", "%v", err)
 		}
 		if !names[p.Product] {
 			r.fault(at+".product", "%q is not among the products", p.Product)

@@ -22,7 +22,7 @@ const (
 	msisdnCell      // digits
 	accCell         // four hexadecimal digits
 	codeCell        // PIN, PUK, ADM: 4 to 8 digits
-	sealedCell      // hexadecimal digits of one or two encrypted 16-byte blocks
+	sealedCell      // hexadecimal digits of one or two encrypted 16-byte blocks: K, OPc, TOPc
 	textCell        // a word without blanks
 )
 

@@ -434,7 +434,7 @@ const factorySQN aka.SQN = 1 << 5
 // record's keys, and returns the judge of the answer. What reads the card back
 // leaves the USIM selected and PIN1 verified.
 func (m *maker) challenge(s *seat, record []byte) (func(uicc.Response) error, error) {
-	alg, err := aka.New(m.layout.Of(record, profile.SlotK), m.layout.Of(record, profile.SlotOPC))
+	alg, err := m.script.Authentication().Open(m.layout.Of(record, profile.SlotK), m.layout.Of(record, profile.SlotOPC))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errLine, err)
 	}
@@ -453,12 +453,12 @@ func (m *maker) challenge(s *seat, record []byte) (func(uicc.Response) error, er
 }
 
 // answered compares a card's answer to AUTHENTICATE with what its keys say.
-func answered(alg aka.Milenage, v aka.Vector, answer []byte) error {
+func answered(alg aka.Set, v aka.Vector, answer []byte) error {
 	// DB, then RES, CK and IK, each with its length (TS 31.102, 7.1.2.1).
-	want := append(make([]byte, 0, 44), 0xDB, 8)
-	want = append(append(want, v.RES[:]...), 16)
-	want = append(append(want, v.CK[:]...), 16)
-	want = append(want, v.IK[:]...)
+	want := append(make([]byte, 0, 100), 0xDB)
+	for _, part := range [][]byte{v.RES(), v.CK(), v.IK()} {
+		want = append(append(want, byte(len(part))), part...)
+	}
 	defer clear(want)
 	switch {
 	case len(answer) >= len(want) && subtle.ConstantTimeCompare(answer[:len(want)], want) == 1:

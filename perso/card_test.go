@@ -191,6 +191,48 @@ func TestOtherCard(t *testing.T) {
 	}
 }
 
+// Cards of each algorithm are made and answer; others' keys are told.
+func TestAlgorithms(t *testing.T) {
+	for _, algorithm := range []string{
+		"algorithm: TUAK\ntuak: {k-bits: 128, mac-bits: 64, res-bits: 32, ck-bits: 128, ik-bits: 128, iterations: 1}",
+		"algorithm: TUAK\ntuak: {k-bits: 256, mac-bits: 64, res-bits: 256, ck-bits: 256, ik-bits: 256, iterations: 2}",
+		"test: true\nalgorithm: XOR",
+	} {
+		f := newPlant(t)
+		f.doc = bytes.Replace(f.doc, []byte(`algorithm: "MILENAGE"`), []byte(algorithm), 1)
+		var err error
+		f.profile, err = profile.Parse("profile.yaml", f.doc)
+		f.must(err)
+		f.batch("A1", 2, 0)
+		f.load(2)
+		f.must(f.run(t.Context(), "A1", 1))
+		f.check("A1", 2)
+		f.must(f.change("test.move", moveBack("A1")))
+		r, err := f.line().open(t.Context(), "A1")
+		f.must(err)
+		defer r.reader.Close()
+		s := newSeat(t.Context(), f.tray.station("st"))
+		defer s.close()
+		f.must(s.insert(f.tray.order[0].chip.Serial()))
+		for _, slot := range []profile.SlotID{profile.SlotK, profile.SlotOPC} {
+			c, err := look(s)
+			f.must(err)
+			rec, err := r.record(t.Context(), task{0, 0})
+			f.must(err)
+			want := Reason(AuthFailed)
+			if field := r.maker.layout.Of(rec, slot); field != nil {
+				field[1] ^= 1
+			} else {
+				want = "" // XOR has no OPc
+			}
+			var reject *Reject
+			if err := r.maker.make(t.Context(), s, c, rec); errors.As(err, &reject) != (want != "") || reject != nil && reject.Reason != want || want == "" && err != nil {
+				t.Errorf("%s: %s differs: %v, want %q", f.profile.Parameters(), slot, err, want)
+			}
+		}
+	}
+}
+
 func moveBack(ord string) func(*store.Tx) error {
 	return func(tx *store.Tx) error { return MoveRun(tx, ord, "finished", "received") }
 }

@@ -65,7 +65,7 @@ func newPlant(t testing.TB) *plant {
 	for id, k := range map[string]struct {
 		hsm.Purpose
 		hsm.Algorithm
-	}{"kek": {hsm.Order, hsm.AES256}, "ledger": {hsm.Ledger, hsm.HMAC256}, "log": {hsm.LogSign, hsm.Ed25519}, "agree": {hsm.Agree, hsm.P521}, "op": {hsm.Operator, hsm.AES128}} {
+	}{"kek": {hsm.Order, hsm.AES256}, "ledger": {hsm.Ledger, hsm.HMAC256}, "log": {hsm.LogSign, hsm.Ed25519}, "agree": {hsm.Agree, hsm.P521}, "op": {hsm.Operator, hsm.AES128}, "top": {hsm.Operator, hsm.AES256}} {
 		_, err := f.token.Generate(t.Context(), id, k.Purpose, k.Algorithm)
 		f.must(err)
 	}
@@ -115,7 +115,7 @@ func (f *plant) addLot() {
 
 func (f *plant) productOf(version string) Product {
 	f.Helper()
-	image := simos.Image{Name: "reference", Version: version, Algorithms: []string{"MILENAGE"}, Body: []byte("operating system")}
+	image := simos.Image{Name: "reference", Version: version, Algorithms: []string{"MILENAGE", "TUAK", "XOR"}, Body: []byte("operating system")}
 	signed, err := image.Sign(f.vendor)
 	f.must(err)
 	digest, err := image.Digest()
@@ -155,7 +155,11 @@ func (f *plant) batch(ord string, cards, spares int) {
 		}
 		return datagen.Create(tx, b)
 	}))
-	op, err := f.token.OP(f.Context(), "op")
+	name := "op"
+	if f.profile.Parameters().Algorithm == aka.TUAK {
+		name = "top"
+	}
+	op, err := f.token.OP(f.Context(), name)
 	f.must(err)
 	defer op.Close()
 	iccid, err := sim.ICCIDFromBody("899100000000000000")
@@ -310,7 +314,7 @@ func (f *plant) isCard(r *datagen.Reader, w row) {
 	if id.ICCID != want.ICCID || id.IMSI != want.IMSI {
 		f.Errorf("%+v: chip carries %v, want %v", w, id, want)
 	}
-	if err := answers(c, l.Of(rec, profile.SlotK), l.Of(rec, profile.SlotOPC)); err != nil {
+	if err := answers(c, r.Batch.Profile.Parameters(), l.Of(rec, profile.SlotK), l.Of(rec, profile.SlotOPC)); err != nil {
 		f.Errorf("%+v: %v", w, err)
 	}
 	all := r.Batch.Cards + r.Batch.Spares
@@ -319,14 +323,14 @@ func (f *plant) isCard(r *datagen.Reader, w row) {
 	}
 	other, err := r.Record(f.Context(), nil, (w.keyset+1)%all)
 	f.must(err)
-	if err := answers(c, l.Of(other, profile.SlotK), l.Of(other, profile.SlotOPC)); !errors.Is(err, uicc.SWWrongMAC) {
+	if err := answers(c, r.Batch.Profile.Parameters(), l.Of(other, profile.SlotK), l.Of(other, profile.SlotOPC)); !errors.Is(err, uicc.SWWrongMAC) {
 		f.Errorf("%+v takes the vector of another key set: %v", w, err)
 	}
 }
 
 // answers has a card, its USIM selected and PIN1 verified, answer a vector.
-func answers(c *simos.Chip, k, opc []byte) error {
-	alg, err := aka.New(k, opc)
+func answers(c *simos.Chip, p aka.Parameters, k, opc []byte) error {
+	alg, err := p.Open(k, opc)
 	if err != nil {
 		return err
 	}
@@ -338,7 +342,7 @@ func answers(c *simos.Chip, k, opc []byte) error {
 	if len(b) < 10 || b[0] != 0xDB {
 		return fmt.Errorf("answer of %d bytes is none", len(b))
 	}
-	return v.Verify(b[2:10])
+	return v.Verify(b[2 : 2+b[1]])
 }
 
 // noTwins compares what all chips of the tray hold: those that took keys never

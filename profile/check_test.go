@@ -24,6 +24,54 @@ func change(t testing.TB, doc, old, new string) string {
 	return strings.Replace(doc, old, new, 1)
 }
 
+const ownConstants = "milenage: {r: [8, 0, 32, 64, 96], c: [" +
+	`"00000000000000000000000000000000", "00000000000000000000000000000001", "00000000000000000000000000000002", ` +
+	`"00000000000000000000000000000004", "A5000000000000000000000000000008"]}`
+
+// What the rules take besides the built-in profile.
+func TestAlgorithms(t *testing.T) {
+	standard := "milenage: {r: [64, 0, 32, 64, 96], c: [" +
+		`"00000000000000000000000000000000", "00000000000000000000000000000001", "00000000000000000000000000000002", ` +
+		`"00000000000000000000000000000004", "00000000000000000000000000000008"]}`
+	plain, err := Builtin("in-5g-usim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		doc, want string
+		k, opc    int
+	}{
+		{"algorithm: MILENAGE\n" + standard, "MILENAGE", 16, 16},
+		{"algorithm: MILENAGE\n" + ownConstants, "MILENAGE r=8,0,32,64,96 c=00000000000000000000000000000000,00000000000000000000000000000001," +
+			"00000000000000000000000000000002,00000000000000000000000000000004,a5000000000000000000000000000008", 16, 16},
+		{"algorithm: TUAK\ntuak: {k-bits: 128, mac-bits: 64, res-bits: 32, ck-bits: 256, ik-bits: 256, iterations: 2}",
+			"TUAK k=128 mac=64 res=32 ck=256 ik=256 iterations=2", 16, 32},
+		{"algorithm: TUAK\ntuak: {k-bits: 256, mac-bits: 64, res-bits: 128, ck-bits: 128, ik-bits: 128, iterations: 1}",
+			"TUAK k=256 mac=64 res=128 ck=128 ik=128 iterations=1", 32, 32},
+		{"algorithm: XOR\ntest: true", "XOR", 16, 0},
+	} {
+		p, err := Parse("a.yaml", []byte(change(t, builtinDoc(t), "algorithm: MILENAGE", x.doc)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("again.yaml", []byte(p.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := p.Layout()
+		if p.Parameters().String() != x.want || again.Parameters() != p.Parameters() || again.Test != p.Test || again.Digest() != p.Digest() ||
+			l.Len[SlotK] != x.k || l.Len[SlotOPC] != x.opc || l.Has(SlotOPC) != (x.opc > 0) {
+			t.Errorf("%s: %s, K of %d bytes, OPc of %d", x.doc, p.Parameters(), l.Len[SlotK], l.Len[SlotOPC])
+		}
+		if same := p.Digest() == plain.Digest(); same != (x.want == "MILENAGE") {
+			t.Errorf("%s: the same digest as the standard one: %v", x.doc, same)
+		}
+		if s, err := Compile(p); err != nil || s.Authentication() != p.Parameters() {
+			t.Errorf("%s: %v", x.doc, err)
+		}
+	}
+}
+
 // The good sample of every rule is the built-in profile. These are the bad ones.
 func TestChecks(t *testing.T) {
 	doc := builtinDoc(t)
@@ -35,9 +83,14 @@ func TestChecks(t *testing.T) {
 		{"access", "aid: A0000000871002FF91FF0189\n      access: dir", "aid: A0000000871002FF91FF0189\n      access: pin1-pin1", "is about read, which is not for a ADF file"},
 		{"access", "      EF.ADN: {record-size: 28, records: 20}", "      EF.ADN: {record-size: 28, records: 20, access: pin1-pin2}", "wants PIN2, which belongs to an application"},
 		{"access", "  pin1-pin2:   {read: pin1, update: pin2", "  pin1-pin2:   {read: adm3, update: pin2", "wants ADM3, which the card has not"},
-		{"algorithm", "algorithm: MILENAGE", "algorithm: COMP128", "gives no security"},
-		{"algorithm", "algorithm: MILENAGE", "algorithm: TUAK", "not supported yet"},
-		{"algorithm", "algorithm: MILENAGE", "algorithm: ROT13", "is not known"},
+		{"algorithm", "algorithm: MILENAGE", "algorithm: COMP128v1", "COMP128v1 is refused: it is broken"},
+		{"algorithm", "algorithm: MILENAGE", "algorithm: TUAK", "TUAK: K has 0 bits, want 128 to 256"},
+		{"algorithm", "algorithm: MILENAGE", "algorithm: TUAK\ntuak: {k-bits: 256, mac-bits: 128, res-bits: 64, ck-bits: 128, ik-bits: 128, iterations: 1}", "AUTN and AUTS take 64"},
+		{"algorithm", "algorithm: MILENAGE", "algorithm: MILENAGE\ntuak: {k-bits: 256, mac-bits: 64, res-bits: 64, ck-bits: 128, ik-bits: 128, iterations: 1}", "there are parameters of TUAK"},
+		{"algorithm", "algorithm: MILENAGE", "algorithm: XOR\ntest: true\n" + ownConstants, "there are constants of MILENAGE"},
+		{"algorithm", "algorithm: MILENAGE", "algorithm: XOR", "algorithm XOR is for test cards"},
+		{"algorithm", "algorithm: MILENAGE", "algorithm: XOR\ntest: false", "say test: true"},
+		{"algorithm", "algorithm: MILENAGE", "algorithm: ROT13", "want MILENAGE, TUAK, or XOR"},
 		{"algorithm", "ind-bits: 5", "ind-bits: 4", "4 bits of index"},
 		{"codes", `pin1: {reference: "01"`, `pin1: {reference: "02"`, "key reference 02 (PIN2)"},
 		{"codes", `slot: PIN2, unblock: PUK2`, `slot: PIN2, unblock: PUK1`, "cannot be unblocked by its own PUK"},

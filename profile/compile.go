@@ -27,7 +27,7 @@ func Compile(p *Profile) (*Script, error) {
 		}
 		return nil, fmt.Errorf("%w: %w", ErrFindings, errors.Join(all...))
 	}
-	c := &compiler{p: p, s: &Script{layout: *p.Layout(), name: p.Name, digest: p.Digest(), scp03: p.SCP03, codes: slices.Clone(p.Codes)}}
+	c := &compiler{p: p, s: &Script{layout: *p.Layout(), name: p.Name, digest: p.Digest(), aka: p.Parameters(), scp03: p.SCP03, codes: slices.Clone(p.Codes)}}
 	c.command("DELETE FILE MF", uicc.Command{INS: uicc.INSDeleteFile, Data: []byte{0x3F, 0x00}})
 	if err := c.dir(p.MF); err != nil {
 		return nil, err
@@ -125,16 +125,20 @@ func last(d *File) *File {
 // application that is current.
 func (c *compiler) secrets() {
 	l := &c.s.layout
-	// A001: algorithm, then K and OPc under the data encryption key.
-	data := append([]byte{0xA0, 0x01, 33, 0x01}, make([]byte, 32)...)
-	patches := []patch{{op: opSeal, at: 4, slot: l.Offset[SlotK], with: l.Offset[SlotOPC], n: 16}}
+	// A001: the algorithm and its parameters, then K and OPc or TOPc under the
+	// data encryption key.
+	data := c.p.Parameters().Append([]byte{0xA0, 0x01, 0})
+	k, variant := l.Len[SlotK], l.Len[SlotOPC]
+	patches := []patch{{op: opSeal, at: len(data), slot: l.Offset[SlotK], n: k, with: l.Offset[SlotOPC], more: variant}}
+	data = append(data, make([]byte, k+variant)...)
+	data[2] = byte(len(data) - 3)
 	for _, code := range c.p.Codes {
 		flags := byte(0)
 		if code.Enabled {
 			flags = 1
 		}
 		data = append(data, 0xB0, code.Reference, 19, flags, byte(code.Tries), byte(code.Unblock))
-		s := patch{op: opSeal, at: len(data), slot: l.Offset[code.Slot], with: -1, n: 8}
+		s := patch{op: opSeal, at: len(data), slot: l.Offset[code.Slot], with: -1, n: 8, more: 8}
 		if code.HasPUK {
 			s.with = l.Offset[code.PUK]
 		}

@@ -3,10 +3,12 @@ package profile
 import (
 	"encoding/hex"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
+	"ankan/aka"
 	"ankan/sim"
 	"ankan/uicc"
 )
@@ -27,7 +29,7 @@ func Parse(name string, doc []byte) (*Profile, error) {
 	return p, nil
 }
 
-var topKeys = []string{"profile", "version", "description", "operator", "form-factors", "algorithm", "sqn", "rules", "codes", "keys", "files"}
+var topKeys = []string{"profile", "version", "description", "operator", "form-factors", "test", "algorithm", "milenage", "tuak", "sqn", "rules", "codes", "keys", "files"}
 
 func (r *reader) profile(p *Profile, doc []entry) {
 	p.SQN = SQN{INDBits: 5}
@@ -47,6 +49,12 @@ func (r *reader) profile(p *Profile, doc []entry) {
 			r.formFactors(p, e)
 		case "algorithm":
 			p.Algorithm = r.line(e)
+		case "test":
+			p.Test = r.flag(e)
+		case "milenage":
+			p.Milenage = r.milenage(e)
+		case "tuak":
+			p.Tuak = r.tuak(e)
 		case "sqn":
 			r.sqn(p, e)
 		case "rules":
@@ -114,6 +122,69 @@ func (r *reader) formFactors(p *Profile, e entry) {
 			r.errorf(e.pos, "form factor %q, want 2FF, 3FF, 4FF or MFF2", f)
 		}
 	}
+}
+
+// milenage is an operator's own constants. The standard ones are none.
+func (r *reader) milenage(of entry) (c aka.Constants) {
+	fields := r.mapping(of.value, of.pos)
+	if len(fields) != 2 {
+		r.errorf(of.pos, "milenage: r and c are wanted, or no milenage for the standard ones")
+	}
+	for _, e := range fields {
+		if e.key != "r" && e.key != "c" {
+			r.unknown(e, of.key, "r", "c")
+			continue
+		}
+		list := r.list(e)
+		if len(list) != len(c.R) {
+			r.errorf(e.pos, "milenage: %s has %d values, want %d", e.key, len(list), len(c.R))
+			continue
+		}
+		for i, s := range list {
+			if e.key == "r" {
+				n, err := strconv.Atoi(s)
+				if err != nil || n < 0 || n > 127 || strconv.Itoa(n) != s {
+					r.errorf(e.pos, "milenage: r%d is %q, want 0 to 127 bits", i+1, s)
+				}
+				c.R[i] = uint8(n)
+				continue
+			}
+			b, err := hex.DecodeString(s)
+			if err != nil || len(b) != 16 {
+				r.errorf(e.pos, "milenage: c%d is %q, want 16 bytes in hexadecimal", i+1, s)
+			}
+			copy(c.C[i][:], b)
+		}
+	}
+	if c == aka.StandardConstants() {
+		return aka.Constants{}
+	}
+	return c
+}
+
+func (r *reader) tuak(of entry) (p aka.TuakParameters) {
+	for _, e := range r.mapping(of.value, of.pos) {
+		switch e.key {
+		case "k-bits":
+			p.K = r.number(e, 128, 256)
+		case "mac-bits":
+			p.MAC = r.number(e, 64, 256)
+		case "res-bits":
+			p.RES = r.number(e, 32, 256)
+		case "ck-bits":
+			p.CK = r.number(e, 128, 256)
+		case "ik-bits":
+			p.IK = r.number(e, 128, 256)
+		case "iterations":
+			p.Iterations = r.number(e, 1, 255)
+		default:
+			r.unknown(e, of.key, "k-bits", "mac-bits", "res-bits", "ck-bits", "ik-bits", "iterations")
+		}
+	}
+	if p.K == 0 || p.MAC == 0 || p.RES == 0 || p.CK == 0 || p.IK == 0 || p.Iterations == 0 {
+		r.errorf(of.pos, "tuak: k-bits, mac-bits, res-bits, ck-bits, ik-bits and iterations are wanted")
+	}
+	return p
 }
 
 func (r *reader) sqn(p *Profile, of entry) {

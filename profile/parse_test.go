@@ -100,6 +100,16 @@ func TestParseRefuses(t *testing.T) {
 		{"algorithm: MILENAGE", "", "algorithm is missing"},
 		{"algorithm: MILENAGE", "algorithm: \"MIL\\u0000\"", "control characters"},
 		{"ind-bits: 5", "ind-bits: 5\n  age: 3", "sqn: unknown key age"},
+		{"algorithm: MILENAGE", "test: yes", "test is \"yes\", want true or false"},
+		{"algorithm: MILENAGE", "milenage: {r: [64, 0, 32, 64, 96]}", "milenage: r and c are wanted, or no milenage"},
+		{"algorithm: MILENAGE", "milenage: {r: [64, 0], c: []}", "milenage: r has 2 values, want 5"},
+		{"algorithm: MILENAGE", "milenage: {r: [64, 0, 32, 64, 128], c: [a, b, c, d, e]}", "milenage: r5 is \"128\", want 0 to 127 bits"},
+		{"algorithm: MILENAGE", "milenage: {r: [64, 0, 32, 64, 096], c: [a, b, c, d, e]}", "milenage: c1 is \"a\", want 16 bytes"},
+		{"algorithm: MILENAGE", "milenage: {r: [64, 0, 32, 64, 96], op: 1}", "milenage: unknown key op"},
+		{"algorithm: MILENAGE", "tuak: {k-bits: 128}", "tuak: k-bits, mac-bits, res-bits, ck-bits, ik-bits and iterations are wanted"},
+		{"algorithm: MILENAGE", "tuak: {k-bits: 64}", "k-bits is \"64\", want a number from 128 to 256"},
+		{"algorithm: MILENAGE", "tuak: {iterations: 0}", "iterations is \"0\", want a number from 1 to 255"},
+		{"algorithm: MILENAGE", "tuak: {rounds: 0}", "tuak: unknown key rounds"},
 		{"ind-bits: 5", "ind-bits: 05", "ind-bits is \"05\", want a number from 0 to 8"},
 		{"  dir:         {create-ef: adm1", "  dir:         {destroy: adm1", "rule dir: unknown operation destroy"},
 		{"  dir:         {create-ef: adm1", "  dir:         {create-ef: adm9", "\"adm9\" is not always"},
@@ -245,6 +255,8 @@ files: {MF: {access: r, EF.ARR: {access: r}, EF.ICCID: {access: r, value: "${ICC
 		f.Fatal(err)
 	}
 	f.Add([]byte(small))
+	f.Add([]byte(strings.Replace(small, "MILENAGE", "MILENAGE\n"+ownConstants, 1)))
+	f.Add([]byte(strings.Replace(small, "MILENAGE", "TUAK\ntest: true\ntuak: {k-bits: 256, mac-bits: 64, res-bits: 64, ck-bits: 128, ik-bits: 128, iterations: 1}", 1)))
 	f.Add([]byte("a: [1, {b: c}]"))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		p, err := Parse("fuzz.yaml", doc)

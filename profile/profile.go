@@ -18,6 +18,7 @@ import (
 	"iter"
 	"strings"
 
+	"ankan/aka"
 	"ankan/sim"
 	"ankan/uicc"
 )
@@ -29,7 +30,10 @@ type Profile struct {
 	Operator                   string
 	PLMN                       sim.PLMN
 	FormFactors                []string // 2FF, 3FF, 4FF, MFF2
-	Algorithm                  string   // of the USIM: MILENAGE
+	Test                       bool     // for test cards alone: algorithms that protect nothing are allowed
+	Algorithm                  string   // of the USIM: MILENAGE, TUAK or XOR
+	Milenage                   aka.Constants
+	Tuak                       aka.TuakParameters
 	SQN                        SQN
 	Rules                      []Rule
 	Codes                      []Code
@@ -202,6 +206,11 @@ func fillTo(pattern []byte, n int) []byte {
 		b[k] = pattern[len(pattern)-1]
 	}
 	return b
+}
+
+// Parameters is the algorithm of the USIM with all that the operator chose of it.
+func (p *Profile) Parameters() aka.Parameters {
+	return aka.Parameters{Algorithm: aka.Algorithm(p.Algorithm), Milenage: p.Milenage, Tuak: p.Tuak}
 }
 
 // Digest is the SHA-256 of the profile's canonical form (String): two

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"ankan/aka"
 	"ankan/uicc"
 )
 
@@ -20,7 +21,20 @@ func (p *Profile) String() string {
 	line("description: %q", p.Description)
 	line("operator: {name: %q, plmn: %q}", p.Operator, p.PLMN)
 	line("form-factors: [%s]", strings.Join(p.FormFactors, ", "))
+	if p.Test {
+		line("test: true")
+	}
 	line("algorithm: %q", p.Algorithm)
+	if m := p.Milenage; m != (aka.Constants{}) {
+		var r, c []string
+		for i := range m.R {
+			r, c = append(r, fmt.Sprint(m.R[i])), append(c, fmt.Sprintf("\"%X\"", m.C[i]))
+		}
+		line("milenage: {r: [%s], c: [%s]}", strings.Join(r, ", "), strings.Join(c, ", "))
+	}
+	if t := p.Tuak; t != (aka.TuakParameters{}) {
+		line("tuak: {k-bits: %d, mac-bits: %d, res-bits: %d, ck-bits: %d, ik-bits: %d, iterations: %d}", t.K, t.MAC, t.RES, t.CK, t.IK, t.Iterations)
+	}
 	line("sqn: {start: %d, ind-bits: %d}", p.SQN.Start, p.SQN.INDBits)
 	line("rules:")
 	for _, r := range p.Rules {
@@ -132,7 +146,10 @@ func (p *Profile) Describe(w io.Writer) error {
 	fmt.Fprintf(t, "digest\t%x\n", p.Digest())
 	fmt.Fprintf(t, "operator\t%s, %s %s\n", p.Operator, p.PLMN.MCC(), p.PLMN.MNC())
 	fmt.Fprintf(t, "form factors\t%s\n", strings.Join(p.FormFactors, ", "))
-	fmt.Fprintf(t, "algorithm\t%s\n", p.Algorithm)
+	fmt.Fprintf(t, "algorithm\t%s\n", p.Parameters())
+	if p.Test {
+		fmt.Fprint(t, "test\tfor test cards alone\n")
+	}
 	for _, c := range p.Codes {
 		state := "on"
 		if !c.Enabled {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"ankan/aka"
 	"ankan/scp"
 	"ankan/sim"
 	"ankan/uicc"
@@ -17,6 +18,7 @@ type Script struct {
 	name   string
 	digest [32]byte
 	layout Layout
+	aka    aka.Parameters
 	scp03  KeySet
 	codes  []Code
 	bytes  []byte // command templates and expected contents
@@ -45,8 +47,9 @@ type patch struct {
 	op   op
 	at   int // bytes from the start of what is patched
 	slot int // bytes from the start of the record
-	with int // opSeal: the second half, -1 for FF
-	n    int // bytes at that place; of each half for opSeal
+	with int // opSeal: the second part, -1 for FF
+	n    int // bytes at that place; of the first part for opSeal
+	more int // opSeal: bytes of the second part
 }
 
 type op uint8
@@ -54,7 +57,7 @@ type op uint8
 const (
 	opCopy   op = iota // the slot as it is
 	opMSISDN           // ASCII digits to an address field
-	opSeal             // both halves under the data encryption key
+	opSeal             // both parts under the data encryption key
 )
 
 // A look is a command of the reading part.
@@ -133,6 +136,9 @@ func (s *Script) Layout() *Layout {
 	l := s.layout
 	return &l
 }
+
+// Authentication is the algorithm of the USIM and its parameters.
+func (s *Script) Authentication() aka.Parameters { return s.aka }
 
 // Digest is the profile's digest.
 func (s *Script) Digest() [32]byte { return s.digest }
@@ -375,21 +381,21 @@ func apply(b []byte, patches []patch, record []byte, dek scp.Static) error {
 			}
 			place(b, p.at, field[:])
 		case opSeal:
-			var both [32]byte
-			copy(both[:], record[p.slot:p.slot+p.n])
-			for i := p.n; i < 2*p.n; i++ {
-				both[i] = 0xFF
+			var parts [64]byte // K of 32 bytes and TOPc
+			both := append(parts[:0], record[p.slot:p.slot+p.n]...)
+			switch {
+			case p.with >= 0:
+				both = append(both, record[p.with:p.with+p.more]...)
+			default:
+				both = append(both, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"[:p.more]...)
 			}
-			if p.with >= 0 {
-				copy(both[p.n:], record[p.with:p.with+p.n])
-			}
-			sealed, err := dek.SealKey(b[:p.at], both[:2*p.n])
-			clear(both[:])
+			sealed, err := dek.SealKey(b[:p.at], both)
+			clear(parts[:])
 			if err != nil {
 				return err
 			}
-			if len(sealed) != p.at+2*p.n {
-				return fmt.Errorf("sealed key has %d bytes, want %d", len(sealed)-p.at, 2*p.n)
+			if len(sealed) != p.at+len(both) {
+				return fmt.Errorf("sealed key has %d bytes, want %d", len(sealed)-p.at, len(both))
 			}
 			copy(b[p.at:], sealed[p.at:])
 		}

@@ -46,7 +46,7 @@ func loadedChipOver(t testing.TB, direct bool) *simos.Chip {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image, err := simos.Image{Name: "ankan", Version: "1", Algorithms: []string{"MILENAGE"}, Body: []byte{1}}.Sign(vendor)
+	image, err := simos.Image{Name: "ankan", Version: "1", Algorithms: []string{"MILENAGE", "TUAK", "XOR"}, Body: []byte{1}}.Sign(vendor)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,12 +171,72 @@ func TestWriteAndReadBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(res) < 10 || res[0] != 0xDB || !bytes.Equal(res[2:10], v.RES[:]) {
+	if len(res) < 10 || res[0] != 0xDB || !bytes.Equal(res[2:10], v.RES()) {
 		t.Errorf("AUTHENTICATE answers %X, want DB and XRES", res)
 	}
 	msisdn, err := u.ReadFile(ctx, uicc.CurrentADF, 0x6F07)
 	if err != nil || !bytes.Equal(msisdn, l.Of(record, profile.SlotIMSI)) {
 		t.Errorf("EF.IMSI is %X, error %v", msisdn, err)
+	}
+}
+
+// A card of each algorithm answers the network that has its keys, in the 3G and
+// the GSM context, and tells its sequence number when it does not accept one.
+func TestAlgorithmsOnACard(t *testing.T) {
+	tuak := func(k, res, ck, ik, n int) string {
+		return fmt.Sprintf("algorithm: TUAK\ntuak: {k-bits: %d, mac-bits: 64, res-bits: %d, ck-bits: %d, ik-bits: %d, iterations: %d}", k, res, ck, ik, n)
+	}
+	for _, algorithm := range []string{
+		"algorithm: MILENAGE",
+		"algorithm: MILENAGE\nmilenage: {r: [8, 0, 32, 64, 96], c: [" +
+			`"00000000000000000000000000000000", "00000000000000000000000000000001", "00000000000000000000000000000002", ` +
+			`"00000000000000000000000000000004", "A5000000000000000000000000000008"]}`,
+		tuak(128, 32, 128, 128, 1), tuak(128, 64, 256, 128, 2), tuak(256, 128, 128, 128, 1), tuak(256, 256, 256, 256, 3),
+		"test: true\nalgorithm: XOR",
+	} {
+		p, s := variant(t, "algorithm: MILENAGE", algorithm)
+		t.Run(p.Parameters().String(), func(t *testing.T) {
+			record, chip := cardRecord(t, p, 5), loadedChip(t)
+			makeCard(t, chip, s, record)
+			l := s.Layout()
+			set, err := s.Authentication().Open(l.Of(record, profile.SlotK), l.Of(record, profile.SlotOPC))
+			if err != nil {
+				t.Fatal(err)
+			}
+			chip.Reset()
+			u := uicc.NewSession(chip)
+			if _, err := u.SelectAID(ctx, []byte{0xA0, 0, 0, 0, 0x87, 0x10, 0x02}); err != nil {
+				t.Fatal(err)
+			}
+			if err := u.Verify(ctx, 0x01, [8]byte(l.Of(record, profile.SlotPIN1))); err != nil {
+				t.Fatal(err)
+			}
+			v := set.Vector(aka.RAND{1, 2, 3}, 7<<5, aka.EPS())
+			kc, want := v.Kc(), []byte{0xDB}
+			for _, part := range [][]byte{v.RES(), v.CK(), v.IK(), kc[:]} {
+				want = append(append(want, byte(len(part))), part...)
+			}
+			if got, err := u.Authenticate(ctx, v.RAND, v.AUTN); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("AUTHENTICATE answers %X, want %X, %v", got, want, err)
+			}
+			got, err := u.Authenticate(ctx, v.RAND, v.AUTN)
+			if err != nil || len(got) != 16 || got[0] != 0xDC {
+				t.Fatalf("the same token again: %X, %v", got, err)
+			}
+			if sqn, err := set.Resync(v.RAND, aka.AUTS(got[2:])); err != nil || sqn != 7<<5 {
+				t.Errorf("AUTS tells %#x, %v", uint64(sqn), err)
+			}
+			forged := v.AUTN
+			forged[15] ^= 1
+			if _, err := u.Authenticate(ctx, v.RAND, forged); !errors.Is(err, uicc.SWWrongMAC) {
+				t.Errorf("a forged token: %v", err)
+			}
+			sres, kc := set.Triplet(v.RAND)
+			gsm, err := u.Do(ctx, uicc.Command{INS: uicc.INSAuthenticate, P2: 0x80, Data: append([]byte{16}, v.RAND[:]...), Le: 256})
+			if want := append(append([]byte{4}, sres[:]...), append([]byte{8}, kc[:]...)...); err != nil || !bytes.Equal(gsm, want) {
+				t.Errorf("GSM context answers %X, want %X, %v", gsm, want, err)
+			}
+		})
 	}
 }
 

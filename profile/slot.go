@@ -20,7 +20,7 @@ const (
 	SlotPUK2                   //
 	SlotADM1                   //
 	SlotK                      // the subscriber key
-	SlotOPC                    // OPc of MILENAGE
+	SlotOPC                    // OPc of MILENAGE, TOPc of TUAK
 	SlotSCP03ENC               //
 	SlotSCP03MAC               //
 	SlotSCP03DEK               //
@@ -131,8 +131,11 @@ func (p *Profile) Slots() []Slot {
 			}
 		}
 	}
-	add(SlotK, 16, RandomKey)
-	add(SlotOPC, 16, Derived)
+	a := p.Parameters()
+	add(SlotK, max(16, a.KeySize()), RandomKey) // 0: Check refuses the parameters
+	if n := a.VariantSize(); n > 0 {
+		add(SlotOPC, n, Derived)
+	}
 	for id := SlotSCP03ENC; id <= SlotSCP03DEK; id++ {
 		add(id, p.SCP03.Bits/8, RandomKey)
 	}

@@ -34,7 +34,7 @@ func (c *core) authenticate(cmd *uicc.Command) uicc.SW {
 	case !c.satisfied(0x01):
 		return uicc.SWSecurity
 	}
-	m, err := aka.New(c.b[at+akaK:at+akaOPc], c.b[at+akaOPc:at+akaSEQ])
+	set, err := c.set(at)
 	if err != nil {
 		return uicc.SWProblem
 	}
@@ -46,7 +46,7 @@ func (c *core) authenticate(cmd *uicc.Command) uicc.SW {
 		if len(d) != 17 || d[0] != 16 {
 			return uicc.SWLength
 		}
-		sres, kc := m.Triplet(aka.RAND(d[1:]))
+		sres, kc := set.Triplet(aka.RAND(d[1:]))
 		out := append(append(c.session.out, 4), sres[:]...)
 		c.session.out = append(append(out, 8), kc[:]...)
 		return uicc.SWOK
@@ -54,13 +54,13 @@ func (c *core) authenticate(cmd *uicc.Command) uicc.SW {
 	if len(d) != 34 || d[0] != 16 || d[17] != 16 {
 		return uicc.SWLength
 	}
-	return c.answer(&m, at, aka.RAND(d[1:]), aka.AUTN(d[18:]))
+	return c.answer(set, at, aka.RAND(d[1:]), aka.AUTN(d[18:]))
 }
 
 // answer checks the network's token and answers with RES, CK, IK and Kc, or
 // with AUTS (TS 31.102, 7.1.2.1).
-func (c *core) answer(m *aka.Milenage, at int, rand aka.RAND, autn aka.AUTN) uicc.SW {
-	sqn, s, err := m.Answer(rand, autn)
+func (c *core) answer(set aka.Set, at int, rand aka.RAND, autn aka.AUTN) uicc.SW {
+	sqn, s, err := set.Answer(rand, autn)
 	if errors.Is(err, aka.ErrMAC) {
 		return uicc.SWWrongMAC
 	}
@@ -69,14 +69,15 @@ func (c *core) answer(m *aka.Milenage, at int, rand aka.RAND, autn aka.AUTN) uic
 	}
 	out := c.session.out
 	if !c.accept(at, sqn) {
-		auts := m.AUTS(rand, c.highest(at))
+		auts := set.AUTS(rand, c.highest(at))
 		c.session.out = append(append(out, 0xDC, 14), auts[:]...)
 		return uicc.SWOK
 	}
 	c.commit() // RES goes out once the number is used up
-	out = append(append(out, 0xDB, 8), s.RES[:]...)
-	out = append(append(out, 16), s.CK[:]...)
-	out = append(append(out, 16), s.IK[:]...)
+	out = append(out, 0xDB)
+	for _, part := range [][]byte{s.RES(), s.CK(), s.IK()} {
+		out = append(append(out, byte(len(part))), part...)
+	}
 	if c.service(c.session.ch.adf, serviceGSM) {
 		kc := s.Kc()
 		out = append(append(out, 8), kc[:]...)
@@ -96,6 +97,16 @@ func (m *memory) aka(adf int) int {
 		}
 	}
 	return 0
+}
+
+// set is the algorithm set of an authentication record with its keys.
+func (m *memory) set(at int) (aka.Set, error) {
+	p, keys, err := aka.ReadParameters(m.b[at+akaSet : m.after(at)])
+	if err != nil {
+		return nil, err
+	}
+	k := p.KeySize()
+	return p.Open(keys[:k], keys[k:])
 }
 
 // accept takes a sequence number that is newer than the last of its slot and

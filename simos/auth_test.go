@@ -15,7 +15,7 @@ func TestAcceptModel(t *testing.T) {
 		k := &core{memory: memory{b: make([]byte, atRecords)}}
 		k.setEnd(atRecords)
 		k.commit()
-		at := k.add(head(recordAKA, akaSize))
+		at := k.add(head(recordAKA, akaSet))
 		k.commit()
 		var w aka.Window
 		seq := rapid.OneOf(rapid.Uint64Range(0, 40), rapid.Uint64Range(1<<28-2, 1<<28+40), rapid.Uint64Range(0, 1<<43-1))

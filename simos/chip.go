@@ -138,7 +138,7 @@ const (
 	atVendor   = 135
 	atRandom   = 167 // state of the generator
 	atDigest   = 199 // of the operating system
-	atOS       = 231 // 1 if it has MILENAGE
+	atOS       = 231 // authentication algorithms that it has: see algorithmBit
 	atLimit    = 232 // size of the memory
 	atRecords  = 236
 )

@@ -258,7 +258,7 @@ func checkCard(t testing.TB, c uicc.Card, seq uint64) {
 		t.Fatalf("AUTHENTICATE answers %X", answer[0])
 	}
 	must(v.Verify(answer[2:10]))
-	if len(answer) != 53 || !bytes.Equal(answer[11:27], v.CK[:]) || !bytes.Equal(answer[28:44], v.IK[:]) {
+	if len(answer) != 53 || !bytes.Equal(answer[11:27], v.CK()) || !bytes.Equal(answer[28:44], v.IK()) {
 		t.Fatal("CK, IK or Kc is wrong")
 	}
 	if kc := v.Kc(); !bytes.Equal(answer[45:], kc[:]) {

@@ -61,9 +61,11 @@
 //	    rules are not asked. A cyclic file also takes absolute updates.
 //	STORE DATA (80 E2) P1 = 00 or 80, P2 is not looked at. Data is whole DGIs:
 //	    DGI, 2 bytes; length, 1 byte; value. Each command stands by itself.
-//	    A001  authentication data of the current application: 01 (MILENAGE),
-//	          SealKey(K, OPc): 33 bytes. 6985 outside an application; 6A80 if
-//	          the OS image does not list MILENAGE.
+//	    A001  authentication data of the current application: 01 (MILENAGE), 85
+//	          bytes of constants if they are not the standard ones, SealKey(K,
+//	          OPc); 02 (TUAK), the bytes of K, MAC, RES, CK and IK, iterations,
+//	          SealKey(K, TOPc); 03 (XOR), SealKey(K). 6985 outside an application;
+//	          6A80 if the OS image does not list the algorithm.
 //	    B0xx  the code with key reference xx: 01..08, 81..88 local to the current
 //	          application (or else the MF), 0A..0E and 8A..8E ADM, 11 universal
 //	          PIN. Flags (01 enabled), most tries 1..15, most tries of the unblock

@@ -49,9 +49,9 @@ func fuzzState(t testing.TB, life Life, inside bool) *Chip {
 	r[codeRef], r[codeTries], r[codeMax], r[codePUK], r[codePUKMax] = 1, 3, 3, 10, 10
 	k.add(r)
 	k.commit()
-	r = head(recordAKA, akaSize)
+	r = head(recordAKA, akaSet+33)
 	put24(r[akaOwner:], k.session.ch.adf)
-	r[akaAlgorithm] = 1
+	r[akaSet] = 1
 	k.add(r)
 	k.write(atLife, byte(life))
 	k.commit()

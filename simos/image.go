@@ -17,7 +17,7 @@ import (
 type Image struct {
 	Name       string   // 1..32 bytes of printable ASCII
 	Version    string   // likewise
-	Algorithms []string // authentication algorithms that it offers: "MILENAGE"
+	Algorithms []string // authentication algorithms that it offers: "MILENAGE", "TUAK", "XOR"
 	Body       []byte
 }
 

@@ -215,9 +215,11 @@ func (c *core) loadOS(cmd *uicc.Command) uicc.SW {
 		return uicc.SWData
 	}
 	c.write(atDigest, digest[:]...)
-	if slices.Contains(image.Algorithms, string(aka.MILENAGE)) {
-		c.write(atOS, 1)
+	var offers byte
+	for _, a := range image.Algorithms {
+		offers |= algorithmBit(aka.Algorithm(a))
 	}
+	c.write(atOS, offers)
 	c.write(atLife, byte(Loaded))
 	return uicc.SWOK
 }
@@ -256,21 +258,41 @@ func (c *core) storeData(cmd *uicc.Command) uicc.SW {
 	return uicc.SWOK
 }
 
-// storeAKA takes an algorithm, 01 for MILENAGE, and K and OPc sealed.
+// algorithmBit is an algorithm's bit at atOS; none for what this card cannot
+// compute.
+func algorithmBit(a aka.Algorithm) byte {
+	switch a {
+	case aka.MILENAGE:
+		return 0x01
+	case aka.TUAK:
+		return 0x02
+	case aka.XOR:
+		return 0x04
+	}
+	return 0
+}
+
+// storeAKA takes an algorithm with its parameters as aka.Parameters.Append
+// writes them, and K and OPc or TOPc sealed.
 func (c *core) storeAKA(v []byte) uicc.SW {
 	adf := c.session.ch.adf
 	switch {
 	case adf == 0:
 		return uicc.SWConditions
-	case len(v) != 33 || v[0] != 1 || c.b[atOS] != 1:
+	}
+	p, sealed, err := aka.ReadParameters(v) // sealed keys are as long as clear ones
+	if err != nil || c.b[atOS]&algorithmBit(p.Algorithm) == 0 {
 		return uicc.SWData
 	}
-	r := head(recordAKA, akaSize)
+	r := head(recordAKA, akaSet+len(v))
 	defer clear(r)
 	put24(r[akaOwner:], adf)
-	r[akaAlgorithm] = v[0]
-	if _, err := c.session.keys.OpenKey(r[akaK:akaK], v[1:]); err != nil {
+	keys := akaSet + copy(r[akaSet:], v) - len(sealed)
+	if _, err := c.session.keys.OpenKey(r[keys:keys], sealed); err != nil {
 		return uicc.SWProblem
+	}
+	if _, err := p.Open(r[keys:keys+p.KeySize()], r[keys+p.KeySize():]); err != nil {
+		return uicc.SWData
 	}
 	return c.put(c.aka(adf), r)
 }

@@ -51,12 +51,9 @@ const (
 
 // Offsets in an AKA record.
 const (
-	akaOwner     = 4
-	akaAlgorithm = 7
-	akaK         = 8
-	akaOPc       = 24
-	akaSEQ       = 40 // the last accepted SEQ of each of 32 slots, 6 bytes each
-	akaSize      = akaSEQ + 32*6
+	akaOwner = 4
+	akaSEQ   = 7             // the last accepted SEQ of each of 32 slots, 6 bytes each
+	akaSet   = akaSEQ + 32*6 // algorithm and parameters (aka.ReadParameters), then K and OPc or TOPc
 )
 
 // Offsets in a record of keys, SCP80's or SCP03's next.
@@ -210,7 +207,11 @@ func (m *memory) sound(at, mf int) bool {
 		owner := m.u24(at + codeOwner)
 		return n == codeSize && (owner == 0 || m.isDir(owner, at))
 	case recordAKA:
-		return n == akaSize && m.isDir(m.u24(at+akaOwner), at)
+		if n < akaSet || !m.isDir(m.u24(at+akaOwner), at) {
+			return false
+		}
+		_, err := m.set(at)
+		return err == nil
 	case recordOTA, recordNext:
 		k := int(m.b[at+keysLength])
 		return n == keysSecret+3*k && (k == 16 || k == 24 || k == 32)

@@ -1,6 +1,7 @@
 package simos_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -470,8 +471,9 @@ func TestBlank(t *testing.T) {
 }
 
 func TestLoadOS(t *testing.T) {
-	other := testImage()
+	other, all := testImage(), testImage()
 	other.Algorithms = nil
+	all.Algorithms = []string{"MILENAGE", "TUAK", "XOR", "ROT13"}
 	for name, c := range map[string]struct {
 		image []byte
 		sw    uicc.SW
@@ -481,6 +483,7 @@ func TestLoadOS(t *testing.T) {
 		"cut":              {func() []byte { b, _ := testImage().Sign(vendorKey()); return b[:len(b)-1] }(), uicc.SWData},
 		"good":             {func() []byte { b, _ := testImage().Sign(vendorKey()); return b }(), uicc.SWOK},
 		"no MILENAGE":      {func() []byte { b, _ := other.Sign(vendorKey()); return b }(), uicc.SWOK},
+		"all":              {func() []byte { b, _ := all.Sign(vendorKey()); return b }(), uicc.SWOK},
 	} {
 		chip := newChip(t, 1, true)
 		l := line{card: chip, keys: keySet(t, 0x10), s: uicc.NewSession(open(t, chip, keySet(t, 0x10), scp.Commands))}
@@ -509,8 +512,22 @@ func TestLoadOS(t *testing.T) {
 		l.create(uicc.FCP{Kind: uicc.KindMF, ID: uicc.MF})
 		l.create(uicc.FCP{Kind: uicc.KindADF, ID: 0x7FF0, Name: usimAID})
 		l.store(0xA001, make([]byte, 32), 1)
-		if (name == "good") != (l.err == nil) {
+		if (name == "no MILENAGE") != errors.Is(l.err, uicc.SWData) || name != "no MILENAGE" && l.err != nil {
 			t.Errorf("%s: STORE DATA of MILENAGE: %v", name, l.err)
+		}
+		for what, c := range map[string]struct {
+			head []byte
+			keys int
+			fill byte
+		}{
+			"TUAK": {[]byte{2, 16, 8, 8, 16, 16, 1}, 48, 9}, "long TUAK": {[]byte{2, 32, 8, 8, 16, 16, 1}, 64, 9}, "XOR": {[]byte{3}, 16, 9},
+			"XOR with K zero": {[]byte{3}, 16, 0}, "TUAK, MAC of 128 bits": {[]byte{2, 16, 16, 8, 16, 16, 1}, 48, 9}, "TUAK, cut": {[]byte{2, 32, 8, 8, 16, 16, 1}, 48, 9},
+		} {
+			want := name == "all" && c.fill != 0 && !strings.Contains(what, ",")
+			l.err = nil
+			if l.store(0xA001, bytes.Repeat([]byte{c.fill}, c.keys), c.head...); want != (l.err == nil) || !want && !errors.Is(l.err, uicc.SWData) {
+				t.Errorf("%s: STORE DATA of %s: %v", name, what, l.err)
+			}
 		}
 	}
 	// More than the chip takes.
@@ -556,7 +573,8 @@ func TestManager(t *testing.T) {
 		80E2800016 B00A13 000303 ` + sealed + ` > 6A80      # an ADM that is disabled
 		80E2800016 B00113 010303 ` + sealed + ` > 6A80      # not digits, once opened
 		00E00000[82027821 83027FF0 8408A0000000871002FF] > 9000
-		80E2800024 A00121 02 ` + sealed + sealed + ` > 6A80 # not MILENAGE
+		80E2800024 A00121 04 ` + sealed + sealed + ` > 6A80 # no algorithm
+		80E2800024 A00121 02 ` + sealed + sealed + ` > 6A80 # TUAK without its parameters
 		80E2800023 A00120 01 ` + sealed + sealed[:30] + ` > 6A80
 		80D8008001 01 > 6A86
 		80D8008101 01 > 6A80

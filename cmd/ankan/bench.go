@@ -38,7 +38,7 @@ type benchCmd struct {
 	Line  benchLineCmd  `cmd:"" help:"Software cards personalised, read back and authenticated."`
 
 	Stations benchStationsCmd `cmd:"" hidden:"" help:"Stations of bench line --remote."`
-	Vectors  benchVectorsCmd  `cmd:"" help:"Authentication vectors, MILENAGE."`
+	Vectors  benchVectorsCmd  `cmd:"" help:"Authentication vectors, MILENAGE and TUAK."`
 	Audit    benchAuditCmd    `cmd:"" help:"Durable entries of the audit log."`
 	Sftp     benchSftpCmd     `cmd:"" name:"sftp" help:"A file brought to a partner's edge; peer: OpenSSH."`
 }

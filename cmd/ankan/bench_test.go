@@ -64,7 +64,7 @@ func TestBenchVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := has(t, r, "vectors", "seconds", "vectors_per_second_per_core", "with_key_schedule_per_second_per_core"); got["cards"] != nil {
+	if got := has(t, r, "vectors", "seconds", "vectors_per_second_per_core", "with_key_schedule_per_second_per_core", "tuak_vectors", "tuak_vectors_per_second_per_core"); got["cards"] != nil {
 		t.Errorf("got %v", got)
 	}
 }

@@ -14,9 +14,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
+	"ankan/aka"
 	"ankan/hsm"
 )
 
@@ -129,13 +131,13 @@ type kind struct {
 
 // travellers are the kinds of keys that leave one module for another.
 var travellers = []kind{
-	{hsm.Transport, hsm.AES128}, {hsm.Transport, hsm.AES256}, {hsm.Operator, hsm.AES128}, {hsm.Exchange, hsm.AES256},
+	{hsm.Transport, hsm.AES128}, {hsm.Transport, hsm.AES256}, {hsm.Operator, hsm.AES128}, {hsm.Operator, hsm.AES256}, {hsm.Exchange, hsm.AES256},
 }
 
 // one is a key for every purpose.
 var one = []kind{
 	{hsm.Order, hsm.AES256}, {hsm.Subscriber, hsm.AES256}, {hsm.Transport, hsm.AES128}, {hsm.Transport, hsm.AES256},
-	{hsm.Operator, hsm.AES128}, {hsm.Ledger, hsm.HMAC256}, {hsm.Lot, hsm.AES256}, {hsm.Exchange, hsm.AES256}, {hsm.Unwrap, hsm.RSA3072}, {hsm.Agree, hsm.P521}, {hsm.LogSign, hsm.Ed25519},
+	{hsm.Operator, hsm.AES128}, {hsm.Operator, hsm.AES256}, {hsm.Ledger, hsm.HMAC256}, {hsm.Lot, hsm.AES256}, {hsm.Exchange, hsm.AES256}, {hsm.Unwrap, hsm.RSA3072}, {hsm.Agree, hsm.P521}, {hsm.LogSign, hsm.Ed25519},
 	{hsm.SiteSign, hsm.Ed25519}, {hsm.MailSign, hsm.P256}, {hsm.MailOpen, hsm.RSA3072},
 }
 
@@ -659,7 +661,8 @@ func (s *suite) translate() {
 	}
 }
 
-// op shares the OP of TS 35.208, test set 1, and computes its OPc on the other side.
+// op shares the OP of TS 35.208, test set 1, and the TOP of TS 35.233, test set
+// 6, and computes their OPc and TOPc on the other side.
 func (s *suite) op() {
 	unhex := func(text string) []byte {
 		b, err := hex.DecodeString(text)
@@ -667,23 +670,42 @@ func (s *suite) op() {
 		return b
 	}
 	agree := s.make("agree", hsm.Agree, hsm.P521)
-	given, err := hsm.Give(agree.Public, hsm.KeyContent(hsm.Operator, hsm.AES128), "op 1", unhex("cdc202d5123e20f62b6d676ac72cb318"))
-	s.must(err)
-	_, err = s.TakeKey(s.ctx, "agree", given, "op 1", "op1", hsm.Operator, hsm.AES128)
-	s.must(err)
-	op, err := s.Module.OP(s.ctx, "op1")
-	s.must(err)
-	opc, err := op.OPc(nil, unhex("465b5ce8b199b49faa5f0a2ee238a6bc"))
-	if want := "cd63cb71954a9f4e48a5994e37a02baf"; err != nil || hex.EncodeToString(opc) != want {
-		s.Errorf("OPc is %x, %v, want %s", opc, err, want)
+	milenage := aka.Parameters{Algorithm: aka.MILENAGE}
+	tuak := aka.Parameters{Algorithm: aka.TUAK, Tuak: aka.TuakParameters{K: 256, MAC: 64, RES: 64, CK: 128, IK: 128, Iterations: 2}}
+	for i, v := range []struct {
+		p, otherwise aka.Parameters
+		a            hsm.Algorithm
+		op, k, want  string
+	}{
+		{p: milenage, a: hsm.AES128, op: "cdc202d5123e20f62b6d676ac72cb318", k: "465b5ce8b199b49faa5f0a2ee238a6bc",
+			want: "cd63cb71954a9f4e48a5994e37a02baf", otherwise: tuak},
+		{p: tuak, a: hsm.AES256, op: "e59f6eb10ea406813f4991b0b9e02f181edf4c7e17b480f66d34da35ee88c95e",
+			k:    "1574ca56881d05c189c82880f789c9cd4244955f4426aa2b69c29f15770e5aa5",
+			want: "b04a66f26c62fcd6c82de22a179ab65506ecf47f56245cd149966cfa9cec7a51", otherwise: milenage},
+	} {
+		id := fmt.Sprintf("op%d", i)
+		given, err := hsm.Give(agree.Public, hsm.KeyContent(hsm.Operator, v.a), "op 1", unhex(v.op))
+		s.must(err)
+		_, err = s.TakeKey(s.ctx, "agree", given, "op 1", id, hsm.Operator, v.a)
+		s.must(err)
+		op, err := s.Module.OP(s.ctx, id)
+		s.must(err)
+		if opc, err := op.OPc(nil, unhex(v.k), v.p); err != nil || hex.EncodeToString(opc) != v.want {
+			s.Errorf("OPc of %s is %x, %v, want %s", v.p, opc, err, v.want)
+		}
+		if _, err := op.OPc(nil, make([]byte, v.otherwise.KeySize()), v.otherwise); err == nil {
+			s.Errorf("the OP of %s is taken for one of %s", v.p, v.otherwise)
+		}
+		op.Close()
+		for _, closed := range []*hsm.OP{op, {}, nil} {
+			_, err := closed.OPc(nil, unhex(v.k), v.p)
+			s.want("a closed OP", err, hsm.ErrClosed)
+		}
 	}
-	op.Close()
-	for _, closed := range []*hsm.OP{op, {}, nil} {
-		_, err := closed.OPc(nil, make([]byte, 16))
-		s.want("a closed OP", err, hsm.ErrClosed)
-	}
-	if _, err := hsm.NewOP(make([]byte, 15)); err == nil {
-		s.Error("an OP of 15 bytes is taken")
+	for _, n := range []int{0, 15, 24, 33} {
+		if _, err := hsm.NewOP(make([]byte, n)); err == nil {
+			s.Errorf("an OP of %d bytes is taken", n)
+		}
 	}
 }
 
