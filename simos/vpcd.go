@@ -12,10 +12,6 @@ import (
 	"ankan/uicc"
 )
 
-// VPCD is where vpcd, the virtual reader of a PC/SC daemon (vsmartcard), waits
-// for a card unless it was set up otherwise.
-const VPCD = "127.0.0.1:35963"
-
 // A Socketed card is one that a reader gives power and takes it away: a chip,
 // or one in a rack's slot.
 type Socketed interface {
@@ -24,23 +20,19 @@ type Socketed interface {
 	Reset(ctx context.Context) (uicc.ATR, error)
 }
 
-// Attach puts a card into vpcd's virtual reader and answers the reader until the
-// context ends, which is no error, or the connection does. A card that gives no
-// answer is taken out: the daemon knows no other way to say so.
+// Attach puts a card into vpcd's virtual reader, to which conn leads, and answers
+// the reader until the context ends, which is no error, or the connection does.
+// A card that gives no answer is taken out: the daemon knows no other way to say
+// so. Attach closes the connection.
 //
 // vpcd's protocol is a length, uint16 big endian, and so many bytes. To the
 // card: 00 power off, 01 power on, 02 reset, without a reply; 04 reply with the
 // ATR; else a command APDU, reply with its answer.
-func Attach(ctx context.Context, vpcd string, card Socketed) error {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", vpcd)
-	if err != nil {
-		return fmt.Errorf("vpcd: %w", err)
-	}
+func Attach(ctx context.Context, conn net.Conn, card Socketed) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	s := socket{conn: conn, in: bufio.NewReader(conn), card: card}
-	err = s.serve(ctx)
+	err := s.serve(ctx)
 	if ctx.Err() != nil {
 		return nil
 	}

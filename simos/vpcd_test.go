@@ -33,8 +33,12 @@ func attach(t *testing.T, ctx context.Context, card simos.Socketed) *pcd {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := &pcd{t: t, done: make(chan error, 1)}
-	go func() { p.done <- simos.Attach(ctx, l.Addr().String(), card) }()
+	go func() { p.done <- simos.Attach(ctx, conn, card) }()
 	if p.conn, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
@@ -136,14 +140,6 @@ func TestAttachEnds(t *testing.T) {
 				t.Errorf("%v, want %s", err, c.want)
 			}
 		})
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	if err := simos.Attach(t.Context(), l.Addr().String(), mute{}); err == nil {
-		t.Error("attached to nothing")
 	}
 }
 
