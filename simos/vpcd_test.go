@@ -177,3 +177,22 @@ func TestChipFile(t *testing.T) {
 		t.Error("saved to nowhere")
 	}
 }
+
+// Whatever a reader sends, the card answers or hangs up.
+func FuzzAttach(f *testing.F) {
+	f.Add([]byte{0, 1, 1, 0, 1, 4, 0, 5, 0, 0xA4, 0, 4, 0})
+	f.Add([]byte{0, 1, 0, 0, 1, 2, 0, 0})
+	f.Add([]byte{0xFF, 0xFF, 1})
+	card := newChip(f, 1, false)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ours, theirs := net.Pipe()
+		go func() {
+			theirs.Write(b)
+			theirs.Close()
+		}()
+		go io.Copy(io.Discard, theirs)
+		if err := simos.Attach(t.Context(), ours, card.Clone().Socket()); err == nil {
+			t.Error("a reader that hung up is there")
+		}
+	})
+}
