@@ -259,15 +259,16 @@ func (c *conn) parsed(b []byte) ([]State, error) {
 	return all, nil
 }
 
-// stopTime is how long the daemon may take to answer that a wait is off.
-const stopTime = 5 * time.Second
+// stopTime is how long the daemon may take to answer what it answers at once:
+// how the readers are, once it has started them all, and that a wait is off.
+const stopTime = 10 * time.Second
 
 // wait calls done with the readers as they are, and again whenever something
 // changed, until it says true or the context ends. Then the connection is as
 // good as before.
 func (c *conn) wait(ctx context.Context, done func([]State) (bool, error)) error {
 	for {
-		b, err := c.call(ctx, cmdWait, nil, readers*stateSize)
+		b, err := c.watch(ctx)
 		if err != nil {
 			return err
 		}
@@ -297,6 +298,17 @@ func (c *conn) wait(ctx context.Context, done func([]State) (bool, error)) error
 			return err
 		}
 	}
+}
+
+// watch has the daemon tell of the next change, and returns its table. A context
+// that ends meanwhile does not break the connection off.
+func (c *conn) watch(ctx context.Context) ([]byte, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	return c.call(ctx, cmdWait, nil, readers*stateSize)
 }
 
 // stop ends a wait. The answer may as well be the event that came before.

@@ -153,7 +153,7 @@ func TestPick(t *testing.T) {
 			t.Errorf("%q: %q, %v", in, got, err)
 		}
 	}
-	for in, want := range map[string]string{"ACS": "not one but 2", "": "not one but 4", "Gem": "no such reader"} {
+	for in, want := range map[string]string{"ACS": "not one but 2", "": "there are 4 readers; name one of", "Gem": "no such reader"} {
 		if _, err := pick(all, in); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"ACS 01 00"`) {
 			t.Errorf("%q: %v", in, err)
 		}

@@ -76,6 +76,8 @@ func pick(all []State, name string) (string, error) {
 		return "", NoReaders
 	case len(found) == 1:
 		return found[0], nil
+	case len(found) > 1 && name == "":
+		return "", fmt.Errorf("there are %d readers; name one of %s", len(found), strings.Join(names, ", "))
 	case len(found) > 1:
 		return "", fmt.Errorf("reader %q is not one but %d; name one of %s", name, len(found), strings.Join(names, ", "))
 	}

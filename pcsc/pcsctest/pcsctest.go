@@ -246,8 +246,10 @@ func (d *Daemon) answer(c net.Conn, cmd uint32, b, more []byte) []byte {
 	case 0x12: // states
 		return d.table()
 	case 0x13: // wait
+		// The table goes out before any change can be told.
 		d.waiting = append(d.waiting, c)
-		return d.table()
+		c.Write(d.table())
+		return nil
 	case 0x14: // stop waiting: no answer to whoever was told already
 		if i := slices.Index(d.waiting, c); i >= 0 {
 			d.waiting = slices.Delete(d.waiting, i, i+1)
