@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -179,7 +180,8 @@ func (m *tester) row(chip simos.Serial, id sim.Identity, record []byte) []string
 		case c.slot == profile.SlotICCID:
 			row = append(row, id.ICCID.String())
 		case c.slot >= profile.SlotPIN1 && c.slot <= profile.SlotADM1:
-			row = append(row, strings.TrimRight(string(b), "\xFF"))
+			code, _, _ := bytes.Cut(b, []byte{0xFF}) // padding
+			row = append(row, string(code))
 		default:
 			row = append(row, strings.ToUpper(hex.EncodeToString(b)))
 		}
