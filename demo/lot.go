@@ -99,14 +99,18 @@ const faultsName = "faults.json"
 
 // ServeChips serves the drawer in a folder that MakeLot filled.
 func ServeChips(ctx context.Context, dir string, l net.Listener) error {
-	doc, err := os.ReadFile(filepath.Join(dir, faultsName))
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s is no drawer of chips: it has no %s; `ankan demo` makes one", dir, faultsName)
-	}
+	rack, err := simos.NewRack(dir)
 	if err != nil {
 		return err
 	}
-	rack, err := simos.NewRack(dir)
+	if all, _ := rack.Chips(); len(all) == 0 {
+		return fmt.Errorf("%s is no drawer: it has no chips; `ankan demo` and `ankan card make` make one", dir)
+	}
+	// Only the demonstration has chips that go wrong.
+	doc, err := os.ReadFile(filepath.Join(dir, faultsName))
+	if errors.Is(err, os.ErrNotExist) {
+		doc, err = []byte("{}"), nil
+	}
 	if err != nil {
 		return err
 	}

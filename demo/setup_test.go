@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"ankan/hsm"
 	"ankan/hsm/hsmtest"
 	"ankan/order"
+	"ankan/simos"
 	"ankan/site"
 )
 
@@ -173,6 +175,17 @@ func TestServeChipsRefused(t *testing.T) {
 	}
 	defer l.Close()
 	dir := t.TempDir()
+	rack, err := simos.NewRack(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chip, err := newChip("LOT", 0, make([]byte, 32), make(ed25519.PublicKey, ed25519.PublicKeySize))
+	if err == nil {
+		err = rack.Add(chip)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	for doc, want := range map[string]string{"": "faults.json: ", "{": "faults.json: ", `{"zz":{}}`: ""} {
 		if err := os.WriteFile(filepath.Join(dir, faultsName), []byte(doc), 0o600); err != nil {
 			t.Fatal(err)
@@ -181,7 +194,7 @@ func TestServeChipsRefused(t *testing.T) {
 			t.Errorf("%q: %v, want %s", doc, err, want)
 		}
 	}
-	if err := ServeChips(t.Context(), filepath.Join(dir, "none"), l); err == nil {
-		t.Error("no drawer is served")
+	if err := ServeChips(t.Context(), t.TempDir(), l); err == nil || !strings.Contains(err.Error(), "it has no chips") {
+		t.Errorf("no drawer is served: %v", err)
 	}
 }

@@ -131,23 +131,51 @@ func NewRack(dir string) (*Rack, error) {
 }
 
 func (r *Rack) load(name string) error {
-	b, err := os.ReadFile(r.path(name))
-	if err != nil {
-		return err
-	}
-	if len(b) == 0 || b[0] > 1 {
-		return ErrMemory
-	}
-	c, err := Unmarshal(b[1:])
+	c, taken, err := loadChip(r.path(name))
 	if err != nil {
 		return err
 	}
 	if c.Serial().String() != name {
 		return fmt.Errorf("%w: it is chip %s", ErrMemory, c.Serial())
 	}
-	y := &bay{chip: c, serial: c.Serial(), taken: b[0] == 1}
+	y := &bay{chip: c, serial: c.Serial(), taken: taken}
 	r.order, r.bySer[y.serial] = append(r.order, y), y
 	return nil
+}
+
+// LoadChip reads a chip from a file as a rack has it. It has no power. A file
+// of another kind is ErrMemory.
+func LoadChip(path string) (*Chip, error) {
+	c, _, err := loadChip(path)
+	return c, err
+}
+
+// loadChip also says whether somebody has had the chip.
+func loadChip(path string) (c *Chip, taken bool, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(b) == 0 || b[0] > 1 {
+		return nil, false, ErrMemory
+	}
+	c, err = Unmarshal(b[1:])
+	return c, b[0] == 1, err
+}
+
+// SaveChip writes a chip to a file as a rack has it, as one that somebody has
+// had, all or nothing. The file holds the chip's keys; only its owner reads it.
+func SaveChip(path string, c *Chip) error { return saveChip(path, c, true) }
+
+func saveChip(path string, c *Chip, taken bool) error {
+	b := []byte{0}
+	if taken {
+		b[0] = 1
+	}
+	if err := os.WriteFile(path+".new", append(b, c.Marshal()...), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 func (r *Rack) path(name string) string { return filepath.Join(r.dir, name+".chip") }
@@ -157,15 +185,7 @@ func (r *Rack) store(y *bay) error {
 	if r.dir == "" {
 		return nil
 	}
-	b := []byte{0}
-	if y.taken {
-		b[0] = 1
-	}
-	path := r.path(y.serial.String())
-	if err := os.WriteFile(path+".new", append(b, y.chip.Marshal()...), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return saveChip(r.path(y.serial.String()), y.chip, y.taken)
 }
 
 // Add puts a chip into the drawer, which owns it from then on, and takes its
