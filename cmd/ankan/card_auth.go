@@ -168,8 +168,10 @@ func challenge(ctx context.Context, s *uicc.Session, alg *aka.Milenage, sqn aka.
 			moved = true
 			continue
 		}
-		want := append(append([]byte{0xDB, 8}, v.RES[:]...), 16)
-		want = append(append(append(want, v.CK[:]...), 16), v.IK[:]...)
+		want := []byte{0xDB}
+		for _, part := range [][]byte{v.RES(), v.CK(), v.IK()} {
+			want = append(append(want, byte(len(part))), part...)
+		}
 		defer clear(want)
 		if len(answer) < len(want) || subtle.ConstantTimeCompare(answer[:len(want)], want) != 1 {
 			return sqn, moved, errors.New("the card's RES, CK or IK are not those of K and OPc in the file")

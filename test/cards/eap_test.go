@@ -16,9 +16,17 @@ import (
 	"ankan/sim"
 )
 
+// A vector is one of MILENAGE, from whichever home.
+type vector struct {
+	RAND   aka.RAND
+	AUTN   aka.AUTN
+	RES    [8]byte
+	CK, IK [16]byte
+}
+
 // A home is where a network gets its vectors: an HLR.
 type home interface {
-	vector(ctx context.Context, id sim.IMSI) (aka.Vector, error)
+	vector(ctx context.Context, id sim.IMSI) (vector, error)
 	resync(ctx context.Context, id sim.IMSI, rand aka.RAND, auts aka.AUTS) error
 }
 

@@ -71,7 +71,7 @@ func loadOurs(t *testing.T, c *card, opc []byte) ours {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := auc.Loader(hlr.Source{Order: "order", Actor: "person/1", Algorithm: "MILENAGE", AMF: aka.EPS(), SQN: 32})
+	l, err := auc.Loader(hlr.Source{Order: "order", Actor: "person/1", Authentication: aka.Parameters{Algorithm: aka.MILENAGE}, AMF: aka.EPS(), SQN: 32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,12 +82,13 @@ func loadOurs(t *testing.T, c *card, opc []byte) ours {
 	return ours{auc}
 }
 
-func (o ours) vector(ctx context.Context, id sim.IMSI) (aka.Vector, error) {
-	v, err := o.auc.Vectors(ctx, id, 1)
+func (o ours) vector(ctx context.Context, id sim.IMSI) (vector, error) {
+	all, err := o.auc.Vectors(ctx, id, 1)
 	if err != nil {
-		return aka.Vector{}, err
+		return vector{}, err
 	}
-	return v[0], nil
+	v := &all[0]
+	return vector{v.RAND, v.AUTN, [8]byte(v.RES()), [16]byte(v.CK()), [16]byte(v.IK())}, nil
 }
 
 func (o ours) resync(ctx context.Context, id sim.IMSI, rand aka.RAND, auts aka.AUTS) error {
@@ -275,7 +276,7 @@ func elements(b []byte) (map[byte][]byte, error) {
 	return m, nil
 }
 
-func (o *osmo) ask(id sim.IMSI, more ...byte) (v aka.Vector, err error) {
+func (o *osmo) ask(id sim.IMSI, more ...byte) (v vector, err error) {
 	b := element([]byte{ipaGSUP, gsupAuthRequest}, gsupIMSI, bcd(id.String())...)
 	b = element(b, gsupDomain, 1) // packet switched
 	if err := o.send(ipaOsmo, append(b, more...)...); err != nil {
@@ -304,7 +305,7 @@ func (o *osmo) ask(id sim.IMSI, more ...byte) (v aka.Vector, err error) {
 	return v, nil
 }
 
-func (o *osmo) vector(_ context.Context, id sim.IMSI) (aka.Vector, error) { return o.ask(id) }
+func (o *osmo) vector(_ context.Context, id sim.IMSI) (vector, error) { return o.ask(id) }
 
 // resync gives back what the card said; osmo-hlr answers with fresh vectors.
 func (o *osmo) resync(_ context.Context, id sim.IMSI, rand aka.RAND, auts aka.AUTS) error {

@@ -72,7 +72,7 @@ func TestPyscard(t *testing.T) {
 	}
 	says(t, "EF.DIR", found["dir"], "A0000000871002")
 	says(t, "the USIM's FCP", found["usim"], "A0000000871002")
-	if want := fmt.Sprintf("DB08%X10%X10%X", v.RES, v.CK, v.IK); !strings.HasPrefix(found["authenticate"], want) {
+	if want := fmt.Sprintf("DB08%X10%X10%X", v.RES(), v.CK(), v.IK()); !strings.HasPrefix(found["authenticate"], want) {
 		t.Errorf("AUTHENTICATE does not answer with RES, CK and IK of the vector")
 	}
 }
