@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"ankan/conformance"
@@ -18,11 +19,16 @@ import (
 // with the clause that it comes from.
 type Item struct {
 	ID     string   `json:"id" yaml:"id"`
-	Group  string   `json:"group" yaml:"group"`
 	Title  string   `json:"title" yaml:"title"`
 	Hindi  string   `json:"hindi" yaml:"hindi"`
 	Clause string   `json:"clause" yaml:"clause"`
 	Cases  []string `json:"cases,omitempty" yaml:"cases"` // of the conformance suite, which show it
+}
+
+// Group is what the item is about: the word before its number.
+func (i Item) Group() string {
+	group, _, _ := strings.Cut(i.ID, "-")
+	return group
 }
 
 //go:embed checklist.yaml
@@ -47,7 +53,7 @@ func parseChecklist(name string, doc []byte) ([]Item, error) {
 		return nil, err
 	}
 	for i, it := range v.Items {
-		for _, f := range []string{it.Group, it.Title, it.Hindi, it.Clause} {
+		for _, f := range []string{it.Title, it.Hindi, it.Clause} {
 			if err := checkText(name+": item "+it.ID, f, 500); err != nil {
 				return nil, err
 			}
