@@ -322,7 +322,7 @@ func shots() []shot {
 		Reports: []SuiteReport{{"6327000000010053", digest, "/reports/x", ago(2 * day), security, 32, 1, 1, []CaseLine{{"pin-count", "A wrong PIN is counted", "TS 102 221, 9.5.1", "fail", "the counter is 3, want 2"}, {"aka", "The USIM answers", "TS 33.102, 6.3", "pass", ""}, {"pin-tear", "No try is won", "TS 102 221, 9.5.1", "not-run", "this reader cannot"}}}},
 		Tests:   []TestLine{{ago(day), "pass", []Who{security}, "/acts/1"}}, Seats: [][]string{{"security-officer"}, {"shift-lead", "key-manager"}}, Testers: []string{"2006"}, Makers: []string{"person 1007", "A. Writer"},
 		Asks:  []ReleaseAct{{"release.test", "/acts/new?kind=release.test", nil, false}, {"release.approve", "/acts/new?kind=release.approve", nil, true}, {"release.withdraw", "", &Form{Action: "/releases/x/operator-one/in-5g-usim/withdraw"}, false}},
-		Loads: []LoadLine{{"OP1-2611-0042", ago(3 * time.Hour)}}, Before: []IntegrationLine{withdrawnIn}, Life: steps()}
+		Loads: []LoadLine{{"OP1-2611-0042", ago(3 * time.Hour)}}, Before: []IntegrationLine{withdrawnIn}, Life: steps(), Paper: "/releases/x/operator-one/in-5g-usim/test.pdf"}
 
 	return []shot{
 		{"signin", gateFrame, signInPage{First: Form{Action: "/sign-in", Errors: map[string]Text{"password": plain("number or password is wrong")}}}},

@@ -64,6 +64,7 @@ type standingPage struct {
 	Loads                                []LoadLine
 	Before                               []IntegrationLine
 	Life                                 []Step
+	Paper                                string // address of the test's record; "" before it is closed
 }
 
 func (standingPage) page() string { return "standing" }

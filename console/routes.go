@@ -96,6 +96,7 @@ func routes() []route {
 		{"GET /releases/{name}/{operator}/{profile}", "releases.read", (*Server).getStanding},
 		{"POST /releases/{name}/{operator}/{profile}", "releases.test", (*Server).postFinding},
 		{"POST /releases/{name}/{operator}/{profile}/withdraw", toAsk + "release.withdraw", (*Server).postWithdraw},
+		{"GET /releases/{name}/{operator}/{profile}/test.pdf", "releases.read", (*Server).getTestPDF},
 		{"GET /reports/{sha256}", "releases.read", (*Server).getReport},
 		// Things of metal and paper, and the forms with which components travel.
 		{"GET /register", "custody.read", (*Server).getRegister},

@@ -249,7 +249,7 @@ func (s *Server) showStanding(v *visit, code int, st release.Standing, problem e
 			l.By = append(l.By, s.who(v.ctx(), id))
 		}
 		p.Tests = append(p.Tests, l)
-		p.Testers = t.Testers
+		p.Testers, p.Paper = t.Testers, i.Href+"/test.pdf"
 	}
 	for _, d := range st.Release.Developers {
 		p.Makers = append(p.Makers, d.String())

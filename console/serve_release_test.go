@@ -109,6 +109,9 @@ func TestReleasePages(t *testing.T) {
 	if got := lead.get("/reports/" + st.Reports[0].SHA256); got.code != 200 || !strings.Contains(got.body, "payload") {
 		t.Errorf("the signed report: %d", got.code)
 	}
+	if got := lead.get(at + "/test.pdf"); got.code != 200 || !strings.HasPrefix(got.body, "%PDF") {
+		t.Errorf("the record of the test: %d", got.code)
+	}
 	if got := lead.get("/reports/00"); got.code != http.StatusNotFound {
 		t.Errorf("a report that is not there: %d", got.code)
 	}

@@ -12,4 +12,6 @@ import (
 )
 
 // All is every part of this program. A site does those of its roles.
-func All() []site.Part { return []site.Part{bureau.Part(), plant.Part(), release.Part(), operator.Part()} }
+func All() []site.Part {
+	return []site.Part{bureau.Part(), plant.Part(), release.Part(), operator.Part()}
+}
