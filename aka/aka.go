@@ -85,6 +85,16 @@ func (s *Session) CK() []byte { return s.ck[:s.nCK] }
 // IK is the integrity key, 16 bytes, or 32 of TUAK. The slice lies in s.
 func (s *Session) IK() []byte { return s.ik[:s.nIK] }
 
+// AppendAnswer appends what a card answers to AUTHENTICATE: DB, then RES, CK and
+// IK, each with its length (TS 31.102, 7.1.2.1). Kc may follow on a card.
+func (s *Session) AppendAnswer(dst []byte) []byte {
+	dst = append(dst, 0xDB)
+	for _, part := range [][]byte{s.RES(), s.CK(), s.IK()} {
+		dst = append(append(dst, byte(len(part))), part...)
+	}
+	return dst
+}
+
 // Vector is an authentication vector of the home network (TS 33.102, 6.3.2).
 // The RES of its Session is XRES, which only the card can know as well.
 type Vector struct {

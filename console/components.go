@@ -58,6 +58,7 @@ func (in *tongue) funcs() template.FuncMap {
 		"plus":     func(a, b int) int { return a + b },
 		"times":    func(a, b int) int { return a * b },
 		"scale":    func(percent int) int { return percent * 80 / 100 },
+		"inboth":   func(en, hi string) string { return map[string]string{"en": en, "hi": hi}[in.lang] },
 		"list":     func(all ...any) []any { return all },
 	}
 }
@@ -147,6 +148,7 @@ var tones = map[string]string{
 	"error": "bad", "warning": "warn", "advice": "ink", "in-force": "ok", "former": "off", "coming": "hold",
 	"present": "ok", "away": "off", "checked": "ok", "entering": "ink", "unread": "ink", "read": "off", "ended": "off", "irreversible": "seal",
 	"good": "ok", "doubt": "warn",
+	"drafted": "off", "registered": "off", "integrated": "ink", "tested": "hold", "withdrawn": "bad", "pass": "ok", "fail": "bad", "not-applicable": "off", "not-run": "off",
 	"added": "ok", "removed": "bad", "changed": "warn", "consistent": "ok", "stale": "warn",
 }
 

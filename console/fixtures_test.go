@@ -44,7 +44,7 @@ func bureauFrame() Frame {
 		Site: Site{Name: "Bureau North", Roles: []string{"bureau"}, Country: "IN", Mode: say("mode.production"), Version: "1.4.0"},
 		Me:   &Me{Person: "0021", Roles: []string{"key-manager"}, Proved: []string{"certificate", "passkey"}},
 		Nav: []NavItem{{Key: "inbox", Href: "/inbox", Count: 4}, {Key: "acts", Href: "/acts"}, {Key: "notices", Href: "/notices"}, {Key: "keys", Href: "/keys"}, {Key: "ceremonies", Href: "/ceremonies"},
-			{Key: "transfers", Href: "/transfers", Count: 1}, {Key: "register", Href: "/register"}, {Key: "hsm", Href: "/hsm"}, {Key: "log", Href: "/log"}, {Key: "policy", Href: "/policy"}, {Key: "people", Href: "/people"}, {Key: "sessions", Href: "/sessions"}, {Key: "glass", Href: "/glass"}},
+			{Key: "transfers", Href: "/transfers", Count: 1}, {Key: "register", Href: "/register"}, {Key: "releases", Href: "/releases"}, {Key: "hsm", Href: "/hsm"}, {Key: "log", Href: "/log"}, {Key: "policy", Href: "/policy"}, {Key: "people", Href: "/people"}, {Key: "sessions", Href: "/sessions"}, {Key: "glass", Href: "/glass"}},
 		Log: 1204883, Witnessed: ago(12 * time.Second),
 	}
 }
@@ -62,7 +62,7 @@ func glassFrame() Frame {
 	return f
 }
 
-func release() act.Act {
+func releaseAct() act.Act {
 	return act.Act{
 		Format: act.Format, ID: "6b1f90c42d7ea8136b1f90c42d7ea813", Site: "bureau-north", Kind: "order.release", Subject: "OP1-2611-0042", Requester: "0047",
 		Params: map[string]string{
@@ -221,7 +221,7 @@ func shots() []shot {
 	lastSign := &SignIn{ago(5 * time.Hour), claims()}
 	pager := Pager{1, 20, 120488, "", "/log?before=1204863"}
 	filter := Form{Action: "/keys", Values: map[string]string{"q": "OP1"}}
-	released := release()
+	released := releaseAct()
 	approve, reject := vetting, Form{Action: "/acts/6b1f90c4/reject", Sign: sign}
 	waits := actPage{
 		Act: released, State: "waits", Sub: plain("Lets the bureau draw keys for 250,000 cards of Operator One and send them, sealed, to Plant West."),
@@ -311,6 +311,18 @@ func shots() []shot {
 		Report: &KeyReport{"OP1-AUC-03", "/keys/OP1-AUC-03", "/papers/compromise/OP1-AUC-03", ago(day), say("who.person", "0021"), "the bag TE-51221 was open", []Touch{{"order/OP1-2611-0042", ""}}, []Party{{Name: "operator-one", State: "compromised", Told: ago(23 * time.Hour), Acknowledged: ago(20 * time.Hour), Words: "person 0105 of operator-one"}, {Name: "operator-two", State: "compromised"}}},
 	}
 	pair := keyPage{Key: KeyLine{"log", "/keys/log", say("purpose.log"), "Ed25519", "", "active", false, KCV{Method: noKCV}, time.Time{}}, Sub: say("purpose.log.sub"), Extract: say("extract.never"), Public: digest, Count: 3, History: "/papers/history/log"}
+
+	approvedIn := IntegrationLine{"operator-one", "in-5g-usim", "/releases/x/operator-one/in-5g-usim", "approved", "laboratory 3", ago(12 * day), []Who{hsmAdmin}}
+	withdrawnIn := IntegrationLine{"operator-two", "in-4g-usim", "/releases/x/operator-two/in-4g-usim", "withdrawn", "laboratory 3", ago(90 * day), []Who{hsmAdmin, security}}
+	releaseFacts := []Fact{{say("release.vendor"), plain("Software Chips")}, {say("release.country"), plain("IN")}, {say("release.image"), plain(inFours(digest))}}
+	standing := standingPage{Name: "ankan-reference 1.0", Href: "/releases/x", Operator: "operator-one", Profile: "in-5g-usim", State: "tested", Facts: releaseFacts, Open: 1, Passed: 1, Failed: 1, NotApplicable: 1,
+		Groups: []CheckGroup{{"os", []CheckLine{{"os-1", "Only an image that its vendor signed is loaded", "केवल विक्रेता द्वारा हस्ताक्षरित इमेज लोड होती है", "SOP 6.2", "pass", "", digest, security, ago(day)}, {"os-4", "The chip fits", "चिप अनुरूप है", "BSI-CC-PP-0084", "not-applicable", `it is "software"`, "", security, ago(day)}}},
+			{"made", []CheckLine{{"made-1", "It is developed in a protected environment", "सुरक्षित परिवेश में विकसित", "SOP 5.i", "fail", "a door was open", digest, security, ago(day)}, {"made-2", "No weakness is open", "कोई कमज़ोरी खुली नहीं", "SOP 6.3.1.v", "open", "", "", Who{}, time.Time{}}}}},
+		Find: &Form{Action: "/releases/x/operator-one/in-5g-usim", Problem: &problem}, Items: []Option{{"made-2", plain("made-2: No weakness is open"), true}}, Results: []Option{{"pass", say("state.pass"), false}, {"fail", say("state.fail"), false}},
+		Reports: []SuiteReport{{"6327000000010053", digest, "/reports/x", ago(2 * day), security, 32, 1, 1, []CaseLine{{"pin-count", "A wrong PIN is counted", "TS 102 221, 9.5.1", "fail", "the counter is 3, want 2"}, {"aka", "The USIM answers", "TS 33.102, 6.3", "pass", ""}, {"pin-tear", "No try is won", "TS 102 221, 9.5.1", "not-run", "this reader cannot"}}}},
+		Tests:   []TestLine{{ago(day), "pass", []Who{security}, "/acts/1"}}, Seats: [][]string{{"security-officer"}, {"shift-lead", "key-manager"}}, Testers: []string{"2006"}, Makers: []string{"person 1007", "A. Writer"},
+		Asks:  []ReleaseAct{{"release.test", "/acts/new?kind=release.test", nil, false}, {"release.approve", "/acts/new?kind=release.approve", nil, true}, {"release.withdraw", "", &Form{Action: "/releases/x/operator-one/in-5g-usim/withdraw"}, false}},
+		Loads: []LoadLine{{"OP1-2611-0042", ago(3 * time.Hour)}}, Before: []IntegrationLine{withdrawnIn}, Life: steps(), Paper: "/releases/x/operator-one/in-5g-usim/test.pdf"}
 
 	return []shot{
 		{"signin", gateFrame, signInPage{First: Form{Action: "/sign-in", Errors: map[string]Text{"password": plain("number or password is wrong")}}}},
@@ -411,6 +423,14 @@ func shots() []shot {
 		{"ceremony-paused", bureauFrame, paused},
 		{"transcript", bureauFrame, transcriptPage{Number: "CER-0104", Title: "Make OP1-AUC-03", Site: "Bureau North", State: "done", Began: ago(146 * day), Ended: ago(146*day - 90*time.Minute), Words: sixWords, Digest: digest, People: []Seat{signedBy(keyManager, ago(146*day), ""), signedBy(hsmAdmin, ago(146*day), ""), openFor(false, "witness")}, Steps: []TranscriptStep{{1, plain("Check room, cameras, clock"), []Who{keyManager, hsmAdmin}, ago(146 * day), 7 * time.Minute, []Text{plain("Clock differs by 40 ms from the time server")}, 990011}, {2, plain("Prove who is here"), []Who{keyManager}, ago(146 * day), 4*time.Minute + 10*time.Second, nil, 990012}}, Deviations: []Deviation{{ago(146 * day), 2, hsmAdmin, "Came 5 minutes late."}}, Results: []Fact{{say("key"), plain("OP1-AUC-03")}, {say("kcv"), plain("4F19A2 GP")}}, First: 990010, Last: 990042, Root: digest}},
 		{"transcript-empty", bureauFrame, transcriptPage{Number: "CER-0105", Title: "Aborted", State: "aborted", Digest: digest, Root: digest}},
+		{"releases", bureauFrame, releasesPage{[]ReleaseLine{{"ankan-reference 1.0", "/releases/x", "Software Chips", "IN", digest, "approved", []IntegrationLine{approvedIn, withdrawnIn}}, {"ankan-reference 1.1", "/releases/y", `<b>"Vendor'`, "DE", digest, "drafted", nil}}, "/releases/new"}},
+		{"releases-empty", bureauFrame, releasesPage{}},
+		{"release", bureauFrame, releasePage{"ankan-reference 1.0", "approved", releaseFacts, []IntegrationLine{approvedIn, withdrawnIn}, steps(), "", "/releases/x/integrate"}},
+		{"release-draft", bureauFrame, releasePage{"ankan-reference 1.1", "drafted", releaseFacts, nil, nil, "/acts/new?kind=release.register", ""}},
+		{"release-new", bureauFrame, releaseNewPage{Form: Form{Action: "/releases/new", Problem: &problem}}},
+		{"release-integrate", bureauFrame, releaseNewPage{"ankan-reference 1.0", "/releases/x", Form{Action: "/releases/x/integrate"}}},
+		{"standing", bureauFrame, standing},
+		{"standing-new", bureauFrame, standingPage{Name: "ankan-reference 1.1", Href: "/releases/y", Operator: "operator-one", Profile: "in-5g-usim", State: "integrated", Facts: releaseFacts, Groups: standing.Groups, Open: 26, Makers: []string{"A. Writer"}, Seats: standing.Seats}},
 		{"log", bureauFrame, logPage{Form: Form{Action: "/log", Values: map[string]string{"from": "2026-11-19T14:20"}}, Kinds: kinds, Entries: logLines(), Older: "/log?before=1204863", Newer: "/log", Looked: 3, Checkpoint: checkpoint(), JSON: "/log.jsonl", CSV: "/log.csv"}},
 		{"log-rest", bureauFrame, logPage{Form: Form{Action: "/log", Errors: map[string]Text{"from": say("log.time.bad")}}, Kinds: kinds, Looked: 20000, Rest: "/log?before=1184883", Checkpoint: checkpoint(), JSON: "/log.jsonl", CSV: "/log.csv"}},
 		{"log-empty", bureauFrame, logPage{Form: Form{Action: "/log"}, Kinds: kinds, Checkpoint: checkpoint(), JSON: "/log.jsonl", CSV: "/log.csv"}},

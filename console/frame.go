@@ -53,6 +53,7 @@ var nouns = []struct{ key, group, icon string }{
 	{"acts", "work", "seal"},
 	{"notices", "work", "info"},
 	{"line", "work", "line"},
+	{"releases", "work", "card"},
 	{"keys", "keys", "key"},
 	{"ceremonies", "keys", "ceremony"},
 	{"transfers", "keys", "bag"},

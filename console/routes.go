@@ -86,6 +86,18 @@ func routes() []route {
 		{"GET /line/{order}", "line.read", (*Server).getBatch},
 		{"GET /line/{order}/cards", "line.read", (*Server).getCards},
 		{"GET /line/{order}/cards/{card}", "line.read", (*Server).getCard},
+		// Operating systems of the chips.
+		{"GET /releases", "releases.read", (*Server).getReleases},
+		{"GET /releases/new", "releases.draft", (*Server).getReleaseNew},
+		{"POST /releases/new", "releases.draft", (*Server).postReleaseNew},
+		{"GET /releases/{name}", "releases.read", (*Server).getRelease},
+		{"GET /releases/{name}/integrate", "releases.draft", (*Server).getIntegrate},
+		{"POST /releases/{name}/integrate", "releases.draft", (*Server).postIntegrate},
+		{"GET /releases/{name}/{operator}/{profile}", "releases.read", (*Server).getStanding},
+		{"POST /releases/{name}/{operator}/{profile}", "releases.test", (*Server).postFinding},
+		{"POST /releases/{name}/{operator}/{profile}/withdraw", toAsk + "release.withdraw", (*Server).postWithdraw},
+		{"GET /releases/{name}/{operator}/{profile}/test.pdf", "releases.read", (*Server).getTestPDF},
+		{"GET /reports/{sha256}", "releases.read", (*Server).getReport},
 		// Things of metal and paper, and the forms with which components travel.
 		{"GET /register", "custody.read", (*Server).getRegister},
 		{"GET /register/new", toAsk + "item.register", (*Server).getItemNew},

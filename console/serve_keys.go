@@ -264,6 +264,10 @@ func touch(what string) Touch {
 		t.Href = "/custody/" + url.PathEscape(id)
 	case "transfer":
 		t.Href = "/handover/" + url.PathEscape(id)
+	case "release": // release/NAME, or with operator and profile
+		if part := strings.SplitN(id, "/", 4); len(part) == 1 || len(part) == 3 {
+			t.Href = releaseHref(part...)
+		}
 	case "rack":
 		t.Href = "/racks"
 	case "copy": // copy/KIND/NUMBER/PLACE/KEY

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"ankan/ceremony"
 	"ankan/keys"
 	"ankan/paper"
+	"ankan/release"
 )
 
 // mark is what every paper carries: the site, and when it was printed.
@@ -123,6 +126,48 @@ func (s *Server) getCompromisePDF(v *visit) error {
 		return v.pdf("compromise.pdf", paper.Compromise{Mark: m, Report: r, Key: k})
 	}
 	return errGone
+}
+
+// getTestPDF is the record of the last security test that was closed.
+func (s *Server) getTestPDF(v *visit) error {
+	_, st, err := s.standing(v)
+	if err != nil {
+		return err
+	}
+	if len(st.Tests) == 0 {
+		return errGone
+	}
+	names, err := s.names(v)
+	if err != nil {
+		return err
+	}
+	t := st.Tests[len(st.Tests)-1]
+	m := s.mark()
+	m.Number, m.SHA256 = strconv.Itoa(st.Number), digestOf(t)
+	p := paper.SecurityTest{Mark: m, OS: st.Integration.Release, Vendor: st.Release.Vendor, Country: st.Release.Country, Image: st.Release.SHA256, Profile: st.SHA256, Report: t.Report,
+		Operator: st.Operator, ProfileOf: st.Profile, Testers: t.Testers, Closed: t.At, Verdict: t.Verdict, Names: names}
+	var makers []string
+	for _, d := range st.Release.Developers {
+		makers = append(makers, d.String())
+	}
+	p.Developers = strings.Join(makers, ", ")
+	found := map[string]release.Finding{}
+	for _, f := range t.Findings {
+		found[f.Item] = f
+	}
+	for _, it := range release.Checklist() {
+		f := found[it.ID]
+		p.Items = append(p.Items, paper.TestItem{ID: it.ID, Title: it.Title, Clause: it.Clause, Result: f.Result, Reason: f.Reason, Evidence: f.Evidence, Tester: f.Tester})
+	}
+	for _, r := range st.Reports {
+		if r.SHA256 == t.Report {
+			p.Chip = r.Report.Chip
+			for _, c := range r.Report.Cases {
+				p.Cases = append(p.Cases, paper.TestCase{ID: c.ID, Title: c.Title, Clause: c.Clause, Result: c.Result, Seen: c.Seen})
+			}
+		}
+	}
+	return v.pdf(fmt.Sprintf("security-test-%d.pdf", st.Number), p)
 }
 
 func (s *Server) getHistoryPDF(v *visit) error {

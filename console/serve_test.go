@@ -83,7 +83,7 @@ func newHouse(t testing.TB) *house {
 		crew.People = append(crew.People, act.Person{ID: id, Name: hostile, Roles: []string{role}, Employment: act.Permanent, Credential: soft.Credential, Certificate: access.Fingerprint(machines[role].Certificate[0])})
 		h.people[role] = &visitor{house: h, id: id, key: soft}
 	}
-	c := sitetest.Config(t, "maker", site.Bureau)
+	c := sitetest.Config(t, "maker", site.Bureau+", "+site.Plant)
 	token := hsmtest.Soft(t, nil)
 	if err := site.Init(t.Context(), c, token, crew.Founding(t, c), func(string) {}, parts.All()...); err != nil {
 		t.Fatal(err)
@@ -234,7 +234,7 @@ func (h *house) since(n int64) []audit.Entry {
 }
 
 // sample puts something in the places of a pattern.
-var sample = strings.NewReplacer("{$}", "", "{id...}", "log", "{id}", "1001", "{attempt}", "x", "{version}", "1", "{a}", "1", "{b}", "1", "{n}", "0", "{step}", "1", "{number}", "x", "{person}", "1001", "{kind}", "locker", "{site}", "maker")
+var sample = strings.NewReplacer("{$}", "", "{id...}", "log", "{id}", "1001", "{attempt}", "x", "{version}", "1", "{a}", "1", "{b}", "1", "{n}", "0", "{step}", "1", "{number}", "x", "{person}", "1001", "{kind}", "locker", "{site}", "maker", "{name}", "os 1", "{operator}", "op", "{profile}", "p", "{sha256}", "00")
 
 // Who may open what is what the policy says: each route with each role, and
 // each refusal is in the log.

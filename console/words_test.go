@@ -119,7 +119,7 @@ func TestStatesAreKnown(t *testing.T) {
 // The lines of an act are its canonical bytes, whatever people write in it.
 func TestActLines(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a := release()
+		a := releaseAct()
 		a.Subject = rapid.String().Draw(t, "subject")
 		a.Params = rapid.MapOf(rapid.StringOf(rapid.RuneFrom([]rune(`ab":{},\ é`))), rapid.StringOf(rapid.RuneFrom([]rune(`ab":{},\ é`)))).Draw(t, "params")
 		a.Subject = strings.Map(func(r rune) rune {
@@ -147,7 +147,7 @@ func TestActLines(t *testing.T) {
 
 // Characters that do not show, or that turn text around, are written out.
 func TestHiddenCharacters(t *testing.T) {
-	a := release()
+	a := releaseAct()
 	a.Params = map[string]string{"a\u200b": "x", "b": "1\u202e2"}
 	var hidden []actLine
 	for _, l := range actLines(a) {

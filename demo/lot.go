@@ -13,9 +13,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"ankan/conformance"
 	"ankan/exchange"
 	"ankan/hsm"
 	"ankan/plant"
+	"ankan/scp"
 	"ankan/simos"
 )
 
@@ -26,7 +28,13 @@ type Lot struct {
 	Dir    string // folder of the drawer
 	Faults bool   // a few chips fail on purpose
 	Plant  *exchange.Partner
+	// Samples is the folder of a drawer with a few chips for the security test:
+	// of the same make, under keys that anybody may know. "" makes none.
+	Samples string
 }
+
+// samples is how many chips the drawer for the security test holds.
+const samples = 3
 
 // faults is what goes wrong with which chip of a lot, counted from 0.
 func faults() map[int]simos.Fault {
@@ -56,6 +64,9 @@ func MakeLot(l Lot) ([]byte, error) {
 		return nil, err
 	}
 	wrong := map[string]simos.Fault{}
+	if err := l.makeSamples(maker); err != nil {
+		return nil, err
+	}
 	for i := range l.Chips {
 		c, err := newChip(l.Name, i, master[:], maker)
 		if err != nil {
@@ -130,20 +141,53 @@ func ServeChips(ctx context.Context, dir string, l net.Listener) error {
 	return rack.Serve(ctx, l)
 }
 
-func newChip(lot string, i int, master []byte, maker ed25519.PublicKey) (*simos.Chip, error) {
-	var serial simos.Serial
-	serial[0], serial[1] = 0x63, 0x27 // year 6, day 327
+// makeSamples puts chips for the security test into a drawer of their own.
+func (l Lot) makeSamples(maker ed25519.PublicKey) error {
+	if l.Samples == "" {
+		return nil
+	}
+	rack, err := simos.NewRack(l.Samples)
+	if err != nil {
+		return err
+	}
+	keys, err := conformance.SampleKeys()
+	if err != nil {
+		return err
+	}
+	for i := range samples {
+		c, err := chipOf("SAMPLE", serialOf(0x53, i), keys, maker)
+		if err != nil {
+			return err
+		}
+		if err := rack.Add(c); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(l.Samples, faultsName), []byte("{}"), 0o600)
+}
+
+func serialOf(batch byte, i int) simos.Serial {
+	serial := simos.Serial{0x63, 0x27} // year 6, day 327
 	binary.BigEndian.PutUint32(serial[2:6], uint32(i+1))
-	serial[7] = 0x47
+	serial[7] = batch
+	return serial
+}
+
+func newChip(lot string, i int, master []byte, maker ed25519.PublicKey) (*simos.Chip, error) {
+	serial := serialOf(0x47, i)
 	keys, err := hsm.DiversifyChip(master, serial[:])
 	if err != nil {
 		return nil, err
 	}
+	return chipOf(lot, serial, keys, maker)
+}
+
+func chipOf(lot string, serial simos.Serial, keys scp.KeySet, maker ed25519.PublicKey) (*simos.Chip, error) {
 	seed := make([]byte, 32)
 	rand.Read(seed)
 	c, err := simos.NewChip(simos.Config{Serial: serial, Lot: lot, Keys: keys, Vendor: maker, Seed: seed, Direct: true})
 	if err != nil {
-		return nil, fmt.Errorf("chip %d: %w", i, err)
+		return nil, fmt.Errorf("chip %s: %w", serial, err)
 	}
 	return c, nil
 }

@@ -87,7 +87,7 @@ func (f *Factory) Run(ctx context.Context, r Reporter) (Summary, error) {
 		name string
 		do   func() error
 	}{
-		{"keys", j.keys}, {"chips", j.chips}, {"order", j.order}, {"release and generation", j.release}, {"line", j.line},
+		{"keys", j.keys}, {"chips", j.chips}, {"operating system", j.operatingSystem}, {"order", j.order}, {"release and generation", j.release}, {"line", j.line},
 		{"response", j.response}, {"subscriber store", j.load}, {"proof", j.prove}, {"destruction", j.destroy}, {"audit", j.audit},
 	} {
 		start := time.Now()

@@ -29,6 +29,7 @@ import (
 	"ankan/order"
 	"ankan/parts"
 	"ankan/passkey"
+	"ankan/plant"
 	"ankan/profile"
 	"ankan/sim"
 	"ankan/site"
@@ -71,6 +72,7 @@ var cast = map[string][]act.Person{
 		{ID: "2003", Name: "Security officer", Roles: []string{"security-officer"}},
 		{ID: "2004", Name: "System administrator", Roles: []string{"system-administrator"}},
 		{ID: "2005", Name: "Independent witness", Roles: []string{"witness"}},
+		{ID: "2006", Name: "Security tester", Roles: []string{"security-tester"}},
 	},
 }
 
@@ -94,6 +96,7 @@ type Factory struct {
 	OrderFile string
 	Cards     int
 	ChipsDir  string
+	Samples   string // drawer of chips for the security test
 	ChipsAddr string
 
 	people map[string]map[string]client.Signer // by site and role
@@ -128,7 +131,7 @@ func SetUp(ctx context.Context, p Plan) (*Factory, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.ChipsAddr, f.ChipsDir = ports[3], filepath.Join(dir, "chips")
+	f.ChipsAddr, f.ChipsDir, f.Samples = ports[3], filepath.Join(dir, "chips"), filepath.Join(dir, "samples")
 	sockets, err := f.socketDir()
 	if err != nil {
 		return nil, err
@@ -435,13 +438,40 @@ func (f *Factory) makeChips(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	plant, err := exchange.ParsePartner(f.Configs[Plant].CardFile(), doc)
+	partner, err := exchange.ParsePartner(f.Configs[Plant].CardFile(), doc)
 	if err != nil {
 		return err
 	}
-	note, err := MakeLot(Lot{Name: "LOT-2026-47", Chips: f.Cards + f.Cards/50 + 20, Dir: f.ChipsDir, Faults: f.plan.Faults, Plant: plant})
+	note, err := MakeLot(Lot{Name: "LOT-2026-47", Chips: f.Cards + f.Cards/50 + 20, Dir: f.ChipsDir, Faults: f.plan.Faults, Plant: partner, Samples: f.Samples})
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(f.Dir, "lot.json"), note, 0o600)
+	if err := os.WriteFile(filepath.Join(f.Dir, "lot.json"), note, 0o600); err != nil {
+		return err
+	}
+	return f.writeRelease(note)
+}
+
+// releaseText is the operating system of the lot as its vendor describes it.
+const releaseText = `# The operating system of the demonstration's chips: it is part of this program.
+vendor: Software Chips
+country: IN
+environment: the public repository of this program, changes reviewed
+process: CONTRIBUTING.md
+developers: [The authors of Ankan]
+chips: [software chip]
+os_maker: %x
+image: os.image
+`
+
+// writeRelease writes what ankan release draft takes.
+func (f *Factory) writeRelease(note []byte) error {
+	var l plant.Lot
+	if err := json.Unmarshal(note, &l); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(f.Dir, "os.image"), l.Image, 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(f.Dir, "release.yaml"), fmt.Appendf(nil, releaseText, l.OSMaker), 0o600)
 }

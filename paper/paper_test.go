@@ -96,6 +96,7 @@ func TestEveryValueIsThere(t *testing.T) {
 		"inventory":  {sampleInventory(), sampleInventory().Items, nil},
 		"transfer":   {sampleHandover(), []any{sampleHandover().Items, sampleHandover().Reason}, nil},
 		"history":    {sampleHistory(), []any{sampleHistory().Key, sampleHistory().Events, sampleHistory().Copies, sampleHistory().Links}, nil},
+		"os test":    {sampleSecurityTest(), []any{sampleSecurityTest().Items, sampleSecurityTest().Cases, sampleSecurityTest().Image, sampleSecurityTest().Report}, nil},
 	} {
 		t.Run(kind, func(t *testing.T) {
 			text, n := read(t, c.paper), 0
@@ -125,7 +126,7 @@ func TestEveryValueIsThere(t *testing.T) {
 func TestWhatPapersSay(t *testing.T) {
 	p := samplePolicy()
 	digest := p.Policy.Digest()
-	wants(t, read(t, p), "version 1", "SHA-256 "+grouped(digest), strings.Join(act.Words(digest), " "), "log entry 412,006", "Page 1 of 8", "Page 8 of 8",
+	wants(t, read(t, p), "version 1", "SHA-256 "+grouped(digest), strings.Join(act.Words(digest), " "), "log entry 412,006", "Page 1 of 9", "Page 9 of 9",
 		"Written 17 Nov 2026, 19:20:00 IST (17 Nov 13:50:00 UTC)", "24 h to sign", "15 min to use", "3 signatures", "1 hsm-administrator 2 security-officer 3 witness",
 		"at once", "after 30 min", "after 4 h", "1825 days", "as long as what it is for", "must exist (SOP 6.4.e.vi)", "employment permanent, training key-custodian, statement custodian (SOP 6.4.b)",
 		"anītā dēśamukha (P-0002)", "alternate-nodal-officer nobody", "Managing director")
@@ -136,6 +137,7 @@ func TestWhatPapersSay(t *testing.T) {
 	wants(t, read(t, sampleCompromise()), "not told yet", "4 things", "What was done about it")
 	wants(t, read(t, sampleInventory()), "Karan Custodian (P-0006)", "Was due 23 Nov 2026", "Every thing above was seen")
 	wants(t, read(t, sampleHandover()), "Kavita Custodian (P-0016)", "Who gives keeps nothing")
+	wants(t, read(t, sampleSecurityTest()), "José García–Núñez (P-0007)", "Developed by, and not tested by", "pass")
 	wants(t, read(t, sampleHistory()), "component 2 of 2", "1,000,000", "413,999")
 }
 
@@ -442,6 +444,7 @@ func TestRefused(t *testing.T) {
 		"copy module, bureau-north is of key k":                   destruction(func(d *Destruction) { d.Copies[0].Key = "k" }),
 		"witness P-0012 did not sign it":                          destruction(func(d *Destruction) { d.Transcript.Transcript.Steps[4].Signatures = nil }),
 		"is one to import-components":                             destruction(func(d *Destruction) { d.Transcript = sampleTranscript(t) }),
+		"security test of os 1: it is not closed":                 SecurityTest{Mark: mark("1"), OS: "os 1"},
 		"compromise: the report is of key \"a\", the key is \"\"": Compromise{Mark: mark("1"), Report: keys.Report{Key: "a"}},
 		"person P-1 gives to themselves":                          Handover{Mark: mark("1"), From: "P-1", To: "P-1"},
 		"history 1: it is of no key":                              History{Mark: mark("1")},

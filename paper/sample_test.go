@@ -201,6 +201,14 @@ func sampleHistory() History {
 	}, Links: []keys.Link{{What: "order/BD-2026-17", Since: at(60), Uses: 1000000}, {What: "partner/operator-two", Since: at(0)}}}
 }
 
+func sampleSecurityTest() SecurityTest {
+	hash := func(c string) string { return strings.Repeat(c, 32) }
+	return SecurityTest{Mark: mark("3"), OS: "ankan-reference 1.0", Vendor: "Software Chips", Country: "IN", Image: hash("a1"), Profile: hash("b2"), Report: hash("c3"), Operator: "operator-one", ProfileOf: "in-5g-usim",
+		Chip: "6327000000010053", Developers: "person P-0016, A. Writer", Testers: []string{"P-0005", "P-0007"}, Closed: at(2000), Verdict: "pass", Names: names(),
+		Items: []TestItem{{"os-1", "Only an image that its vendor signed is loaded", "SOP 6.2", "pass", "", hash("d4"), "P-0005"}, {"key-4", "Keys withstand fault analysis", "ISO/IEC 17825", "not applicable", "software chips", "", "P-0007"}},
+		Cases: []TestCase{{"pin-count", "A wrong PIN is counted", "TS 102 221, 9.5.1", "pass", ""}, {"pin-tear", "No try is won", "TS 102 221, 9.5.1", "not run", "this reader cannot"}}}
+}
+
 type printer interface{ PDF() ([]byte, error) }
 
 // samples are all papers, by the kind in their QR codes.
@@ -209,7 +217,7 @@ func samples(tb testing.TB) map[string]printer {
 	return map[string]printer{
 		"policy": samplePolicy(), "ceremony-plan": samplePlan(tb), "ceremony-transcript": sampleTranscript(tb), "key-transfer-form": sampleForm(),
 		"key-destruction": sampleDestruction(tb), "key-compromise": sampleCompromise(), "custody-inventory": sampleInventory(),
-		"custody-transfer": sampleHandover(), "key-history": sampleHistory(),
+		"custody-transfer": sampleHandover(), "key-history": sampleHistory(), "os-security-test": sampleSecurityTest(),
 	}
 }
 

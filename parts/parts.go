@@ -7,8 +7,11 @@ import (
 	"ankan/bureau"
 	"ankan/operator"
 	"ankan/plant"
+	"ankan/release"
 	"ankan/site"
 )
 
 // All is every part of this program. A site does those of its roles.
-func All() []site.Part { return []site.Part{bureau.Part(), plant.Part(), operator.Part()} }
+func All() []site.Part {
+	return []site.Part{bureau.Part(), plant.Part(), release.Part(), operator.Part()}
+}

@@ -454,11 +454,7 @@ func (m *maker) challenge(s *seat, record []byte) (func(uicc.Response) error, er
 
 // answered compares a card's answer to AUTHENTICATE with what its keys say.
 func answered(alg aka.Set, v aka.Vector, answer []byte) error {
-	// DB, then RES, CK and IK, each with its length (TS 31.102, 7.1.2.1).
-	want := append(make([]byte, 0, 100), 0xDB)
-	for _, part := range [][]byte{v.RES(), v.CK(), v.IK()} {
-		want = append(append(want, byte(len(part))), part...)
-	}
+	want := v.AppendAnswer(make([]byte, 0, 100))
 	defer clear(want)
 	switch {
 	case len(answer) >= len(want) && subtle.ConstantTimeCompare(answer[:len(want)], want) == 1:

@@ -14,8 +14,10 @@ import (
 
 	"ankan/audit"
 	"ankan/custody"
+	"ankan/datagen"
 	"ankan/keys"
 	"ankan/perso"
+	"ankan/release"
 	"ankan/site"
 	"ankan/station"
 	"ankan/station/drawer"
@@ -82,7 +84,7 @@ func (l *line) hold(ord string, f func() error) error {
 
 // run lets the line make the batch's cards.
 func (s *plant) run(ctx context.Context, r perso.Run) error {
-	p, err := s.product(ctx, r.OS)
+	p, chip, err := s.product(ctx, r.OS)
 	if err != nil {
 		return err
 	}
@@ -94,9 +96,22 @@ func (s *plant) run(ctx context.Context, r perso.Run) error {
 		return site.ErrIdle // until the batch that it makes ends, or waits
 	}
 	defer s.line.rest()
+	if err := s.mayLoad(ctx, r, p.Image, chip); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(keys.For(ctx, "order/"+r.Order))
 	defer cancel()
 	return line.Run(ctx, r.Order, s.places(ctx))
+}
+
+// mayLoad refuses an operating system that is not approved for the batch's
+// operator and profile (SOP 5.ii).
+func (s *plant) mayLoad(ctx context.Context, r perso.Run, image []byte, chip string) error {
+	b, err := datagen.Load(ctx, s.Store(), r.Order)
+	if err != nil {
+		return err
+	}
+	return release.Check(ctx, s.Store(), s.Config().Country, release.Load{Order: r.Order, OS: r.OS, Profile: b.Profile.Digest(), Image: image, Chip: chip})
 }
 
 // places is the readers at the line: the drawers of the configuration, and

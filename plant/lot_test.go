@@ -42,7 +42,7 @@ func TestLot(t *testing.T) {
 	if _, err := s.Propose(t.Context(), "lot.accept", "lot/L1"); err == nil || !strings.HasPrefix(err.Error(), "lot L1: ") {
 		t.Errorf("a lot whose image nobody signed: %v", err)
 	}
-	if _, err := s.product(t.Context(), "o 1"); err == nil || err.Error() != "no accepted lot has chips for o 1; receive one: ankan lot receive FILE" {
+	if _, _, err := s.product(t.Context(), "o 1"); err == nil || err.Error() != "no accepted lot has chips for o 1; receive one: ankan lot receive FILE" {
 		t.Errorf("chips that nobody accepted: %v", err)
 	}
 }

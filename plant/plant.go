@@ -25,13 +25,14 @@ import (
 	"ankan/order"
 	"ankan/perso"
 	"ankan/profile"
+	"ankan/release"
 	"ankan/site"
 	"ankan/store"
 )
 
 // Part is the role plant.
 func Part() site.Part {
-	return site.Part{Role: site.Plant, Schemas: []store.Schema{datagen.Schema(), perso.Schema()}, Open: open}
+	return site.Part{Role: site.Plant, Schemas: []store.Schema{datagen.Schema(), perso.Schema(), release.Schema()}, Open: open}
 }
 
 // A plant is a site in this role.
@@ -126,8 +127,11 @@ func (s *plant) takeOffer(ctx context.Context, a *site.Arrival) error {
 	if _, err := perso.GetRun(ctx, s.Store(), m.Order); err == nil {
 		return site.Refused("%s: order %s was offered already", a.Name, m.Order)
 	}
-	if _, err := s.product(ctx, m.OS); err != nil {
+	if _, _, err := s.product(ctx, m.OS); err != nil {
 		return err // not refused: a lot may be accepted any minute
+	}
+	if err := release.Expect(ctx, s.Store(), s.Config().Country, m.Operator, m.OS); err != nil {
+		return err // likewise: its operating system may be approved
 	}
 	for id, k := range map[string]struct {
 		hsm.Purpose
@@ -143,23 +147,27 @@ func (s *plant) takeOffer(ctx context.Context, a *site.Arrival) error {
 		if err := a.Taken(tx); err != nil {
 			return err
 		}
+		if err := release.Offered(tx, m.Order, m.Operator); err != nil {
+			return err
+		}
 		return perso.Offer(tx, perso.Run{Order: m.Order, Bureau: a.Partner, Agree: slotKey(m.Order), KEK: batchKey(m.Order)})
 	})
 }
 
-// product finds chips of an accepted lot that take an operating system.
-func (s *plant) product(ctx context.Context, os string) (perso.Product, error) {
+// product finds chips of an accepted lot that take an operating system; chip
+// is what they are.
+func (s *plant) product(ctx context.Context, os string) (p perso.Product, chip string, err error) {
 	lots, err := s.lots(ctx, "accepted")
 	if err != nil {
-		return perso.Product{}, err
+		return p, "", err
 	}
 	for i := len(lots) - 1; i >= 0; i-- {
 		if l := lots[i]; l.OS == os {
 			digest, err := l.image()
-			return perso.Product{Lot: l.Lot, LotKey: lotKey(l.Lot), Image: l.Image, Digest: digest}, err
+			return perso.Product{Lot: l.Lot, LotKey: lotKey(l.Lot), Image: l.Image, Digest: digest}, l.Chip, err
 		}
 	}
-	return perso.Product{}, fmt.Errorf("no accepted lot has chips for %s; receive one: ankan lot receive FILE", os)
+	return p, "", fmt.Errorf("no accepted lot has chips for %s; receive one: ankan lot receive FILE", os)
 }
 
 // round lets each batch at the plant take its next step.
@@ -304,7 +312,7 @@ func (s *plant) report(ctx context.Context, r perso.Run) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.product(ctx, r.OS)
+	p, _, err := s.product(ctx, r.OS)
 	if err != nil {
 		return err
 	}

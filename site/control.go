@@ -143,11 +143,11 @@ func (s *Site) ownRoutes() map[string]Route {
 		"GET /v1/people/{id}/notices":  read("people.read", s.getNotices),
 		"POST /v1/people/{id}/passkey": read(OwnProof, s.postPasskey),
 		"GET /v1/drafts/people":        read("people.read", func(r *http.Request) (any, error) { return s.people.Drafts(r.Context()) }),
-		"POST /v1/drafts/people":       s.bySigner("people.draft", s.postPersonDraft),
+		"POST /v1/drafts/people":       s.BySigner("people.draft", s.postPersonDraft),
 
 		"GET /v1/policy":         read("policy.read", s.getPolicy),
 		"GET /v1/drafts/policy":  read("policy.read", s.getPolicyDraft),
-		"POST /v1/drafts/policy": s.bySigner("policy.draft", s.postPolicyDraft),
+		"POST /v1/drafts/policy": s.BySigner("policy.draft", s.postPolicyDraft),
 
 		"GET /v1/keys":         read("keys.read", s.getKeys),
 		"GET /v1/keys/{id...}": read("keys.read", s.getKey),
@@ -155,9 +155,9 @@ func (s *Site) ownRoutes() map[string]Route {
 		"GET /v1/ceremonies":                    read("ceremonies.read", func(r *http.Request) (any, error) { return s.runner.List(r.Context()) }),
 		"GET /v1/ceremonies/{id}":               read("ceremonies.read", s.getCeremony),
 		"GET /v1/ceremonies/{id}/transcript":    read("ceremonies.read", s.getTranscript),
-		"POST /v1/drafts/ceremonies":            s.bySigner("ceremonies.draft", s.postCeremonyDraft),
-		"POST /v1/ceremonies/{id}/{step}/begin": s.bySigner("ceremonies.read", s.postBegin),
-		"POST /v1/ceremonies/{id}/{step}/give":  s.bySigner("ceremonies.read", s.postGive),
+		"POST /v1/drafts/ceremonies":            s.BySigner("ceremonies.draft", s.postCeremonyDraft),
+		"POST /v1/ceremonies/{id}/{step}/begin": s.BySigner("ceremonies.read", s.postBegin),
+		"POST /v1/ceremonies/{id}/{step}/give":  s.BySigner("ceremonies.read", s.postGive),
 	}
 }
 

@@ -83,9 +83,9 @@ func (n *nonces) take(id string, now time.Time) bool {
 // A signedAnswer answers a request that a person signed.
 type signedAnswer func(ctx context.Context, who act.Person, r *http.Request, body []byte) (any, error)
 
-// bySigner is a route that takes a permission of the person who signs the
+// BySigner is a route that takes a permission of the person who signs the
 // request. Who signed is in the log, and so is a refusal.
-func (s *Site) bySigner(permission string, do signedAnswer) Route {
+func (s *Site) BySigner(permission string, do signedAnswer) Route {
 	return Route{Permission: permission, Signed: true, Handler: Answer(func(r *http.Request) (any, error) {
 		var q Signed
 		if err := ReadRequest(r, &q); err != nil {

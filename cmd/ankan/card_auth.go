@@ -168,10 +168,7 @@ func challenge(ctx context.Context, s *uicc.Session, alg *aka.Milenage, sqn aka.
 			moved = true
 			continue
 		}
-		want := []byte{0xDB}
-		for _, part := range [][]byte{v.RES(), v.CK(), v.IK()} {
-			want = append(append(want, byte(len(part))), part...)
-		}
+		want := v.AppendAnswer(nil)
 		defer clear(want)
 		if len(answer) < len(want) || subtle.ConstantTimeCompare(answer[:len(want)], want) != 1 {
 			return sqn, moved, errors.New("the card's RES, CK or IK are not those of K and OPc in the file")

@@ -49,6 +49,7 @@ type cli struct {
 	Policy   policyCmd   `cmd:"" help:"The policy in force and the next one."`
 	Notices  noticesCmd  `cmd:"" help:"What a person was told."`
 
+	Release releaseCmd `cmd:"" help:"Operating systems of a plant's chips: origin, integration, security test, approval."`
 	Lot     lotCmd     `cmd:"" help:"Chip lots of a plant."`
 	Line    lineCmd    `cmd:"" help:"Batches on the line of a plant."`
 	Card    cardCmd    `cmd:"" help:"Look at cards."`

@@ -132,7 +132,8 @@ func (w *works) logs(t *testing.T, sum demo.Summary) {
 			"order.acknowledged", "order.closed"},
 		demo.Bureau: {"key.accepted", "order.accepted", "order.released", "batch.created", "order.generated", "order.offered", "batch.slot", "order.sent",
 			"order.made", "order.responded", "order.received", "order.destruction-begun", "order.emptied", "order.destroyed", "certificate.signed", "order.certified"},
-		demo.Plant: {"lot.offered", "lot.accepted", "batch.offered", "batch.created", "batch.received", "batch.reported", "batch.condemned",
+		demo.Plant: {"lot.offered", "lot.accepted", "release.drafted", "release.registered", "release.integrated", "release.tested", "release.approved",
+			"batch.offered", "batch.created", "batch.received", "release.loaded", "batch.reported", "batch.condemned",
 			"batch.destruction-begun", "batch.emptied", "batch.closed"},
 	}
 	for _, name := range demo.Sites() {
