@@ -171,6 +171,8 @@ func (s *plant) serveStations(ctx context.Context) error {
 // lineKey is the key by which stations know the plant; it is made when it is
 // needed first.
 func (s *plant) lineKey() (tls.Certificate, station.Fingerprint, error) {
+	s.line.mu.Lock() // two who need it first make it once
+	defer s.line.mu.Unlock()
 	dir := s.Config().LineDir()
 	own, key, err := station.LoadIdentity(dir)
 	if errors.Is(err, fs.ErrNotExist) {
