@@ -100,14 +100,18 @@ type core struct {
 
 // session is what a power loss takes away.
 type session struct {
-	channels [4]channel
+	channels [channels]channel
 	ch       *channel // of the command at hand
 	inside   bool     // it came through the secure channel
 	verified []int    // codes that were verified
 	scp      scp.Responder
 	keys     scp.KeySet // behind scp: its DEK opens what PUT KEY and STORE DATA bring
+	domain   int        // whose secure channel it is: atManager, or a security domain's entry
 	load     []byte     // LOAD: blocks so far
 	block    int        // LOAD: the next block
+	pending  *pending   // LOAD: what INSTALL announced
+	perso    int        // STORE DATA: the application that INSTALL named
+	told     int        // GET STATUS: entries that were told
 	out      []byte     // response data
 	waiting  int        // bytes of out that wait, -1: none
 	sw       uicc.SW    // what ends them
@@ -115,10 +119,14 @@ type session struct {
 	answer   [258]byte
 }
 
+// channels is how many logical channels there are; the ATR says 8 or more.
+const channels = 8
+
 // channel is a logical channel. Files are offsets in memory; 0 is none.
 type channel struct {
 	open           bool
 	dir, adf, file int
+	app            int // what SELECT by name found last: an ADF, an instance, or atManager
 	record         int // record pointer of file; 0: not set
 	transfer       transfer
 }
@@ -233,8 +241,8 @@ func (c *Chip) Reset() uicc.ATR {
 // The two answers to reset: TA1 96 (Fi 512, Di 32), T=15 with TA C7 (clock stop,
 // all voltage classes), historical bytes of TS 102 221, 6.3.2, and "ANKAN".
 const (
-	atrT0     = "\x3B\x9D\x96\x80\x1F\xC7\x80\x31\xA0\x73\xBE\x21\x13\x65ANKAN\x93"
-	atrDirect = "\x3B\x9D\x96\x81\x91\xFE\x1F\xC7\x80\x31\xA0\x73\xBE\x21\x13\x65ANKAN\xFD"
+	atrT0     = "\x3B\x9D\x96\x80\x1F\xC7\x80\x31\xA0\x73\xBE\x21\x17\x65ANKAN\x97"
+	atrDirect = "\x3B\x9D\x96\x81\x91\xFE\x1F\xC7\x80\x31\xA0\x73\xBE\x21\x17\x65ANKAN\xF9"
 )
 
 // Off takes the power away.

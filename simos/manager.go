@@ -37,10 +37,46 @@ const cardData = "\x66\x31\x73\x2F" +
 	"\x63\x09\x06\x07\x2A\x86\x48\x86\xFC\x6B\x03" +
 	"\x64\x0B\x06\x09\x2A\x86\x48\x86\xFC\x6B\x04\x03\x70"
 
+// Further data objects of GET DATA (GlobalPlatform Card Specification, H.1 and
+// 11.3; TS 102 226, 8.2.1.7.2).
+const (
+	tagIIN             uicc.Tag = 0x42
+	tagCIN             uicc.Tag = 0x45
+	tagCapability      uicc.Tag = 0x67
+	tagDiversification uicc.Tag = 0xCF
+	tagSequence        uicc.Tag = 0xC1
+	tagResources       uicc.Tag = 0xFF21
+)
+
+// capability says which secure channel there is: SCP03 with i = 70 and AES-128,
+// AES-192 and AES-256 (GlobalPlatform Card Specification, H.4).
+const capability = "\x67\x0C\xA0\x0A\x80\x01\x03\x81\x01\x70\x82\x02\x07\x00"
+
+// issuer appends the issuer's or the card's number: the serial number for both,
+// as the chip knows of no other; the issuer's is that of the chip maker.
+func (c *core) issuer(out []byte, tag uicc.Tag) []byte {
+	if tag == tagIIN {
+		return uicc.AppendTLV(out, tag, 'A', 'K', 'A', 'N')
+	}
+	return uicc.AppendTLV(out, tag, c.b[atSerial:atSerial+8]...)
+}
+
+// resources appends how many applications there are and how much memory is left
+// (TS 102 226, 8.2.1.7.2.1).
+func (c *core) resources(out []byte) []byte {
+	n := 0
+	c.entries(0x40, func([]byte, int) bool { n++; return true })
+	free := c.unused()
+	v := uicc.AppendTLV(nil, 0x81, byte(n))
+	v = uicc.AppendTLV(v, 0x82, byte(free>>24), byte(free>>16), byte(free>>8), byte(free))
+	return uicc.AppendTLV(out, tagResources, uicc.AppendTLV(v, 0x83, 0, 0, 4, 0)...)
+}
+
 // selectManager selects the card manager. It has no files: the channel's
 // directory stays what it is.
 func (c *core) selectManager(cmd *uicc.Command) uicc.SW {
-	if cmd.P2 == 0x0C {
+	c.session.ch.app = atManager
+	if cmd.P2&0x0C == 0x0C {
 		return uicc.SWOK
 	}
 	fci := uicc.AppendTLV(nil, 0x84, []byte(managerAID)...)
@@ -54,8 +90,12 @@ func (c *core) getData(cmd *uicc.Command) uicc.SW {
 	if len(cmd.Data) > 0 || cmd.Le == uicc.NoLe {
 		return uicc.SWLength
 	}
+	tag := uicc.Tag(cmd.P1)<<8 | uicc.Tag(cmd.P2)
+	if app := c.session.ch.app; app > atManager && c.b[app] == recordApp && !c.isDomain(app) {
+		return c.instanceData(app, uint16(tag))
+	}
 	out := c.session.out
-	switch tag := uicc.Tag(cmd.P1)<<8 | uicc.Tag(cmd.P2); tag {
+	switch tag {
 	case TagCPLC:
 		out = c.cplc(uicc.AppendTL(out, tag, 42))
 	case TagKeys:
@@ -69,6 +109,16 @@ func (c *core) getData(cmd *uicc.Command) uicc.SW {
 			return uicc.SWNotFound
 		}
 		out = uicc.AppendTLV(out, tag, c.b[atDigest:atDigest+32]...)
+	case tagIIN, tagCIN:
+		out = c.issuer(out, tag)
+	case tagCapability:
+		out = append(out, capability...)
+	case tagDiversification:
+		out = uicc.AppendTLV(out, tag, append(c.b[atSerial:atSerial+8:atSerial+8], 0, 0)...)
+	case tagSequence:
+		out = uicc.AppendTLV(out, tag, c.b[atSequence:atSequence+3]...)
+	case tagResources:
+		out = c.resources(out)
 	case TagLot:
 		out = uicc.AppendTLV(out, tag, []byte(c.lot())...)
 	default:
@@ -100,6 +150,11 @@ func (c *core) keyInformation(out []byte) []byte {
 		}
 	}
 	add(c.b[atVersion], c.b[atKeyLen])
+	for at := c.next(atRecords, recordSCP); at != 0 && len(keys) < 200; at = c.next(c.after(at), recordSCP) {
+		if c.u24(at+scpOwner) == atManager {
+			add(c.b[at+scpVersion], c.b[at+scpLength])
+		}
+	}
 	for at := c.next(atRecords, recordOTA); at != 0 && len(keys) < 200; at = c.next(c.after(at), recordOTA) {
 		add(c.b[at+keysVersion], c.b[at+keysLength])
 	}
@@ -107,10 +162,53 @@ func (c *core) keyInformation(out []byte) []byte {
 }
 
 // static is the SCP03 key set in force.
-func (c *core) static() (scp.KeySet, error) {
-	n := int(c.b[atKeyLen])
-	k := c.b[atKeys:]
+func (c *core) static() (scp.KeySet, error) { return c.keySet(atKeys, int(c.b[atKeyLen])) }
+
+func (c *core) keySet(at, n int) (scp.KeySet, error) {
+	k := c.b[at:]
 	return scp.NewKeySet(k[:n], k[n:2*n], k[2*n:3*n])
+}
+
+// scpKeys is the record of a further key set of a security domain; version 00 is
+// its first. 0: there is none.
+func (m *memory) scpKeys(version byte, domain int) int {
+	for at := m.next(atRecords, recordSCP); at != 0; at = m.next(m.after(at), recordSCP) {
+		if m.u24(at+scpOwner) == domain && (version == 0 || m.b[at+scpVersion] == version) {
+			return at
+		}
+	}
+	return 0
+}
+
+// channelKeys are the keys with a version, 00 for the first, of the selected
+// security domain. One without keys of its own lends those of the card manager.
+func (c *core) channelKeys(version byte) (keys scp.KeySet, of byte, domain int, aid []byte, sw uicc.SW) {
+	domain, aid = atManager, []byte(managerAID)
+	if app := c.session.ch.app; app > atManager && c.b[app] == recordApp {
+		if !c.isDomain(app) {
+			app, _ = c.domain(c.named(app + appDomain))
+		}
+		if app > atManager && c.scpKeys(0, app) != 0 {
+			domain, aid = app, c.appAID(app)
+		}
+	}
+	at := 0
+	if domain != atManager || version != 0 && version != c.b[atVersion] {
+		if at = c.scpKeys(version, domain); at == 0 {
+			return keys, 0, 0, nil, uicc.SWNotFound
+		}
+	}
+	var err error
+	if of = c.b[atVersion]; at != 0 {
+		of = c.b[at+scpVersion]
+		keys, err = c.keySet(at+scpSecret, int(c.b[at+scpLength]))
+	} else {
+		keys, err = c.static()
+	}
+	if err != nil {
+		return keys, 0, 0, nil, uicc.SWProblem
+	}
+	return keys, of, domain, aid, uicc.SWOK
 }
 
 // initializeUpdate is INITIALIZE UPDATE (Amendment D, 7.1.1). The challenge is
@@ -120,31 +218,30 @@ func (c *core) initializeUpdate(cmd *uicc.Command) uicc.SW {
 	switch {
 	case s.inside:
 		return uicc.SWConditions
-	case cmd.P1 != 0 && cmd.P1 != c.b[atVersion]:
-		return uicc.SWNotFound
 	case cmd.P2 != 0:
 		return uicc.SWParameters
 	case len(cmd.Data) != 8 && len(cmd.Data) != 16:
 		return uicc.SWLength
 	}
+	keys, version, domain, aid, sw := c.channelKeys(cmd.P1)
+	if sw != uicc.SWOK {
+		return sw
+	}
 	s.scp.Close()
 	sequence := uint32(c.u24(atSequence)) + 1
-	keys, err := c.static()
-	if err != nil {
-		return uicc.SWProblem
-	}
-	challenge, err := keys.Challenge(sequence, []byte(managerAID), len(cmd.Data))
+	challenge, err := keys.Challenge(sequence, aid, len(cmd.Data))
 	if err != nil {
 		return uicc.SWConditions // the counter is used up
 	}
 	c.write(atSequence, byte(sequence>>16), byte(sequence>>8), byte(sequence))
-	g := scp.Greeting{KeyVersion: c.b[atVersion], Challenge: challenge, PseudoRandom: true, Sequence: sequence}
+	g := scp.Greeting{KeyVersion: version, Challenge: challenge, PseudoRandom: true, Sequence: sequence}
 	copy(g.Diversification[:], c.b[atSerial:atSerial+8])
 	out, err := s.scp.Initialize(s.out, keys, g, cmd.Data)
 	if err != nil {
 		return uicc.SWProblem
 	}
-	s.out, s.keys = out, keys
+	s.out, s.keys, s.domain = out, keys, domain
+	s.perso, s.pending, s.told = 0, nil, 0
 	return uicc.SWOK
 }
 
@@ -173,6 +270,9 @@ func block(cmd *uicc.Command) (last bool, sw uicc.SW) {
 // loadOS is LOAD: blocks of a signed Image, to a blank chip. Block 00 begins
 // anew; nothing is kept until the last block came and the signature is right.
 func (c *core) loadOS(cmd *uicc.Command) uicc.SW {
+	if c.life() != Blank && c.session.pending != nil {
+		return c.loadFile(cmd)
+	}
 	s := c.session
 	last, sw := block(cmd)
 	switch {
@@ -226,9 +326,19 @@ func (c *core) loadOS(cmd *uicc.Command) uicc.SW {
 
 // storeData is STORE DATA: whole DGIs in each block, before the chip is secured.
 func (c *core) storeData(cmd *uicc.Command) uicc.SW {
+	s := c.session
+	if at := max(s.perso, s.ch.app); s.inside && at > atManager && c.b[at] == recordApp {
+		if at != s.perso && !c.belongs(at, s.domain) {
+			return uicc.SWSecurity
+		}
+		if cmd.P1&^0xF8 != 0 || len(cmd.Data) == 0 {
+			return uicc.SWParameters
+		}
+		return c.storeInstance(at, cmd)
+	}
 	_, sw := block(cmd)
 	switch {
-	case !c.session.inside:
+	case !s.inside:
 		return uicc.SWSecurity
 	case c.life() != Loaded && c.life() != Initialized:
 		return uicc.SWConditions
@@ -339,13 +449,17 @@ func (c *core) put(at int, r []byte) uicc.SW {
 		c.write(at, r...)
 		return uicc.SWOK
 	}
-	if c.end()+len(r) > c.u32(atLimit) {
-		return uicc.SWNoSpace
+	// A record of a code or of authentication data stands behind its DF.
+	after := 0
+	if r[0] == recordCode || r[0] == recordAKA {
+		after = int(r[4])<<16 | int(r[5])<<8 | int(r[6])
 	}
 	if at != 0 {
 		c.kill(at)
 	}
-	c.add(r)
+	if c.place(r, after) == 0 {
+		return uicc.SWNoSpace
+	}
 	return uicc.SWOK
 }
 
@@ -371,6 +485,13 @@ func (c *core) putKey(cmd *uicc.Command) uicc.SW {
 		return uicc.SWProblem
 	}
 	defer clear(text)
+	if version >= 0x20 && version <= 0x6F && c.life() >= Secured && (c.session.domain != atManager || cmd.P1 != c.b[atVersion]) {
+		sw := c.putChannelKeys(version, cmd.P1, text)
+		if sw == uicc.SWOK {
+			c.session.out = append(c.session.out, receipt...)
+		}
+		return sw
+	}
 	r := head(recordOTA, keysSecret+len(text))
 	defer clear(r)
 	r[keysVersion], r[keysLength] = version, byte(len(text)/3)
@@ -400,6 +521,40 @@ func (c *core) putKey(cmd *uicc.Command) uicc.SW {
 	return sw
 }
 
+// putChannelKeys adds or replaces keys of the security domain whose channel is
+// open: further ones of the card manager beside those in force, or its own.
+func (c *core) putChannelKeys(version, replaced byte, text []byte) uicc.SW {
+	domain := c.session.domain
+	if app := c.session.ch.app; app > atManager && c.b[app] == recordApp && c.isDomain(app) && c.belongs(app, domain) {
+		domain = app
+	}
+	at := 0
+	if replaced != 0 {
+		if at = c.scpKeys(replaced, domain); at == 0 {
+			return uicc.SWNotFound
+		}
+	}
+	if version != replaced && (c.scpKeys(version, domain) != 0 || domain == atManager && version == c.b[atVersion]) {
+		return uicc.SWConditions
+	}
+	r := head(recordSCP, scpSecret+len(text))
+	defer clear(r)
+	put24(r[scpOwner:], domain)
+	r[scpVersion], r[scpLength] = version, byte(len(text)/3)
+	copy(r[scpSecret:], text)
+	if domain != atManager && c.b[domain+appLife] == appSelectable {
+		c.write(domain+appLife, appPersonal)
+	}
+	return c.put(at, r)
+}
+
+// belongs reports whether an entry is the security domain's itself, or belongs
+// to it.
+func (c *core) belongs(at, domain int) bool {
+	of, ok := c.domain(c.named(at + appDomain))
+	return at == domain || ok && of == domain
+}
+
 func (m *memory) ota(version byte) int {
 	for at := m.next(atRecords, recordOTA); at != 0; at = m.next(m.after(at), recordOTA) {
 		if m.b[at+keysVersion] == version {
@@ -418,6 +573,9 @@ func (c *core) setStatic(r []byte) {
 // setStatus is SET STATUS of the card (GlobalPlatform Card Specification,
 // 11.10): a finished chip becomes a card; a card is locked, unlocked, ended.
 func (c *core) setStatus(cmd *uicc.Command) uicc.SW {
+	if cmd.P1 == 0x40 || cmd.P1 == 0x60 {
+		return c.setApplicationStatus(cmd)
+	}
 	from, to := c.life(), Life(cmd.P2)
 	switch {
 	case !c.session.inside:

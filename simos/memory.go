@@ -49,6 +49,27 @@ func (m *memory) add(record []byte) (at int) {
 	return at
 }
 
+// place puts a record where a deleted one leaves room, behind the record after
+// if that is not 0, or appends it. It answers 0 if the memory is full.
+func (m *memory) place(record []byte, after int) (at int) {
+	n := len(record)
+	for at = m.next(max(after, atRecords), recordDead); at != 0; at = m.next(m.after(at), recordDead) {
+		rest := m.u24(at+1) - n
+		if rest != 0 && rest < 8 {
+			continue // what is left over must be a record too
+		}
+		if rest > 0 {
+			m.write(at+n, recordDead, byte(rest>>16), byte(rest>>8), byte(rest))
+		}
+		m.write(at, record...)
+		return at
+	}
+	if m.end()+n > m.u32(atLimit) {
+		return 0
+	}
+	return m.add(record)
+}
+
 func (m *memory) setEnd(n int) {
 	m.write(atEnd, binary.BigEndian.AppendUint32(nil, uint32(n))...)
 }

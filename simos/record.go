@@ -16,6 +16,8 @@ const (
 	recordAKA
 	recordOTA  // SCP80 keys of one version
 	recordNext // SCP03 keys that take effect when the chip is secured
+	recordApp  // an entry of the registry: see registry.go
+	recordSCP  // further keys of a secure channel: one version of a security domain
 )
 
 // Offsets in a file record. The name of an ADF and then the body follow.
@@ -61,6 +63,14 @@ const (
 	keysVersion = 4
 	keysLength  = 5 // bytes of one key
 	keysSecret  = 6 // three keys
+)
+
+// Offsets in a record of further keys of a secure channel.
+const (
+	scpOwner   = 4 // the security domain's entry, or atManager
+	scpVersion = 7
+	scpLength  = 8 // bytes of one key
+	scpSecret  = 9 // three keys
 )
 
 func (m *memory) u16(at int) int { return int(binary.BigEndian.Uint16(m.b[at:])) }
@@ -215,6 +225,14 @@ func (m *memory) sound(at, mf int) bool {
 	case recordOTA, recordNext:
 		k := int(m.b[at+keysLength])
 		return n == keysSecret+3*k && (k == 16 || k == 24 || k == 32)
+	case recordApp:
+		return m.soundApp(at, n)
+	case recordSCP:
+		if n < scpSecret {
+			return false
+		}
+		k := int(m.b[at+scpLength])
+		return n == scpSecret+3*k && (k == 16 || k == 24 || k == 32) && m.ownsKeys(m.u24(at+scpOwner))
 	}
 	return false
 }
@@ -238,6 +256,19 @@ func (m *memory) soundFile(at, n, mf int) bool {
 		return ok
 	case uicc.LinearFixed, uicc.Cyclic:
 		return size > 0 && count > 0 && count < 255 && size*count == n-fileHeader-name && int(m.b[at+fileHead]) < count
+	}
+	return false
+}
+
+// ownsKeys reports whether an entry of a security domain begins at this place.
+func (m *memory) ownsKeys(owner int) bool {
+	if owner == atManager {
+		return true
+	}
+	for at := atRecords; at+8 <= len(m.b) && m.u24(at+1) >= 8; at = m.after(at) {
+		if at == owner {
+			return m.b[at] == recordApp && m.u24(at+1) >= appBody && m.isDomain(at)
+		}
 	}
 	return false
 }
