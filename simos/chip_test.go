@@ -82,11 +82,12 @@ var (
 // line personalises a test card as a production line does. It can be cut after
 // any command, and goes on with a chip in whatever state.
 type line struct {
-	card uicc.Card
-	keys scp.KeySet
-	s    *uicc.Session
-	err  error
-	n    int // commands sent inside the channel
+	card  uicc.Card
+	keys  scp.KeySet
+	s     *uicc.Session
+	err   error
+	n     int         // commands sent inside the channel
+	extra func(*line) // what else the card gets, in its USIM
 }
 
 func (l *line) send(cla, ins, p1, p2 byte, data ...byte) {
@@ -186,6 +187,9 @@ func (l *line) run(ctx context.Context) error {
 	l.store(0xB001, append(pin1[:], puk1[:]...), 1, 3, 10)
 	l.store(0xB081, append(pin1[:], puk1[:]...), 1, 3, 10)
 	l.store(0xB00A, append(adm1[:], bytes.Repeat([]byte{0xFF}, 8)...), 1, 10, 0)
+	if l.extra != nil {
+		l.extra(l)
+	}
 	l.putKey(0x01, 0, 0x40, 16)
 	l.putKey(0x30, 0x30, 0x50, 32)
 	l.send(0x80, uicc.INSSetStatus, 0x80, 0x0F)

@@ -49,22 +49,33 @@ func (m *memory) add(record []byte) (at int) {
 	return at
 }
 
-// place puts a record where a deleted one leaves room, behind the record after
-// if that is not 0, or appends it. It answers 0 if the memory is full.
+// place puts a record where deleted ones leave room, behind the record after if
+// that is not 0, or appends it. It answers 0 if the memory is full.
 func (m *memory) place(record []byte, after int) (at int) {
-	n := len(record)
-	for at = m.next(max(after, atRecords), recordDead); at != 0; at = m.next(m.after(at), recordDead) {
-		rest := m.u24(at+1) - n
-		if rest != 0 && rest < 8 {
-			continue // what is left over must be a record too
+	n, end := len(record), m.end()
+	for at = m.next(max(after, atRecords), recordDead); at != 0; {
+		behind := m.after(at) // of this and the deleted ones that follow it
+		for behind < m.base && m.b[behind] == recordDead {
+			behind = m.after(behind)
 		}
-		if rest > 0 {
-			m.write(at+n, recordDead, byte(rest>>16), byte(rest>>8), byte(rest))
+		rest := behind - at - n
+		switch {
+		case rest == 0 || rest >= 8: // what is left over is a record too
+			if rest > 0 {
+				m.write(at+n, recordDead, byte(rest>>16), byte(rest>>8), byte(rest))
+			}
+			m.write(at, record...)
+			return at
+		case behind == end && at+n <= m.u32(atLimit):
+			cut := min(n, behind-at)
+			m.write(at, record[:cut]...)
+			m.write(behind, record[cut:]...)
+			m.setEnd(at + n)
+			return at
 		}
-		m.write(at, record...)
-		return at
+		at = m.next(behind, recordDead)
 	}
-	if m.end()+n > m.u32(atLimit) {
+	if end+n > m.u32(atLimit) {
 		return 0
 	}
 	return m.add(record)
