@@ -31,6 +31,9 @@ func (l *line) more() {
 	l.records(uicc.Cyclic, 0x6F39, 20, 0x6F0A, 1, 3, 3)
 	l.send(0, uicc.INSUpdateRecord, 1, 4, 0, 0, 1)
 	l.records(uicc.LinearFixed, 0x6F3A, 21, 0x6F0A, 1, 8, 3, []byte("ANNA\xFF11"), []byte("BOB\xFF\xFF12"), []byte("CARL\xFF12"))
+	l.send(0x80, uicc.INSResize, 0, 0, 0x62, 8, 0x83, 2, 0x6F, 0x38, 0x80, 2, 0, 16)
+	l.send(0, uicc.INSSelect, 0, 0x0C, 0x6F, 0x38)
+	l.send(0, uicc.INSUpdateBinary, 0, 15, 0x18) // services 124 and 125
 	l.ef(0x6FAD, 3, 0x6F06, 1, 0, 0, 0, 2)
 	l.ef(0x6F73, 12, 0x6F06, 2, make([]byte, 14)...)
 	l.create(uicc.FCP{Kind: uicc.BERTLV, ID: 0x4F20, SFI: 22, Size: 30, Security: uicc.Security{ARR: 0x6F0A, Record: 1}})
@@ -42,7 +45,7 @@ func (l *line) more() {
 	l.ef(0x4F0A, 10, 0x6F06, 1, 0xF1, 0xFF, 0xFF, 0xFF)
 	l.send(0, uicc.INSSelect, 8, 0x0C, 0x7F, 0xFF)
 	l.create(uicc.FCP{Kind: uicc.KindDF, ID: 0x5FD0, Security: uicc.Security{ARR: 0x6F06, Record: 4}})
-	l.ef(0x4F01, 1, 0x6F0A, 1, make([]byte, 120)...)
+	l.ef(0x4F01, 1, 0x6F06, 4, make([]byte, 120)...)
 	l.store(0xB011, append([]byte("9999\xFF\xFF\xFF\xFF"), puk1[:]...), 1, 3, 10)
 	l.send(0, uicc.INSSelect, 0, 0x0C, 0x3F, 0)
 	l.create(uicc.FCP{Kind: uicc.KindADF, ID: 0x7FF1, Name: append(usimAID[:7:7], 1), Security: uicc.Security{ARR: 0x2F06, Record: 4}})
