@@ -100,22 +100,26 @@ type core struct {
 
 // session is what a power loss takes away.
 type session struct {
-	channels [channels]channel
-	ch       *channel // of the command at hand
-	inside   bool     // it came through the secure channel
-	verified []int    // codes that were verified
+	channels [channels + 1]channel // the last is that of packets
+	ch       *channel              // of the command at hand
+	inside   bool                  // it came through the secure channel
+	verified []int                 // codes that were verified
 	scp      scp.Responder
-	keys     scp.KeySet // behind scp: its DEK opens what PUT KEY and STORE DATA bring
-	domain   int        // whose secure channel it is: atManager, or a security domain's entry
-	load     []byte     // LOAD: blocks so far
-	block    int        // LOAD: the next block
-	pending  *pending   // LOAD: what INSTALL announced
-	perso    int        // STORE DATA: the application that INSTALL named
-	told     int        // GET STATUS: entries that were told
-	out      []byte     // response data
-	waiting  int        // bytes of out that wait, -1: none
-	sw       uicc.SW    // what ends them
-	header   [4]byte    // of the command that left them
+	keys     scp.KeySet    // behind scp: its DEK opens what PUT KEY and STORE DATA bring
+	domain   int           // whose secure channel it is: atManager, or a security domain's entry
+	load     []byte        // LOAD: blocks so far
+	block    int           // LOAD: the next block
+	pending  *pending      // LOAD: what INSTALL announced
+	perso    int           // STORE DATA: the application that INSTALL named
+	told     int           // GET STATUS: entries that were told
+	parts    scp.Assembler // ENVELOPE: short messages so far
+	remote   *remoteApp    // the application of the packet at hand
+	toSend   [][]byte      // proactive commands that wait for FETCH
+	fetched  bool          // the first of them was fetched
+	out      []byte        // response data
+	waiting  int           // bytes of out that wait, -1: none
+	sw       uicc.SW       // what ends them
+	header   [4]byte       // of the command that left them
 	answer   [258]byte
 }
 

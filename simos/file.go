@@ -15,7 +15,11 @@ func (c *core) allowed(f int, mode uicc.Mode, ins byte) bool {
 	if c.free() {
 		return true
 	}
-	return c.life() >= Secured && uicc.Allowed(c.rule(f), mode, ins, c.satisfied)
+	verified := c.satisfied
+	if r := c.session.remote; r != nil {
+		verified = r.satisfied
+	}
+	return c.life() >= Secured && uicc.Allowed(c.rule(f), mode, ins, verified)
 }
 
 // rule is the record of the file's EF.ARR that rules it; none allows nothing.
@@ -616,6 +620,8 @@ func (c *core) drop(f int) {
 			owner = c.u24(at + codeOwner)
 		case recordAKA:
 			owner = c.u24(at + akaOwner)
+		case recordRemote:
+			owner = c.u24(at + remoteOwner)
 		}
 		if c.within(owner, f) {
 			below = append(below, at)

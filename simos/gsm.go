@@ -96,9 +96,12 @@ func (c *core) gsmCommand(cmd *uicc.Command) uicc.SW {
 	case uicc.INSTerminalProfile:
 		return c.terminalProfile(cmd)
 	case uicc.INSEnvelope:
-		return c.envelope(cmd)
+		if sw := c.envelope(cmd); sw != uicc.SWOK || len(c.session.out) == 0 {
+			return sw
+		}
+		return gsmWaits
 	case uicc.INSFetch, uicc.INSTerminalResponse:
-		return c.toolkit()
+		return c.toolkit(cmd)
 	}
 	return uicc.SWInstruction
 }

@@ -356,6 +356,8 @@ func (c *core) storeData(cmd *uicc.Command) uicc.SW {
 		switch {
 		case dgi == 0xA001:
 			sw = c.storeAKA(value)
+		case dgi == 0xA002:
+			sw = c.storeRemote(value)
 		case dgi>>8 == 0xB0:
 			sw = c.storeCode(byte(dgi), value)
 		default:
@@ -451,7 +453,7 @@ func (c *core) put(at int, r []byte) uicc.SW {
 	}
 	// A record of a code or of authentication data stands behind its DF.
 	after := 0
-	if r[0] == recordCode || r[0] == recordAKA {
+	if r[0] == recordCode || r[0] == recordAKA || r[0] == recordRemote {
 		after = int(r[4])<<16 | int(r[5])<<8 | int(r[6])
 	}
 	if at != 0 {
@@ -502,7 +504,9 @@ func (c *core) putKey(cmd *uicc.Command) uicc.SW {
 		if at = c.ota(version); cmd.P1 != 0 && at == 0 {
 			return uicc.SWNotFound
 		}
-		sw = c.put(at, r)
+		if sw = c.put(at, r); sw == uicc.SWOK && c.counter(version) != 0 {
+			sw = c.setCounter(version, 0) // new keys have seen no packet
+		}
 	case version >= 0x30 && version <= 0x3F && cmd.P1 == c.b[atVersion]:
 		if c.life() >= Secured {
 			c.setStatic(r)

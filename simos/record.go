@@ -14,10 +14,12 @@ const (
 	recordFile
 	recordCode // PIN or ADM
 	recordAKA
-	recordOTA  // SCP80 keys of one version
-	recordNext // SCP03 keys that take effect when the chip is secured
-	recordApp  // an entry of the registry: see registry.go
-	recordSCP  // further keys of a secure channel: one version of a security domain
+	recordOTA     // SCP80 keys of one version
+	recordNext    // SCP03 keys that take effect when the chip is secured
+	recordApp     // an entry of the registry: see registry.go
+	recordRemote  // a remote management application
+	recordCounter // the counter of a version of SCP80 keys
+	recordSCP     // further keys of a secure channel: one version of a security domain
 )
 
 // Offsets in a file record. The name of an ADF and then the body follow.
@@ -227,6 +229,10 @@ func (m *memory) sound(at, mf int) bool {
 		return n == keysSecret+3*k && (k == 16 || k == 24 || k == 32)
 	case recordApp:
 		return m.soundApp(at, n)
+	case recordRemote:
+		return n > remoteAccess && m.isDir(m.u24(at+remoteOwner), at)
+	case recordCounter:
+		return n == counterSize
 	case recordSCP:
 		if n < scpSecret {
 			return false

@@ -362,12 +362,15 @@ func (c *core) loadFile(cmd *uicc.Command) uicc.SW {
 		return uicc.SWLength
 	}
 	p := s.pending
-	if int(cmd.P2) != s.block || len(s.load)+len(cmd.Data) > maxImage {
+	switch {
+	case cmd.P2 != byte(s.block): // which counts around
+		sw = uicc.SWParameters
+	case len(s.load)+len(cmd.Data) > maxImage:
+		sw = uicc.SWNoSpace
+	}
+	if sw != uicc.SWOK {
 		s.pending, s.load, s.block = nil, nil, 0
-		if int(cmd.P2) != s.block {
-			return uicc.SWParameters
-		}
-		return uicc.SWNoSpace
+		return sw
 	}
 	s.load = append(s.load, cmd.Data...)
 	s.block++

@@ -298,7 +298,7 @@ func (c *core) proprietary(cmd *uicc.Command) uicc.SW {
 	case uicc.INSEnvelope:
 		return c.envelope(cmd)
 	case uicc.INSFetch, uicc.INSTerminalResponse:
-		return c.toolkit()
+		return c.toolkit(cmd)
 	}
 	return uicc.SWInstruction
 }
@@ -386,7 +386,3 @@ func (c *core) terminalProfile(cmd *uicc.Command) uicc.SW {
 	}
 	return uicc.SWOK
 }
-
-// toolkit refuses ENVELOPE, FETCH and TERMINAL RESPONSE: no application listens,
-// and no command waits, as no status word 91xx ever said so.
-func (c *core) toolkit() uicc.SW { return uicc.SWConditions }
