@@ -77,6 +77,7 @@ type Config struct {
 	Serial Serial
 	Lot    string            // 1..15 characters of printable ASCII
 	Keys   scp.KeySet        // SCP03, key version 30
+	Old    scp.DESKeySet     // instead of Keys: SCP02, key version 20
 	Vendor ed25519.PublicKey // who may sign its operating system
 	Seed   []byte            // of its random generator; at least 16 bytes
 	Direct bool              // T=1: answers with its data at once, no GET RESPONSE
@@ -140,7 +141,7 @@ const (
 	atMagic    = 0
 	atEnd      = 4
 	atLife     = 8
-	atDirect   = 9
+	atFlags    = 9
 	atSerial   = 10
 	atLot      = 18 // length, then at most 15 characters
 	atSequence = 34 // SCP03 sequence counter, 3 bytes
@@ -153,6 +154,12 @@ const (
 	atOS       = 231 // authentication algorithms that it has: see algorithmBit
 	atLimit    = 232 // size of the memory
 	atRecords  = 236
+)
+
+// Flags of a chip.
+const (
+	flagDirect = 1
+	flagOld    = 2 // its keys are SCP02's
 )
 
 const magic = "AKC1"
@@ -174,7 +181,12 @@ func NewChip(c Config) (*Chip, error) {
 	if c.Memory < 1<<10 || c.Memory > 16<<20 {
 		return nil, fmt.Errorf("chip %s: memory of %d bytes, want 1 KiB..16 MiB", c.Serial, c.Memory)
 	}
-	keys, err := c.Keys.Reveal(nil)
+	old := true
+	keys, err := c.Old.Reveal(nil)
+	if errors.Is(err, scp.ErrClosed) { // there are none
+		old = false
+		keys, err = c.Keys.Reveal(nil)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("chip %s: %w", c.Serial, err)
 	}
@@ -186,6 +198,9 @@ func NewChip(c Config) (*Chip, error) {
 	b[atLot] = byte(len(c.Lot))
 	copy(b[atLot+1:], c.Lot)
 	b[atVersion] = firstVersion
+	if old {
+		b[atVersion] = firstOldVersion
+	}
 	b[atKeyLen] = byte(len(keys) / 3)
 	copy(b[atKeys:], keys)
 	copy(b[atVendor:], c.Vendor)
@@ -193,7 +208,10 @@ func NewChip(c Config) (*Chip, error) {
 	copy(b[atRandom:], seed[:])
 	binary.BigEndian.PutUint32(b[atLimit:], uint32(c.Memory))
 	if c.Direct {
-		b[atDirect] = 1
+		b[atFlags] |= flagDirect
+	}
+	if old {
+		b[atFlags] |= flagOld
 	}
 	return newChip(b), nil
 }
@@ -224,7 +242,8 @@ func (c *Chip) Size() int { return len(c.core().b) }
 
 func (c *core) lot() string  { return string(c.b[atLot+1 : atLot+1+int(c.b[atLot])]) }
 func (c *core) life() Life   { return Life(c.b[atLife]) }
-func (c *core) direct() bool { return c.b[atDirect] == 1 }
+func (c *core) direct() bool { return c.b[atFlags]&flagDirect != 0 }
+func (c *core) scp02() bool  { return c.b[atFlags]&flagOld != 0 }
 
 // Reset takes the power away and gives it back: what was not committed is
 // undone, what was verified is forgotten. The zero Chip gives no ATR.
@@ -297,7 +316,7 @@ func restore(b []byte) (*Chip, error) {
 		return nil, fmt.Errorf("%w: it begins with %X", ErrMemory, b[:len(magic)])
 	}
 	n := b[atKeyLen]
-	if b[atLot] < 1 || b[atLot] > 15 || n != 16 && n != 24 && n != 32 || b[atDirect] > 1 || b[atOS] > 1 {
+	if b[atLot] < 1 || b[atLot] > 15 || n != 16 && n != 24 && n != 32 || b[atFlags] > flagDirect|flagOld || b[atFlags]&flagOld != 0 && n != 16 || b[atOS] > 1 {
 		return nil, fmt.Errorf("%w: lot or key length", ErrMemory)
 	}
 	c := newChip(b)

@@ -1,7 +1,10 @@
 package simos
 
 import (
+	"bytes"
+	"crypto/des"
 	"crypto/ed25519"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -15,8 +18,11 @@ import (
 // domain.
 const managerAID = "\xA0\x00\x00\x01\x51\x00\x00\x00"
 
-// firstVersion is the key version number of the chip maker's SCP03 keys.
-const firstVersion = 0x30
+// Key version numbers of the chip maker's keys: SCP03's and SCP02's.
+const (
+	firstVersion    = 0x30
+	firstOldVersion = 0x20
+)
 
 // Data objects of GET DATA. All are answered as BER-TLV, tag first.
 const (
@@ -29,13 +35,13 @@ const (
 	serialInCPLC          = 10
 )
 
-// cardData says that the card speaks GlobalPlatform 2.3 and SCP03 with i = 70
-// (GlobalPlatform Card Specification, H.2).
-const cardData = "\x66\x31\x73\x2F" +
+// cardDataHead, with a protocol and its i behind it, says that the card speaks
+// GlobalPlatform 2.3 and that protocol (GlobalPlatform Card Specification, H.2).
+const cardDataHead = "\x66\x31\x73\x2F" +
 	"\x06\x07\x2A\x86\x48\x86\xFC\x6B\x01" +
 	"\x60\x0B\x06\x09\x2A\x86\x48\x86\xFC\x6B\x02\x02\x03" +
 	"\x63\x09\x06\x07\x2A\x86\x48\x86\xFC\x6B\x03" +
-	"\x64\x0B\x06\x09\x2A\x86\x48\x86\xFC\x6B\x04\x03\x70"
+	"\x64\x0B\x06\x09\x2A\x86\x48\x86\xFC\x6B\x04"
 
 // Further data objects of GET DATA (GlobalPlatform Card Specification, H.1 and
 // 11.3; TS 102 226, 8.2.1.7.2).
@@ -61,6 +67,14 @@ func (c *core) issuer(out []byte, tag uicc.Tag) []byte {
 	return uicc.AppendTLV(out, tag, c.b[atSerial:atSerial+8]...)
 }
 
+// told is what a chip of SCP03, or of SCP02, tells.
+func (c *core) told(s, old string) string {
+	if c.scp02() {
+		return old
+	}
+	return s
+}
+
 // resources appends how many applications there are and how much memory is left
 // (TS 102 226, 8.2.1.7.2.1).
 func (c *core) resources(out []byte) []byte {
@@ -71,6 +85,14 @@ func (c *core) resources(out []byte) []byte {
 	v = uicc.AppendTLV(v, 0x82, byte(free>>24), byte(free>>16), byte(free>>8), byte(free))
 	return uicc.AppendTLV(out, tagResources, uicc.AppendTLV(v, 0x83, 0, 0, 4, 0)...)
 }
+
+// A chip speaks SCP03 with i = 70, or SCP02 with i = 35: explicit, three keys, ICV
+// encryption, R-MAC.
+const (
+	cardData      = cardDataHead + "\x03\x70"
+	oldCardData   = cardDataHead + "\x02\x35"
+	oldCapability = "\x67\x08\xA0\x06\x80\x01\x02\x81\x01\x35"
+)
 
 // selectManager selects the card manager. It has no files: the channel's
 // directory stays what it is.
@@ -101,7 +123,7 @@ func (c *core) getData(cmd *uicc.Command) uicc.SW {
 	case TagKeys:
 		out = c.keyInformation(out)
 	case TagCard:
-		out = append(out, cardData...)
+		out = append(out, c.told(cardData, oldCardData)...)
 	case TagLife:
 		out = uicc.AppendTLV(out, tag, byte(c.life()))
 	case TagOSDigest:
@@ -112,7 +134,7 @@ func (c *core) getData(cmd *uicc.Command) uicc.SW {
 	case tagIIN, tagCIN:
 		out = c.issuer(out, tag)
 	case tagCapability:
-		out = append(out, capability...)
+		out = append(out, c.told(capability, oldCapability)...)
 	case tagDiversification:
 		out = uicc.AppendTLV(out, tag, append(c.b[atSerial:atSerial+8:atSerial+8], 0, 0)...)
 	case tagSequence:
@@ -144,9 +166,13 @@ func (c *core) cplc(out []byte) []byte {
 
 func (c *core) keyInformation(out []byte) []byte {
 	var keys []byte
+	kind := byte(keyAES)
+	if c.scp02() {
+		kind = keyDES
+	}
 	add := func(version, length byte) {
 		for id := byte(1); id <= 3; id++ {
-			keys = append(keys, 0xC0, 4, id, version, 0x88, length)
+			keys = append(keys, 0xC0, 4, id, version, kind, length)
 		}
 	}
 	add(c.b[atVersion], c.b[atKeyLen])
@@ -180,9 +206,10 @@ func (m *memory) scpKeys(version byte, domain int) int {
 	return 0
 }
 
-// channelKeys are the keys with a version, 00 for the first, of the selected
-// security domain. One without keys of its own lends those of the card manager.
-func (c *core) channelKeys(version byte) (keys scp.KeySet, of byte, domain int, aid []byte, sw uicc.SW) {
+// channelKeys finds the keys with a version, 00 for the first, of the selected
+// security domain: where they lie, and how long one is. One without keys of its
+// own lends those of the card manager.
+func (c *core) channelKeys(version byte) (at, n int, of byte, domain int, aid []byte, sw uicc.SW) {
 	domain, aid = atManager, []byte(managerAID)
 	if app := c.session.ch.app; app > atManager && c.b[app] == recordApp {
 		if !c.isDomain(app) {
@@ -192,27 +219,19 @@ func (c *core) channelKeys(version byte) (keys scp.KeySet, of byte, domain int, 
 			domain, aid = app, c.appAID(app)
 		}
 	}
-	at := 0
-	if domain != atManager || version != 0 && version != c.b[atVersion] {
-		if at = c.scpKeys(version, domain); at == 0 {
-			return keys, 0, 0, nil, uicc.SWNotFound
-		}
+	if domain == atManager && (version == 0 || version == c.b[atVersion]) {
+		return atKeys, int(c.b[atKeyLen]), c.b[atVersion], domain, aid, uicc.SWOK
 	}
-	var err error
-	if of = c.b[atVersion]; at != 0 {
-		of = c.b[at+scpVersion]
-		keys, err = c.keySet(at+scpSecret, int(c.b[at+scpLength]))
-	} else {
-		keys, err = c.static()
+	if at = c.scpKeys(version, domain); at == 0 {
+		return 0, 0, 0, 0, nil, uicc.SWNotFound
 	}
-	if err != nil {
-		return keys, 0, 0, nil, uicc.SWProblem
-	}
-	return keys, of, domain, aid, uicc.SWOK
+	return at + scpSecret, int(c.b[at+scpLength]), c.b[at+scpVersion], domain, aid, uicc.SWOK
 }
 
-// initializeUpdate is INITIALIZE UPDATE (Amendment D, 7.1.1). The challenge is
-// made from a sequence counter, which is used up whatever comes of the session.
+// initializeUpdate is INITIALIZE UPDATE (Amendment D, 7.1.1; of SCP02, Card
+// Specification, E.5.1). SCP03's challenge is made from a sequence counter, which
+// is used up whatever comes of the session; SCP02's is random, and its counter
+// goes up when the host was authenticated.
 func (c *core) initializeUpdate(cmd *uicc.Command) uicc.SW {
 	s := c.session
 	switch {
@@ -220,29 +239,68 @@ func (c *core) initializeUpdate(cmd *uicc.Command) uicc.SW {
 		return uicc.SWConditions
 	case cmd.P2 != 0:
 		return uicc.SWParameters
-	case len(cmd.Data) != 8 && len(cmd.Data) != 16:
+	case len(cmd.Data) != 8 && (len(cmd.Data) != 16 || c.scp02()):
 		return uicc.SWLength
 	}
-	keys, version, domain, aid, sw := c.channelKeys(cmd.P1)
+	at, n, version, domain, aid, sw := c.channelKeys(cmd.P1)
 	if sw != uicc.SWOK {
 		return sw
 	}
 	s.scp.Close()
+	s.domain, s.perso, s.pending, s.told = domain, 0, nil, 0
+	g := scp.Greeting{KeyVersion: version}
+	copy(g.Diversification[:], c.b[atSerial:atSerial+8])
+	if c.scp02() {
+		return c.initializeOld(at, g, cmd.Data)
+	}
+	keys, err := c.keySet(at, n)
+	if err != nil {
+		return uicc.SWProblem
+	}
 	sequence := uint32(c.u24(atSequence)) + 1
 	challenge, err := keys.Challenge(sequence, aid, len(cmd.Data))
 	if err != nil {
 		return uicc.SWConditions // the counter is used up
 	}
-	c.write(atSequence, byte(sequence>>16), byte(sequence>>8), byte(sequence))
-	g := scp.Greeting{KeyVersion: version, Challenge: challenge, PseudoRandom: true, Sequence: sequence}
-	copy(g.Diversification[:], c.b[atSerial:atSerial+8])
+	c.setSequence(sequence)
+	g.Challenge, g.PseudoRandom, g.Sequence = challenge, true, sequence
 	out, err := s.scp.Initialize(s.out, keys, g, cmd.Data)
 	if err != nil {
 		return uicc.SWProblem
 	}
-	s.out, s.keys, s.domain = out, keys, domain
-	s.perso, s.pending, s.told = 0, nil, 0
+	s.out, s.keys = out, keys
 	return uicc.SWOK
+}
+
+func (c *core) setSequence(n uint32) { c.write(atSequence, byte(n>>16), byte(n>>8), byte(n)) }
+
+func (c *core) initializeOld(at int, g scp.Greeting, host []byte) uicc.SW {
+	k := c.b[at:]
+	keys, err := scp.NewDESKeySet(k[:16], k[16:32], k[32:48])
+	if err != nil {
+		return uicc.SWProblem
+	}
+	defer keys.Close()
+	if g.Sequence = uint32(c.u24(atSequence)); g.Sequence > 0xFFFF {
+		return uicc.SWConditions
+	}
+	var challenge [6]byte
+	c.random(challenge[:])
+	g.Challenge = challenge[:]
+	out, err := c.session.scp.InitializeDES(c.session.out, keys, g, host)
+	if err != nil {
+		return uicc.SWProblem
+	}
+	c.session.out = out
+	return uicc.SWOK
+}
+
+// openKey opens what a host sealed for the channel at hand.
+func (c *core) openKey(dst, sealed []byte) ([]byte, error) {
+	if c.scp02() && c.session.remote == nil {
+		return c.session.scp.OpenKey(dst, sealed)
+	}
+	return c.session.keys.OpenKey(dst, sealed)
 }
 
 // externalAuthenticate is EXTERNAL AUTHENTICATE (Amendment D, 7.1.2).
@@ -250,6 +308,9 @@ func (c *core) externalAuthenticate(b []byte) uicc.SW {
 	err := c.session.scp.Authenticate(b)
 	switch {
 	case err == nil:
+		if c.scp02() {
+			c.setSequence(uint32(c.u24(atSequence)) + 1)
+		}
 		return uicc.SWOK
 	case errors.Is(err, scp.ErrCryptogram):
 		return uicc.SWFailed
@@ -400,7 +461,7 @@ func (c *core) storeAKA(v []byte) uicc.SW {
 	defer clear(r)
 	put24(r[akaOwner:], adf)
 	keys := akaSet + copy(r[akaSet:], v) - len(sealed)
-	if _, err := c.session.keys.OpenKey(r[keys:keys], sealed); err != nil {
+	if _, err := c.openKey(r[keys:keys], sealed); err != nil {
 		return uicc.SWProblem
 	}
 	if _, err := p.Open(r[keys:keys+p.KeySize()], r[keys+p.KeySize():]); err != nil {
@@ -432,7 +493,7 @@ func (c *core) storeCode(ref byte, v []byte) uicc.SW {
 	put24(r[codeOwner:], owner)
 	r[codeRef], r[codeEnabled] = ref, v[0]
 	r[codeTries], r[codeMax], r[codePUK], r[codePUKMax] = v[1], v[1], v[2], v[2]
-	if _, err := c.session.keys.OpenKey(r[codeSecret:codeSecret], v[3:]); err != nil {
+	if _, err := c.openKey(r[codeSecret:codeSecret], v[3:]); err != nil {
 		return uicc.SWProblem
 	}
 	if !wellFormed(ref, r[codeSecret:codeUnblock]) {
@@ -465,9 +526,16 @@ func (c *core) put(at int, r []byte) uicc.SW {
 	return uicc.SWOK
 }
 
-// putKey is PUT KEY (Amendment D, 7.2) of three AES keys: SCP80's KIC, KID and
-// KIK under versions 01..0F, or SCP03's under 30..3F. Before the chip is
-// secured new SCP03 keys wait for that moment.
+// Types of keys (GlobalPlatform Card Specification, table 11-16).
+const (
+	keyAES = 0x88
+	keyDES = 0x80
+)
+
+// putKey is PUT KEY (Amendment D, 7.2) of three keys, of AES or on a chip that
+// speaks SCP02 of triple DES: SCP80's KIC, KID and KIK under versions 01..0F, or
+// the secure channel's under 20..6F. Before the chip is secured new ones of the
+// channel wait for that moment.
 func (c *core) putKey(cmd *uicc.Command) uicc.SW {
 	switch {
 	case !c.session.inside:
@@ -477,14 +545,9 @@ func (c *core) putKey(cmd *uicc.Command) uicc.SW {
 	case cmd.P2 != 0x81:
 		return uicc.SWParameters
 	}
-	version, keys, receipt, err := scp.ParsePutKey(cmd.Data, c.session.keys)
-	if err != nil {
-		return uicc.SWData
-	}
-	defer keys.Close()
-	text, err := keys.Reveal(nil)
-	if err != nil {
-		return uicc.SWProblem
+	version, text, receipt, sw := c.takeKeys(cmd.Data)
+	if sw != uicc.SWOK {
+		return sw
 	}
 	defer clear(text)
 	if version >= 0x20 && version <= 0x6F && c.life() >= Secured && (c.session.domain != atManager || cmd.P1 != c.b[atVersion]) {
@@ -498,7 +561,7 @@ func (c *core) putKey(cmd *uicc.Command) uicc.SW {
 	defer clear(r)
 	r[keysVersion], r[keysLength] = version, byte(len(text)/3)
 	copy(r[keysSecret:], text)
-	at, sw := 0, uicc.SWOK
+	at := 0
 	switch {
 	case version >= 0x01 && version <= 0x0F && (cmd.P1 == 0 || cmd.P1 == version):
 		if at = c.ota(version); cmd.P1 != 0 && at == 0 {
@@ -507,14 +570,14 @@ func (c *core) putKey(cmd *uicc.Command) uicc.SW {
 		if sw = c.put(at, r); sw == uicc.SWOK && c.counter(version) != 0 {
 			sw = c.setCounter(version, 0) // new keys have seen no packet
 		}
-	case version >= 0x30 && version <= 0x3F && cmd.P1 == c.b[atVersion]:
+	case version >= 0x20 && version <= 0x6F && cmd.P1 == c.b[atVersion]:
 		if c.life() >= Secured {
 			c.setStatic(r)
 			break
 		}
 		r[0] = recordNext
 		sw = c.put(c.next(atRecords, recordNext), r)
-	case version >= 0x30 && version <= 0x3F:
+	case version >= 0x20 && version <= 0x6F:
 		return uicc.SWNotFound
 	default:
 		return uicc.SWData
@@ -523,6 +586,61 @@ func (c *core) putKey(cmd *uicc.Command) uicc.SW {
 		c.session.out = append(c.session.out, receipt...)
 	}
 	return sw
+}
+
+// takeKeys opens the three keys of PUT KEY and checks their check values. It
+// returns them one behind the other, and what the card answers.
+func (c *core) takeKeys(d []byte) (version byte, text, receipt []byte, sw uicc.SW) {
+	if !c.scp02() {
+		version, keys, receipt, err := scp.ParsePutKey(d, c.session.keys)
+		if err != nil {
+			return 0, nil, nil, uicc.SWData
+		}
+		defer keys.Close()
+		if text, err = keys.Reveal(nil); err != nil {
+			return 0, nil, nil, uicc.SWProblem
+		}
+		return version, text, receipt, uicc.SWOK
+	}
+	const each = 2 + 16 + 4 // type, length, key, check value
+	if len(d) != 1+3*each {
+		return 0, nil, nil, uicc.SWData
+	}
+	version, receipt = d[0], []byte{d[0]}
+	text = make([]byte, 0, 48)
+	for d = d[1:]; len(d) > 0; d = d[each:] {
+		if d[0] != keyDES || d[1] != 16 || d[18] != 3 {
+			return 0, nil, nil, uicc.SWData
+		}
+		start := len(text)
+		var err error
+		if text, err = c.openKey(text, d[2:18]); err != nil {
+			return 0, nil, nil, uicc.SWData
+		}
+		if kcv, ok := desCheckValue(text[start:]); !ok || !bytes.Equal(kcv[:], d[19:22]) {
+			return 0, nil, nil, uicc.SWData
+		}
+		receipt = append(receipt, d[19:22]...)
+	}
+	return version, text, receipt, uicc.SWOK
+}
+
+// desCheckValue is the check value of a key of triple DES: eight zeros under it
+// (GlobalPlatform Card Specification, B.6). A key of two equal parts has none.
+func desCheckValue(key []byte) (kcv [3]byte, ok bool) {
+	if subtle.ConstantTimeCompare(key[:8], key[8:]) == 1 {
+		return kcv, false
+	}
+	var full [24]byte
+	defer clear(full[:])
+	copy(full[copy(full[:], key):], key[:8])
+	b, err := des.NewTripleDESCipher(full[:])
+	if err != nil {
+		return kcv, false
+	}
+	var block [8]byte
+	b.Encrypt(block[:], block[:])
+	return [3]byte(block[:]), true
 }
 
 // putChannelKeys adds or replaces keys of the security domain whose channel is

@@ -197,11 +197,12 @@ func (c *core) packetKeys(h scp.PacketHeader) (keys scp.PacketKeys, set byte, se
 	if h.SPI&(scp.SPICipher|scp.SPIPoRCipher) != 0 && kic == nil {
 		return keys, 0, sealing, false
 	}
-	keys, err := scp.NewPacketKeys(kic, kid, scp.PacketOptions{KIC: h.KIC, KID: h.KID})
-	if err != nil {
+	// A key is of one algorithm, whatever the packet says.
+	keys, err := scp.NewPacketKeys(kic, kid, scp.PacketOptions{KIC: h.KIC, KID: h.KID, DES: c.scp02()})
+	if err != nil || c.scp02() && (kic != nil && h.KIC&0x0F == scp.RefAES || kid != nil && h.KID&0x0F == scp.RefAES) {
 		return keys, 0, sealing, false
 	}
-	if set := h.KID.Set(); kid != nil && h.KIC.Set() == set {
+	if set := h.KID.Set(); kid != nil && h.KIC.Set() == set && !c.scp02() {
 		sealing, err = scp.NewKeySet(kic, kid, part(set, 2))
 	}
 	return keys, byte(h.KID.Set()), sealing, err == nil
