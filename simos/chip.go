@@ -272,7 +272,8 @@ const (
 func (c *Chip) Off() { c.core().session = nil }
 
 // Tear takes the power away in the n-th write step from now, 0 for never. A
-// step is one change of the memory, or the closing of a command's journal.
+// step is one byte that is written, or the closing of a command's journal; the
+// byte of the last step is not written.
 func (c *Chip) Tear(n int) { c.core().tear = n }
 
 // Clone is another chip with the same memory, without power. It holds the same

@@ -13,7 +13,7 @@ type memory struct {
 	base    int // end as it was committed: bytes before it are journaled
 	journal []saved
 	old     []byte
-	tear    int // the write step in which power is lost, counted down; 0: none
+	tear    int // the write step in which power is lost, counted down; 0: never
 	lost    bool
 }
 
@@ -35,10 +35,7 @@ func (m *memory) write(at int, p ...byte) {
 	if n := at + len(p); n > len(m.b) {
 		m.b = append(m.b, make([]byte, n-len(m.b))...)
 	}
-	if m.step() {
-		p = p[:len(p)/2]
-	}
-	copy(m.b[at:], p)
+	copy(m.b[at:], p[:m.step(len(p))])
 }
 
 // add appends a record.
@@ -85,13 +82,17 @@ func (m *memory) setEnd(n int) {
 	m.write(atEnd, binary.BigEndian.AppendUint32(nil, uint32(n))...)
 }
 
-// step counts a write step and reports whether power is lost in it.
-func (m *memory) step() bool {
-	if m.tear > 0 {
-		m.tear--
-		m.lost = m.tear == 0
+// step counts n write steps and says how many are done before power is lost.
+func (m *memory) step(n int) int {
+	switch {
+	case m.tear == 0:
+	case m.tear <= n:
+		n = m.tear - 1
+		m.tear, m.lost = 0, true
+	default:
+		m.tear -= n
 	}
-	return m.lost
+	return n
 }
 
 // commit makes what was written stand. Closing the journal is a step too; if
@@ -100,7 +101,7 @@ func (m *memory) commit() {
 	if m.lost || len(m.journal) == 0 {
 		return
 	}
-	m.step()
+	m.step(1)
 	m.close()
 }
 

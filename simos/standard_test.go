@@ -1,6 +1,7 @@
 package simos_test
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -45,7 +46,7 @@ func (l *line) more() {
 	l.ef(0x4F0A, 10, 0x6F06, 1, 0xF1, 0xFF, 0xFF, 0xFF)
 	l.send(0, uicc.INSSelect, 8, 0x0C, 0x7F, 0xFF)
 	l.create(uicc.FCP{Kind: uicc.KindDF, ID: 0x5FD0, Security: uicc.Security{ARR: 0x6F06, Record: 4}})
-	l.ef(0x4F01, 1, 0x6F06, 4, make([]byte, 120)...)
+	l.ef(0x4F01, 1, 0x6F06, 4, bytes.Repeat([]byte{0xFF}, 120)...)
 	l.store(0xB011, append([]byte("9999\xFF\xFF\xFF\xFF"), puk1[:]...), 1, 3, 10)
 	l.send(0, uicc.INSSelect, 0, 0x0C, 0x3F, 0)
 	l.create(uicc.FCP{Kind: uicc.KindADF, ID: 0x7FF1, Name: append(usimAID[:7:7], 1), Security: uicc.Security{ARR: 0x2F06, Record: 4}})
