@@ -213,7 +213,9 @@ func NewChip(c Config) (*Chip, error) {
 	if old {
 		b[atFlags] |= flagOld
 	}
-	return newChip(b), nil
+	chip := newChip(b)
+	chip.core().whole = true
+	return chip, nil
 }
 
 func newChip(b []byte) *Chip {
@@ -253,12 +255,26 @@ func (c *Chip) Reset() uicc.ATR {
 	}
 	k := c.open()
 	k.memory.rollBack()
-	k.session = &session{waiting: -1, out: make([]byte, 0, 258)}
+	k.newSession()
 	k.channel(0)
 	if k.direct() {
 		return uicc.ATR(atrDirect)
 	}
 	return uicc.ATR(atrT0)
+}
+
+// newSession forgets the session, in its place if the chip had power.
+func (c *core) newSession() {
+	s := c.session
+	if s == nil {
+		c.session = &session{waiting: -1, out: make([]byte, 0, 258)}
+		return
+	}
+	out := s.out[:cap(s.out)]
+	clear(out)
+	s.keys.Close()
+	s.scp.Close()
+	*s = session{waiting: -1, out: out[:0]}
 }
 
 // The two answers to reset: TA1 96 (Fi 512, Di 32), T=15 with TA C7 (clock stop,
@@ -282,7 +298,7 @@ func (c *Chip) Clone() *Chip {
 	k := c.core()
 	d := newChip(bytes.Clone(k.b))
 	o := d.open()
-	o.base, o.journal, o.old = k.base, slices.Clone(k.journal), bytes.Clone(k.old)
+	o.base, o.journal, o.old, o.whole = k.base, slices.Clone(k.journal), bytes.Clone(k.old), k.whole
 	o.rollBack() // a torn chip's clone is what the chip will be
 	return d
 }

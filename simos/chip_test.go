@@ -82,12 +82,13 @@ var (
 // line personalises a test card as a production line does. It can be cut after
 // any command, and goes on with a chip in whatever state.
 type line struct {
-	card  uicc.Card
-	keys  scp.KeySet
-	s     *uicc.Session
-	err   error
-	n     int         // commands sent inside the channel
-	extra func(*line) // what else the card gets, in its USIM
+	card   uicc.Card
+	keys   scp.KeySet
+	s      *uicc.Session
+	err    error
+	n      int         // commands sent inside the channel
+	signed []byte      // the operating system, if it is signed already
+	extra  func(*line) // what else the card gets, in its USIM
 }
 
 func (l *line) send(cla, ins, p1, p2 byte, data ...byte) {
@@ -197,9 +198,11 @@ func (l *line) run(ctx context.Context) error {
 }
 
 func (l *line) loadOS() {
-	signed, err := testImage().Sign(vendorKey())
-	if err != nil {
-		l.err = err
+	signed := l.signed
+	if signed == nil {
+		if signed, l.err = testImage().Sign(vendorKey()); l.err != nil {
+			return
+		}
 	}
 	for i := byte(0); len(signed) > 0; i++ {
 		n := min(len(signed), 200)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/des"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
@@ -357,6 +358,9 @@ func (c *core) loadOS(cmd *uicc.Command) uicc.SW {
 		s.load, s.block = nil, 0
 		return uicc.SWNoSpace
 	}
+	if s.load == nil && !last {
+		s.load = make([]byte, 0, 4<<10)
+	}
 	s.load = append(s.load, cmd.Data...)
 	s.block++
 	if !last {
@@ -364,17 +368,14 @@ func (c *core) loadOS(cmd *uicc.Command) uicc.SW {
 	}
 	signed := s.load
 	s.load, s.block = nil, 0
-	image, err := OpenImage(signed, ed25519.PublicKey(c.b[atVendor:atVendor+32]))
+	image, text, err := openImage(signed, ed25519.PublicKey(c.b[atVendor:atVendor+32]))
 	switch {
 	case errors.Is(err, ErrSignature):
 		return uicc.SWSecurity
 	case err != nil:
 		return uicc.SWData
 	}
-	digest, err := image.Digest()
-	if err != nil {
-		return uicc.SWData
-	}
+	digest := sha256.Sum256(text)
 	c.write(atDigest, digest[:]...)
 	var offers byte
 	for _, a := range image.Algorithms {

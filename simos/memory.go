@@ -1,6 +1,9 @@
 package simos
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // memory is the chip's non-volatile memory: a flat run of bytes and a journal
 // of the old bytes of the transaction at hand. What is written counts only
@@ -15,6 +18,7 @@ type memory struct {
 	old     []byte
 	tear    int // the write step in which power is lost, counted down; 0: never
 	lost    bool
+	whole   bool // no record was deleted: there is no gap to look for
 }
 
 // saved is a place whose former bytes lie at the end of old.
@@ -33,7 +37,10 @@ func (m *memory) write(at int, p ...byte) {
 		m.old = append(m.old, m.b[at:at+len(p)]...)
 	}
 	if n := at + len(p); n > len(m.b) {
-		m.b = append(m.b, make([]byte, n-len(m.b))...)
+		if n > cap(m.b) {
+			m.b = slices.Grow(m.b, max(n-len(m.b), 4<<10)) // once for most cards
+		}
+		m.b = m.b[:n] // zeros, see close
 	}
 	copy(m.b[at:], p[:m.step(len(p))])
 }
@@ -50,6 +57,9 @@ func (m *memory) add(record []byte) (at int) {
 // that is not 0, or appends it. It answers 0 if the memory is full.
 func (m *memory) place(record []byte, after int) (at int) {
 	n, end := len(record), m.end()
+	if m.whole {
+		after = m.base
+	}
 	for at = m.next(max(after, atRecords), recordDead); at != 0; {
 		behind := m.after(at) // of this and the deleted ones that follow it
 		for behind < m.base && m.b[behind] == recordDead {

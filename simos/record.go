@@ -104,6 +104,7 @@ func (m *memory) after(at int) int { return at + m.u24(at+1) }
 
 // kill deletes a record and wipes it.
 func (m *memory) kill(at int) {
+	m.whole = false
 	m.write(at, recordDead)
 	m.write(at+4, make([]byte, m.u24(at+1)-4)...)
 }
@@ -126,8 +127,11 @@ func (m *memory) mf() int { return m.next(atRecords, recordFile) }
 
 // child is the file with this identifier in a DF, ADFs apart: they have names.
 func (m *memory) child(dir int, id uicc.FileID) int {
-	for f := m.next(atRecords, recordFile); f != 0; f = m.next(m.after(f), recordFile) {
-		if m.parent(f) == dir && m.fid(f) == id && f != dir && m.kind(f) != uicc.KindADF {
+	// Every SELECT and CREATE FILE comes along here: the identifier decides mostly.
+	b, high, low := m.b[:m.base], byte(id>>8), byte(id)
+	for f := atRecords; f+fileHeader <= len(b); f += int(b[f+1])<<16 | int(b[f+2])<<8 | int(b[f+3]) {
+		if b[f] == recordFile && b[f+fileID] == high && b[f+fileID+1] == low &&
+			m.parent(f) == dir && f != dir && m.kind(f) != uicc.KindADF {
 			return f
 		}
 	}
@@ -136,8 +140,9 @@ func (m *memory) child(dir int, id uicc.FileID) int {
 
 // bySFI is the EF with this short file identifier in a DF.
 func (m *memory) bySFI(dir int, sfi byte) int {
-	for f := m.next(atRecords, recordFile); f != 0; f = m.next(m.after(f), recordFile) {
-		if m.parent(f) == dir && m.b[f+fileSFI] == sfi && !m.kind(f).Dedicated() {
+	b := m.b[:m.base]
+	for f := atRecords; f+fileHeader <= len(b); f += int(b[f+1])<<16 | int(b[f+2])<<8 | int(b[f+3]) {
+		if b[f] == recordFile && b[f+fileSFI] == sfi && m.parent(f) == dir && !m.kind(f).Dedicated() {
 			return f
 		}
 	}
