@@ -2,10 +2,8 @@ package simos
 
 import (
 	"bytes"
-	"crypto/des"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -38,7 +36,7 @@ const (
 
 // cardDataHead, with a protocol and its i behind it, says that the card speaks
 // GlobalPlatform 2.3 and that protocol (GlobalPlatform Card Specification, H.2).
-const cardDataHead = "\x66\x31\x73\x2F" +
+const cardDataHead = "\x66\x30\x73\x2E" +
 	"\x06\x07\x2A\x86\x48\x86\xFC\x6B\x01" +
 	"\x60\x0B\x06\x09\x2A\x86\x48\x86\xFC\x6B\x02\x02\x03" +
 	"\x63\x09\x06\x07\x2A\x86\x48\x86\xFC\x6B\x03" +
@@ -531,6 +529,7 @@ func (c *core) put(at int, r []byte) uicc.SW {
 const (
 	keyAES = 0x88
 	keyDES = 0x80
+	keyECC = 0xB0 // public
 )
 
 // putKey is PUT KEY (Amendment D, 7.2) of three keys, of AES or on a chip that
@@ -543,6 +542,8 @@ func (c *core) putKey(cmd *uicc.Command) uicc.SW {
 		return uicc.SWSecurity
 	case c.life() == Blank:
 		return uicc.SWConditions
+	case cmd.P2 == 0x01 && c.life() >= Secured:
+		return c.putDAPKey(cmd)
 	case cmd.P2 != 0x81:
 		return uicc.SWParameters
 	}
@@ -618,30 +619,12 @@ func (c *core) takeKeys(d []byte) (version byte, text, receipt []byte, sw uicc.S
 		if text, err = c.openKey(text, d[2:18]); err != nil {
 			return 0, nil, nil, uicc.SWData
 		}
-		if kcv, ok := desCheckValue(text[start:]); !ok || !bytes.Equal(kcv[:], d[19:22]) {
+		if kcv, err := scp.DESCheckValue(text[start:]); err != nil || !bytes.Equal(kcv[:], d[19:22]) {
 			return 0, nil, nil, uicc.SWData
 		}
 		receipt = append(receipt, d[19:22]...)
 	}
 	return version, text, receipt, uicc.SWOK
-}
-
-// desCheckValue is the check value of a key of triple DES: eight zeros under it
-// (GlobalPlatform Card Specification, B.6). A key of two equal parts has none.
-func desCheckValue(key []byte) (kcv [3]byte, ok bool) {
-	if subtle.ConstantTimeCompare(key[:8], key[8:]) == 1 {
-		return kcv, false
-	}
-	var full [24]byte
-	defer clear(full[:])
-	copy(full[copy(full[:], key):], key[:8])
-	b, err := des.NewTripleDESCipher(full[:])
-	if err != nil {
-		return kcv, false
-	}
-	var block [8]byte
-	b.Encrypt(block[:], block[:])
-	return [3]byte(block[:]), true
 }
 
 // putChannelKeys adds or replaces keys of the security domain whose channel is

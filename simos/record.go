@@ -18,6 +18,7 @@ const (
 	recordNext    // SCP03 keys that take effect when the chip is secured
 	recordApp     // an entry of the registry: see registry.go
 	recordRemote  // a remote management application
+	recordDAP     // the key by which a security domain verifies load files
 	recordCounter // the counter of a version of SCP80 keys
 	recordSCP     // further keys of a secure channel: one version of a security domain
 )
@@ -236,6 +237,12 @@ func (m *memory) sound(at, mf int) bool {
 		return m.soundApp(at, n)
 	case recordRemote:
 		return n > remoteAccess && m.isDir(m.u24(at+remoteOwner), at)
+	case recordDAP:
+		if n < dapKey || m.u24(at+dapOwner) == atManager || !m.ownsKeys(m.u24(at+dapOwner)) {
+			return false
+		}
+		_, err := readDAPKey(m.b[at+dapType], m.b[at+dapKey:at+n])
+		return err == nil
 	case recordCounter:
 		return n == counterSize
 	case recordSCP:

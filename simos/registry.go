@@ -2,10 +2,14 @@ package simos
 
 import (
 	"bytes"
-	"crypto/sha1"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/sha256"
-	"crypto/sha512"
+	"slices"
 
+	"ankan/gp"
+	"ankan/scp"
 	"ankan/uicc"
 )
 
@@ -46,8 +50,9 @@ const (
 
 // Privileges, first byte (GlobalPlatform Card Specification, 6.6.1).
 const (
-	privDomain = 0x80
-	privDAP    = 0xC0 // with privDomain
+	privDomain   = 0x80
+	privDAP      = 0xC0 // verifies load files for it
+	privMandated = 0x01 // verifies all load files
 )
 
 // managerPrivs are what the card manager may do: be a security domain, lock and
@@ -225,11 +230,7 @@ func (c *core) moveApp(at int, r []byte) uicc.SW {
 	if s.domain == at {
 		s.domain = to
 	}
-	for k := c.next(atRecords, recordSCP); k != 0; k = c.next(c.after(k), recordSCP) {
-		if c.u24(k+scpOwner) == at {
-			c.write(k+scpOwner, byte(to>>16), byte(to>>8), byte(to))
-		}
-	}
+	c.keysOf(at, func(k int) { c.write(k+scpOwner, byte(to>>16), byte(to>>8), byte(to)) })
 	return uicc.SWOK
 }
 
@@ -244,12 +245,18 @@ func (c *core) forgetApp(at int) {
 	if s.perso == at {
 		s.perso = 0
 	}
-	for k := c.next(atRecords, recordSCP); k != 0; k = c.next(c.after(k), recordSCP) {
-		if c.u24(k+scpOwner) == at {
-			c.kill(k)
+	c.keysOf(at, c.kill)
+	c.kill(at)
+}
+
+// keysOf visits the records of the keys of a security domain. Those of its channel
+// and of its DAP name the owner in the same place.
+func (c *core) keysOf(domain int, visit func(at int)) {
+	for at := atRecords; at < c.base; at = c.after(at) {
+		if (c.b[at] == recordSCP || c.b[at] == recordDAP) && c.u24(at+scpOwner) == domain {
+			visit(at)
 		}
 	}
-	c.kill(at)
 }
 
 // managing reports whether a command may manage content: it came through the
@@ -387,33 +394,19 @@ func (c *core) loadFile(cmd *uicc.Command) uicc.SW {
 	return uicc.SWOK
 }
 
-// storeLoadFile checks a load file: DAP blocks E2, if a security domain wants
-// them, and the data block C4, whose hash is the one that was announced.
+// storeLoadFile checks a load file: its hash, if one was announced, the
+// signatures that security domains want, and the structure of the CAP file in it.
+// The code is not run.
 func (c *core) storeLoadFile(p *pending, text []byte) uicc.SW {
-	var code []byte
-	var daps []uicc.TLV
-	for len(text) > 0 {
-		t, rest, err := uicc.ReadTLV(text)
-		switch {
-		case err != nil, code != nil:
-			return uicc.SWData
-		case t.Tag == 0xE2:
-			daps = append(daps, t)
-		case t.Tag == 0xC4 && len(t.Value) > 0:
-			code = t.Value
-		default:
-			return uicc.SWData
-		}
-		text = rest
-	}
-	if code == nil || !announced(p.hash, code) {
+	code, daps, err := gp.ReadLoadFile(text)
+	if err != nil || !announced(p.hash, code) {
 		return uicc.SWData
 	}
-	if sw := c.verifyDAPs(daps, p, code); sw != uicc.SWOK {
+	if sw := c.verifyDAPs(daps, p); sw != uicc.SWOK {
 		return sw
 	}
-	cap, ok := parseCAP(code)
-	if !ok || !bytes.Equal(cap.aid, p.aid) {
+	pack, err := gp.ParseLoadFile(code)
+	if err != nil || !bytes.Equal(pack.Package.AID, p.aid) {
 		return uicc.SWData
 	}
 	sum := sha256.Sum256(code)
@@ -421,9 +414,9 @@ func (c *core) storeLoadFile(p *pending, text []byte) uicc.SW {
 	r[appKind], r[appLife] = appLoadFile, appLoaded
 	setAID(r[appAIDLen:], p.aid)
 	setAID(r[appDomain:], p.domain)
-	r[appVersion], r[appVersion+1] = cap.major, cap.minor
+	r[appVersion], r[appVersion+1] = pack.Package.Version.Major, pack.Package.Version.Minor
 	r = append(r, sum[:]...)
-	for _, m := range cap.modules {
+	for _, m := range pack.Applets {
 		r = append(append(r, byte(len(m))), m...)
 	}
 	put24(r[1:], len(r))
@@ -441,39 +434,134 @@ func setAID(b, aid []byte) {
 // announced reports whether the hash of INSTALL [for load], if it gave one, is
 // that of the data block: SHA-1, SHA-256, SHA-384 or SHA-512 by its length.
 func announced(hash, code []byte) bool {
-	switch len(hash) {
-	case 0:
+	if len(hash) == 0 {
 		return true
-	case sha1.Size:
-		s := sha1.Sum(code)
-		return bytes.Equal(s[:], hash)
-	case sha256.Size:
-		s := sha256.Sum256(code)
-		return bytes.Equal(s[:], hash)
-	case sha512.Size384:
-		s := sha512.Sum384(code)
-		return bytes.Equal(s[:], hash)
-	case sha512.Size:
-		s := sha512.Sum512(code)
-		return bytes.Equal(s[:], hash)
+	}
+	for _, h := range []crypto.Hash{crypto.SHA1, crypto.SHA256, crypto.SHA384, crypto.SHA512} {
+		if h.Size() == len(hash) {
+			sum, err := gp.LoadFileHash(code, h)
+			return err == nil && bytes.Equal(sum, hash)
+		}
 	}
 	return false
 }
 
-// verifyDAPs refuses a load file that carries a signature, or that needs one: no
-// security domain of this card verifies signatures, so nobody can tell.
-func (c *core) verifyDAPs(daps []uicc.TLV, p *pending, code []byte) uicc.SW {
-	if len(daps) > 0 {
-		return uicc.SWSecurity
+// verifyDAPs checks the signatures of a load file over its announced hash
+// (GlobalPlatform Card Specification, 9.2.1). Each must be right; there must be
+// one of each security domain with mandated DAP verification, and of the one that
+// the file is for, if it verifies.
+func (c *core) verifyDAPs(daps []gp.DAP, p *pending) uicc.SW {
+	signed := func(aid []byte) bool {
+		return slices.ContainsFunc(daps, func(d gp.DAP) bool { return bytes.Equal(d.Domain, aid) })
+	}
+	for _, d := range daps {
+		at := c.app(d.Domain)
+		key, ok := c.dapKey(at)
+		if at == 0 || !ok || len(p.hash) == 0 || key.Verify(p.hash, d.Signature) != nil {
+			return uicc.SWSecurity
+		}
+	}
+	for at := c.next(atRecords, recordApp); at != 0; at = c.next(c.after(at), recordApp) {
+		verifies := c.isDomain(at) && c.b[at+appPrivs]&privDAP == privDAP
+		wants := verifies && (c.b[at+appPrivs]&privMandated != 0 || bytes.Equal(c.appAID(at), p.domain))
+		if wants && !signed(c.appAID(at)) {
+			return uicc.SWSecurity
+		}
 	}
 	return uicc.SWOK
 }
 
-// capFile is what the registry keeps of a CAP file.
-type capFile struct {
-	aid          []byte
-	major, minor byte
-	modules      [][]byte
+// dapVersion is the key version number of a security domain's DAP key
+// (GlobalPlatform Card Specification, table 11-17).
+const dapVersion = 0x73
+
+// Offsets in a record of a DAP key.
+const (
+	dapOwner = 4 // the security domain's entry
+	dapType  = 7 // keyAES or keyECC
+	dapKey   = 8
+)
+
+// dapKey is what a security domain that verifies load files does so with.
+func (c *core) dapKey(domain int) (gp.Key, bool) {
+	if domain == 0 || !c.isDomain(domain) || c.b[domain+appPrivs]&privDAP != privDAP {
+		return gp.Key{}, false
+	}
+	at := c.dap(domain)
+	if at == 0 {
+		return gp.Key{}, false
+	}
+	key, err := readDAPKey(c.b[at+dapType], c.b[at+dapKey:c.after(at)])
+	return key, err == nil
+}
+
+// dap is the record of a security domain's DAP key, 0 for none.
+func (m *memory) dap(domain int) int {
+	for at := m.next(atRecords, recordDAP); at != 0; at = m.next(m.after(at), recordDAP) {
+		if m.u24(at+dapOwner) == domain {
+			return at
+		}
+	}
+	return 0
+}
+
+func readDAPKey(kind byte, b []byte) (gp.Key, error) {
+	if kind == keyAES {
+		return gp.AESKey(b)
+	}
+	p, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), b)
+	if err != nil {
+		return gp.Key{}, err
+	}
+	return gp.PublicKey(p, crypto.SHA256)
+}
+
+// putDAPKey is PUT KEY of the one key by which a security domain verifies load
+// files: AES, sealed as others are, or the public key of P-256, uncompressed and
+// with the reference of the curve.
+func (c *core) putDAPKey(cmd *uicc.Command) uicc.SW {
+	s, d := c.session, cmd.Data
+	at := s.ch.app
+	switch {
+	case at <= atManager || c.b[at] != recordApp || !c.isDomain(at) || !c.belongs(at, s.domain):
+		return uicc.SWConditions
+	case cmd.P1 != 0 && cmd.P1 != dapVersion || len(d) < 3 || d[0] != dapVersion:
+		return uicc.SWData
+	}
+	old := c.dap(at)
+	if (cmd.P1 == 0) != (old == 0) {
+		return uicc.SWConditions
+	}
+	kind, key, kcv, ok := d[1], []byte(nil), []byte(nil), false
+	switch {
+	case kind == keyECC && len(d) == 3+65+4 && d[2] == 65 && string(d[68:]) == "\xF0\x01\x00\x00":
+		key, ok = d[3:68], true
+	case kind == keyAES && len(d) > 8:
+		if n := int(d[3]); len(d) == 4+(n+15)/16*16+4 && int(d[2]) == (n+15)/16*16+1 && d[len(d)-4] == 3 {
+			plain, err := c.openKey(nil, d[4:len(d)-4])
+			defer clear(plain)
+			if err == nil {
+				check, err := scp.CheckValue(plain[:n])
+				key, kcv, ok = plain[:n], d[len(d)-3:], err == nil && bytes.Equal(check[:], d[len(d)-3:])
+			}
+		}
+	}
+	if !ok {
+		return uicc.SWData
+	}
+	if _, err := readDAPKey(kind, key); err != nil {
+		return uicc.SWData
+	}
+	r := append(head(recordDAP, dapKey), key...)
+	defer clear(r)
+	put24(r[1:], len(r))
+	put24(r[dapOwner:], at)
+	r[dapType] = kind
+	sw := c.put(old, r)
+	if sw == uicc.SWOK {
+		s.out = append(append(s.out, dapVersion), kcv...)
+	}
+	return sw
 }
 
 // installApplication is INSTALL [for install], [for make selectable] and both:

@@ -2,6 +2,10 @@ package simos_test
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"ankan/gp"
 	"ankan/scp"
 	"ankan/simos"
 	"ankan/uicc"
@@ -30,14 +35,21 @@ var (
 	instanceAID = []byte{0xF0, 0, 0, 0, 1, 3}
 )
 
-// capFile is the load file data block of a package with one applet.
+// capFile is the load file data block of a package with one applet, component by
+// component.
 func capFile(aid []byte) [][]byte {
-	header := slices.Concat([]byte{0xDE, 0xCA, 0xFF, 0xED, 1, 2, 4, 3, 1}, lv(aid...))
-	return [][]byte{
-		component(1, header...), component(2, make([]byte, 30)...), component(4, 0),
+	parts := [][]byte{
+		component(1, slices.Concat([]byte{0xDE, 0xCA, 0xFF, 0xED, 1, 2, 4, 3, 1}, lv(aid...))...),
+		component(2, make([]byte, 31)...), component(4, 0),
 		component(3, slices.Concat([]byte{1}, lv(appletAID...), []byte{0, 20})...),
 		component(6, 0), component(7, make([]byte, 600)...), component(8, make([]byte, 10)...), component(5, 0, 0), component(9, 0, 0, 0, 0),
 	}
+	directory := parts[1][3:]
+	for _, p := range parts {
+		copy(directory[2*(p[0]-1):], p[1:3])
+	}
+	directory[29] = 1 // applets
+	return parts
 }
 
 // loadCommands are INSTALL [for load] and LOADs, as tools send them.
@@ -175,18 +187,18 @@ func TestLoadRefuses(t *testing.T) {
 		"SHA-256":            {make([]byte, 32), good, uicc.SWData},
 		"SHA-384":            {make([]byte, 48), good, uicc.SWData},
 		"SHA-512":            {make([]byte, 64), good, uicc.SWData},
-		"no static fields":   {nil, without(8), uicc.SWOK},
+		"no static fields":   {nil, without(8), uicc.SWData},
 		"no header":          {nil, without(1), uicc.SWData},
 		"no methods":         {nil, without(7), uicc.SWData},
 		"no constants":       {nil, without(5), uicc.SWData},
 		"applets are hidden": {nil, without(3), uicc.SWData},
 		"twice":              {nil, append(bytes.Clone(good), component(5, 1)...), uicc.SWData},
-		"unknown component":  {nil, append(bytes.Clone(good), component(13, 1)...), uicc.SWData},
-		"empty component":    {nil, append(bytes.Clone(good), component(11)...), uicc.SWData},
+		"unknown component":  {nil, append(bytes.Clone(good), component(14, 1)...), uicc.SWData},
+		"directory":          {nil, changed(1, 13, 1), uicc.SWData},
 		"cut":                {nil, good[:len(good)-1], uicc.SWData},
 		"magic":              {nil, changed(0, 0, 0), uicc.SWData},
 		"version":            {nil, changed(0, 5, 1), uicc.SWData},
-		"flags":              {nil, changed(0, 6, 0x0C), uicc.SWData},
+		"flags":              {nil, changed(0, 6, 0), uicc.SWData},
 		"other package":      {nil, join(capFile(appletAID)), uicc.SWData},
 		"AID of 17":          {nil, changed(0, 9, 17), uicc.SWData},
 		"two applets":        {nil, changed(3, 0, 2), uicc.SWData},
@@ -228,7 +240,7 @@ func TestLoadRefuses(t *testing.T) {
 		80E602000C 06F00000000101 000000 01AA > 6985
 		80E60201 00 > 6A86
 		80E6400000 > 6A86`)
-	// A signature that nobody on this card can check.
+	// A signature that nobody on this card can check: see TestDAP.
 	if sw := do(t, channel, uicc.Command{CLA: 0x80, INS: uicc.INSInstall, P1: 2, Data: slices.Concat(lv(packageAID...), make([]byte, 4))},
 		uicc.Command{CLA: 0x80, INS: uicc.INSLoad, P1: 0x80, Data: slices.Concat(unhex(t, "E20A4F05F000000001C30100"), uicc.AppendTLV(nil, 0xC4, good[:100]...))}); sw != uicc.SWSecurity {
 		t.Errorf("DAP block: %v", sw)
@@ -473,4 +485,154 @@ func TestRemoteApplications(t *testing.T) {
 	s.compact(scp.TARISD, fmt.Sprintf("80D80181 %02X %X", len(d), d), "01 610A")
 	s.counter = 0
 	s.compact(scp.TARISD, "80E40080 08 4F06F00000000101", "01 6101")
+}
+
+// Load files are taken with the right signatures only (GlobalPlatform Card
+// Specification, 9.2.1 and C.3).
+func TestDAP(t *testing.T) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := gp.PrivateKey(private, crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, err := private.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := bytes.Repeat([]byte{0x77}, 16)
+	maker, err := gp.AESKey(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := built(t, true)
+	verifier, mandator := []byte{0xF0, 0, 0, 0, 2, 1}, []byte{0xF0, 0, 0, 0, 2, 2}
+	file, module := unhex(t, "A0000001515350"), unhex(t, "A000000151535041")
+	channel := cardChannel(t, c, scp.Full)
+	if sw := do(t, channel, installCommand(0x0C, file, module, verifier, 0xC0), installCommand(0x0C, file, module, append(verifier[:5:5], 3), 0x80)); sw != uicc.SWOK {
+		t.Fatal(sw)
+	}
+	ecc := slices.Concat([]byte{0x73, 0xB0, 65}, point, []byte{0xF0, 1, 0, 0})
+	put := func(p1 byte, d []byte) uicc.Command {
+		return uicc.Command{CLA: 0x80, INS: uicc.INSPutKey, P1: p1, P2: 1, Data: d, Le: 256}
+	}
+	spoilt := func(at int) []byte { d := bytes.Clone(ecc); d[at] ^= 1; return d }
+	if sw := do(t, channel, put(0, ecc)); sw != uicc.SWConditions {
+		t.Errorf("PUT KEY to the card manager: %v", sw)
+	}
+	play(t, channel, fmt.Sprintf("00A4040C06%X > 9000", verifier))
+	for name, x := range map[string]uicc.Command{
+		"version": put(0, spoilt(0)), "type": put(0, spoilt(1)), "length": put(0, spoilt(2)), "point": put(0, spoilt(4)), "curve": put(0, spoilt(69)),
+		"other version": put(0x72, ecc), "cut": put(0, ecc[:70]), "empty": put(0, ecc[:2]),
+	} {
+		if sw := do(t, channel, x); sw != uicc.SWData {
+			t.Errorf("PUT KEY, %s: %v", name, sw)
+		}
+	}
+	if sw := do(t, channel, put(0x73, ecc)); sw != uicc.SWConditions {
+		t.Errorf("PUT KEY in the place of nothing: %v", sw)
+	}
+	if sw := do(t, channel, put(0, ecc), put(0x73, ecc)); sw != uicc.SWOK {
+		t.Fatal(sw)
+	}
+	if sw := do(t, channel, put(0, ecc)); sw != uicc.SWConditions {
+		t.Errorf("PUT KEY beside another: %v", sw)
+	}
+
+	code := slices.Concat(capFile(packageAID)...)
+	sum := sha256.Sum256(code)
+	signature, err := signer.Sign(sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := maker.Sign(sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := func(domain, hash []byte, daps ...gp.DAP) uicc.SW {
+		t.Helper()
+		announce, err := gp.InstallForLoad(packageAID, domain, hash, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks, err := gp.Load(gp.LoadFile(code, daps...), 200)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sw := do(t, channel, append(announce.Commands(), blocks...)...)
+		if sw == uicc.SWOK {
+			sw = do(t, channel, uicc.Command{CLA: 0x80, INS: uicc.INSDelete, Data: uicc.AppendTLV(nil, 0x4F, packageAID...)})
+		}
+		if _, more := sw.More(); more { // the answer to a DELETE without Le
+			sw = uicc.SWOK
+		}
+		return sw
+	}
+	wrong := bytes.Clone(signature)
+	wrong[5] ^= 1
+	third := append(verifier[:5:5], 3)
+	for _, x := range []struct {
+		name         string
+		domain, hash []byte
+		daps         []gp.DAP
+		sw           uicc.SW
+	}{
+		{"signed", verifier, sum[:], []gp.DAP{{Domain: verifier, Signature: signature}}, uicc.SWOK},
+		{"not signed", verifier, sum[:], nil, uicc.SWSecurity},
+		{"no hash", verifier, nil, []gp.DAP{{Domain: verifier, Signature: signature}}, uicc.SWSecurity},
+		{"wrong signature", verifier, sum[:], []gp.DAP{{Domain: verifier, Signature: wrong}}, uicc.SWSecurity},
+		{"for the card manager", nil, nil, nil, uicc.SWOK},
+		{"of one that does not verify", third, sum[:], []gp.DAP{{Domain: third, Signature: signature}}, uicc.SWSecurity},
+		{"of nobody", nil, sum[:], []gp.DAP{{Domain: instanceAID, Signature: signature}}, uicc.SWSecurity},
+	} {
+		if sw := load(x.domain, x.hash, x.daps...); sw != x.sw {
+			t.Errorf("%s: %v, want %v", x.name, sw, x.sw)
+		}
+	}
+
+	// One that verifies everything, with an AES key.
+	if sw := do(t, channel, installCommand(0x0C, file, module, mandator, 0xC1)); sw != uicc.SWOK {
+		t.Fatal(sw)
+	}
+	if sw := load(nil, sum[:], gp.DAP{Domain: mandator, Signature: made}); sw != uicc.SWSecurity {
+		t.Errorf("no key to verify with: %v", sw)
+	}
+	play(t, channel, fmt.Sprintf("00A4040C06%X > 9000", mandator))
+	key, err := scp.NewKey(scp.KeyAES, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, _, err := scp.SealKeys(keySet(t, 0x50), 0x73, []scp.Key{key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := bytes.Clone(data)
+	broken[len(broken)-1] ^= 1
+	if sw := do(t, channel, put(0, broken)); sw != uicc.SWData {
+		t.Errorf("wrong check value: %v", sw)
+	}
+	if sw := do(t, channel, put(0, data)); sw != uicc.SWOK {
+		t.Fatal(sw)
+	}
+	if sw := load(nil, sum[:]); sw != uicc.SWSecurity {
+		t.Errorf("not signed, which is mandatory: %v", sw)
+	}
+	if sw := load(verifier, sum[:], gp.DAP{Domain: mandator, Signature: made}, gp.DAP{Domain: verifier, Signature: signature}); sw != uicc.SWOK {
+		t.Errorf("both: %v", sw)
+	}
+	restored, err := simos.Unmarshal(c.Marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	restored.Reset()
+	channel = cardChannel(t, restored, scp.Full)
+	// Once it is gone, nobody insists.
+	if sw := do(t, channel, uicc.Command{CLA: 0x80, INS: uicc.INSDelete, Data: uicc.AppendTLV(nil, 0x4F, mandator...), Le: 256}); sw != uicc.SWOK {
+		t.Fatal(sw)
+	}
+	if sw := load(nil, nil); sw != uicc.SWOK {
+		t.Error(sw)
+	}
 }

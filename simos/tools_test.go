@@ -5,7 +5,9 @@ import (
 	"context"
 	"testing"
 
+	"ankan/gp"
 	"ankan/scp"
+	"ankan/simos"
 	"ankan/uicc"
 )
 
@@ -149,6 +151,20 @@ func TestManagementTools(t *testing.T) {
 			80CAFF2100 > ..9000
 			00A4040008A000000003000000 00 > 6A82
 			00A4040008A000000151000000 00 > ..9000`)
+		s := uicc.NewSession(r)
+		for tag, parse := range map[uicc.Tag]func([]byte) error{
+			simos.TagCPLC: func(b []byte) error { _, err := gp.ParseCPLC(b); return err },
+			simos.TagKeys: func(b []byte) error { _, err := gp.ParseKeyInfo(b); return err },
+			simos.TagCard: func(b []byte) error { _, err := gp.ParseCardData(b); return err },
+		} {
+			b, err := s.GetData(t.Context(), tag)
+			if err == nil {
+				err = parse(b)
+			}
+			if err != nil {
+				t.Errorf("%X: %v", uint32(tag), err)
+			}
+		}
 		for _, level := range []scp.Level{scp.CMAC, scp.Commands, scp.Full} {
 			channel, err := scp.Open(t.Context(), r, keySet(t, 0x50), scp.Options{Level: level})
 			if err != nil {
@@ -161,9 +177,10 @@ func TestManagementTools(t *testing.T) {
 					}
 				}
 			}
-			for _, p1 := range []byte{0x80, 0x40, 0x20, 0x10} {
-				if sw := do(t, channel, uicc.Command{CLA: 0x80, INS: uicc.INSStatus, P1: p1, P2: 2, Data: []byte{0x4F, 0}, Le: 256}); sw != uicc.SWOK {
-					t.Errorf("GET STATUS %02X: %v", p1, sw)
+			for scope, want := range map[gp.Scope]int{0x80: 1, 0x40: 3, 0x20: 1, 0x10: 1} {
+				entries, err := gp.Registry(t.Context(), channel, scope, nil)
+				if err != nil || len(entries) != want {
+					t.Errorf("GET STATUS %02X: %d entries, want %d, %v", byte(scope), len(entries), want, err)
 				}
 			}
 			for _, cmd := range []uicc.Command{
