@@ -55,7 +55,7 @@ const (
 
 // capability says which secure channel there is: SCP03 with i = 70 and AES-128,
 // AES-192 and AES-256 (GlobalPlatform Card Specification, H.4).
-const capability = "\x67\x0C\xA0\x0A\x80\x01\x03\x81\x01\x70\x82\x02\x07\x00"
+const capability = "\x67\x0B\xA0\x09\x80\x01\x03\x81\x01\x70\x82\x01\x07"
 
 // issuer appends the issuer's or the card's number: the serial number for both,
 // as the chip knows of no other; the issuer's is that of the chip maker.
@@ -384,10 +384,15 @@ func (c *core) loadOS(cmd *uicc.Command) uicc.SW {
 	return uicc.SWOK
 }
 
-// storeData is STORE DATA: whole DGIs in each block, before the chip is secured.
+// storeData is STORE DATA: to the application that INSTALL named or that is
+// selected, or whole DGIs in each block, before the chip is secured.
 func (c *core) storeData(cmd *uicc.Command) uicc.SW {
 	s := c.session
-	if at := max(s.perso, s.ch.app); s.inside && at > atManager && c.b[at] == recordApp {
+	at := s.perso
+	if at == 0 {
+		at = s.ch.app
+	}
+	if s.inside && at > atManager && c.b[at] == recordApp {
 		if at != s.perso && !c.belongs(at, s.domain) {
 			return uicc.SWSecurity
 		}
