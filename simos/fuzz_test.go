@@ -191,3 +191,43 @@ func FuzzRestore(f *testing.F) {
 		}
 	})
 }
+
+// No script of a remote server, in either format, makes the card panic, leaves its
+// memory unsound, its session with what is no more, or its answer longer than fits.
+func FuzzScript(f *testing.F) {
+	for tar := range byte(3) {
+		f.Add(tar, []byte("\x00\xA4\x00\x00\x02\x6F\x38\x00\xB0\x00\x00\x06\x00\xE4\x00\x00\x02\x6F\x38"))
+		f.Add(tar, []byte("\x00\xA4\x00\x04\x02\x6F\x44\x00\xC0\x00\x00\x05\x80\x32\x00\x00\x01\x01"))
+		f.Add(tar, []byte("\xAA\x10\x22\x06\x00\xA4\x00\x04\x02\x6F\x22\x05\x00\xB0\x00\x00\x06"))
+		f.Add(tar, []byte("\x80\xF2\x40\x02\x02\x4F\x00\x00\xC0\x00\x00\x40\x80\xE4\x00\x80\x07\x4F\x05\xF0\x00\x00\x00\x00"))
+		f.Add(tar, []byte("\xA0\xA4\x00\x00\x02\x7F\x20\xA0\xC0\x00\x00\x16\xA0\xA2\x00\x10\x01\xFF"))
+		f.Add(tar, []byte("\x80\xD4\x00\x00\x0A\x62\x08\x83\x02\x6F\x38\x80\x02\x00\x20\x80\xD8\x00\x81\x03\x01\x88\x11"))
+	}
+	f.Fuzz(func(t *testing.T, tar byte, script []byte) {
+		c := fuzzState(t, Secured, false)
+		k := c.core()
+		k.session.ch = &k.session.channels[0]
+		sealing, err := k.keySet(k.ota(1)+keysSecret, 16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		app, ok := k.remote([]scp.TAR{scp.TARISD, scp.TARUICC, scp.TARUSIM}[tar%3])
+		if !ok {
+			t.Fatal("no application")
+		}
+		data := k.script(app, sealing, script)
+		if len(data) > remoteRoom+3+255*4 || len(script) > 0 && len(data) < 3 {
+			t.Fatalf("%d bytes of answer", len(data))
+		}
+		if k.session.inside || k.session.remote != nil || k.session.ch != &k.session.channels[0] || k.session.channels[channels].open {
+			t.Fatal("the script's session goes on")
+		}
+		if err := k.check(); err != nil {
+			t.Fatal(err)
+		}
+		if !k.remembersRight() {
+			t.Fatal("the session remembers what is no more")
+		}
+		c.Reset()
+	})
+}
