@@ -1,6 +1,7 @@
 package simos_test
 
 import (
+	"bytes"
 	"context"
 	"testing"
 
@@ -14,7 +15,7 @@ import (
 // side of the secure channel included.
 func BenchmarkPersonalisation(b *testing.B) {
 	blank := newChip(b, 1, true)
-	l := line{keys: keySet(b, 0x10)}
+	l := line{keys: keySet(b, 0x10), signed: signedImage(b)}
 	b.ReportAllocs()
 	for b.Loop() {
 		c := blank.Clone()
@@ -25,6 +26,51 @@ func BenchmarkPersonalisation(b *testing.B) {
 		}
 		c.Reset()
 		checkCard(b, c, 1)
+	}
+	b.ReportMetric(float64(l.n), "APDUs/card")
+}
+
+func signedImage(b *testing.B) []byte {
+	signed, err := testImage().Sign(vendorKey())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return signed
+}
+
+// A card with as many files as an operator's has, written and read back.
+func BenchmarkManyFiles(b *testing.B) {
+	blank := newChip(b, 1, true)
+	l := line{keys: keySet(b, 0x10), signed: signedImage(b)}
+	content := bytes.Repeat([]byte{0x5A}, 40)
+	l.extra = func(l *line) {
+		for i := range uicc.FileID(150) {
+			l.ef(0x6E00+i, 0, 0x6F06, 1, content...)
+		}
+	}
+	read := uicc.Command{INS: uicc.INSReadBinary, Le: 40}.Append(nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		c := blank.Clone()
+		c.Reset()
+		l.card, l.n = c, 0
+		if err := l.run(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		c.Reset()
+		s := uicc.NewSession(c)
+		if _, err := s.SelectAID(b.Context(), usimAID); err != nil {
+			b.Fatal(err)
+		}
+		for i := range uicc.FileID(150) {
+			cmd := []byte{0, uicc.INSSelect, 0, 0x0C, 2, 0x6E, byte(i)}
+			if r, err := c.Transmit(b.Context(), cmd); err != nil || len(r) != 2 || r[0] != 0x90 {
+				b.Fatalf("%X %v", r, err)
+			}
+			if r, err := c.Transmit(b.Context(), read); err != nil || len(r) != 42 {
+				b.Fatalf("%X %v", r, err)
+			}
+		}
 	}
 	b.ReportMetric(float64(l.n), "APDUs/card")
 }

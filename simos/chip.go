@@ -77,6 +77,7 @@ type Config struct {
 	Serial Serial
 	Lot    string            // 1..15 characters of printable ASCII
 	Keys   scp.KeySet        // SCP03, key version 30
+	Old    scp.DESKeySet     // instead of Keys: SCP02, key version 20
 	Vendor ed25519.PublicKey // who may sign its operating system
 	Seed   []byte            // of its random generator; at least 16 bytes
 	Direct bool              // T=1: answers with its data at once, no GET RESPONSE
@@ -100,25 +101,37 @@ type core struct {
 
 // session is what a power loss takes away.
 type session struct {
-	channels [4]channel
-	ch       *channel // of the command at hand
-	inside   bool     // it came through the secure channel
-	verified []int    // codes that were verified
+	channels [channels + 1]channel // the last is that of packets
+	ch       *channel              // of the command at hand
+	inside   bool                  // it came through the secure channel
+	verified []int                 // codes that were verified
 	scp      scp.Responder
-	keys     scp.KeySet // behind scp: its DEK opens what PUT KEY and STORE DATA bring
-	load     []byte     // LOAD: blocks so far
-	block    int        // LOAD: the next block
-	out      []byte     // response data
-	waiting  int        // bytes of out that wait, -1: none
-	sw       uicc.SW    // what ends them
-	header   [4]byte    // of the command that left them
+	keys     scp.KeySet    // behind scp: its DEK opens what PUT KEY and STORE DATA bring
+	domain   int           // whose secure channel it is: atManager, or a security domain's entry
+	load     []byte        // LOAD: blocks so far
+	block    int           // LOAD: the next block
+	pending  *pending      // LOAD: what INSTALL announced
+	perso    int           // STORE DATA: the application that INSTALL named
+	told     int           // GET STATUS: entries that were told
+	parts    scp.Assembler // ENVELOPE: short messages so far
+	remote   *remoteApp    // the application of the packet at hand
+	toSend   [][]byte      // proactive commands that wait for FETCH
+	fetched  bool          // the first of them was fetched
+	out      []byte        // response data
+	waiting  int           // bytes of out that wait, -1: none
+	sw       uicc.SW       // what ends them
+	header   [4]byte       // of the command that left them
 	answer   [258]byte
 }
+
+// channels is how many logical channels there are; the ATR says 8 or more.
+const channels = 8
 
 // channel is a logical channel. Files are offsets in memory; 0 is none.
 type channel struct {
 	open           bool
 	dir, adf, file int
+	app            int // what SELECT by name found last: an ADF, an instance, or atManager
 	record         int // record pointer of file; 0: not set
 	transfer       transfer
 }
@@ -128,7 +141,7 @@ const (
 	atMagic    = 0
 	atEnd      = 4
 	atLife     = 8
-	atDirect   = 9
+	atFlags    = 9
 	atSerial   = 10
 	atLot      = 18 // length, then at most 15 characters
 	atSequence = 34 // SCP03 sequence counter, 3 bytes
@@ -141,6 +154,12 @@ const (
 	atOS       = 231 // authentication algorithms that it has: see algorithmBit
 	atLimit    = 232 // size of the memory
 	atRecords  = 236
+)
+
+// Flags of a chip.
+const (
+	flagDirect = 1
+	flagOld    = 2 // its keys are SCP02's
 )
 
 const magic = "AKC1"
@@ -162,7 +181,12 @@ func NewChip(c Config) (*Chip, error) {
 	if c.Memory < 1<<10 || c.Memory > 16<<20 {
 		return nil, fmt.Errorf("chip %s: memory of %d bytes, want 1 KiB..16 MiB", c.Serial, c.Memory)
 	}
-	keys, err := c.Keys.Reveal(nil)
+	old := true
+	keys, err := c.Old.Reveal(nil)
+	if errors.Is(err, scp.ErrClosed) { // there are none
+		old = false
+		keys, err = c.Keys.Reveal(nil)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("chip %s: %w", c.Serial, err)
 	}
@@ -174,6 +198,9 @@ func NewChip(c Config) (*Chip, error) {
 	b[atLot] = byte(len(c.Lot))
 	copy(b[atLot+1:], c.Lot)
 	b[atVersion] = firstVersion
+	if old {
+		b[atVersion] = firstOldVersion
+	}
 	b[atKeyLen] = byte(len(keys) / 3)
 	copy(b[atKeys:], keys)
 	copy(b[atVendor:], c.Vendor)
@@ -181,9 +208,14 @@ func NewChip(c Config) (*Chip, error) {
 	copy(b[atRandom:], seed[:])
 	binary.BigEndian.PutUint32(b[atLimit:], uint32(c.Memory))
 	if c.Direct {
-		b[atDirect] = 1
+		b[atFlags] |= flagDirect
 	}
-	return newChip(b), nil
+	if old {
+		b[atFlags] |= flagOld
+	}
+	chip := newChip(b)
+	chip.core().whole = true
+	return chip, nil
 }
 
 func newChip(b []byte) *Chip {
@@ -212,7 +244,8 @@ func (c *Chip) Size() int { return len(c.core().b) }
 
 func (c *core) lot() string  { return string(c.b[atLot+1 : atLot+1+int(c.b[atLot])]) }
 func (c *core) life() Life   { return Life(c.b[atLife]) }
-func (c *core) direct() bool { return c.b[atDirect] == 1 }
+func (c *core) direct() bool { return c.b[atFlags]&flagDirect != 0 }
+func (c *core) scp02() bool  { return c.b[atFlags]&flagOld != 0 }
 
 // Reset takes the power away and gives it back: what was not committed is
 // undone, what was verified is forgotten. The zero Chip gives no ATR.
@@ -222,7 +255,7 @@ func (c *Chip) Reset() uicc.ATR {
 	}
 	k := c.open()
 	k.memory.rollBack()
-	k.session = &session{waiting: -1, out: make([]byte, 0, 258)}
+	k.newSession()
 	k.channel(0)
 	if k.direct() {
 		return uicc.ATR(atrDirect)
@@ -230,18 +263,33 @@ func (c *Chip) Reset() uicc.ATR {
 	return uicc.ATR(atrT0)
 }
 
+// newSession forgets the session, in its place if the chip had power.
+func (c *core) newSession() {
+	s := c.session
+	if s == nil {
+		c.session = &session{waiting: -1, out: make([]byte, 0, 258)}
+		return
+	}
+	out := s.out[:cap(s.out)]
+	clear(out)
+	s.keys.Close()
+	s.scp.Close()
+	*s = session{waiting: -1, out: out[:0]}
+}
+
 // The two answers to reset: TA1 96 (Fi 512, Di 32), T=15 with TA C7 (clock stop,
 // all voltage classes), historical bytes of TS 102 221, 6.3.2, and "ANKAN".
 const (
-	atrT0     = "\x3B\x9D\x96\x80\x1F\xC7\x80\x31\xA0\x73\xBE\x21\x13\x65ANKAN\x93"
-	atrDirect = "\x3B\x9D\x96\x81\x91\xFE\x1F\xC7\x80\x31\xA0\x73\xBE\x21\x13\x65ANKAN\xFD"
+	atrT0     = "\x3B\x9D\x96\x80\x1F\xC7\x80\x31\xA0\x73\xBE\x21\x17\x65ANKAN\x97"
+	atrDirect = "\x3B\x9D\x96\x81\x91\xFE\x1F\xC7\x80\x31\xA0\x73\xBE\x21\x17\x65ANKAN\xF9"
 )
 
 // Off takes the power away.
 func (c *Chip) Off() { c.core().session = nil }
 
 // Tear takes the power away in the n-th write step from now, 0 for never. A
-// step is one change of the memory, or the closing of a command's journal.
+// step is one byte that is written, or the closing of a command's journal; the
+// byte of the last step is not written.
 func (c *Chip) Tear(n int) { c.core().tear = n }
 
 // Clone is another chip with the same memory, without power. It holds the same
@@ -250,7 +298,7 @@ func (c *Chip) Clone() *Chip {
 	k := c.core()
 	d := newChip(bytes.Clone(k.b))
 	o := d.open()
-	o.base, o.journal, o.old = k.base, slices.Clone(k.journal), bytes.Clone(k.old)
+	o.base, o.journal, o.old, o.whole = k.base, slices.Clone(k.journal), bytes.Clone(k.old), k.whole
 	o.rollBack() // a torn chip's clone is what the chip will be
 	return d
 }
@@ -285,7 +333,7 @@ func restore(b []byte) (*Chip, error) {
 		return nil, fmt.Errorf("%w: it begins with %X", ErrMemory, b[:len(magic)])
 	}
 	n := b[atKeyLen]
-	if b[atLot] < 1 || b[atLot] > 15 || n != 16 && n != 24 && n != 32 || b[atDirect] > 1 || b[atOS] > 1 {
+	if b[atLot] < 1 || b[atLot] > 15 || n != 16 && n != 24 && n != 32 || b[atFlags] > flagDirect|flagOld || b[atFlags]&flagOld != 0 && n != 16 || b[atOS] > 1 {
 		return nil, fmt.Errorf("%w: lot or key length", ErrMemory)
 	}
 	c := newChip(b)

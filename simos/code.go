@@ -16,14 +16,31 @@ func codeReference(ref byte) bool {
 	return administrative(ref) || ref == 0x11 || ref&0x7F >= 1 && ref&0x7F <= 8
 }
 
+// universalPIN is the key reference of the PIN that can stand for others
+// (TS 102 221, 9.4.2).
+const universalPIN = 0x11
+
+// States of a code.
+const (
+	codeDisabled = 0
+	codeInUse    = 1
+	codeReplaced = 2 // by the universal PIN
+)
+
 // satisfied reports whether a key reference counts as verified: it was, or it
-// is a PIN that is disabled.
+// is a PIN that is disabled, or one whose replacement was verified.
 func (c *core) satisfied(ref byte) bool {
 	at := c.code(ref, c.session.ch.adf)
 	if at == 0 {
 		return false
 	}
-	return c.b[at+codeEnabled] == 0 || slices.Contains(c.session.verified, at)
+	switch c.b[at+codeEnabled] {
+	case codeDisabled:
+		return true
+	case codeReplaced:
+		return ref != universalPIN && c.satisfied(universalPIN)
+	}
+	return slices.Contains(c.session.verified, at)
 }
 
 func (s *session) setVerified(at int, yes bool) {
@@ -47,9 +64,13 @@ func (s *session) forgetLocal(c *core, adf int) {
 	s.verified = slices.DeleteFunc(s.verified, func(at int) bool { return adf != 0 && c.u24(at+codeOwner) == adf })
 }
 
+// replacePIN is P1 of DISABLE PIN that puts the universal PIN in the PIN's place
+// (TS 102 221, 11.1.11).
+const replacePIN = 0x80 | universalPIN
+
 // reference finds the code that P2 names, for a command with P1 = 00.
 func (c *core) reference(cmd *uicc.Command) (int, uicc.SW) {
-	if cmd.P1 != 0 {
+	if cmd.P1 != 0 && !(cmd.INS == uicc.INSDisable && cmd.P1 == replacePIN) {
 		return 0, uicc.SWParameters
 	}
 	if c.life() < Secured {
@@ -84,7 +105,7 @@ func (c *core) try(tries, secret int, given []byte) uicc.SW {
 
 // present is try for a code in use.
 func (c *core) present(at int, given []byte) uicc.SW {
-	if c.b[at+codeEnabled] == 0 {
+	if c.b[at+codeEnabled] != codeInUse {
 		return uicc.SWDisabled
 	}
 	sw := c.try(at+codeTries, at+codeSecret, given)
@@ -150,8 +171,7 @@ func (c *core) change(cmd *uicc.Command) uicc.SW {
 	return uicc.SWOK
 }
 
-// enable is ENABLE PIN and DISABLE PIN (TS 102 221, 11.1.11 and 11.1.12),
-// without a universal PIN as replacement.
+// enable is ENABLE PIN and DISABLE PIN (TS 102 221, 11.1.11 and 11.1.12).
 func (c *core) enable(cmd *uicc.Command, on bool) uicc.SW {
 	at, sw := c.reference(cmd)
 	switch {
@@ -161,8 +181,10 @@ func (c *core) enable(cmd *uicc.Command, on bool) uicc.SW {
 		return uicc.SWLength
 	case administrative(cmd.P2):
 		return uicc.SWParameters
+	case cmd.P1 == replacePIN && (cmd.P2 == universalPIN || c.code(universalPIN, 0) == 0):
+		return uicc.SWNotFound
 	}
-	if on == (c.b[at+codeEnabled] == 1) {
+	if on == (c.b[at+codeEnabled] == codeInUse) {
 		if on {
 			return uicc.SWConditions
 		}
@@ -172,9 +194,12 @@ func (c *core) enable(cmd *uicc.Command, on bool) uicc.SW {
 		c.session.setVerified(at, false)
 		return sw
 	}
-	state := byte(0)
-	if on {
-		state = 1
+	state := byte(codeDisabled)
+	switch {
+	case on:
+		state = codeInUse
+	case cmd.P1 == replacePIN:
+		state = codeReplaced
 	}
 	c.write(at+codeEnabled, state)
 	c.session.setVerified(at, on)
@@ -200,6 +225,6 @@ func (c *core) unblock(cmd *uicc.Command) uicc.SW {
 	}
 	c.write(at+codeSecret, cmd.Data[8:]...)
 	c.write(at+codeTries, c.b[at+codeMax])
-	c.session.setVerified(at, c.b[at+codeEnabled] == 1)
+	c.session.setVerified(at, c.b[at+codeEnabled] == codeInUse)
 	return uicc.SWOK
 }

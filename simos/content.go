@@ -164,12 +164,7 @@ func (c *core) updateRecord(cmd *uicc.Command) uicc.SW {
 		if cmd.P2&7 != modePrevious || cmd.P1 != 0 {
 			return uicc.SWParameters
 		}
-		count := c.b[f+fileCount]
-		newest := (c.b[f+fileHead] + count - 1) % count
-		at, _ := c.body(f)
-		c.write(at+int(newest)*len(cmd.Data), cmd.Data...)
-		c.write(f+fileHead, newest)
-		c.session.ch.record = 1
+		c.turn(f, cmd.Data)
 		return uicc.SWOK
 	}
 	n, sw := c.pick(f, cmd)
@@ -181,32 +176,59 @@ func (c *core) updateRecord(cmd *uicc.Command) uicc.SW {
 	return uicc.SWOK
 }
 
-// searchRecord is SEARCH RECORD, simple search (TS 102 221, 11.1.7): the
-// numbers of the records that hold the pattern anywhere.
+// searchRecord is SEARCH RECORD, simple and enhanced (TS 102 221, 11.1.7): the
+// numbers of the records that hold the pattern. In an enhanced search it must
+// begin at an offset or behind a character.
 func (c *core) searchRecord(cmd *uicc.Command) uicc.SW {
-	if len(cmd.Data) == 0 {
-		return uicc.SWLength
-	}
-	if mode := cmd.P2 & 7; mode != 4 && mode != 5 || cmd.P2>>3 == 31 {
+	mode, pattern := cmd.P2&7, cmd.Data
+	from, char := 0, -1
+	switch {
+	case cmd.P2>>3 == 31 || mode < 4 || mode > 6:
 		return uicc.SWParameters
+	case mode == 6:
+		if len(pattern) < 3 {
+			return uicc.SWLength
+		}
+		if pattern[0]&0xF0 != 0 || pattern[0]&0x04 == 0 {
+			return uicc.SWData
+		}
+		if mode = pattern[0] & 7; pattern[0]&8 != 0 {
+			char = int(pattern[1])
+		} else {
+			from = int(pattern[1])
+		}
+		pattern = pattern[2:]
+	case len(pattern) == 0:
+		return uicc.SWLength
 	}
 	f, sw := c.use(cmd.P2>>3, cmd, uicc.ModeRead, uicc.LinearFixed, uicc.Cyclic)
 	if sw != uicc.SWOK {
 		return sw
 	}
+	if len(pattern) > int(c.b[f+fileRecord]) {
+		return uicc.SWLength
+	}
 	step, n := 1, int(cmd.P1)
-	if cmd.P2&7 == 5 {
+	if mode&1 != 0 {
 		step = -1
 	}
 	if n == 0 {
-		n = max(c.session.ch.record, 1)
+		n = c.session.ch.record
+	}
+	switch {
+	case n == 0 && step > 0:
+		n = 1
+	case n == 0:
+		n = int(c.b[f+fileCount])
+	case mode >= 6: // from the next or the previous record
+		n += step
 	}
 	for {
 		at, size, ok := c.recordAt(f, n)
 		if !ok {
 			break
 		}
-		if bytes.Contains(c.b[at:at+size], cmd.Data) {
+		if holds(c.b[at:at+size], from, char, pattern) {
 			c.session.out = append(c.session.out, byte(n))
 		}
 		n += step
@@ -216,4 +238,63 @@ func (c *core) searchRecord(cmd *uicc.Command) uicc.SW {
 	}
 	c.session.ch.record = int(c.session.out[0])
 	return uicc.SWOK
+}
+
+// holds reports whether a record holds the pattern at or behind the offset
+// from, or if char is one, behind the first byte of that value.
+func holds(record []byte, from, char int, pattern []byte) bool {
+	if char >= 0 {
+		from = bytes.IndexByte(record, byte(char)) + 1
+		if from == 0 {
+			return false
+		}
+	}
+	return from < len(record) && bytes.Contains(record[from:], pattern)
+}
+
+// increase is INCREASE (TS 102 221, 11.1.8): a new record is the newest one with
+// the value added.
+func (c *core) increase(cmd *uicc.Command) uicc.SW {
+	sfi := cmd.P1 & 0x1F
+	switch {
+	case cmd.P2 != 0, cmd.P1 != 0 && (cmd.P1&0xE0 != 0x80 || sfi == 0 || sfi == 31):
+		return uicc.SWParameters
+	case len(cmd.Data) == 0:
+		return uicc.SWLength
+	}
+	f, sw := c.use(sfi, cmd, 0, uicc.Cyclic)
+	if sw != uicc.SWOK {
+		return sw
+	}
+	at, size, _ := c.recordAt(f, 1)
+	if len(cmd.Data) > size || size > 127 {
+		return uicc.SWLength
+	}
+	var sum [127]byte
+	copy(sum[:], c.b[at:at+size])
+	carry := 0
+	for i := 1; i <= size; i++ {
+		carry += int(sum[size-i])
+		if i <= len(cmd.Data) {
+			carry += int(cmd.Data[len(cmd.Data)-i])
+		}
+		sum[size-i] = byte(carry)
+		carry >>= 8
+	}
+	if carry != 0 {
+		return uicc.SWMaximum
+	}
+	c.turn(f, sum[:size])
+	c.session.out = append(append(c.session.out, sum[:size]...), cmd.Data...)
+	return uicc.SWOK
+}
+
+// turn writes a cyclic file's oldest record and makes it the newest.
+func (c *core) turn(f int, record []byte) {
+	count := c.b[f+fileCount]
+	newest := (c.b[f+fileHead] + count - 1) % count
+	at, _ := c.body(f)
+	c.write(at+int(newest)*len(record), record...)
+	c.write(f+fileHead, newest)
+	c.session.ch.record = 1
 }

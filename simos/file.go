@@ -10,15 +10,25 @@ import (
 // before the chip is secured.
 func (c *core) free() bool { return c.session.inside && c.life() < Secured }
 
-// allowed asks the access rules of a file. The EF.ARR is looked for in the
-// file's own directory (a DF's own is the DF itself) and then upwards.
+// allowed asks the access rules of a file.
 func (c *core) allowed(f int, mode uicc.Mode, ins byte) bool {
 	if c.free() {
 		return true
 	}
+	verified := c.satisfied
+	if r := c.session.remote; r != nil {
+		verified = r.satisfied
+	}
+	return c.life() >= Secured && uicc.Allowed(c.rule(f), mode, ins, verified)
+}
+
+// rule is the record of the file's EF.ARR that rules it; none allows nothing.
+// The EF.ARR is looked for in the file's own directory (a DF's own is the DF
+// itself) and then upwards.
+func (c *core) rule(f int) []byte {
 	id := uicc.FileID(c.u16(f + fileARR))
-	if id == 0 || c.life() < Secured {
-		return false
+	if id == 0 {
+		return nil
 	}
 	dir := f
 	if !c.kind(f).Dedicated() {
@@ -30,9 +40,12 @@ func (c *core) allowed(f int, mode uicc.Mode, ins byte) bool {
 			continue
 		}
 		at, n, ok := c.recordAt(arr, int(c.b[f+fileRule]))
-		return ok && uicc.Allowed(c.b[at:at+n], mode, ins, c.satisfied)
+		if !ok {
+			return nil
+		}
+		return c.b[at : at+n]
 	}
-	return false
+	return nil
 }
 
 // current is the EF of this command: the one with the short file identifier,
@@ -75,22 +88,40 @@ func (c *core) use(sfi byte, cmd *uicc.Command, mode uicc.Mode, kinds ...uicc.Ki
 	return f, uicc.SWOK
 }
 
-// selectFile is SELECT (TS 102 221, 11.1.1).
+// Occurrences of P2 of SELECT by name (TS 102 221, table 11.2).
+const (
+	occurrenceFirst = iota
+	occurrenceLast
+	occurrenceNext
+	occurrencePrevious
+)
+
+// selectFile is SELECT (TS 102 221, 11.1.1). By name it finds applications and
+// the card manager too, which no name at all means (GlobalPlatform, 11.9).
 func (c *core) selectFile(cmd *uicc.Command) uicc.SW {
-	if cmd.P1 == 0x04 && len(cmd.Data) >= 5 && bytes.HasPrefix([]byte(managerAID), cmd.Data) {
-		return c.selectManager(cmd)
-	}
 	// Bits 7 and 6 of P2 are about the application session: activate, terminate.
-	if p2 := cmd.P2 &^ 0x40; p2 != 0x04 && p2 != 0x0C && p2 != 0x00 {
+	if cmd.P2&0xB0 != 0 || cmd.P2&0x0C == 0x08 || cmd.P2&3 != 0 && cmd.P1 != 0x04 {
 		return uicc.SWParameters
 	}
 	f, sw := c.find(cmd)
 	if sw != uicc.SWOK {
 		return sw
 	}
+	switch {
+	case f == atManager:
+		return c.selectManager(cmd)
+	case c.b[f] == recordApp:
+		return c.selectInstance(f, cmd)
+	}
+	if cmd.P2&0x40 != 0 && f == c.session.ch.adf {
+		return c.endSession(f)
+	}
 	c.enter(f)
+	if cmd.P1 == 0x04 {
+		c.session.ch.app = f
+	}
 	if cmd.P2&0x0C != 0x0C {
-		c.session.out = c.fcp(f).Append(c.session.out)
+		c.session.out = c.appendFCP(c.session.out, f)
 	}
 	switch uicc.LifeCycle(c.b[f+fileLife]) {
 	case uicc.Deactivated:
@@ -98,6 +129,15 @@ func (c *core) selectFile(cmd *uicc.Command) uicc.SW {
 	case uicc.Terminated:
 		return uicc.SWTerminated
 	}
+	return uicc.SWOK
+}
+
+// endSession ends an application's session on this channel, which stands in
+// the MF from then on (TS 102 221, 11.1.1.2).
+func (c *core) endSession(adf int) uicc.SW {
+	ch := c.session.ch
+	c.session.forgetLocal(c, adf)
+	*ch = channel{open: true, dir: c.mf()}
 	return uicc.SWOK
 }
 
@@ -114,6 +154,9 @@ func (c *core) enter(f int) {
 		c.session.forgetLocal(c, ch.adf)
 		ch.adf = f
 	}
+	if ch.app != ch.adf {
+		ch.app = 0
+	}
 }
 
 func (c *core) find(cmd *uicc.Command) (int, uicc.SW) {
@@ -129,6 +172,13 @@ func (c *core) find(cmd *uicc.Command) (int, uicc.SW) {
 		default:
 			return 0, uicc.SWLength
 		}
+	case 0x01: // child DF
+		if len(d) != 2 {
+			return 0, uicc.SWLength
+		}
+		if f = c.child(ch.dir, fileIDOf(d)); ch.dir == 0 || f != 0 && !c.kind(f).Dedicated() {
+			f = 0
+		}
 	case 0x03:
 		if len(d) > 0 {
 			return 0, uicc.SWLength
@@ -137,19 +187,18 @@ func (c *core) find(cmd *uicc.Command) (int, uicc.SW) {
 			f = c.parent(ch.dir)
 		}
 	case 0x04:
-		if len(d) < 5 || len(d) > 16 {
+		switch {
+		case len(d) == 0 && cmd.P2&0x0F == 0x0C, len(d) > 0 && len(d) < 5, len(d) > 16:
 			return 0, uicc.SWLength
+		case len(d) == 0:
+			return atManager, uicc.SWOK
 		}
-		f = c.byName(d)
+		f = c.application(d, int(cmd.P2&3))
 	case 0x08, 0x09:
 		if len(d) == 0 || len(d)%2 != 0 {
 			return 0, uicc.SWLength
 		}
-		f = c.mf()
-		if cmd.P1 == 0x09 {
-			f = ch.dir
-		}
-		f = c.walk(f, d)
+		f = c.path(cmd.P1, d)
 	default:
 		return 0, uicc.SWParameters
 	}
@@ -157,6 +206,59 @@ func (c *core) find(cmd *uicc.Command) (int, uicc.SW) {
 		return 0, uicc.SWFileNotFound
 	}
 	return f, uicc.SWOK
+}
+
+// path follows a path from the MF (08) or from the current DF (09).
+func (c *core) path(from byte, path []byte) int {
+	f := c.session.ch.dir
+	if from == 0x08 {
+		f = c.mf()
+	}
+	return c.walk(f, path)
+}
+
+// application finds an ADF, a selectable instance or the card manager by the
+// beginning of its name. Next and previous are seen from what was selected last
+// on this channel, or else first and last.
+func (c *core) application(aid []byte, occurrence int) int {
+	first, last, before, after, seen := 0, 0, 0, 0, false
+	visit := func(at int, name []byte) {
+		if !bytes.HasPrefix(name, aid) {
+			return
+		}
+		switch {
+		case at == c.session.ch.app:
+			seen = true
+		case !seen:
+			before = at
+		case after == 0:
+			after = at
+		}
+		if first == 0 {
+			first = at
+		}
+		last = at
+	}
+	for at := c.next(atRecords, recordFile); at != 0; at = c.next(c.after(at), recordFile) {
+		if c.kind(at) == uicc.KindADF {
+			visit(at, c.name(at))
+		}
+	}
+	for at := c.next(atRecords, recordApp); at != 0; at = c.next(c.after(at), recordApp) {
+		if c.selectable(at) {
+			visit(at, c.appAID(at))
+		}
+	}
+	visit(atManager, []byte(managerAID))
+	switch {
+	case occurrence == occurrenceFirst || occurrence == occurrenceNext && !seen:
+		return first
+	case occurrence == occurrenceNext:
+		return after
+	case occurrence == occurrencePrevious && seen:
+		return before
+	}
+	return last
 }
 
 func fileIDOf(b []byte) uicc.FileID { return uicc.FileID(b[0])<<8 | uicc.FileID(b[1]) }
@@ -204,7 +306,35 @@ func (c *core) reach(id uicc.FileID) int {
 	return 0
 }
 
-// fcp describes a file as SELECT and STATUS tell it.
+// appendFCP appends what SELECT and STATUS tell of a file.
+func (c *core) appendFCP(out []byte, f int) []byte {
+	var b [16]byte
+	p := c.fcp(f)
+	switch {
+	case p.Kind == uicc.KindMF:
+		// Clock stop is allowed, all voltage classes (TS 102 221, 11.1.1.4.6.1).
+		p.Other = []uicc.TLV{{Tag: 0xA5, Value: c.appendFree(uicc.AppendTLV(b[:0], 0x80, 0x71))}}
+	case p.Kind.Dedicated():
+		p.Other = []uicc.TLV{{Tag: 0xA5, Value: c.appendFree(b[:0])}}
+	case p.Kind == uicc.BERTLV:
+		// Tags and lengths are DER; the file does not grow.
+		v := uicc.AppendTLV(b[:0], 0x84, 0x01)
+		v = uicc.AppendTLV(v, 0x85, byte(p.Size>>8), byte(p.Size))
+		p.Other = []uicc.TLV{{Tag: 0xA5, Value: uicc.AppendTLV(v, 0x86, byte(p.Size>>8), byte(p.Size))}}
+	}
+	return p.Append(out)
+}
+
+// appendFree appends the amount of available memory.
+func (c *core) appendFree(v []byte) []byte {
+	n := c.unused()
+	return uicc.AppendTLV(v, 0x83, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}
+
+// unused is how many bytes of the memory are not in use.
+func (c *core) unused() int { return max(c.u32(atLimit)-c.end(), 0) }
+
+// fcp describes a file.
 func (c *core) fcp(f int) uicc.FCP {
 	_, size := c.body(f)
 	p := uicc.FCP{
@@ -228,7 +358,7 @@ func (c *core) pins(dir int) []uicc.PINStatus {
 	for at := c.next(atRecords, recordCode); at != 0; at = c.next(c.after(at), recordCode) {
 		owner, ref := c.u24(at+codeOwner), c.b[at+codeRef]
 		if (owner == 0 || c.within(dir, owner)) && !administrative(ref) {
-			pins = append(pins, uicc.PINStatus{Reference: ref, Enabled: c.b[at+codeEnabled] == 1})
+			pins = append(pins, uicc.PINStatus{Reference: ref, Enabled: c.b[at+codeEnabled] == codeInUse})
 		}
 	}
 	return pins
@@ -247,7 +377,7 @@ func (c *core) status(cmd *uicc.Command) uicc.SW {
 	}
 	switch cmd.P2 {
 	case 0x00:
-		c.session.out = c.fcp(ch.dir).Append(c.session.out)
+		c.session.out = c.appendFCP(c.session.out, ch.dir)
 	case 0x01:
 		if ch.adf == 0 {
 			return uicc.SWConditions
@@ -347,11 +477,10 @@ func (c *core) makeFile(parent int, p *uicc.FCP) uicc.SW {
 	if p.Kind.Dedicated() {
 		size = 0
 	}
-	n := fileHeader + len(p.Name) + size
-	if size > 0xFFFF || c.end()+n > c.u32(atLimit) {
+	if size > 0xFFFF {
 		return uicc.SWNoSpace
 	}
-	r := head(recordFile, n)
+	r := head(recordFile, fileHeader+len(p.Name)+size)
 	r[fileKind] = byte(p.Kind)
 	r[fileLife] = byte(uicc.Activated)
 	if p.LifeCycle != 0 {
@@ -370,7 +499,10 @@ func (c *core) makeFile(parent int, p *uicc.FCP) uicc.SW {
 	if p.Kind != uicc.BERTLV {
 		fill(r[fileHeader+len(p.Name):], p)
 	}
-	at := c.add(r)
+	at := c.place(r, parent)
+	if at == 0 {
+		return uicc.SWNoSpace
+	}
 	if c.life() == Loaded {
 		c.write(atLife, byte(Initialized))
 	}
@@ -451,6 +583,12 @@ func (c *core) wipe() uicc.SW {
 	return uicc.SWOK
 }
 
+// kill deletes a record. Another may take its place, so nothing remembers it.
+func (c *core) kill(at int) {
+	c.memory.kill(at)
+	c.session.setVerified(at, false)
+}
+
 // drop deletes a file, all below it, and the codes and keys of those DFs.
 func (c *core) drop(f int) {
 	up := c.parent(f)
@@ -462,6 +600,9 @@ func (c *core) drop(f int) {
 		}
 		if c.within(ch.adf, f) {
 			s.forgetLocal(c, ch.adf)
+			if ch.app == ch.adf {
+				ch.app = 0
+			}
 			ch.adf = 0
 		}
 		if c.within(ch.file, f) {
@@ -479,6 +620,8 @@ func (c *core) drop(f int) {
 			owner = c.u24(at + codeOwner)
 		case recordAKA:
 			owner = c.u24(at + akaOwner)
+		case recordRemote:
+			owner = c.u24(at + remoteOwner)
 		}
 		if c.within(owner, f) {
 			below = append(below, at)
@@ -491,13 +634,18 @@ func (c *core) drop(f int) {
 
 // setLife is ACTIVATE FILE, DEACTIVATE FILE (TS 102 221, 11.1.14 and 11.1.15)
 // and TERMINATE DF and EF (TS 102 222, 6.7 and 6.8), of the current file or one
-// named by its identifier.
+// named by its identifier or path.
 func (c *core) setLife(cmd *uicc.Command, life uicc.LifeCycle, mode uicc.Mode) uicc.SW {
 	ch := c.session.ch
 	f := ch.file
+	path := cmd.P1 == 0x08 || cmd.P1 == 0x09
 	switch {
-	case cmd.P1 != 0 || cmd.P2 != 0:
+	case cmd.P1 != 0 && !path || cmd.P2 != 0:
 		return uicc.SWParameters
+	case path && len(cmd.Data) >= 2 && len(cmd.Data)%2 == 0:
+		f = c.path(cmd.P1, cmd.Data)
+	case path:
+		return uicc.SWLength
 	case len(cmd.Data) == 2:
 		f = c.reach(fileIDOf(cmd.Data))
 	case len(cmd.Data) > 0:
@@ -535,4 +683,86 @@ func (c *core) terminateCard(cmd *uicc.Command) uicc.SW {
 	}
 	c.write(atLife, byte(Terminated))
 	return uicc.SWOK
+}
+
+// resize is RESIZE FILE (TS 102 222, 6.10) of an EF in the current DF. What is
+// added is FF; a BER-TLV file keeps its objects, or in mode 1 loses them if they
+// do not fit.
+func (c *core) resize(cmd *uicc.Command) uicc.SW {
+	if cmd.P1 > 1 || cmd.P2 != 0 {
+		return uicc.SWParameters
+	}
+	id, size, ok := parseResize(cmd.Data)
+	if !ok {
+		return uicc.SWData
+	}
+	dir := c.session.ch.dir
+	f := c.child(dir, id)
+	if dir == 0 || f == 0 {
+		return uicc.SWFileNotFound
+	}
+	kind := c.kind(f)
+	switch {
+	case kind.Dedicated() || kind == uicc.Cyclic:
+		return uicc.SWFileType
+	case !c.allowed(f, 0, cmd.INS):
+		return uicc.SWSecurity
+	case !c.free() && uicc.LifeCycle(c.b[f+fileLife]) != uicc.Activated:
+		return uicc.SWConditions
+	}
+	record := int(c.b[f+fileRecord])
+	if kind == uicc.LinearFixed && (size%record != 0 || size/record > 254) {
+		return uicc.SWData
+	}
+	at, n := c.body(f)
+	if kind == uicc.BERTLV {
+		if _, used, _ := c.objects(f); used > size {
+			if cmd.P1 == 0 {
+				return uicc.SWNoSpace
+			}
+			n = 0
+		}
+	}
+	r := head(recordFile, fileHeader+size)
+	copy(r[4:], c.b[f+4:f+fileHeader])
+	if kind == uicc.LinearFixed {
+		r[fileCount] = byte(size / record)
+	}
+	n = copy(r[fileHeader:], c.b[at:at+min(n, size)])
+	if kind != uicc.BERTLV {
+		fill(r[fileHeader+n:], &uicc.FCP{Kind: uicc.Transparent})
+	}
+	c.kill(f)
+	moved := c.place(r, dir)
+	if moved == 0 {
+		return uicc.SWNoSpace
+	}
+	for i := range c.session.channels {
+		if ch := &c.session.channels[i]; ch.file == f {
+			ch.file, ch.record, ch.transfer = moved, 0, transfer{}
+		}
+	}
+	return uicc.SWOK
+}
+
+// parseResize reads the template of RESIZE FILE: an identifier, and a size from
+// 1 to 65,535 bytes.
+func parseResize(b []byte) (id uicc.FileID, size int, ok bool) {
+	t, rest, err := uicc.ReadTLV(b)
+	if err != nil || t.Tag != 0x62 || len(rest) > 0 {
+		return 0, 0, false
+	}
+	for o, err := range uicc.TLVs(t.Value) {
+		switch {
+		case err != nil:
+			return 0, 0, false
+		case o.Tag == 0x83 && len(o.Value) == 2 && id == 0:
+			id = fileIDOf(o.Value)
+		case o.Tag == 0x80 && len(o.Value) == 2 && size == 0:
+			size = int(o.Value[0])<<8 | int(o.Value[1])
+		default:
+			return 0, 0, false
+		}
+	}
+	return id, size, id != 0 && size > 0
 }

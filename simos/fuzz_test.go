@@ -27,6 +27,14 @@ func fuzzChip(t testing.TB) *Chip {
 func fuzzState(t testing.TB, life Life, inside bool) *Chip {
 	c := fuzzChip(t)
 	k := c.core()
+	if life == Blank {
+		c.Reset()
+		if inside {
+			k.session.inside, k.session.domain, k.session.ch = true, atManager, &k.session.channels[0]
+			k.session.keys, _ = k.static()
+		}
+		return c
+	}
 	k.b[atLife], k.b[atOS] = byte(Loaded), 1
 	c.Reset()
 	k.session.inside = true
@@ -53,6 +61,19 @@ func fuzzState(t testing.TB, life Life, inside bool) *Chip {
 	put24(r[akaOwner:], k.session.ch.adf)
 	r[akaSet] = 1
 	k.add(r)
+	r = head(recordOTA, keysSecret+48)
+	r[keysVersion], r[keysLength] = 1, 16
+	k.add(r)
+	for i, e := range []struct{ kind, privileges byte }{{appLoadFile, 0}, {appInstance, privDomain}, {appInstance, 0}} {
+		r = head(recordApp, appBody)
+		r[appKind], r[appLife], r[appPrivs] = e.kind, appSelectable, e.privileges
+		setAID(r[appAIDLen:], []byte{0xF0, 0, 0, 0, byte(i)})
+		if e.kind == appLoadFile {
+			r = append(append(r, make([]byte, 32)...), 5, 0xF0, 0, 0, 1, 0)
+			put24(r[1:], len(r))
+		}
+		k.add(r)
+	}
 	k.write(atLife, byte(life))
 	k.commit()
 	if !inside {
@@ -76,10 +97,17 @@ func FuzzTransmit(f *testing.F) {
 		f.Add(state, []byte(tlv+"\x08\x80\xDB\x00\x87\x03\x80\x01\xAA\x06\x80\xCB\x00\x87\x01\x5C\x07\x80\xCB\x00\x80\x01\x80\x01\x05\x80\xCB\x00\x00\x01\x06\x80\xDB\x00\x80\x01\x80"))
 		f.Add(state, []byte(tlv+"\x09\x80\xDB\x00\x87\x04\x5F\x01\x03\xAA\x07\x80\xDB\x00\x00\x02\xBB\xCC\x08\x80\xDB\x00\x80\x03\x5F\x01\x00\x08\x80\xDB\x00\x80\x03\x81\x01\x00"))
 	}
-	lives := []Life{Loaded, Initialized, Secured, Locked}
+	for state := range byte(12) {
+		f.Add(state, []byte("\x07\xA0\xA4\x00\x00\x02\x7F\x20\x05\xA0\xC0\x00\x00\x16\x07\xA0\xA4\x00\x00\x02\x6F\x44\x08\xA0\x32\x00\x00\x03\x00\x00\x01\x05\xA0\xF2\x00\x00\x16"))
+		f.Add(state, []byte("\x0C\x80\xE6\x02\x00\x0A\x05\xF0\x00\x00\x00\x09\x00\x00\x00\x00\x08\x80\xE8\x80\x00\x03\xC4\x01\x00\x08\x80\xF2\x40\x02\x02\x4F\x00\x00"))
+		f.Add(state, []byte("\x0D\x80\xE4\x00\x80\x07\x4F\x05\xF0\x00\x00\x00\x00\x00\x0A\x80\xF0\x40\x80\x05\xF0\x00\x00\x00\x02\x0A\x00\xA4\x04\x00\x05\xF0\x00\x00\x00\x02\x0A\x80\xE2\x88\x00\x05\x01\x01\x02\xAA\xBB\x05\x80\xCA\x01\x01\x00"))
+		f.Add(state, []byte("\x05\x00\x70\x00\x00\x01\x0A\x01\xA4\x04\x0C\x05\xA0\x00\x00\x00\x87\x0F\x81\xD4\x00\x00\x0A\x62\x08\x83\x02\x6F\x38\x80\x02\x00\x20\x05\x01\x70\x80\x01\x00"))
+		f.Add(state, []byte("\x0A\x00\xA4\x04\x0E\x05\xA0\x00\x00\x00\x87\x05\x80\x78\x00\x01\x00\x0B\x00\xA2\x01\x2E\x05\x0C\x00\xFF\xFF\x00\x08\x80\xC2\x00\x00\x03\xD1\x01\x00"))
+	}
+	lives := []Life{Loaded, Initialized, Secured, Locked, Blank, Terminated, Secured, Secured}
 	f.Fuzz(func(t *testing.T, state byte, b []byte) {
 		inside := state&1 != 0
-		c := fuzzState(t, lives[state>>1&3], inside)
+		c := fuzzState(t, lives[state>>1&7], inside)
 		k := c.core()
 		for len(b) > 0 {
 			n := min(int(b[0]), len(b)-1)
@@ -90,7 +118,7 @@ func FuzzTransmit(f *testing.F) {
 				t.Fatalf("%X answers %X, %v", cmd, r, err)
 			}
 			if p, err := uicc.ParseCommand(cmd); err == nil && inside && p.CLA&0x7C == 0 {
-				k.session.inside, k.session.ch = true, &k.session.channels[p.CLA&3]
+				k.session.inside, k.session.domain, k.session.ch = true, atManager, &k.session.channels[p.CLA&3]
 				k.session.out, k.session.waiting = k.session.out[:0], -1
 				if p.CLA&0x80 != 0 {
 					k.proprietary(&p)
@@ -102,8 +130,38 @@ func FuzzTransmit(f *testing.F) {
 			if err := k.check(); err != nil {
 				t.Fatalf("after %X: %v", cmd, err)
 			}
+			if !k.remembersRight() {
+				t.Fatalf("after %X: the session remembers what is no more", cmd)
+			}
 		}
 	})
+}
+
+// remembersRight reports whether all that the session remembers of the memory is
+// still there.
+func (c *core) remembersRight() bool {
+	is := func(at int, kind byte) bool {
+		for r := atRecords; r < c.base; r = c.after(r) {
+			if r == at {
+				return c.b[r] == kind
+			}
+		}
+		return at == 0
+	}
+	s := c.session
+	for i := range s.channels {
+		ch := &s.channels[i]
+		app := ch.app == atManager || is(ch.app, recordApp) || is(ch.app, recordFile)
+		if !app || !is(ch.dir, recordFile) || !is(ch.adf, recordFile) || !is(ch.file, recordFile) || ch.transfer.file != 0 && ch.transfer.file != ch.file {
+			return false
+		}
+	}
+	for _, at := range s.verified {
+		if !is(at, recordCode) {
+			return false
+		}
+	}
+	return is(s.perso, recordApp)
 }
 
 // A memory that Unmarshal takes is one that no command runs off.
@@ -131,5 +189,45 @@ func FuzzRestore(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
+	})
+}
+
+// No script of a remote server, in either format, makes the card panic, leaves its
+// memory unsound, its session with what is no more, or its answer longer than fits.
+func FuzzScript(f *testing.F) {
+	for tar := range byte(3) {
+		f.Add(tar, []byte("\x00\xA4\x00\x00\x02\x6F\x38\x00\xB0\x00\x00\x06\x00\xE4\x00\x00\x02\x6F\x38"))
+		f.Add(tar, []byte("\x00\xA4\x00\x04\x02\x6F\x44\x00\xC0\x00\x00\x05\x80\x32\x00\x00\x01\x01"))
+		f.Add(tar, []byte("\xAA\x10\x22\x06\x00\xA4\x00\x04\x02\x6F\x22\x05\x00\xB0\x00\x00\x06"))
+		f.Add(tar, []byte("\x80\xF2\x40\x02\x02\x4F\x00\x00\xC0\x00\x00\x40\x80\xE4\x00\x80\x07\x4F\x05\xF0\x00\x00\x00\x00"))
+		f.Add(tar, []byte("\xA0\xA4\x00\x00\x02\x7F\x20\xA0\xC0\x00\x00\x16\xA0\xA2\x00\x10\x01\xFF"))
+		f.Add(tar, []byte("\x80\xD4\x00\x00\x0A\x62\x08\x83\x02\x6F\x38\x80\x02\x00\x20\x80\xD8\x00\x81\x03\x01\x88\x11"))
+	}
+	f.Fuzz(func(t *testing.T, tar byte, script []byte) {
+		c := fuzzState(t, Secured, false)
+		k := c.core()
+		k.session.ch = &k.session.channels[0]
+		sealing, err := k.keySet(k.ota(1)+keysSecret, 16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		app, ok := k.remote([]scp.TAR{scp.TARISD, scp.TARUICC, scp.TARUSIM}[tar%3])
+		if !ok {
+			t.Fatal("no application")
+		}
+		data := k.script(app, sealing, script)
+		if len(data) > remoteRoom+3+255*4 || len(script) > 0 && len(data) < 3 {
+			t.Fatalf("%d bytes of answer", len(data))
+		}
+		if k.session.inside || k.session.remote != nil || k.session.ch != &k.session.channels[0] || k.session.channels[channels].open {
+			t.Fatal("the script's session goes on")
+		}
+		if err := k.check(); err != nil {
+			t.Fatal(err)
+		}
+		if !k.remembersRight() {
+			t.Fatal("the session remembers what is no more")
+		}
+		c.Reset()
 	})
 }

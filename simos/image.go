@@ -106,19 +106,26 @@ func (i Image) Sign(vendor crypto.Signer) ([]byte, error) {
 // OpenImage checks the vendor's signature and reads the image. ErrSignature or
 // ErrImage.
 func OpenImage(signed []byte, vendor ed25519.PublicKey) (Image, error) {
+	i, _, err := openImage(signed, vendor)
+	return i, err
+}
+
+// openImage also returns the text that was signed, whose SHA-256 is the Digest.
+func openImage(signed []byte, vendor ed25519.PublicKey) (i Image, text []byte, err error) {
 	body, rest, err := uicc.ReadTLV(signed)
 	if err != nil || body.Tag != tagImage {
-		return Image{}, fmt.Errorf("%w: no image", ErrImage)
+		return i, nil, fmt.Errorf("%w: no image", ErrImage)
 	}
 	signature, rest, err := uicc.ReadTLV(rest)
 	if err != nil || signature.Tag != tagSignature || len(rest) > 0 || len(signed) > maxImage {
-		return Image{}, fmt.Errorf("%w: no signature, or more than one image", ErrImage)
+		return i, nil, fmt.Errorf("%w: no signature, or more than one image", ErrImage)
 	}
-	text := signed[:len(signed)-len(signature.Value)-2]
+	text = signed[:len(signed)-len(signature.Value)-2]
 	if len(vendor) != ed25519.PublicKeySize || !ed25519.Verify(vendor, append([]byte(signedPrefix), text...), signature.Value) {
-		return Image{}, ErrSignature
+		return i, nil, ErrSignature
 	}
-	return parseImage(text)
+	i, err = parseImage(text)
+	return i, text, err
 }
 
 func parseImage(text []byte) (Image, error) {

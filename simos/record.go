@@ -14,8 +14,13 @@ const (
 	recordFile
 	recordCode // PIN or ADM
 	recordAKA
-	recordOTA  // SCP80 keys of one version
-	recordNext // SCP03 keys that take effect when the chip is secured
+	recordOTA     // SCP80 keys of one version
+	recordNext    // SCP03 keys that take effect when the chip is secured
+	recordApp     // an entry of the registry: see registry.go
+	recordRemote  // a remote management application
+	recordDAP     // the key by which a security domain verifies load files
+	recordCounter // the counter of a version of SCP80 keys
+	recordSCP     // further keys of a secure channel: one version of a security domain
 )
 
 // Offsets in a file record. The name of an ADF and then the body follow.
@@ -63,6 +68,14 @@ const (
 	keysSecret  = 6 // three keys
 )
 
+// Offsets in a record of further keys of a secure channel.
+const (
+	scpOwner   = 4 // the security domain's entry, or atManager
+	scpVersion = 7
+	scpLength  = 8 // bytes of one key
+	scpSecret  = 9 // three keys
+)
+
 func (m *memory) u16(at int) int { return int(binary.BigEndian.Uint16(m.b[at:])) }
 func (m *memory) u24(at int) int { return int(m.b[at])<<16 | m.u16(at+1) }
 
@@ -92,6 +105,7 @@ func (m *memory) after(at int) int { return at + m.u24(at+1) }
 
 // kill deletes a record and wipes it.
 func (m *memory) kill(at int) {
+	m.whole = false
 	m.write(at, recordDead)
 	m.write(at+4, make([]byte, m.u24(at+1)-4)...)
 }
@@ -114,8 +128,11 @@ func (m *memory) mf() int { return m.next(atRecords, recordFile) }
 
 // child is the file with this identifier in a DF, ADFs apart: they have names.
 func (m *memory) child(dir int, id uicc.FileID) int {
-	for f := m.next(atRecords, recordFile); f != 0; f = m.next(m.after(f), recordFile) {
-		if m.parent(f) == dir && m.fid(f) == id && f != dir && m.kind(f) != uicc.KindADF {
+	// Every SELECT and CREATE FILE comes along here: the identifier decides mostly.
+	b, high, low := m.b[:m.base], byte(id>>8), byte(id)
+	for f := atRecords; f+fileHeader <= len(b); f += int(b[f+1])<<16 | int(b[f+2])<<8 | int(b[f+3]) {
+		if b[f] == recordFile && b[f+fileID] == high && b[f+fileID+1] == low &&
+			m.parent(f) == dir && f != dir && m.kind(f) != uicc.KindADF {
 			return f
 		}
 	}
@@ -124,8 +141,9 @@ func (m *memory) child(dir int, id uicc.FileID) int {
 
 // bySFI is the EF with this short file identifier in a DF.
 func (m *memory) bySFI(dir int, sfi byte) int {
-	for f := m.next(atRecords, recordFile); f != 0; f = m.next(m.after(f), recordFile) {
-		if m.parent(f) == dir && m.b[f+fileSFI] == sfi && !m.kind(f).Dedicated() {
+	b := m.b[:m.base]
+	for f := atRecords; f+fileHeader <= len(b); f += int(b[f+1])<<16 | int(b[f+2])<<8 | int(b[f+3]) {
+		if b[f] == recordFile && b[f+fileSFI] == sfi && m.parent(f) == dir && !m.kind(f).Dedicated() {
 			return f
 		}
 	}
@@ -215,6 +233,24 @@ func (m *memory) sound(at, mf int) bool {
 	case recordOTA, recordNext:
 		k := int(m.b[at+keysLength])
 		return n == keysSecret+3*k && (k == 16 || k == 24 || k == 32)
+	case recordApp:
+		return m.soundApp(at, n)
+	case recordRemote:
+		return n > remoteAccess && m.isDir(m.u24(at+remoteOwner), at)
+	case recordDAP:
+		if n < dapKey || m.u24(at+dapOwner) == atManager || !m.ownsKeys(m.u24(at+dapOwner)) {
+			return false
+		}
+		_, err := readDAPKey(m.b[at+dapType], m.b[at+dapKey:at+n])
+		return err == nil
+	case recordCounter:
+		return n == counterSize
+	case recordSCP:
+		if n < scpSecret {
+			return false
+		}
+		k := int(m.b[at+scpLength])
+		return n == scpSecret+3*k && (k == 16 || k == 24 || k == 32) && m.ownsKeys(m.u24(at+scpOwner))
 	}
 	return false
 }
@@ -238,6 +274,19 @@ func (m *memory) soundFile(at, n, mf int) bool {
 		return ok
 	case uicc.LinearFixed, uicc.Cyclic:
 		return size > 0 && count > 0 && count < 255 && size*count == n-fileHeader-name && int(m.b[at+fileHead]) < count
+	}
+	return false
+}
+
+// ownsKeys reports whether an entry of a security domain begins at this place.
+func (m *memory) ownsKeys(owner int) bool {
+	if owner == atManager {
+		return true
+	}
+	for at := atRecords; at+8 <= len(m.b) && m.u24(at+1) >= 8; at = m.after(at) {
+		if at == owner {
+			return m.b[at] == recordApp && m.u24(at+1) >= appBody && m.isDomain(at)
+		}
 	}
 	return false
 }

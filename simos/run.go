@@ -17,7 +17,7 @@ func (c *core) transmit(b []byte) []byte {
 	}
 	s.out, s.waiting = s.out[:0], -1
 	sw := c.run(b, cmd)
-	if sw.OK() || sw.Warning() {
+	if sw.OK() || sw.Warning() || sw == gsmWaits {
 		c.commit()
 	} else {
 		c.memory.undo()
@@ -62,6 +62,13 @@ func (s *session) wrap(c *core, cmd *uicc.Command, sw uicc.SW) []byte {
 // without must name its length. Over T=1 it comes at once if Le allows.
 func (s *session) respond(cmd *uicc.Command, sw uicc.SW, direct bool) []byte {
 	n := len(s.out)
+	if sw == gsmWaits {
+		if !direct || n > cmd.Le {
+			s.waiting, s.sw, s.header = n, uicc.SWOK, [4]byte{0, uicc.INSGetResponse, 0, 0}
+			return s.status(gsmWaits | uicc.SW(byte(n)))
+		}
+		sw = uicc.SWOK
+	}
 	if n == 0 {
 		return s.status(sw)
 	}
@@ -85,7 +92,7 @@ func (s *session) respond(cmd *uicc.Command, sw uicc.SW, direct bool) []byte {
 // command is neither.
 func (c *core) fetch(cmd *uicc.Command) []byte {
 	s := c.session
-	get := cmd.INS == uicc.INSGetResponse && cmd.CLA&0xFC == 0
+	get := cmd.INS == uicc.INSGetResponse && (cmd.CLA&0xFC == 0 || cmd.CLA&0xF0 == 0x40 || cmd.CLA == classGSM)
 	if s.waiting < 0 {
 		if get {
 			return s.status(uicc.SWConditions)
@@ -100,6 +107,13 @@ func (c *core) fetch(cmd *uicc.Command) []byte {
 		return nil
 	}
 	rest := s.out[len(s.out)-s.waiting:]
+	if cmd.CLA == classGSM && get {
+		if cmd.Le > len(rest) {
+			return s.status(uicc.SWLength | uicc.SW(byte(len(rest))))
+		}
+		s.waiting = -1 // a SIM gives the rest up
+		return append(append(s.answer[:0], rest[:cmd.Le]...), byte(s.sw>>8), byte(s.sw))
+	}
 	if cmd.Le > len(rest) && !c.direct() || cmd.Le == uicc.NoLe {
 		return s.status(0x6C00 | uicc.SW(byte(len(rest))))
 	}
@@ -117,21 +131,22 @@ func (c *core) fetch(cmd *uicc.Command) []byte {
 func (c *core) run(b []byte, cmd uicc.Command) uicc.SW {
 	s := c.session
 	s.inside = false
-	if cmd.CLA&0x70 != 0 {
-		return uicc.SWClass
+	n, secure, sw := class(cmd.CLA)
+	if sw != uicc.SWOK {
+		return sw
 	}
-	s.ch = &s.channels[cmd.CLA&3]
-	if !s.ch.open {
+	if n >= channels || !s.channels[n].open {
 		return uicc.SWChannel
 	}
+	s.ch = &s.channels[n]
 	switch {
-	case cmd.CLA&0x0C == 0:
+	case secure == 0:
 		// While a secure channel is open, a clear command could move the ground
 		// under the host's feet: select another directory, for one.
 		if s.scp.Level() != 0 && !managerAlways(&cmd) {
 			return uicc.SWSecurity
 		}
-	case cmd.CLA&0x0C != 0x04:
+	case secure != 0x04:
 		return uicc.SWSecureMessaging
 	case cmd.CLA&0x80 != 0 && cmd.INS == uicc.INSExternalAuthenticate:
 		return c.externalAuthenticate(b)
@@ -145,10 +160,34 @@ func (c *core) run(b []byte, cmd uicc.Command) uicc.SW {
 	if sw := c.alive(&cmd); sw != uicc.SWOK {
 		return sw
 	}
-	if cmd.CLA&0x80 != 0 {
+	switch {
+	case cmd.CLA == classGSM:
+		return c.gsm(&cmd)
+	case cmd.CLA&0x80 != 0:
 		return c.proprietary(&cmd)
 	}
 	return c.interindustry(&cmd)
+}
+
+// class reads a class byte: the logical channel, and the bits of secure
+// messaging as a class of channels 0..3 has them (TS 102 221, 10.1.1).
+func class(cla byte) (channel int, secure byte, sw uicc.SW) {
+	switch {
+	case cla == classGSM:
+		return 0, 0, uicc.SWOK
+	case cla == 0xFF: // ISO/IEC 7816-4, 5.4.1
+		return 0, 0, uicc.SWClass
+	case cla&0x40 != 0: // channels 4 to 19
+		if cla&0x10 != 0 {
+			return 0, 0, uicc.SWChaining
+		}
+		return int(cla&0x0F) + 4, cla & 0x20, uicc.SWOK
+	case cla&0x30 == 0x10:
+		return 0, 0, uicc.SWChaining
+	case cla&0x30 != 0:
+		return 0, 0, uicc.SWClass
+	}
+	return int(cla & 3), cla & 0x0C, uicc.SWOK
 }
 
 // managerAlways are the commands that read public data or begin a session.
@@ -222,9 +261,16 @@ func (c *core) interindustry(cmd *uicc.Command) uicc.SW {
 func (c *core) proprietary(cmd *uicc.Command) uicc.SW {
 	switch cmd.INS {
 	case uicc.INSStatus:
+		if cmd.P1&0xF0 != 0 {
+			return c.getStatus(cmd)
+		}
 		return c.status(cmd)
 	case uicc.INSGetData:
 		return c.getData(cmd)
+	case uicc.INSInstall:
+		return c.install(cmd)
+	case uicc.INSDelete:
+		return c.deleteContent(cmd)
 	case uicc.INSInitializeUpdate:
 		return c.initializeUpdate(cmd)
 	case uicc.INSExternalAuthenticate:
@@ -241,21 +287,45 @@ func (c *core) proprietary(cmd *uicc.Command) uicc.SW {
 		return c.retrieveData(cmd)
 	case uicc.INSSetData:
 		return c.setData(cmd)
+	case uicc.INSIncrease:
+		return c.increase(cmd)
+	case uicc.INSResize:
+		return c.resize(cmd)
+	case uicc.INSGetIdentity:
+		return c.getIdentity(cmd)
 	case uicc.INSTerminalProfile:
 		return c.terminalProfile(cmd)
-	case uicc.INSEnvelope, uicc.INSFetch, uicc.INSTerminalResponse:
-		return c.toolkit()
+	case uicc.INSEnvelope:
+		return c.envelope(cmd)
+	case uicc.INSFetch, uicc.INSTerminalResponse:
+		return c.toolkit(cmd)
 	}
 	return uicc.SWInstruction
 }
 
-// channel opens a logical channel with the MF selected, if there is one.
+// channel opens a logical channel with the MF selected, if there is one. One
+// that is opened from another than the basic channel begins where that one is
+// (TS 102 221, 8.7).
 func (c *core) channel(i int) {
-	mf := c.mf()
-	c.session.channels[i] = channel{open: true, dir: mf}
+	n := channel{open: true, dir: c.mf()}
+	if ch := c.session.ch; ch != nil && ch != &c.session.channels[0] {
+		n.dir, n.adf, n.app = ch.dir, ch.adf, ch.app
+	}
+	c.session.channels[i] = n
 }
 
-// manageChannel opens and closes logical channels 1..3 (TS 102 221, 11.1.17).
+// closeChannel closes a logical channel; the local codes of its application
+// are forgotten if no other channel is in it.
+func (c *core) closeChannel(i int) {
+	s := c.session
+	at, adf := s.ch, s.channels[i].adf
+	s.channels[i] = channel{}
+	s.ch = nil
+	s.forgetLocal(c, adf)
+	s.ch = at
+}
+
+// manageChannel opens and closes logical channels (TS 102 221, 11.1.17).
 func (c *core) manageChannel(cmd *uicc.Command) uicc.SW {
 	s := c.session
 	if len(cmd.Data) > 0 {
@@ -263,13 +333,13 @@ func (c *core) manageChannel(cmd *uicc.Command) uicc.SW {
 	}
 	n := int(cmd.P2)
 	switch {
-	case cmd.P1 == 0x80 && n >= 1 && n <= 3:
+	case cmd.P1 == 0x80 && n >= 1 && n < channels:
 		if !s.channels[n].open {
 			return uicc.SWChannel
 		}
-		s.channels[n] = channel{}
+		c.closeChannel(n)
 		return uicc.SWOK
-	case cmd.P1 != 0 || n > 3:
+	case cmd.P1 != 0 || n >= channels:
 		return uicc.SWParameters
 	case n > 0:
 		if s.channels[n].open {
@@ -281,7 +351,7 @@ func (c *core) manageChannel(cmd *uicc.Command) uicc.SW {
 	if cmd.Le == uicc.NoLe {
 		return uicc.SWLength
 	}
-	for i := 1; i <= 3; i++ {
+	for i := 1; i < channels; i++ {
 		if !s.channels[i].open {
 			c.channel(i)
 			s.out = append(s.out, byte(i))
@@ -296,7 +366,7 @@ func (c *core) getChallenge(cmd *uicc.Command) uicc.SW {
 	if cmd.P1 != 0 || cmd.P2 != 0 {
 		return uicc.SWParameters
 	}
-	if cmd.Le == uicc.NoLe || cmd.Le > 32 || len(cmd.Data) > 0 {
+	if cmd.Le == uicc.NoLe || len(cmd.Data) > 0 {
 		return uicc.SWLength
 	}
 	s := c.session
@@ -316,7 +386,3 @@ func (c *core) terminalProfile(cmd *uicc.Command) uicc.SW {
 	}
 	return uicc.SWOK
 }
-
-// toolkit refuses ENVELOPE, FETCH and TERMINAL RESPONSE: no application listens,
-// and no command waits, as no status word 91xx ever said so.
-func (c *core) toolkit() uicc.SW { return uicc.SWConditions }

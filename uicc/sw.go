@@ -14,12 +14,14 @@ const (
 	SWDeactivated     SW = 0x6283
 	SWTerminated      SW = 0x6285
 	SWMoreData        SW = 0x62F1 // RETRIEVE DATA: the object goes on
+	SWMoreStatus      SW = 0x6310 // GET STATUS: more entries wait (GlobalPlatform, 11.4.3)
 	SWFailed          SW = 0x6300 // authentication of host cryptogram failed
 	SWMoreExpected    SW = 0x63F1 // SET DATA: the object is not whole yet
 	SWMemory          SW = 0x6581
 	SWLength          SW = 0x6700
 	SWChannel         SW = 0x6881
 	SWSecureMessaging SW = 0x6882
+	SWChaining        SW = 0x6884 // command chaining not supported
 	SWFileType        SW = 0x6981 // command incompatible with file structure
 	SWSecurity        SW = 0x6982
 	SWBlocked         SW = 0x6983
@@ -40,6 +42,7 @@ const (
 	SWInstruction     SW = 0x6D00
 	SWClass           SW = 0x6E00
 	SWProblem         SW = 0x6F00
+	SWMaximum         SW = 0x9850 // INCREASE: the maximum is reached
 	SWWrongMAC        SW = 0x9862 // authentication error, incorrect MAC (TS 31.102, 7.3.1)
 	SWContext         SW = 0x9864 // authentication error, security context not supported
 )
@@ -67,7 +70,8 @@ var swText = map[SW]string{
 	SWOK: "normal ending", SWEndOfFile: "end of file or nothing found", SWDeactivated: "file deactivated",
 	SWTerminated: "file terminated", SWMoreData: "more data available", SWMoreExpected: "more data expected", SWFailed: "authentication failed", SWMemory: "memory problem",
 	SWLength: "wrong length", SWChannel: "logical channel not supported",
-	SWSecureMessaging: "secure messaging not supported", SWFileType: "command does not fit the file's structure",
+	SWSecureMessaging: "secure messaging not supported", SWChaining: "command chaining not supported",
+	SWMoreStatus: "more entries wait", SWMaximum: "the maximum is reached", SWFileType: "command does not fit the file's structure",
 	SWSecurity: "security status not satisfied", SWBlocked: "PIN blocked", SWDisabled: "PIN disabled",
 	SWConditions: "conditions of use not satisfied", SWNoFile: "no EF selected",
 	SWMessagingData: "wrong secure messaging data", SWData: "wrong data", SWNotSupported: "function not supported",
@@ -145,6 +149,8 @@ var proprietary = map[byte]string{
 	INSTerminalResponse: "TERMINAL RESPONSE", INSGetData: "GET DATA", INSInitializeUpdate: "INITIALIZE UPDATE",
 	INSExternalAuthenticate: "EXTERNAL AUTHENTICATE", INSPutKey: "PUT KEY", INSStoreData: "STORE DATA",
 	INSSetStatus: "SET STATUS", INSLoad: "LOAD", INSRetrieveData: "RETRIEVE DATA", INSSetData: "SET DATA",
+	INSIncrease: "INCREASE", INSResize: "RESIZE FILE", INSGetIdentity: "GET IDENTITY", INSSuspend: "SUSPEND UICC",
+	INSInstall: "INSTALL", INSDelete: "DELETE",
 }
 
 // Instruction bytes. Some mean one thing in class 0x and another in class 8x.
@@ -186,4 +192,10 @@ const (
 	INSSetStatus            = 0xF0
 	INSRetrieveData         = 0xCB
 	INSSetData              = 0xDB
+	INSIncrease             = 0x32
+	INSSuspend              = 0x76
+	INSGetIdentity          = 0x78
+	INSResize               = 0xD4
+	INSDelete               = 0xE4
+	INSInstall              = 0xE6
 )
