@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"encoding/hex"
 	"slices"
 	"strconv"
@@ -275,8 +276,10 @@ func (r *reader) codes(p *Profile, of entry) {
 				code.Digits = r.number(e, 4, 8)
 			case "fixed":
 				code.Fixed = r.fixed(e)
+			case "shared":
+				code.Shared = r.flag(e)
 			default:
-				r.unknown(e, c.key, "reference", "slot", "unblock", "enabled", "tries", "unblock-tries", "digits", "fixed")
+				r.unknown(e, c.key, "reference", "slot", "unblock", "enabled", "tries", "unblock-tries", "digits", "fixed", "shared")
 			}
 		}
 		id, ok := slotByName(slot)
@@ -289,6 +292,9 @@ func (r *reader) codes(p *Profile, of entry) {
 				r.errorf(c.pos, "%s: fixed has %d digits, digits says %d", c.key, len(code.Fixed), code.Digits)
 			}
 			code.Digits = len(code.Fixed)
+		}
+		if code.Shared && code.Reference < 0x80 {
+			r.errorf(c.pos, "%s: shared is about local codes, reference %02X is one for the whole card anyway", c.key, code.Reference)
 		}
 		if code.Digits == 0 || code.Tries == 0 || code.HasPUK != (code.Unblock > 0) {
 			r.errorf(c.pos, "%s: digits, tries and, with a PUK, unblock-tries are wanted", c.key)
@@ -482,6 +488,14 @@ func (r *reader) ef(of entry, parent *File) *File {
 	if f.isARR {
 		return f
 	}
+	if f.Kind == uicc.BERTLV {
+		if value != nil || recordSize+records > 0 {
+			r.errorf(of.pos, "%s: is BER-TLV, want size and, in hex, a list of its data objects", of.key)
+			return f
+		}
+		r.objects(f, of, raw, cmp.Or(size, f.std.Size))
+		return f
+	}
 	r.content(f, of, value, raw, size, recordSize, records)
 	return f
 }
@@ -490,12 +504,12 @@ func (r *reader) ef(of entry, parent *File) *File {
 const maxBody = 0x7FFF
 
 func (r *reader) kind(e entry) uicc.Kind {
-	for _, k := range []uicc.Kind{uicc.Transparent, uicc.LinearFixed, uicc.Cyclic} {
+	for _, k := range []uicc.Kind{uicc.Transparent, uicc.LinearFixed, uicc.Cyclic, uicc.BERTLV} {
 		if r.text(e) == k.String() {
 			return k
 		}
 	}
-	r.errorf(e.pos, "kind is %q, want transparent, linear fixed or cyclic", r.text(e))
+	r.errorf(e.pos, "kind is %q, want transparent, linear fixed, cyclic or BER-TLV", r.text(e))
 	return uicc.KindNone
 }
 
@@ -566,6 +580,46 @@ func (r *reader) content(f *File, of entry, value, raw *entry, size, recordSize,
 	f.trim()
 }
 
+// objects reads the data objects of a BER-TLV file: each whole, no tag twice
+// (TS 102 221, 8.2.2.4).
+func (r *reader) objects(f *File, of entry, raw *entry, size int) {
+	if f.Size = size; size == 0 {
+		r.errorf(of.pos, "%s: size is missing", of.key)
+		return
+	}
+	if raw == nil {
+		return
+	}
+	seq, ok := raw.value.(*ast.SequenceNode)
+	if !ok {
+		r.errorf(raw.pos, "%s: hex is %s, want a list with an element for each data object", of.key, kindOf(raw.value))
+		return
+	}
+	seen := map[uicc.Tag]bool{0x5C: true} // the tag that asks for the list of all tags
+	total := 0
+	for i, n := range seq.Values {
+		b, ok := r.slottedHex(f, i, n, raw.pos)
+		if !ok {
+			return
+		}
+		t, rest, err := uicc.ReadTLV(b)
+		switch {
+		case err != nil:
+			r.errorf(at(n), "%s: data object %d: %v", of.key, i+1, err)
+		case len(rest) > 0:
+			r.errorf(at(n), "%s: data object %d: %d bytes follow it, want one object in each element", of.key, i+1, len(rest))
+		case seen[t.Tag]:
+			r.errorf(at(n), "%s: data object %d: tag %X stands here twice or is reserved", of.key, i+1, uint32(t.Tag))
+		}
+		seen[t.Tag] = true
+		f.Body = append(f.Body, b)
+		total += len(b)
+	}
+	if total > size {
+		r.errorf(of.pos, "%s: data objects have %d bytes, file has %d", of.key, total, size)
+	}
+}
+
 // trim drops records at the end that hold what Fill puts there anyway, so that
 // each content has one form.
 func (f *File) trim() {
@@ -589,8 +643,17 @@ func shortest(pattern []byte) []byte {
 	return pattern[:n]
 }
 
-// rawPiece reads hexadecimal digits and slot references.
+// rawPiece reads hexadecimal digits and slot references, and fills up.
 func (r *reader) rawPiece(f *File, piece int, n ast.Node, p pos) ([]byte, bool) {
+	b, ok := r.slottedHex(f, piece, n, p)
+	if !ok {
+		return nil, false
+	}
+	return r.fit(f, b, p)
+}
+
+// slottedHex reads hexadecimal digits and slot references.
+func (r *reader) slottedHex(f *File, piece int, n ast.Node, p pos) ([]byte, bool) {
 	s, ok := scalar(n)
 	if !ok {
 		r.errorf(p, "%s: %s, want hexadecimal digits", f.Name, kindOf(n))
@@ -622,7 +685,7 @@ func (r *reader) rawPiece(f *File, piece int, n ast.Node, p pos) ([]byte, bool) 
 		f.Patches = append(f.Patches, Patch{piece, len(b), slot})
 		b = append(b, make([]byte, slot.inFile())...)
 	}
-	return r.fit(f, b, p)
+	return b, true
 }
 
 // fit pads a piece with the rest of the fill pattern.

@@ -55,6 +55,8 @@ func TestContents(t *testing.T) {
 		{"equal records", "EF.X: {id: 6E01, kind: linear fixed, record-size: 4, access: always-adm1, hex: [\"01020304\", \"01020304\", \"01020305\"]}", ""},
 		{"one long record", "EF.X: {id: 6E01, kind: linear fixed, record-size: 230, access: always-adm1, hex: [\"" + bytesHex(counting[:230]) + "\"]}", ""},
 		{"cyclic", "EF.X: {id: 6E01, kind: cyclic, record-size: 3, records: 3, access: always-adm1, hex: [\"010203\", \"040506\"]}", ""},
+		{"data objects", "EF.X: {id: 6E01, kind: BER-TLV, size: 1024, access: always-adm1, hex: [\"8003010203\", \"7F490A${IMSI}00\", \"81820202${MSISDN}" + bytesHex(counting[:502]) + "\", \"8200\"]}", ""},
+		{"no data objects", "EF.X: {id: 6E01, kind: BER-TLV, sfi: \"1C\", size: 64, access: always-adm1}", ""},
 		{"behind ADM1", "EF.X: {id: 6E01, kind: transparent, access: adm, hex: \"0102\"}", "  adm: {read: adm1}\n"},
 		{"behind PIN2", "EF.X: {id: 6E01, kind: transparent, access: two, hex: \"0102\"}", "  two: {read: pin2}\n"},
 		{"behind two codes", "EF.X: {id: 6E01, kind: transparent, access: both, hex: \"0102\"}", "  both: {read: pin2 and adm1}\n"},
@@ -144,5 +146,28 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 				t.Errorf("step %d shows %v", stop+1, id)
 			}
 		}
+	}
+}
+
+// A shared PIN2 is one for the whole card: files outside of the USIM ask for it
+// and get it.
+func TestSharedCode(t *testing.T) {
+	p, s := variant(t, "slot: PIN2,", "slot: PIN2, shared: true,", "  pin1-adm1:", "  two: {read: pin2, update: pin2}\n  pin1-adm1:",
+		"    DF.TELECOM:\n      access: dir\n", "    DF.TELECOM:\n      access: dir\n      EF.X: {id: 6E01, kind: transparent, access: two, hex: \"0102\"}\n",
+		"      EF.GID1: {hex: \"01\"}", "      EF.GID1: {hex: \"01\", access: two}")
+	record := cardRecord(t, p, 24)
+	makeCard(t, loadedChip(t), s, record)
+	if len(s.Unread()) > 0 {
+		t.Errorf("unread: %v", s.Unread())
+	}
+	chip := loadedChip(t)
+	if err := s.Write(ctx, openChannel(t, chip), makerKeys(t), record); err != nil {
+		t.Fatal(err)
+	}
+	chip.Reset()
+	card := uicc.NewSession(chip)
+	var status *uicc.StatusError
+	if _, err := card.ReadFile(ctx, 0x3F00, 0x7F10, 0x6E01); !errors.As(err, &status) || status.SW != uicc.SWSecurity {
+		t.Errorf("a file behind PIN2 reads without it: %v", err)
 	}
 }
