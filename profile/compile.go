@@ -466,7 +466,10 @@ func (c *compiler) readable(f *File) []byte {
 	if f.Kind.Dedicated() {
 		return nil
 	}
-	codes, _ := c.readers(f)
+	codes, ok := c.readers(f)
+	if !ok {
+		return nil
+	}
 	return codes
 }
 
@@ -484,7 +487,9 @@ func (c *compiler) readers(f *File) (codes []byte, ok bool) {
 		if condition.Met(func(r byte) bool { return r == x.Reference || off(r) }) {
 			return []byte{x.Reference}, true
 		}
-		all = append(all, x.Reference)
+		if x.Enabled {
+			all = append(all, x.Reference)
+		}
 	}
 	return all, condition.Met(func(byte) bool { return true })
 }

@@ -12,7 +12,7 @@ import (
 
 // A Change is one thing in which two profiles differ.
 type Change struct {
-	Path   string // of the file; rules/NAME, codes/NAME or keys/NAME; empty for the profile as a whole
+	Path   string // of the file; rules/NAME, codes/NAME, keys/NAME or accept/CHECK; empty for the profile as a whole
 	What   string // operator, access, size, content, record 3 ...
 	Before string // empty: it was not there
 	After  string // empty: it is not there any more
@@ -43,6 +43,7 @@ func Diff(a, b *Profile) []Change {
 	d.codes()
 	d.add("keys/scp03", "", a.SCP03.text(), b.SCP03.text())
 	d.add("keys/scp80", "", a.SCP80.text(), b.SCP80.text())
+	d.accepted()
 	d.file(a.MF, b.MF)
 	return d.all
 }
@@ -117,6 +118,25 @@ func (d *differences) codes() {
 	for _, c := range d.b.Codes {
 		if find(d.a, c.Name) == "" {
 			d.add("codes/"+c.Name, "", "", c.text())
+		}
+	}
+}
+
+func (d *differences) accepted() {
+	find := func(p *Profile, x Acceptance) string {
+		for _, a := range p.Accepted {
+			if a.Check == x.Check && a.File == x.File {
+				return a.Reason
+			}
+		}
+		return ""
+	}
+	for _, x := range d.a.Accepted {
+		d.add("accept/"+x.Check, x.File, x.Reason, find(d.b, x))
+	}
+	for _, x := range d.b.Accepted {
+		if find(d.a, x) == "" {
+			d.add("accept/"+x.Check, x.File, "", x.Reason)
 		}
 	}
 }

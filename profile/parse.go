@@ -30,7 +30,7 @@ func Parse(name string, doc []byte) (*Profile, error) {
 	return p, nil
 }
 
-var topKeys = []string{"profile", "version", "description", "operator", "form-factors", "test", "algorithm", "milenage", "tuak", "sqn", "rules", "codes", "keys", "files"}
+var topKeys = []string{"profile", "version", "description", "operator", "form-factors", "test", "algorithm", "milenage", "tuak", "sqn", "rules", "codes", "keys", "accept", "files"}
 
 func (r *reader) profile(p *Profile, doc []entry) {
 	p.SQN = SQN{INDBits: 5}
@@ -64,6 +64,8 @@ func (r *reader) profile(p *Profile, doc []entry) {
 			r.codes(p, e)
 		case "keys":
 			r.keys(p, e)
+		case "accept":
+			r.accept(p, e)
 		case "files":
 			files, filesPos = r.mapping(e.value, e.pos), e.pos
 		default:

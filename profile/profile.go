@@ -38,6 +38,7 @@ type Profile struct {
 	Rules                      []Rule
 	Codes                      []Code
 	SCP03, SCP80               KeySet
+	Accepted                   []Acceptance // findings that the document takes responsibility for
 	MF                         *File
 
 	file string // name of the document, for findings

@@ -52,6 +52,12 @@ func (p *Profile) String() string {
 	if p.SCP80.Version != 0 {
 		line("  scp80: {version: \"%02X\", aes: %d}", p.SCP80.Version, p.SCP80.Bits)
 	}
+	if len(p.Accepted) > 0 {
+		line("accept:")
+	}
+	for _, a := range p.Accepted {
+		line("- {check: %s, file: %q, reason: %q}", a.Check, a.File, a.Reason)
+	}
 	line("files:")
 	if p.MF != nil {
 		p.MF.render(&b, "  ")
