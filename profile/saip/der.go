@@ -13,6 +13,9 @@ var ErrPackage = errors.New("profile package")
 // maxPackage bounds what is read, in bytes; packages have some ten thousand.
 const maxPackage = 4 << 20
 
+// maxContent bounds what the files of a card hold together, in bytes.
+const maxContent = 512 << 10
+
 // A node is one data object in its place.
 type node struct {
 	tag   uicc.Tag

@@ -2,6 +2,7 @@ package saip
 
 import (
 	"cmp"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,11 +20,11 @@ type rule struct {
 // document writes the profile as a document, which Parse judges.
 func (b *builder) document(o Options) ([]byte, error) {
 	d := &b.d
-	plmn := b.plmn()
 	var rules []rule
 	files := &strings.Builder{}
 	b.writeFile(files, b.mf, "  ", &rules)
 	codes := b.writeCodes()
+	plmn := b.plmn()
 	if d.err != nil {
 		return nil, d.err
 	}
@@ -185,8 +186,8 @@ func (b *builder) writeFile(s *strings.Builder, f *file, in string, rules *[]rul
 		line("fill: \"%X\"", fillOf(f))
 		line("record-size: %d\n%srecords: %d", f.record, in, f.count)
 		line("hex:")
-		for r := range slices.Chunk(f.body, f.record) {
-			line("- \"%X\"", r)
+		for i, r := range slices.Collect(slices.Chunk(f.body, f.record)) {
+			line("- \"%s\"", b.recordText(f, i, r))
 		}
 		b.identity(f)
 	default:
@@ -207,12 +208,32 @@ func fillOf(f *file) []byte {
 
 // slot is the content of a file, or what stands there on each card.
 func (b *builder) slot(f *file) string {
-	slot := map[string]string{"MF/EF.ICCID": "ICCID", "MF/ADF.USIM/EF.IMSI": "IMSI", "MF/ADF.USIM/EF.ACC": "ACC"}[f.path()]
+	slot := map[string]string{"MF/EF.ICCID": "ICCID", "MF/ADF.USIM/EF.IMSI": "IMSI", "MF/ADF.USIM/EF.ACC": "ACC"}[f.source().path()]
 	if slot == "" {
 		return fmt.Sprintf("%X", f.body)
 	}
 	b.change(f.path(), "the order's ${%s} stands there on each card", slot)
 	return "${" + slot + "}"
+}
+
+// source is the file that holds the content: what a link leads to in the end.
+func (f *file) source() *file {
+	for f.target != nil {
+		f = f.target
+	}
+	return f
+}
+
+// recordText is the content of a record. The first of EF.MSISDN holds the order's
+// number if the package has one: its last 14 bytes are the number and two more
+// (TS 31.102, 4.2.26).
+func (b *builder) recordText(f *file, i int, r []byte) string {
+	at := len(r) - 14
+	if i > 0 || f.source().path() != "MF/ADF.USIM/EF.MSISDN" || at < 0 || r[at] == 0xFF {
+		return fmt.Sprintf("%X", r)
+	}
+	b.change(f.path(), "the order's ${MSISDN} stands there on each card")
+	return fmt.Sprintf("%X${MSISDN}%X", r[:at], r[at+12:])
 }
 
 // identity tells of files that hold the package's IMSI: on each card the same.
@@ -230,6 +251,14 @@ func (b *builder) ruleOf(f *file, rules *[]rule) string {
 		d.fail(f.offset, "%s: there is no EF.ARR %s for it", f.path(), f.arrID())
 		return ""
 	}
+	if f.standard && f.rule > arr.count {
+		found, err := uicc.ParseRules(standardRule(f.rule))
+		if err != nil {
+			panic(err) // the table is part of the program
+		}
+		b.change(f.path(), "neither the package nor its EF.ARR says its access rule: it is rule %d of the specification", f.rule)
+		return b.named(f, dir, found, rules)
+	}
 	if f.rule < 1 || f.rule > arr.count {
 		d.fail(f.offset, "%s: access rule %d is not in %s, which has %d records", f.path(), f.rule, arr.path(), arr.count)
 		return ""
@@ -243,6 +272,27 @@ func (b *builder) ruleOf(f *file, rules *[]rule) string {
 		d.fail(f.offset, "%s: record %d of %s is no access rule: %v", f.path(), f.rule, arr.path(), err)
 		return ""
 	}
+	return b.named(f, dir, found, rules)
+}
+
+// standardRule is an access rule of the specification (annex A, access rules
+// definition), as a record of EF.ARR.
+func standardRule(n int) []byte {
+	const user, second, adm = "A406830101950108", "A406830181950108", "A40683010A950108"
+	text := [...]string{1: "8001019000800102" + user + "800158" + adm, 2: "800101" + user + "80015A" + adm, 3: "80015B" + adm,
+		4: "800101900080011A9700800140" + adm, 5: "800103" + user + "800158" + adm, 6: "800111" + user + "80014A" + adm,
+		7: "800103" + user + "800158" + adm + "840132" + user, 8: "800101" + user + "800102" + second + "800158" + adm,
+		9: "800101900080011A" + user + "800140" + adm, 10: "800101900080015A" + adm, 11: "8001019000800118" + adm + "8001429700",
+		12: "800101" + user + "80015A9700", 13: "800113" + user + "800148" + adm, 14: "80015E" + adm}[n]
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// named is the name of the rule with these lines, a new one if there is none yet.
+func (b *builder) named(f, dir *file, found []uicc.Rule, rules *[]rule) string {
 	text := b.lines(f, found)
 	if i := slices.IndexFunc(*rules, func(r rule) bool { return r.text == text }); i >= 0 {
 		return (*rules)[i].name
@@ -289,7 +339,7 @@ func (b *builder) lines(f *file, found []uicc.Rule) string {
 	for _, r := range found {
 		condition, ok := conditionText(r.Condition)
 		if !ok {
-			b.once(fmt.Sprintf("access condition %s, of %s and others", r.Condition, f.path()), "a profile cannot say it: nobody may")
+			b.once(fmt.Sprintf("access condition %s (%X), of %s and others", r.Condition, string(r.Condition), f.path()), "a profile cannot say it: nobody may")
 		}
 		for _, o := range operationsOf(r, f.kind.Dedicated()) {
 			if o == "" {
@@ -342,13 +392,27 @@ func (b *builder) once(what, why string) {
 	}
 }
 
-// conditionText is a condition as documents write it.
+// conditionText is a condition as documents write it. What is read again must be
+// the same key references: 02 and 81 are both called PIN2 by people.
 func conditionText(c uicc.Condition) (string, bool) {
 	text := strings.ToLower(c.String())
-	if again, err := uicc.ParseCondition(text); err != nil || again.String() != c.String() {
+	again, err := uicc.ParseCondition(text)
+	if err != nil || again != usualOrder(c) {
 		return "never", false
 	}
 	return text, true
+}
+
+// usualOrder has the key reference before the usage qualifier; both orders occur.
+func usualOrder(c uicc.Condition) uicc.Condition {
+	const head = "\xA4\x06"
+	b := []byte(c)
+	for i := 0; i+8 <= len(b); i++ {
+		if string(b[i:i+2]) == head && string(b[i+2:i+7]) == "\x95\x01\x08\x83\x01" {
+			copy(b[i+2:], []byte{0x83, 0x01, b[i+7], 0x95, 0x01, 0x08})
+		}
+	}
+	return uicc.Condition(b)
 }
 
 // operationsOf is what a rule is about, in the words of documents; an empty word

@@ -34,6 +34,7 @@ func (b *builder) descriptor(n node, f *file) {
 		}
 	}
 	if x, ok := p[0x8B]; ok {
+		f.standard = false
 		switch v := d.octets(x, "securityAttributesReferenced", 1, 3); {
 		case len(v) == 1:
 			f.arr, f.rule = 0, int(v[0])
@@ -370,7 +371,7 @@ func (b *builder) files(n node, e entry, parent *file) *file {
 	d := &b.d
 	var first, f *file
 	fresh := func() *file {
-		x := &file{name: e.name, id: e.id, kind: e.kind, record: 0, sfi: e.sfi, rule: e.rule, filled: e.filled, offset: n.at}
+		x := &file{name: e.name, id: e.id, kind: e.kind, record: 0, sfi: e.sfi, rule: e.rule, standard: true, filled: e.filled, offset: n.at}
 		if e.kind.Records() {
 			x.record, x.count = e.size, e.count
 		} else {
@@ -512,26 +513,27 @@ func (b *builder) finish() error {
 	}
 	b.mf.walk(func(f *file) {
 		if !f.kind.Dedicated() {
-			b.settle(f, 0)
+			b.settle(f)
 		}
 	})
 	return d.err
 }
 
 // settle makes the content of a file, of the one that it links to first.
-func (b *builder) settle(f *file, depth int) {
+func (b *builder) settle(f *file) {
 	d := &b.d
 	if f.settled || d.err != nil {
 		return
 	}
 	d.element, d.name = f.element, f.choice
-	if depth > 8 {
+	if f.busy {
 		d.fail(f.offset, "%s: links lead in a circle", f.path())
 		return
 	}
-	f.settled = true
+	f.busy = true
+	defer func() { f.busy, f.settled = false, true }()
 	if f.link != nil {
-		b.follow(f, depth)
+		b.follow(f)
 		return
 	}
 	end := 0
@@ -555,6 +557,9 @@ func (b *builder) settle(f *file, depth int) {
 		d.fail(f.offset, "%s has %d bytes, want efFileSize or content of 1 to 65535", f.path(), f.size)
 	case end > f.size:
 		d.fail(f.offset, "%s: content reaches to byte %d, the file has %d", f.path(), end, f.size)
+	}
+	if b.total += f.size; b.total > maxContent {
+		d.fail(f.offset, "%s: the files together have more than %d bytes", f.path(), maxContent)
 	}
 	if d.err != nil {
 		return
@@ -590,7 +595,7 @@ func (b *builder) objects(f *file, end int) {
 }
 
 // follow gives a link the content of its target.
-func (b *builder) follow(f *file, depth int) {
+func (b *builder) follow(f *file) {
 	d := &b.d
 	target := b.find(f.link)
 	switch {
@@ -604,7 +609,8 @@ func (b *builder) follow(f *file, depth int) {
 	if d.err != nil {
 		return
 	}
-	b.settle(target, depth+1)
+	b.settle(target)
+	f.target = target
 	d.element, d.name = f.element, f.choice
 	f.kind, f.size, f.record, f.count, f.filled, f.body = target.kind, target.size, target.record, target.count, target.filled, target.body
 	b.change(f.path(), "it is a link to %s; on the card it is a file of its own with the same content", target.path())

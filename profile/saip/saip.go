@@ -102,6 +102,7 @@ type builder struct {
 	format, kind string
 	iccid        []byte
 	mf           *file
+	total        int              // bytes of all files
 	naa          map[string]*file // the last directory of each choice
 	last         *file            // the last of usim, isim, csim: where DFs without a place of their own lie
 	here         *file            // the directory that codes and algorithms are about
@@ -321,10 +322,13 @@ type file struct {
 	count    int         // records; 0: not said
 	filled   pattern
 	link     []uicc.FileID // to the file that it is one with, nil: none
+	target   *file         // that file
 	writes   []write
 	at       int // where the next content goes
 	body     []byte
+	busy     bool // being settled
 	settled  bool
+	standard bool // its rule is the template's
 	element  int
 	choice   string
 	offset   int // of its descriptor in the package
