@@ -171,3 +171,56 @@ func TestSharedCode(t *testing.T) {
 		t.Errorf("a file behind PIN2 reads without it: %v", err)
 	}
 }
+
+// play has a chip answer a burst as stations do: each answer must be what the
+// step wants.
+func play(t *testing.T, chip uicc.Card, b *uicc.Burst, unwrap func(uicc.Response) (uicc.Response, error)) *uicc.Answers {
+	t.Helper()
+	a := new(uicc.Answers)
+	n := 0
+	for s := range b.All() {
+		n++
+		answer, sw, err := uicc.Exchange(ctx, chip, s.Command, nil)
+		if err != nil || !s.Want.Met(sw) {
+			t.Fatalf("step %d: %v, %v", n, sw, err)
+		}
+		answer = append(answer, byte(sw>>8), byte(sw))
+		if unwrap != nil {
+			plain, err := unwrap(answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer = plain
+		}
+		if err := a.Add(func(dst []byte) ([]byte, error) { return append(dst, answer...), nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a
+}
+
+// Data objects of several blocks go over in bursts too.
+func TestDataObjectsInBursts(t *testing.T) {
+	p, s := variant(t, "      EF.GID1: {hex: \"01\"}\n", "      EF.GID1: {hex: \"01\"}\n"+
+		"      EF.X: {id: 6E01, kind: BER-TLV, size: 1024, access: always-adm1, hex: [\"81820200"+strings.Repeat("A5", 512)+"\", \"8003010203\"]}\n")
+	record := cardRecord(t, p, 32)
+	for _, direct := range []bool{true, false} {
+		chip := loadedChipOver(t, direct)
+		channel := openChannel(t, chip)
+		var b uicc.Burst
+		if err := s.AddWrite(&b, channel.Wrap, makerKeys(t), record); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Wrote(play(t, chip, &b, channel.Unwrap), record); err != nil {
+			t.Fatal(err)
+		}
+		chip.Reset()
+		b.Clear()
+		if err := s.AddReadBack(&b, record); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ReadOf(play(t, chip, &b, nil), record); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
