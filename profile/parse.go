@@ -285,8 +285,8 @@ func (r *reader) codes(p *Profile, of entry) {
 			}
 		}
 		id, ok := slotByName(slot)
-		if !ok || id < SlotPIN1 || id > SlotADM1 || id == SlotPUK1 || id == SlotPUK2 {
-			r.errorf(c.pos, "%s: slot is %q, want PIN1, PIN2 or ADM1", c.key, slot)
+		if !ok || id.reference() == 0 {
+			r.errorf(c.pos, "%s: slot is %q, want PIN1, PIN2 or ADM1 to ADM5", c.key, slot)
 		}
 		code.Slot = id
 		if code.Fixed != "" {

@@ -58,12 +58,13 @@ func TestContents(t *testing.T) {
 		{"data objects", "EF.X: {id: 6E01, kind: BER-TLV, size: 1024, access: always-adm1, hex: [\"8003010203\", \"7F490A${IMSI}00\", \"81820202${MSISDN}" + bytesHex(counting[:502]) + "\", \"8200\"]}", ""},
 		{"no data objects", "EF.X: {id: 6E01, kind: BER-TLV, sfi: \"1C\", size: 64, access: always-adm1}", ""},
 		{"behind ADM1", "EF.X: {id: 6E01, kind: transparent, access: adm, hex: \"0102\"}", "  adm: {read: adm1}\n"},
+		{"behind ADM3", "EF.X: {id: 6E01, kind: transparent, access: adm, hex: \"0102\"}", "  adm: {read: adm3}\n"},
 		{"behind PIN2", "EF.X: {id: 6E01, kind: transparent, access: two, hex: \"0102\"}", "  two: {read: pin2}\n"},
 		{"behind two codes", "EF.X: {id: 6E01, kind: transparent, access: both, hex: \"0102\"}", "  both: {read: pin2 and adm1}\n"},
 		{"nested", "DF.X: {id: 5F77, access: dir, DF.Y: {id: 5F78, access: dir, EF.X: {id: 6E01, kind: transparent, access: always-adm1, hex: \"0102\"}}}", ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			p, s := variant(t, gid, gid+"      "+x.file+"\n", rules, x.rule+rules)
+			p, s := variant(t, gid, gid+"      "+x.file+"\n", rules, x.rule+rules, "keys:\n", "  adm3: {reference: \"0C\", slot: ADM3, tries: 5, digits: 8}\nkeys:\n")
 			record := cardRecord(t, p, 21)
 			for _, direct := range []bool{true, false} {
 				makeCard(t, loadedChipOver(t, direct), s, record)

@@ -447,14 +447,14 @@ func operationsOf(r uicc.Rule, dedicated bool) []string {
 func (b *builder) writeCodes() string {
 	d := &b.d
 	var s strings.Builder
-	slots := map[byte]string{0x01: "PIN1", 0x81: "PIN2", 0x0A: "ADM1"}
+	slots := map[byte]string{0x01: "PIN1", 0x81: "PIN2", 0x0A: "ADM1", 0x0B: "ADM2", 0x0C: "ADM3", 0x0D: "ADM4", 0x0E: "ADM5"}
 	done := map[byte]code{}
 	for _, c := range b.codes {
 		d.element, d.name = c.element, "pinCodes"
 		slot := slots[c.reference]
 		where := uicc.ReferenceName(c.reference) + " of " + c.of.path()
 		if slot == "" {
-			b.leave(where, "a profile has PIN1, PIN2 and ADM1")
+			b.leave(where, "a profile has PIN1, PIN2 and ADM1 to ADM5")
 			continue
 		}
 		if first, ok := done[c.reference]; ok {
@@ -465,7 +465,7 @@ func (b *builder) writeCodes() string {
 		}
 		done[c.reference] = c
 	}
-	for _, ref := range []byte{0x01, 0x81, 0x0A} {
+	for _, ref := range []byte{0x01, 0x81, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E} {
 		c, ok := done[ref]
 		if !ok {
 			continue

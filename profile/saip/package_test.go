@@ -255,6 +255,9 @@ func TestPackage(t *testing.T) {
 		p.SCP03.Version != 0x30 || p.SCP03.Bits != 256 || p.SCP80.Version != 5 || p.SCP80.Bits != 128 {
 		t.Errorf("%s", strings.SplitN(p.String(), "files:", 2)[0])
 	}
+	if len(p.Codes) != 4 || p.Codes[3].Slot != profile.SlotADM2 || p.Codes[3].Reference != 0x0B || p.Codes[3].Tries != 3 || !p.Codes[1].Shared {
+		t.Errorf("codes %+v", p.Codes)
+	}
 	for path, want := range map[string]string{
 		"MF/EF.ICCID":                            "${ICCID}",
 		"MF/EF.PL":                               "656EFFFFFFFF",
@@ -295,7 +298,7 @@ func TestPackage(t *testing.T) {
 	}
 	left := fmt.Sprint(in.NotTaken)
 	for _, want := range []string{
-		"element 1 (header): eUICC-Mandatory-services usim, milenage, ber-tlv", "ADM2 of MF", "algorithm of MF/ADF.ISIM: it is shared with the application " + usimAID,
+		"element 1 (header): eUICC-Mandatory-services usim, milenage, ber-tlv", "algorithm of MF/ADF.ISIM: it is shared with the application " + usimAID,
 		"CAVE authentication key", "security domain A000000151000000", "key version 01 of A000000151000000: DES", "key version 40 of A000000151000000: it is not three AES keys",
 		"sdPersoData", "remote file management A00000055910100001, TAR B00010, minimum security level 16", "load package A000000559AA01 of 3 bytes",
 		"application A000000559AA010101", "content of 4 bytes of the issuer 1.3.6.1.4.1.44960", "(choice 48): the element",
