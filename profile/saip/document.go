@@ -246,9 +246,9 @@ func (b *builder) identity(f *file) {
 // ruleOf is the name of the access rule of a file.
 func (b *builder) ruleOf(f *file, rules *[]rule) string {
 	d := &b.d
-	arr, dir := b.arrOf(f)
+	arr, dir := b.arrOf(f.rules())
 	if arr == nil {
-		d.fail(f.offset, "%s: there is no EF.ARR %s for it", f.path(), f.arrID())
+		d.fail(f.offset, "%s: there is no EF.ARR %s for it", f.path(), f.rules().arrID())
 		return ""
 	}
 	if f.standard && f.rule > arr.count {

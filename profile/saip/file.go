@@ -205,10 +205,6 @@ func (b *builder) add(f, parent *file) {
 		d.fail(f.offset, "%s: dfName is missing", f.label())
 		return
 	}
-	if f.kind.Dedicated() && f.link != nil {
-		d.fail(f.offset, "%s is a linked directory, which a profile cannot hold; want its files", f.label())
-		return
-	}
 	if parent == nil {
 		return
 	}
@@ -511,12 +507,85 @@ func (b *builder) finish() error {
 		d.fail(0, "the package has no MF")
 		return d.err
 	}
+	var linked []*file
+	b.mf.walk(func(f *file) {
+		if f.kind.Dedicated() && f.link != nil {
+			linked = append(linked, f)
+		}
+	})
+	for _, f := range linked {
+		b.copyDirectory(f)
+	}
 	b.mf.walk(func(f *file) {
 		if !f.kind.Dedicated() {
 			b.settle(f)
 		}
 	})
 	return d.err
+}
+
+// copyDirectory gives a linked directory files that are links to those of its
+// target.
+func (b *builder) copyDirectory(f *file) {
+	d := &b.d
+	if d.err != nil || f.link == nil {
+		return
+	}
+	d.element, d.name = f.element, f.choice
+	target := b.find(f.link)
+	above := false
+	for p := f; p != nil; p = p.parent {
+		above = above || p == target
+	}
+	switch {
+	case target == nil:
+		d.fail(f.offset, "%s: linkPath %v leads to no file", f.path(), f.link)
+	case !target.kind.Dedicated():
+		d.fail(f.offset, "%s is a directory and links to %s, which is none", f.path(), target.path())
+	case above:
+		d.fail(f.offset, "%s: links lead in a circle", f.path())
+	case len(f.children) > 0:
+		d.fail(f.offset, "%s is a link and has files", f.path())
+	}
+	if d.err != nil {
+		return
+	}
+	f.link = nil
+	b.copyDirectory(target) // which may be a link too
+	b.copyFiles(f, target)
+	d.element, d.name = f.element, f.choice
+	b.change(f.path(), "it is a link to %s; on the card its files are files of their own with the same content", target.path())
+}
+
+// maxCopies bounds the files of linked directories: links in linked directories
+// multiply.
+const maxCopies = 4096
+
+func (b *builder) copyFiles(f, target *file) {
+	for _, c := range target.children {
+		if b.copies++; b.copies > maxCopies {
+			b.d.fail(f.offset, "linked directories have more than %d files together", maxCopies)
+		}
+		if b.d.err != nil {
+			return
+		}
+		n := &file{name: c.name, id: c.id, kind: c.kind, sfi: c.sfi, arr: c.arr, rule: c.rule, standard: c.standard,
+			element: f.element, choice: f.choice, offset: f.offset, parent: f, like: c.rules()}
+		if f.children = append(f.children, n); c.kind.Dedicated() {
+			b.copyDirectory(c)
+			b.copyFiles(n, c)
+		} else {
+			n.link, n.target = []uicc.FileID{c.id}, c
+		}
+	}
+}
+
+// rules is the file in whose place the access rules are looked for.
+func (f *file) rules() *file {
+	if f.like != nil {
+		return f.like
+	}
+	return f
 }
 
 // settle makes the content of a file, of the one that it links to first.
@@ -597,12 +666,15 @@ func (b *builder) objects(f *file, end int) {
 // follow gives a link the content of its target.
 func (b *builder) follow(f *file) {
 	d := &b.d
-	target := b.find(f.link)
+	target := f.target
+	if target == nil {
+		target = b.find(f.link)
+	}
 	switch {
 	case target == nil:
 		d.fail(f.offset, "%s: linkPath %v leads to no file", f.path(), f.link)
 	case target.kind.Dedicated():
-		d.fail(f.offset, "%s is a linked directory, which a profile cannot hold; want its files", f.path())
+		d.fail(f.offset, "%s is a file and links to %s, which is a directory", f.path(), target.path())
 	case len(f.writes) > 0:
 		d.fail(f.offset, "%s is a link and has content", f.path())
 	}
@@ -613,5 +685,7 @@ func (b *builder) follow(f *file) {
 	f.target = target
 	d.element, d.name = f.element, f.choice
 	f.kind, f.size, f.record, f.count, f.filled, f.body = target.kind, target.size, target.record, target.count, target.filled, target.body
-	b.change(f.path(), "it is a link to %s; on the card it is a file of its own with the same content", target.path())
+	if f.like == nil {
+		b.change(f.path(), "it is a link to %s; on the card it is a file of its own with the same content", target.path())
+	}
 }

@@ -141,9 +141,12 @@ func TestRefuse(t *testing.T) {
 		{"SFI 31", inMF(ef(structure("4121"), fid("6F01"), sfi("F8"))), "shortEFID is F8"},
 		{"two patterns", inMF(ef(structure("4121"), fid("6F01"), tlv(0xA5, tlv(0xC1, x("00")), tlv(0xC2, x("00"))))), "fillPattern and repeatPattern exclude each other"},
 		{"component of a descriptor", inMF(ef(structure("4121"), fid("6F01"), tlv(0xC8))), "fileDescriptor has a component C8 that is not known"},
-		{"linked directory", inMF(ef(structure("7821"), fid("7F01"), rule("01"), link("7F10"))), "is a linked directory"},
+		{"directory linked to nothing", inMF(ef(structure("7821"), fid("7F01"), rule("01"), link("7F10"))), "MF/DF.7F01: linkPath [7F10] leads to no file"},
+		{"directory linked to a file", inMF(ef(structure("7821"), fid("7F01"), rule("01"), link("2FE2"))), "is a directory and links to MF/EF.ICCID, which is none"},
+		{"directory linked to itself", inMF(ef(structure("7821"), fid("7F01"), rule("01"), link("7F01"))), "links lead in a circle"},
+		{"directory linked, with files", inMF(ef(structure("7821"), fid("7F01"), rule("01"), link("7FD0")), tlv(0x80, x("7F01")), ef(structure("4121"), fid("6F01"), rule("2F0602"), size("01"))), "is a link and has files"},
 		{"link to nothing", inMF(ef(structure("4121"), fid("6F01"), rule("02"), link("7F11"))), "linkPath [7F11] leads to no file"},
-		{"link to a directory", inMF(dir, tlv(0x80), ef(structure("4121"), fid("6F01"), rule("02"), link("7F66"))), "is a linked directory, which a profile cannot hold"},
+		{"link to a directory", inMF(dir, tlv(0x80), ef(structure("4121"), fid("6F01"), rule("02"), link("7F66"))), "is a file and links to MF/DF.7F66, which is a directory"},
 		{"link with content", inMF(ef(structure("4121"), fid("6F01"), rule("02"), link("2FE2")), tlv(0x81, x("00"))), "is a link and has content"},
 		{"links in a circle", inMF(ef(structure("4121"), fid("6F01"), rule("02"), link("6F02")), ef(structure("4121"), fid("6F02"), rule("02"), link("6F01"))), "links lead in a circle"},
 		{"directory with content", pack(mf, tlv(0xB2, hd, oid(3), component(0, fcp(rule("01")), content("00")))), "is a directory and has content"},
@@ -260,6 +263,47 @@ func TestTold(t *testing.T) {
 	}
 	if s := in.Profile.String(); !strings.Contains(s, `"ADF.USIM":`) || !strings.Contains(s, `"ADF.USIM-7FD1":`) {
 		t.Error(s)
+	}
+}
+
+// A linked directory has the files of its target, with their content and their
+// access rules, which are looked for in the target's place.
+func TestLinkedDirectory(t *testing.T) {
+	in, err := saip.Import(pack(mf, usim, gfm(
+		tlv(0x80, x("7FD0")), ef(structure("7821"), fid("5F10"), rule("6F0601")),
+		tlv(0x80, x("7FD05F10")), ef(structure("4121"), fid("4F01"), rule("6F0602"), size("02")), tlv(0x81, x("A1A2")),
+		tlv(0x80, x("7FD05F10")), ef(structure("7821"), fid("5F11"), rule("6F0601"), link("7F66")),
+		tlv(0x80), ef(structure("7821"), fid("7F66"), rule("2F0601")),
+		tlv(0x80, x("7F66")), ef(structure("4221000A"), fid("4F77"), rule("2F0602"), size("14"), sfi("08")), tlv(0x81, x("B1")),
+		tlv(0x80), ef(structure("7821"), fid("7F67"), rule("2F0601"), link("7FD05F10")))), saip.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"MF/DF.7F67/EF.4F01":                  "A1A2",
+		"MF/DF.7F67/DF.5F11/EF.4F77":          "B1FFFFFFFFFFFFFFFFFF FFFFFFFFFFFFFFFFFFFF",
+		"MF/ADF.USIM/DF.5F10/DF.5F11/EF.4F77": "B1FFFFFFFFFFFFFFFFFF FFFFFFFFFFFFFFFFFFFF",
+	} {
+		if got := content1(t, in.Profile, path); got != want {
+			t.Errorf("%s holds %s, want %s", path, got, want)
+		}
+	}
+	if c := fmt.Sprint(in.Changed); !strings.Contains(c, "MF/DF.7F67: it is a link to MF/ADF.USIM/DF.5F10; on the card its files") || strings.Contains(c, "EF.4F01: it is a link") {
+		t.Error(c)
+	}
+	// Links to directories with links multiply.
+	dirs := cat(tlv(0x80), ef(structure("7821"), fid("7F00"), rule("2F0601")), tlv(0x80, x("7F00")))
+	for i := range byte(60) {
+		dirs = cat(dirs, ef(structure("4121"), tlv(0x83, []byte{0x4F, i}), rule("2F0602"), size("01")))
+	}
+	for k := range byte(3) {
+		dirs = cat(dirs, tlv(0x80), ef(structure("7821"), tlv(0x83, []byte{0x7F, k + 1}), rule("2F0601")))
+		for i := range byte(60) {
+			dirs = cat(dirs, tlv(0x80, []byte{0x7F, k + 1}), ef(structure("7821"), tlv(0x83, []byte{0x5F, i}), rule("2F0601"), tlv(0xC7, []byte{0x7F, k})))
+		}
+	}
+	if _, err := saip.Import(pack(mf, usim, gfm(dirs)), saip.Options{}); !errors.Is(err, saip.ErrPackage) || !strings.Contains(err.Error(), "linked directories have more than 4096 files together") {
+		t.Errorf("links that multiply: %v", err)
 	}
 }
 

@@ -103,6 +103,7 @@ type builder struct {
 	iccid        []byte
 	mf           *file
 	total        int              // bytes of all files
+	copies       int              // files of linked directories
 	naa          map[string]*file // the last directory of each choice
 	last         *file            // the last of usim, isim, csim: where DFs without a place of their own lie
 	here         *file            // the directory that codes and algorithms are about
@@ -323,6 +324,7 @@ type file struct {
 	filled   pattern
 	link     []uicc.FileID // to the file that it is one with, nil: none
 	target   *file         // that file
+	like     *file         // of a file in a linked directory: the one whose access rules are its
 	writes   []write
 	at       int // where the next content goes
 	body     []byte
