@@ -8,27 +8,16 @@ import (
 
 // An Acceptance takes responsibility for findings of one check about one file:
 // a card whose service table and files disagree can still be what its operator
-// wants.
+// wants. What would make cards unsafe, or two cards one, cannot be accepted.
 type Acceptance struct {
-	Check  string // services, sizes, mandatory ...
+	Check  string // services, sizes, mandatory, suci
 	File   string // its path: MF/ADF.USIM/EF.UST
 	Reason string
 	pos    pos
 }
 
-// acceptable are the checks whose findings can be accepted: all but those without
-// which a card would be unsafe, one with another, or not to be made.
-func acceptable() []string {
-	var all []string
-	for _, c := range checks() {
-		switch c.name {
-		case checkAccess.name, checkAlgorithm.name, checkCodes.name, checkIdentifiers.name, checkIdentity.name, checkSFI.name:
-		default:
-			all = append(all, c.name)
-		}
-	}
-	return all
-}
+// acceptable are the checks whose findings can be accepted.
+var acceptable = [...]string{"services", "sizes", "mandatory", "suci"}
 
 // notAccepted takes away what the document accepts. An acceptance of nothing is a
 // finding itself: it would hide the next one.
@@ -63,7 +52,7 @@ func (p *Profile) at(path string) *File {
 func (p *Profile) Accept(reason string) (*Profile, error) {
 	q := *p
 	for _, x := range p.Check() {
-		if !slices.Contains(acceptable(), x.Check) {
+		if !slices.Contains(acceptable[:], x.Check) {
 			continue
 		}
 		for f := range p.All() {
@@ -82,8 +71,8 @@ func (r *reader) accept(p *Profile, of entry) {
 		for _, e := range r.mapping(n, a.pos) {
 			switch e.key {
 			case "check":
-				if a.Check = r.text(e); !slices.Contains(acceptable(), a.Check) {
-					r.errorf(e.pos, "accept: check is %q, want %s", a.Check, strings.Join(acceptable(), ", "))
+				if a.Check = r.text(e); !slices.Contains(acceptable[:], a.Check) {
+					r.errorf(e.pos, "accept: check is %q, want %s", a.Check, strings.Join(acceptable[:], ", "))
 				}
 			case "file":
 				a.File = r.line(e)

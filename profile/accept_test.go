@@ -53,7 +53,7 @@ func TestAcceptRefuses(t *testing.T) {
 	for _, x := range []struct{ accept, want string }{
 		{"accept: services", "accept: a text, want a list"},
 		{"accept: [services]", "a text, want keys and values"},
-		{"accept: [{check: identity, file: MF/EF.ICCID, reason: x}]", `check is "identity", want dir, mandatory, `},
+		{"accept: [{check: identity, file: MF/EF.ICCID, reason: x}]", `check is "identity", want services, sizes, mandatory, suci`},
 		{"accept: [{check: services, file: MF/EF.ICCID}]", "check, file and reason are wanted"},
 		{"accept: [{check: services, file: MF/EF.ICCID, reason: \" \"}]", "check, file and reason are wanted"},
 		{"accept: [{check: services, reason: x}]", "check, file and reason are wanted"},

@@ -219,7 +219,7 @@ type profileImportCmd struct {
 	Operator       string   `placeholder:"NAME" help:"Name of the operator; else from EF.SPN."`
 	Algorithm      string   `placeholder:"NAME" help:"Algorithm of the cards, if not the package's: a test package has XOR."`
 	FormFactor     []string `placeholder:"2FF" help:"Form factors; else 2FF,3FF,4FF."`
-	Accept         string   `placeholder:"REASON" help:"Accept all findings that can be accepted, for this reason."`
+	Accept         string   `placeholder:"REASON" help:"Accept, for this reason, what checks find about services, sizes, mandatory files and SUCI."`
 	JSON           bool     `help:"Print JSON."`
 }
 
