@@ -150,8 +150,6 @@ func (s *Script) patched(v *variables, b []byte, patches []patch) string {
 				other = s.slotAt(p.with).String()
 			}
 			name = v.use("SEALED_"+slot.String(), n, slot.String()+" and "+other+", AES-CBC under the data encryption key of the channel")
-		default:
-			name = v.use(slot.String()+"_DIGITS", n, "digits in ASCII")
 		}
 		from := max(p.at, 0)
 		to := min(p.at+n, len(b))
