@@ -174,7 +174,10 @@ func (d *differences) file(a, b *File) {
 	if !a.Kind.Dedicated() || !b.Kind.Dedicated() {
 		d.add(path, "sfi", a.sfiText(), b.sfiText())
 		d.add(path, "kind", a.Kind.String(), b.Kind.String())
-		d.content(a, b)
+		d.add(path, "link", a.Link, b.Link)
+		if a.Link == "" || a.Link != b.Link { // or else the difference is the target's
+			d.content(a, b)
+		}
 		return
 	}
 	for _, x := range a.Files {

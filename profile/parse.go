@@ -93,9 +93,38 @@ func (r *reader) profile(p *Profile, doc []entry) {
 	}
 	p.MF = r.dir(p, files[0], nil)
 	if len(r.errs) == 0 {
+		r.links(p)
+	}
+	if len(r.errs) == 0 {
 		p.buildARR()
 	}
 }
+
+// links gives each link the kind, size and content of the file that it leads to.
+func (r *reader) links(p *Profile) {
+	for f := range p.All() {
+		target := f
+		for range maxLinks {
+			if target == nil || target.Link == "" {
+				break
+			}
+			target = p.at(target.Link)
+		}
+		switch {
+		case target == f && f.Link == "":
+		case target == nil || target.Kind.Dedicated() || target.isARR:
+			r.errorf(f.pos, "%s: link leads to no elementary file with content of its own", f.Path())
+		case target.Link != "":
+			r.errorf(f.pos, "%s: link leads in a circle, or over more than %d files", f.Path(), maxLinks)
+		default:
+			f.Kind, f.Size, f.RecordSize, f.Records = target.Kind, target.Size, target.RecordSize, target.Records
+			f.Fill, f.Body, f.Patches = target.Fill, target.Body, target.Patches
+		}
+	}
+}
+
+// maxLinks is how many links may lead to one another.
+const maxLinks = 8
 
 func (r *reader) operator(p *Profile, of entry) {
 	for _, e := range r.mapping(of.value, of.pos) {
@@ -422,7 +451,7 @@ func (r *reader) hex(e entry, low, high int) []byte {
 	return b
 }
 
-var efKeys = []string{"id", "sfi", "kind", "size", "record-size", "records", "access", "fill", "value", "hex"}
+var efKeys = []string{"id", "sfi", "kind", "size", "record-size", "records", "access", "fill", "value", "hex", "link"}
 
 func (r *reader) ef(of entry, parent *File) *File {
 	f := &File{Name: of.key, parent: parent, pos: of.pos}
@@ -440,8 +469,17 @@ func (r *reader) ef(of entry, parent *File) *File {
 	}
 	var value, raw *entry
 	size, recordSize, records := 0, 0, 0
+	own := "" // a key that a link has not
 	for _, e := range r.mapping(of.value, of.pos) {
 		switch e.key {
+		case "kind", "size", "record-size", "records", "fill", "value", "hex":
+			own = e.key
+		}
+		switch e.key {
+		case "link":
+			if f.Link = r.line(e); f.Link == "" {
+				r.errorf(e.pos, "%s: link is empty, want the path of a file", of.key)
+			}
 		case "id":
 			f.ID = uicc.FileID(r.hexNumber(e, 4))
 		case "sfi":
@@ -471,6 +509,11 @@ func (r *reader) ef(of entry, parent *File) *File {
 		}
 	}
 	switch {
+	case f.Link != "" && (own != "" || f.isARR):
+		r.errorf(of.pos, "%s: is a link, want id, sfi and access only", of.key)
+		return f
+	case f.Link != "" && f.ID != 0 && f.Rule != "":
+		return f
 	case f.ID == 0 || f.Kind == uicc.KindNone || f.Rule == "":
 		r.errorf(of.pos, "%s: not in our table of %s: id, kind and access are wanted", of.key, parent.Name)
 		return f

@@ -179,6 +179,13 @@ func TestParseRefuses(t *testing.T) {
 		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir, size: 9, hex: ["5C0101"]}`, "tag 5C stands here twice or is reserved"},
 		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir, size: 2, hex: ["800101"]}`, "data objects have 3 bytes, file has 2"},
 		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir, size: 9, hex: ["8G"]}`, "want hexadecimal digits"},
+		{gid, `EF.GID1: {link: MF/EF.NONE}`, "EF.GID1: link leads to no elementary file"},
+		{gid, `EF.GID1: {link: MF/ADF.USIM}`, "EF.GID1: link leads to no elementary file"},
+		{gid, `EF.GID1: {link: MF/EF.ARR}`, "EF.GID1: link leads to no elementary file"},
+		{gid, `EF.GID1: {link: MF/ADF.USIM/EF.GID1}`, "EF.GID1: link leads in a circle"},
+		{gid, `EF.GID1: {link: MF/ADF.USIM/EF.GID2, size: 1}`, "EF.GID1: is a link, want id, sfi and access only"},
+		{gid, `EF.GID1: {link: }`, "nothing, want a text"},
+		{gid, `EF.X: {link: MF/ADF.USIM/EF.GID2}`, "id, kind and access are wanted"},
 		{"slot: PIN1", "slot: PIN1, shared: true", "shared is about local codes, reference 01"},
 		{"profile: in-5g-usim", "\tprofile: x", "p.yaml:"},
 		{"profile: in-5g-usim", "profile: in-5g-usim\n---\nprofile: b", "documents, want one"},
@@ -259,7 +266,7 @@ form-factors: [2FF]
 algorithm: MILENAGE
 keys: {scp03: {version: "30", aes: 128}}
 rules: {r: {read: always}}
-files: {MF: {access: r, EF.ARR: {access: r}, EF.ICCID: {access: r, value: "${ICCID}"}, EF.X: {id: 6F01, kind: linear fixed, record-size: 3, access: r, fill: 0102, hex: ["", "0304"]}, EF.Y: {id: 6F02, kind: BER-TLV, size: 9, access: r, hex: ["800101", "8100"]}}}
+files: {MF: {access: r, EF.ARR: {access: r}, EF.ICCID: {access: r, value: "${ICCID}"}, EF.X: {id: 6F01, kind: linear fixed, record-size: 3, access: r, fill: 0102, hex: ["", "0304"]}, EF.Y: {id: 6F02, kind: BER-TLV, size: 9, access: r, hex: ["800101", "8100"]}, EF.Z: {id: 6F03, access: r, link: MF/EF.X}}}
 `
 	if _, err := Parse("small.yaml", []byte(small)); err != nil {
 		f.Fatal(err)

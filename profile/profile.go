@@ -111,6 +111,10 @@ type File struct {
 	// not there hold Fill.
 	Body    [][]byte
 	Patches []Patch // places in Body that differ from card to card
+	// Link is the path of the file that this one is one with, "" for a file of its
+	// own: kind, size and content are that file's. The reference OS has no links; its
+	// cards have two files with one content.
+	Link string
 
 	Files []*File // of an MF, ADF or DF, elementary files first
 

@@ -105,6 +105,10 @@ func (f *File) render(b *strings.Builder, in string) {
 	if f.isARR {
 		return // made from the rules
 	}
+	if f.Link != "" {
+		line("link: %q", f.Link)
+		return
+	}
 	line("kind: %s", f.Kind)
 	if f.Kind != uicc.BERTLV {
 		line("fill: \"%X\"", f.Fill)

@@ -58,6 +58,7 @@ func TestContents(t *testing.T) {
 		{"data objects", "EF.X: {id: 6E01, kind: BER-TLV, size: 1024, access: always-adm1, hex: [\"8003010203\", \"7F490A${IMSI}00\", \"81820202${MSISDN}" + bytesHex(counting[:502]) + "\", \"8200\"]}", ""},
 		{"no data objects", "EF.X: {id: 6E01, kind: BER-TLV, sfi: \"1C\", size: 64, access: always-adm1}", ""},
 		{"behind ADM1", "EF.X: {id: 6E01, kind: transparent, access: adm, hex: \"0102\"}", "  adm: {read: adm1}\n"},
+		{"link", "EF.Z: {id: 6E02, access: always-adm1, link: MF/ADF.USIM/EF.X}\n      EF.X: {id: 6E01, access: always-adm1, link: MF/ADF.USIM/EF.MSISDN}", ""},
 		{"behind ADM3", "EF.X: {id: 6E01, kind: transparent, access: adm, hex: \"0102\"}", "  adm: {read: adm3}\n"},
 		{"behind PIN2", "EF.X: {id: 6E01, kind: transparent, access: two, hex: \"0102\"}", "  two: {read: pin2}\n"},
 		{"behind two codes", "EF.X: {id: 6E01, kind: transparent, access: both, hex: \"0102\"}", "  both: {read: pin2 and adm1}\n"},

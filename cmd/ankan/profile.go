@@ -82,6 +82,7 @@ type fileView struct {
 	AID        string        `json:"aid,omitempty"`
 	SFI        string        `json:"sfi,omitempty"`
 	Access     string        `json:"access"`
+	Link       string        `json:"link,omitempty"`
 	Size       int           `json:"size,omitempty"`
 	RecordSize int           `json:"record_size,omitempty"`
 	Records    int           `json:"records,omitempty"`
@@ -107,7 +108,7 @@ type profileView struct {
 }
 
 func viewFile(f *profile.File) fileView {
-	v := fileView{Path: f.Path(), ID: f.ID.String(), Kind: f.Kind.String(), Access: f.Rule, Size: f.Size, RecordSize: f.RecordSize, Records: f.Records}
+	v := fileView{Path: f.Path(), ID: f.ID.String(), Kind: f.Kind.String(), Access: f.Rule, Link: f.Link, Size: f.Size, RecordSize: f.RecordSize, Records: f.Records}
 	if f.AID != nil {
 		v.AID = fmt.Sprintf("%X", f.AID)
 	}
@@ -154,7 +155,11 @@ func (c profileShowCmd) Run(a *app) error {
 	}
 	v := viewFile(found)
 	return a.print(c.JSON, v, func() {
-		a.printf("%s  %s, %s, access %s\n", v.Path, v.Kind, v.ID, v.Access)
+		link := ""
+		if v.Link != "" {
+			link = ", one with " + v.Link
+		}
+		a.printf("%s  %s, %s, access %s%s\n", v.Path, v.Kind, v.ID, v.Access, link)
 		for i, x := range v.Contents {
 			number := ""
 			if len(v.Contents) > 1 || found.Kind == uicc.LinearFixed || found.Kind == uicc.Cyclic {

@@ -172,6 +172,10 @@ func (b *builder) writeFile(s *strings.Builder, f *file, in string, rules *[]rul
 	if f.name == "EF.ARR" {
 		return // made from the rules
 	}
+	if f.target != nil {
+		line("link: %q", f.target.path())
+		return
+	}
 	line("kind: %s", f.kind)
 	switch {
 	case f.kind == uicc.BERTLV:
