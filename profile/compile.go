@@ -45,7 +45,12 @@ func (p *Profile) content() int {
 	n := 0
 	for f := range p.All() {
 		n += len(f.fcp().Append(nil))
-		if !f.Kind.Dedicated() {
+		switch {
+		case f.Kind == uicc.BERTLV:
+			for _, object := range f.Body {
+				n += len(object)
+			}
+		case !f.Kind.Dedicated():
 			n += f.pieces() * f.pieceSize()
 		}
 	}

@@ -363,7 +363,7 @@ func (c profileRenderCmd) Run(a *app) error {
 		variables = append(variables, map[string]any{"name": n.Name, "bytes": n.Len, "text": n.Text})
 	}
 	return a.print(c.JSON, map[string]any{
-		"profile": p.Name, "version": p.Version, "digest": fmt.Sprintf("%x", digest), "record_bytes": s.Layout().Size,
+		"profile": p.Name, "version": p.Version, "digest": fmt.Sprintf("%x", digest), "record_bytes": s.Layout().Size, "content_bytes": s.Content(),
 		"wire_bytes": inClear, "wire_bytes_scp03": secure, "variables": variables, "write": viewLines(write), "read": viewLines(read), "unread": unread,
 	}, func() {
 		lines := write
@@ -379,8 +379,8 @@ func (c profileRenderCmd) Run(a *app) error {
 			rows = append(rows, []string{fmt.Sprint(i + 1), l.Name, text})
 		}
 		a.table([]string{"STEP", "NAME", "COMMAND"}, rows)
-		a.printf("\n%s %s: %s to write, %s to read back, %d bytes on the wire, %d in SCP03, digest %x\n", p.Name, p.Version,
-			count(len(write), "command", "commands"), count(len(read), "command", "commands"), inClear, secure, digest)
+		a.printf("\n%s %s: %s to write, %s to read back, %d bytes of content, %d on the wire, %d in SCP03, digest %x\n", p.Name, p.Version,
+			count(len(write), "command", "commands"), count(len(read), "command", "commands"), s.Content(), inClear, secure, digest)
 		for _, u := range unread {
 			a.printf("not read back: %s: %s\n", u.File, u.Reason)
 		}

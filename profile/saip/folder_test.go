@@ -151,8 +151,8 @@ func TestFolder(t *testing.T) {
 			for range p.All() {
 				count++
 			}
-			t.Logf("%d elements, %d files, %d steps, %d bytes on the wire, not readable: %v",
-				x.Elements, count, len(script.Steps()), script.Wire(scp.Full).Bytes(), fmt.Sprint(unread))
+			t.Logf("%d elements, %d files, %d steps, %d bytes of content, %d on the wire, not readable: %v",
+				x.Elements, count, len(script.Steps()), script.Content(), script.Wire(scp.Full).Bytes(), fmt.Sprint(unread))
 		})
 	}
 }
