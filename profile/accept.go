@@ -37,14 +37,19 @@ func (p *Profile) notAccepted(all []Finding) []Finding {
 	return all
 }
 
-// at is the file with this path; nil if there is none.
+// at is the file with this path; nil if there is none. As in names of the
+// standards, case does not matter unless two paths differ in it alone.
 func (p *Profile) at(path string) *File {
+	var found *File
 	for f := range p.All() {
-		if f.Path() == path {
+		switch {
+		case f.Path() == path:
 			return f
+		case found == nil && strings.EqualFold(f.Path(), path):
+			found = f
 		}
 	}
-	return nil
+	return found
 }
 
 // Accept returns the document of p, in its canonical form, with an acceptance for

@@ -36,7 +36,7 @@ func TestDiff(t *testing.T) {
 			"~ MF/ADF.USIM/EF.GID1 access: pin1-adm1 -> always-adm1", "~ MF/ADF.USIM/EF.GID1 sfi: none -> 1C"}},
 		{`EF.GID1: {hex: "01"}`, `EF.MINE: {id: 6F3E, kind: linear fixed, record-size: 2, access: pin1-adm1, hex: ["0102"]}`, []string{
 			"~ MF/ADF.USIM/EF.GID1 name: EF.GID1 -> EF.MINE", "kind: transparent -> linear fixed", "content: 01 -> 0102"}},
-		{`EF.GID1: {hex: "01"}`, `EF.GID1: {link: MF/ADF.USIM/EF.GID2}`, []string{"+ MF/ADF.USIM/EF.GID1 link: MF/ADF.USIM/EF.GID2", "content: 01 -> FF"}},
+		{`EF.GID1: {hex: "01"}`, `EF.GID1: {link: mf/adf.usim/ef.gid2}`, []string{"+ MF/ADF.USIM/EF.GID1 link: MF/ADF.USIM/EF.GID2", "content: 01 -> FF"}},
 		{`EF.GID1: {hex: "01"}`, `EF.GID1: {hex: "01", id: 6F7F}`, []string{"~ MF/ADF.USIM/EF.GID1 id: 6F3E -> 6F7F"}},
 		{"      EF.ADN: {record-size: 28, records: 20}", "      EF.ADN: {record-size: 28, records: 21}", []string{
 			"~ MF/DF.TELECOM/EF.ADN size: 20 x 28 bytes -> 21 x 28 bytes", "+ MF/DF.TELECOM/EF.ADN record 21: {number: none, ccp: FF, ext: FF}"}},

@@ -117,6 +117,7 @@ func (r *reader) links(p *Profile) {
 		case target.Link != "":
 			r.errorf(f.pos, "%s: link leads in a circle, or over more than %d files", f.Path(), maxLinks)
 		default:
+			f.Link = p.at(f.Link).Path()
 			f.Kind, f.Size, f.RecordSize, f.Records = target.Kind, target.Size, target.RecordSize, target.Records
 			f.Fill, f.Body, f.Patches = target.Fill, target.Body, target.Patches
 		}
