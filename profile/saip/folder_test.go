@@ -114,16 +114,16 @@ func makeCard(t testing.TB, p *profile.Profile) (*simos.Chip, *profile.Script, [
 	return chip, script, script.Unread()
 }
 
-// TestFolder takes real packages, from the folder that ANKAN_SAIP names, all the
-// way: import, findings, card, read back.
+// TestFolder takes packages all the way: import, findings, card, read back. They
+// are real ones in the folder that ANKAN_SAIP names, or else our own.
 func TestFolder(t *testing.T) {
-	dir := os.Getenv("ANKAN_SAIP")
-	files, err := filepath.Glob(filepath.Join(dir, "*.der"))
-	if err != nil || dir != "" && len(files) == 0 {
-		t.Fatalf("ANKAN_SAIP names %s, which has no packages, *.der", dir)
+	dir, set := os.LookupEnv("ANKAN_SAIP")
+	if !set {
+		dir = "testdata"
 	}
-	if dir == "" {
-		files = nil // packages of our own: TestPackage
+	files, err := filepath.Glob(filepath.Join(dir, "*.der"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("folder %q has no packages, *.der", dir)
 	}
 	for _, f := range files {
 		t.Run(filepath.Base(f), func(t *testing.T) {
