@@ -144,12 +144,15 @@ func (s *Script) patched(v *variables, b []byte, patches []patch) string {
 		case opMSISDN:
 			name = v.use(slot.String(), n, "as a record of EF.MSISDN holds it: length, type, swapped digits")
 		case opSeal:
-			n *= 2
-			other := "FF"
-			if p.with >= 0 {
-				other = s.slotAt(p.with).String()
+			n += p.more
+			other := " and FF"
+			switch {
+			case p.more == 0:
+				other = ""
+			case p.with >= 0:
+				other = " and " + s.slotAt(p.with).String()
 			}
-			name = v.use("SEALED_"+slot.String(), n, slot.String()+" and "+other+", AES-CBC under the data encryption key of the channel")
+			name = v.use("SEALED_"+slot.String(), n, slot.String()+other+", AES-CBC under the data encryption key of the channel")
 		}
 		from := max(p.at, 0)
 		to := min(p.at+n, len(b))
