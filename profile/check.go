@@ -10,6 +10,7 @@ import (
 type Finding struct {
 	File         string // the document
 	Line, Column int
+	Check        string // its name, for acceptances
 	Text         string
 	Clause       string // what it breaks: "TS 31.102, 4.2.18"
 }
@@ -35,14 +36,15 @@ func checks() []check {
 }
 
 // Check judges the profile by every rule and returns what breaks one, in the
-// order of the document. Compile refuses a profile with findings.
+// order of the document, but for what the document accepts. Compile refuses a profile with findings.
 func (p *Profile) Check() []Finding {
 	var all []Finding
 	for _, c := range checks() {
 		c.run(p, func(at pos, format string, args ...any) {
-			all = append(all, Finding{p.file, at.line, at.column, fmt.Sprintf(format, args...), c.clause})
+			all = append(all, Finding{p.file, at.line, at.column, c.name, fmt.Sprintf(format, args...), c.clause})
 		})
 	}
+	all = p.notAccepted(all)
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})

@@ -26,8 +26,8 @@ var checkAccess = check{"access", "TS 102 221, 9.2.7", func(p *Profile, found fu
 			a.Condition.Met(func(reference byte) bool {
 				if !slices.ContainsFunc(p.Codes, func(c Code) bool { return c.Reference == reference }) {
 					found(f.pos, "%s: rule %s wants %s, which the card has not", f.Path(), f.Rule, uicc.ReferenceName(reference))
-				} else if reference >= 0x80 && !f.inApplication() {
-					found(f.pos, "%s: rule %s wants %s, which belongs to an application", f.Path(), f.Rule, uicc.ReferenceName(reference))
+				} else if reference >= 0x80 && !f.inApplication() && !p.shared(reference) {
+					found(f.pos, "%s: rule %s wants %s, which belongs to an application unless it is shared", f.Path(), f.Rule, uicc.ReferenceName(reference))
 				}
 				return false // so that every alternative is asked about
 			})
@@ -37,6 +37,11 @@ var checkAccess = check{"access", "TS 102 221, 9.2.7", func(p *Profile, found fu
 		}
 	}
 }}
+
+// shared reports whether a local code is one for the whole card.
+func (p *Profile) shared(reference byte) bool {
+	return slices.ContainsFunc(p.Codes, func(c Code) bool { return c.Reference == reference && c.Shared })
+}
 
 func fits(name string, k uicc.Kind) bool {
 	for _, o := range operations {

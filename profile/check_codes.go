@@ -7,7 +7,7 @@ import "ankan/uicc"
 var checkCodes = check{"codes", "TS 102 221, 9.5.1; TS 31.102, 6.3", func(p *Profile, found func(pos, string, ...any)) {
 	reference, slot := map[byte]bool{}, map[SlotID]bool{}
 	for _, c := range p.Codes {
-		want := map[SlotID]byte{SlotPIN1: 0x01, SlotPIN2: 0x81, SlotADM1: 0x0A}[c.Slot]
+		want, adm := c.Slot.reference(), c.Slot != SlotPIN1 && c.Slot != SlotPIN2
 		if c.Reference != want {
 			found(c.pos, "%s has the key reference %02X (%s), slot %s wants %02X", c.Name, c.Reference, uicc.ReferenceName(c.Reference), c.Slot, want)
 		}
@@ -19,9 +19,9 @@ var checkCodes = check{"codes", "TS 102 221, 9.5.1; TS 31.102, 6.3", func(p *Pro
 			slot[c.PUK] = true
 		}
 		switch {
-		case c.Slot == SlotADM1 && c.HasPUK:
+		case adm && c.HasPUK:
 			found(c.pos, "%s is administrative and has no PUK", c.Name)
-		case c.Slot == SlotADM1 && (!c.Enabled || c.Fixed != "" || c.Digits != 8):
+		case adm && (!c.Enabled || c.Fixed != "" || c.Digits != 8):
 			found(c.pos, "%s opens every file: want it enabled, 8 digits, different on each card", c.Name)
 		case c.Slot == SlotPIN1 && (!c.HasPUK || c.PUK != SlotPUK1), c.Slot == SlotPIN2 && (!c.HasPUK || c.PUK != SlotPUK2):
 			found(c.pos, "%s cannot be unblocked by its own PUK", c.Name)

@@ -97,6 +97,8 @@ func TestChecks(t *testing.T) {
 		{"codes", `pin2: {reference: "81", slot: PIN2, unblock: PUK2`, `pin2: {reference: "01", slot: PIN1, unblock: PUK1`, "stand here twice"},
 		{"codes", `adm1: {reference: "0A", slot: ADM1, tries: 10, digits: 8}`, `adm1: {reference: "0A", slot: ADM1, tries: 10, fixed: "12345678"}`, "different on each card"},
 		{"codes", `slot: ADM1, tries: 10, digits: 8`, `slot: ADM1, tries: 1, digits: 8`, "has 1 try"},
+		{"codes", "  adm1: {", "  adm2: {reference: \"0C\", slot: ADM2, tries: 10, digits: 8}\n  adm1: {", "slot ADM2 wants 0B"},
+		{"codes", "  adm1: {", "  adm2: {reference: \"0B\", slot: ADM2, tries: 10, digits: 6}\n  adm1: {", "adm2 opens every file"},
 		{"codes", `slot: ADM1, tries: 10`, `slot: ADM1, unblock: PUK1, unblock-tries: 10, tries: 10`, "has no PUK"},
 		{"codes", "  adm1: {reference: \"0A\", slot: ADM1, tries: 10, digits: 8}\n", "", "no code with the slot ADM1"},
 		{"dir", "- {aid: A0000000871002FF91FF0189, label: USIM}", "- {aid: A0000000871002FF91FF01, label: USIM}", "does not list ADF.USIM"},

@@ -45,7 +45,12 @@ func (p *Profile) content() int {
 	n := 0
 	for f := range p.All() {
 		n += len(f.fcp().Append(nil))
-		if !f.Kind.Dedicated() {
+		switch {
+		case f.Kind == uicc.BERTLV:
+			for _, object := range f.Body {
+				n += len(object)
+			}
+		case !f.Kind.Dedicated():
 			n += f.pieces() * f.pieceSize()
 		}
 	}
@@ -88,7 +93,13 @@ func (c *compiler) putKey(name string, k KeySet, replaces byte, first SlotID) {
 func (c *compiler) dir(d *File) error {
 	name := "CREATE FILE " + d.Path()
 	c.command(name, uicc.Command{INS: uicc.INSCreateFile, Data: d.fcp().Append(nil)})
-	if d.Name == uicc.DirUSIM {
+	switch {
+	case d.Kind == uicc.KindMF:
+		// What belongs to the MF is stored while no application is current.
+		if data, patches := c.storeCodes(nil, true); data != nil {
+			c.command("STORE DATA shared codes", uicc.Command{CLA: 0x80, INS: 0xE2, P1: 0x80, Data: data}, patches...)
+		}
+	case d.Name == uicc.DirUSIM:
 		c.secrets()
 	}
 	inside := d
@@ -132,7 +143,19 @@ func (c *compiler) secrets() {
 	patches := []patch{{op: opSeal, at: len(data), slot: l.Offset[SlotK], n: k, with: l.Offset[SlotOPC], more: variant}}
 	data = append(data, make([]byte, k+variant)...)
 	data[2] = byte(len(data) - 3)
+	data, more := c.storeCodes(data, false)
+	c.command("STORE DATA keys and codes", uicc.Command{CLA: 0x80, INS: 0xE2, P1: 0x80, Data: data}, append(patches, more...)...)
+}
+
+// storeCodes adds to the data of STORE DATA the codes that belong to the MF, or
+// all others.
+func (c *compiler) storeCodes(data []byte, shared bool) ([]byte, []patch) {
+	l := &c.s.layout
+	var patches []patch
 	for _, code := range c.p.Codes {
+		if code.Shared != shared {
+			continue
+		}
 		flags := byte(0)
 		if code.Enabled {
 			flags = 1
@@ -145,7 +168,7 @@ func (c *compiler) secrets() {
 		patches = append(patches, s)
 		data = append(data, make([]byte, 16)...)
 	}
-	c.command("STORE DATA keys and codes", uicc.Command{CLA: 0x80, INS: 0xE2, P1: 0x80, Data: data}, patches...)
+	return data, patches
 }
 
 // fcp is what SELECT tells of a file, and CREATE FILE is told.
@@ -158,6 +181,11 @@ func (f *File) fcp() uicc.FCP {
 
 // file creates an elementary file and writes what its creation did not.
 func (c *compiler) file(f *File) error {
+	if f.Kind == uicc.BERTLV {
+		c.command("CREATE FILE "+f.Path(), uicc.Command{INS: uicc.INSCreateFile, Data: f.fcp().Append(nil)})
+		c.setData(f)
+		return nil
+	}
 	best := c.ways(f, f.fcp())
 	data := best.fcp.Append(nil)
 	if len(data) > maxData {
@@ -173,6 +201,48 @@ func (c *compiler) file(f *File) error {
 		c.command(u.name, u.cmd, u.patches...)
 	}
 	return nil
+}
+
+// setData writes the data objects of a BER-TLV file, each in blocks
+// (TS 102 221, 11.3.2).
+func (c *compiler) setData(f *File) {
+	for i, object := range f.Body {
+		patches := c.filePatches(f, i)
+		for at := 0; at < len(object); at += maxData {
+			part := object[at:min(at+maxData, len(object))]
+			cmd := uicc.Command{CLA: 0x80, INS: uicc.INSSetData, Data: part}
+			if at == 0 {
+				cmd.P2 = 0x80
+			}
+			c.command(fmt.Sprintf("SET DATA %s %d", f.Path(), i+1), cmd, within(patches, at, len(part))...)
+		}
+	}
+}
+
+// retrieveData reads the current file's data objects, and the list of their tags,
+// so that none is there that should not be (TS 102 221, 11.3.1).
+func (c *compiler) retrieveData(f *File, name string) {
+	var tags []byte
+	for i, object := range f.Body {
+		tag, _, err := uicc.ReadTag(object)
+		if err != nil {
+			panic(err) // Parse refuses it
+		}
+		c.retrieve(name, i+1, tag, object, c.filePatches(f, i))
+		list := uicc.AppendTL(nil, tag, 0)
+		tags = append(tags, list[:len(list)-1]...)
+	}
+	c.retrieve(name, 0, 0x5C, uicc.AppendTLV(nil, 0x5C, tags...), nil)
+}
+
+func (c *compiler) retrieve(name string, record int, tag uicc.Tag, want []byte, patches []patch) {
+	data := uicc.AppendTL(nil, tag, 0)
+	cmd := uicc.Command{CLA: 0x80, INS: uicc.INSRetrieveData, P2: 0x80, Data: data[:len(data)-1], Le: 256}
+	for at := 0; at < len(want); at += 256 {
+		part := want[at:min(at+256, len(want))]
+		c.expect(name, record, at, cmd, part, within(patches, at, len(part)))
+		cmd.P2, cmd.Data, cmd.Le = 0, nil, min(256, len(want)-at-len(part)) // over T=0 it must fit
+	}
 }
 
 // A way is one way to bring a file's content onto the card: what CREATE FILE
@@ -350,7 +420,7 @@ func (c *compiler) readBack() {
 		}
 	}
 	for _, code := range c.p.Codes {
-		if needed[code.Reference] && code.Reference < 0x80 {
+		if needed[code.Reference] && (code.Reference < 0x80 || code.Shared) {
 			c.verify(code)
 		}
 	}
@@ -401,7 +471,10 @@ func (c *compiler) readable(f *File) []byte {
 	if f.Kind.Dedicated() {
 		return nil
 	}
-	codes, _ := c.readers(f)
+	codes, ok := c.readers(f)
+	if !ok {
+		return nil
+	}
 	return codes
 }
 
@@ -419,7 +492,9 @@ func (c *compiler) readers(f *File) (codes []byte, ok bool) {
 		if condition.Met(func(r byte) bool { return r == x.Reference || off(r) }) {
 			return []byte{x.Reference}, true
 		}
-		all = append(all, x.Reference)
+		if x.Enabled {
+			all = append(all, x.Reference)
+		}
 	}
 	return all, condition.Met(func(byte) bool { return true })
 }
@@ -437,6 +512,13 @@ func (c *compiler) read(f *File) {
 		c.selectDir(f.Path(), uicc.Command{Data: []byte{byte(f.ID >> 8), byte(f.ID)}})
 	}
 	name := strings.TrimPrefix(f.Path(), "MF/")
+	if f.Kind == uicc.BERTLV {
+		if sfi != 0 { // RETRIEVE DATA would take it too, in each command
+			c.selectDir(f.Path(), uicc.Command{Data: []byte{byte(f.ID >> 8), byte(f.ID)}})
+		}
+		c.retrieveData(f, name)
+		return
+	}
 	for i := range f.pieces() {
 		piece, patches := f.piece(i), c.filePatches(f, i)
 		if f.Kind.Records() {

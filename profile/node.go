@@ -177,13 +177,8 @@ func (r *reader) line(e entry) string {
 
 // list is the texts of an entry that is a list of texts.
 func (r *reader) list(e entry) []string {
-	seq, ok := e.value.(*ast.SequenceNode)
-	if !ok {
-		r.errorf(e.pos, "%s: %s, want a list", e.key, kindOf(e.value))
-		return nil
-	}
 	var all []string
-	for _, v := range seq.Values {
+	for _, v := range r.items(e) {
 		s, ok := scalar(v)
 		if !ok {
 			r.errorf(at(v), "%s: %s, want a text", e.key, kindOf(v))
@@ -191,6 +186,16 @@ func (r *reader) list(e entry) []string {
 		all = append(all, s)
 	}
 	return all
+}
+
+// items is the elements of an entry that is a list.
+func (r *reader) items(e entry) []ast.Node {
+	seq, ok := e.value.(*ast.SequenceNode)
+	if !ok {
+		r.errorf(e.pos, "%s: %s, want a list", e.key, kindOf(e.value))
+		return nil
+	}
+	return seq.Values
 }
 
 // number is a decimal number in a range.

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"encoding/hex"
 	"slices"
 	"strconv"
@@ -29,7 +30,7 @@ func Parse(name string, doc []byte) (*Profile, error) {
 	return p, nil
 }
 
-var topKeys = []string{"profile", "version", "description", "operator", "form-factors", "test", "algorithm", "milenage", "tuak", "sqn", "rules", "codes", "keys", "files"}
+var topKeys = []string{"profile", "version", "description", "operator", "form-factors", "test", "algorithm", "milenage", "tuak", "sqn", "rules", "codes", "keys", "accept", "files"}
 
 func (r *reader) profile(p *Profile, doc []entry) {
 	p.SQN = SQN{INDBits: 5}
@@ -63,6 +64,8 @@ func (r *reader) profile(p *Profile, doc []entry) {
 			r.codes(p, e)
 		case "keys":
 			r.keys(p, e)
+		case "accept":
+			r.accept(p, e)
 		case "files":
 			files, filesPos = r.mapping(e.value, e.pos), e.pos
 		default:
@@ -90,9 +93,39 @@ func (r *reader) profile(p *Profile, doc []entry) {
 	}
 	p.MF = r.dir(p, files[0], nil)
 	if len(r.errs) == 0 {
+		r.links(p)
+	}
+	if len(r.errs) == 0 {
 		p.buildARR()
 	}
 }
+
+// links gives each link the kind, size and content of the file that it leads to.
+func (r *reader) links(p *Profile) {
+	for f := range p.All() {
+		target := f
+		for range maxLinks {
+			if target == nil || target.Link == "" {
+				break
+			}
+			target = p.at(target.Link)
+		}
+		switch {
+		case target == f && f.Link == "":
+		case target == nil || target.Kind.Dedicated() || target.isARR:
+			r.errorf(f.pos, "%s: link leads to no elementary file with content of its own", f.Path())
+		case target.Link != "":
+			r.errorf(f.pos, "%s: link leads in a circle, or over more than %d files", f.Path(), maxLinks)
+		default:
+			f.Link = p.at(f.Link).Path()
+			f.Kind, f.Size, f.RecordSize, f.Records = target.Kind, target.Size, target.RecordSize, target.Records
+			f.Fill, f.Body, f.Patches = target.Fill, target.Body, target.Patches
+		}
+	}
+}
+
+// maxLinks is how many links may lead to one another.
+const maxLinks = 8
 
 func (r *reader) operator(p *Profile, of entry) {
 	for _, e := range r.mapping(of.value, of.pos) {
@@ -275,13 +308,15 @@ func (r *reader) codes(p *Profile, of entry) {
 				code.Digits = r.number(e, 4, 8)
 			case "fixed":
 				code.Fixed = r.fixed(e)
+			case "shared":
+				code.Shared = r.flag(e)
 			default:
-				r.unknown(e, c.key, "reference", "slot", "unblock", "enabled", "tries", "unblock-tries", "digits", "fixed")
+				r.unknown(e, c.key, "reference", "slot", "unblock", "enabled", "tries", "unblock-tries", "digits", "fixed", "shared")
 			}
 		}
 		id, ok := slotByName(slot)
-		if !ok || id < SlotPIN1 || id > SlotADM1 || id == SlotPUK1 || id == SlotPUK2 {
-			r.errorf(c.pos, "%s: slot is %q, want PIN1, PIN2 or ADM1", c.key, slot)
+		if !ok || id.reference() == 0 {
+			r.errorf(c.pos, "%s: slot is %q, want PIN1, PIN2 or ADM1 to ADM5", c.key, slot)
 		}
 		code.Slot = id
 		if code.Fixed != "" {
@@ -289,6 +324,9 @@ func (r *reader) codes(p *Profile, of entry) {
 				r.errorf(c.pos, "%s: fixed has %d digits, digits says %d", c.key, len(code.Fixed), code.Digits)
 			}
 			code.Digits = len(code.Fixed)
+		}
+		if code.Shared && code.Reference < 0x80 {
+			r.errorf(c.pos, "%s: shared is about local codes, reference %02X is one for the whole card anyway", c.key, code.Reference)
 		}
 		if code.Digits == 0 || code.Tries == 0 || code.HasPUK != (code.Unblock > 0) {
 			r.errorf(c.pos, "%s: digits, tries and, with a PUK, unblock-tries are wanted", c.key)
@@ -414,7 +452,7 @@ func (r *reader) hex(e entry, low, high int) []byte {
 	return b
 }
 
-var efKeys = []string{"id", "sfi", "kind", "size", "record-size", "records", "access", "fill", "value", "hex"}
+var efKeys = []string{"id", "sfi", "kind", "size", "record-size", "records", "access", "fill", "value", "hex", "link"}
 
 func (r *reader) ef(of entry, parent *File) *File {
 	f := &File{Name: of.key, parent: parent, pos: of.pos}
@@ -432,8 +470,17 @@ func (r *reader) ef(of entry, parent *File) *File {
 	}
 	var value, raw *entry
 	size, recordSize, records := 0, 0, 0
+	own := "" // a key that a link has not
 	for _, e := range r.mapping(of.value, of.pos) {
 		switch e.key {
+		case "kind", "size", "record-size", "records", "fill", "value", "hex":
+			own = e.key
+		}
+		switch e.key {
+		case "link":
+			if f.Link = r.line(e); f.Link == "" {
+				r.errorf(e.pos, "%s: link is empty, want the path of a file", of.key)
+			}
 		case "id":
 			f.ID = uicc.FileID(r.hexNumber(e, 4))
 		case "sfi":
@@ -463,6 +510,11 @@ func (r *reader) ef(of entry, parent *File) *File {
 		}
 	}
 	switch {
+	case f.Link != "" && (own != "" || f.isARR):
+		r.errorf(of.pos, "%s: is a link, want id, sfi and access only", of.key)
+		return f
+	case f.Link != "" && f.ID != 0 && f.Rule != "":
+		return f
 	case f.ID == 0 || f.Kind == uicc.KindNone || f.Rule == "":
 		r.errorf(of.pos, "%s: not in our table of %s: id, kind and access are wanted", of.key, parent.Name)
 		return f
@@ -482,6 +534,14 @@ func (r *reader) ef(of entry, parent *File) *File {
 	if f.isARR {
 		return f
 	}
+	if f.Kind == uicc.BERTLV {
+		if value != nil || recordSize+records > 0 {
+			r.errorf(of.pos, "%s: is BER-TLV, want size and, in hex, a list of its data objects", of.key)
+			return f
+		}
+		r.objects(f, of, raw, cmp.Or(size, f.std.Size))
+		return f
+	}
 	r.content(f, of, value, raw, size, recordSize, records)
 	return f
 }
@@ -490,12 +550,12 @@ func (r *reader) ef(of entry, parent *File) *File {
 const maxBody = 0x7FFF
 
 func (r *reader) kind(e entry) uicc.Kind {
-	for _, k := range []uicc.Kind{uicc.Transparent, uicc.LinearFixed, uicc.Cyclic} {
+	for _, k := range []uicc.Kind{uicc.Transparent, uicc.LinearFixed, uicc.Cyclic, uicc.BERTLV} {
 		if r.text(e) == k.String() {
 			return k
 		}
 	}
-	r.errorf(e.pos, "kind is %q, want transparent, linear fixed or cyclic", r.text(e))
+	r.errorf(e.pos, "kind is %q, want transparent, linear fixed, cyclic or BER-TLV", r.text(e))
 	return uicc.KindNone
 }
 
@@ -566,6 +626,46 @@ func (r *reader) content(f *File, of entry, value, raw *entry, size, recordSize,
 	f.trim()
 }
 
+// objects reads the data objects of a BER-TLV file: each whole, no tag twice
+// (TS 102 221, 8.2.2.4).
+func (r *reader) objects(f *File, of entry, raw *entry, size int) {
+	if f.Size = size; size == 0 {
+		r.errorf(of.pos, "%s: size is missing", of.key)
+		return
+	}
+	if raw == nil {
+		return
+	}
+	seq, ok := raw.value.(*ast.SequenceNode)
+	if !ok {
+		r.errorf(raw.pos, "%s: hex is %s, want a list with an element for each data object", of.key, kindOf(raw.value))
+		return
+	}
+	seen := map[uicc.Tag]bool{0x5C: true} // the tag that asks for the list of all tags
+	total := 0
+	for i, n := range seq.Values {
+		b, ok := r.slottedHex(f, i, n, raw.pos)
+		if !ok {
+			return
+		}
+		t, rest, err := uicc.ReadTLV(b)
+		switch {
+		case err != nil:
+			r.errorf(at(n), "%s: data object %d: %v", of.key, i+1, err)
+		case len(rest) > 0:
+			r.errorf(at(n), "%s: data object %d: %d bytes follow it, want one object in each element", of.key, i+1, len(rest))
+		case seen[t.Tag]:
+			r.errorf(at(n), "%s: data object %d: tag %X stands here twice or is reserved", of.key, i+1, uint32(t.Tag))
+		}
+		seen[t.Tag] = true
+		f.Body = append(f.Body, b)
+		total += len(b)
+	}
+	if total > size {
+		r.errorf(of.pos, "%s: data objects have %d bytes, file has %d", of.key, total, size)
+	}
+}
+
 // trim drops records at the end that hold what Fill puts there anyway, so that
 // each content has one form.
 func (f *File) trim() {
@@ -589,8 +689,17 @@ func shortest(pattern []byte) []byte {
 	return pattern[:n]
 }
 
-// rawPiece reads hexadecimal digits and slot references.
+// rawPiece reads hexadecimal digits and slot references, and fills up.
 func (r *reader) rawPiece(f *File, piece int, n ast.Node, p pos) ([]byte, bool) {
+	b, ok := r.slottedHex(f, piece, n, p)
+	if !ok {
+		return nil, false
+	}
+	return r.fit(f, b, p)
+}
+
+// slottedHex reads hexadecimal digits and slot references.
+func (r *reader) slottedHex(f *File, piece int, n ast.Node, p pos) ([]byte, bool) {
 	s, ok := scalar(n)
 	if !ok {
 		r.errorf(p, "%s: %s, want hexadecimal digits", f.Name, kindOf(n))
@@ -622,7 +731,7 @@ func (r *reader) rawPiece(f *File, piece int, n ast.Node, p pos) ([]byte, bool) 
 		f.Patches = append(f.Patches, Patch{piece, len(b), slot})
 		b = append(b, make([]byte, slot.inFile())...)
 	}
-	return r.fit(f, b, p)
+	return b, true
 }
 
 // fit pads a piece with the rest of the fill pattern.

@@ -170,6 +170,23 @@ func TestParseRefuses(t *testing.T) {
 		{"EF.MBI: {record-size: 4, hex: [\"01000000\"]}", "EF.MBI: {record-size: 4}", "0 records of 4 bytes"},
 		{"EF.MBI: {record-size: 4, hex: [\"01000000\"]}", "EF.MBI: {hex: [\"01000000\"]}", "want record-size"},
 		{"EF.SMS: {records: 10}", "EF.SMS: {record-size: 255, records: 255}", "records is \"255\""},
+		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir}`, "EF.X: size is missing"},
+		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir, size: 9, records: 2}`, "is BER-TLV, want size and, in hex, a list"},
+		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir, size: 9, hex: "800101"}`, "want a list with an element for each data object"},
+		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir, size: 9, hex: ["8001"]}`, "data object 1: malformed TLV"},
+		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir, size: 9, hex: ["80010100"]}`, "data object 1: 1 bytes follow it"},
+		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir, size: 9, hex: ["800101", "800102"]}`, "tag 80 stands here twice"},
+		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir, size: 9, hex: ["5C0101"]}`, "tag 5C stands here twice or is reserved"},
+		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir, size: 2, hex: ["800101"]}`, "data objects have 3 bytes, file has 2"},
+		{gid, `EF.X: {id: 6E01, kind: BER-TLV, access: dir, size: 9, hex: ["8G"]}`, "want hexadecimal digits"},
+		{gid, `EF.GID1: {link: MF/EF.NONE}`, "EF.GID1: link leads to no elementary file"},
+		{gid, `EF.GID1: {link: MF/ADF.USIM}`, "EF.GID1: link leads to no elementary file"},
+		{gid, `EF.GID1: {link: MF/EF.ARR}`, "EF.GID1: link leads to no elementary file"},
+		{gid, `EF.GID1: {link: MF/ADF.USIM/EF.GID1}`, "EF.GID1: link leads in a circle"},
+		{gid, `EF.GID1: {link: MF/ADF.USIM/EF.GID2, size: 1}`, "EF.GID1: is a link, want id, sfi and access only"},
+		{gid, `EF.GID1: {link: }`, "nothing, want a text"},
+		{gid, `EF.X: {link: MF/ADF.USIM/EF.GID2}`, "id, kind and access are wanted"},
+		{"slot: PIN1", "slot: PIN1, shared: true", "shared is about local codes, reference 01"},
 		{"profile: in-5g-usim", "\tprofile: x", "p.yaml:"},
 		{"profile: in-5g-usim", "profile: in-5g-usim\n---\nprofile: b", "documents, want one"},
 	} {
@@ -249,7 +266,7 @@ form-factors: [2FF]
 algorithm: MILENAGE
 keys: {scp03: {version: "30", aes: 128}}
 rules: {r: {read: always}}
-files: {MF: {access: r, EF.ARR: {access: r}, EF.ICCID: {access: r, value: "${ICCID}"}, EF.X: {id: 6F01, kind: linear fixed, record-size: 3, access: r, fill: 0102, hex: ["", "0304"]}}}
+files: {MF: {access: r, EF.ARR: {access: r}, EF.ICCID: {access: r, value: "${ICCID}"}, EF.X: {id: 6F01, kind: linear fixed, record-size: 3, access: r, fill: 0102, hex: ["", "0304"]}, EF.Y: {id: 6F02, kind: BER-TLV, size: 9, access: r, hex: ["800101", "8100"]}, EF.Z: {id: 6F03, access: r, link: MF/EF.X}}}
 `
 	if _, err := Parse("small.yaml", []byte(small)); err != nil {
 		f.Fatal(err)

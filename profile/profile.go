@@ -38,6 +38,7 @@ type Profile struct {
 	Rules                      []Rule
 	Codes                      []Code
 	SCP03, SCP80               KeySet
+	Accepted                   []Acceptance // findings that the document takes responsibility for
 	MF                         *File
 
 	file string // name of the document, for findings
@@ -75,7 +76,10 @@ type Code struct {
 	Unblock   int    // tries of the PUK; 0 without one
 	Digits    int    // 4 to 8
 	Fixed     string // these digits on every card; "" for random ones
-	pos       pos
+	// Shared makes a local code, 81, one for the whole card: it belongs to the MF,
+	// so that files outside of the USIM can ask for it too.
+	Shared bool
+	pos    pos
 }
 
 // A KeySet is a set of three AES keys with its version number; version 0 means
@@ -99,12 +103,18 @@ type File struct {
 	RecordSize int // bytes of a record
 	Records    int
 	// Fill is what CREATE FILE puts in the body or in each record: a pattern
-	// whose last byte is repeated to the end. Never empty for an EF.
+	// whose last byte is repeated to the end. Never empty for an EF, and without
+	// meaning for a BER-TLV file, which begins empty.
 	Fill []byte
-	// Body is the content: one piece of Size bytes of a transparent file, or
-	// records from the first on. Records that are not there hold Fill.
+	// Body is the content: one piece of Size bytes of a transparent file, records
+	// from the first on, or the data objects of a BER-TLV file. Records that are
+	// not there hold Fill.
 	Body    [][]byte
 	Patches []Patch // places in Body that differ from card to card
+	// Link is the path of the file that this one is one with, "" for a file of its
+	// own: kind, size and content are that file's. The reference OS has no links; its
+	// cards have two files with one content.
+	Link string
 
 	Files []*File // of an MF, ADF or DF, elementary files first
 
@@ -180,6 +190,9 @@ func (f *File) piece(i int) []byte {
 	if i < len(f.Body) {
 		return f.Body[i]
 	}
+	if f.Kind == uicc.BERTLV {
+		return nil
+	}
 	return fillTo(f.Fill, f.pieceSize())
 }
 
@@ -191,8 +204,11 @@ func (f *File) pieceSize() int {
 }
 
 func (f *File) pieces() int {
-	if f.Kind.Records() {
+	switch {
+	case f.Kind.Records():
 		return f.Records
+	case f.Kind == uicc.BERTLV:
+		return len(f.Body)
 	}
 	return 1
 }

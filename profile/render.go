@@ -45,25 +45,39 @@ func (p *Profile) String() string {
 	}
 	line("codes:")
 	for _, c := range p.Codes {
-		s := fmt.Sprintf("reference: \"%02X\", slot: %s, enabled: %t, tries: %d, digits: %d", c.Reference, c.Slot, c.Enabled, c.Tries, c.Digits)
-		if c.HasPUK {
-			s += fmt.Sprintf(", unblock: %s, unblock-tries: %d", c.PUK, c.Unblock)
-		}
-		if c.Fixed != "" {
-			s += fmt.Sprintf(", fixed: %q", c.Fixed)
-		}
-		line("  %q: {%s}", c.Name, s)
+		line("  %q: {%s}", c.Name, c.text())
 	}
 	line("keys:")
 	line("  scp03: {version: \"%02X\", aes: %d}", p.SCP03.Version, p.SCP03.Bits)
 	if p.SCP80.Version != 0 {
 		line("  scp80: {version: \"%02X\", aes: %d}", p.SCP80.Version, p.SCP80.Bits)
 	}
+	if len(p.Accepted) > 0 {
+		line("accept:")
+	}
+	for _, a := range p.Accepted {
+		line("- {check: %s, file: %q, reason: %q}", a.Check, a.File, a.Reason)
+	}
 	line("files:")
 	if p.MF != nil {
 		p.MF.render(&b, "  ")
 	}
 	return b.String()
+}
+
+// text is the code as the document says it.
+func (c Code) text() string {
+	s := fmt.Sprintf("reference: \"%02X\", slot: %s, enabled: %t, tries: %d, digits: %d", c.Reference, c.Slot, c.Enabled, c.Tries, c.Digits)
+	if c.HasPUK {
+		s += fmt.Sprintf(", unblock: %s, unblock-tries: %d", c.PUK, c.Unblock)
+	}
+	if c.Fixed != "" {
+		s += fmt.Sprintf(", fixed: %q", c.Fixed)
+	}
+	if c.Shared {
+		s += ", shared: true"
+	}
+	return s
 }
 
 func (f *File) render(b *strings.Builder, in string) {
@@ -91,8 +105,14 @@ func (f *File) render(b *strings.Builder, in string) {
 	if f.isARR {
 		return // made from the rules
 	}
+	if f.Link != "" {
+		line("link: %q", f.Link)
+		return
+	}
 	line("kind: %s", f.Kind)
-	line("fill: \"%X\"", f.Fill)
+	if f.Kind != uicc.BERTLV {
+		line("fill: \"%X\"", f.Fill)
+	}
 	if f.Kind.Records() {
 		line("record-size: %d", f.RecordSize)
 		line("records: %d", f.Records)
@@ -101,7 +121,7 @@ func (f *File) render(b *strings.Builder, in string) {
 	}
 	switch {
 	case len(f.Body) == 0:
-	case f.Kind.Records():
+	case f.Kind.Records(), f.Kind == uicc.BERTLV:
 		line("hex:")
 		for i := range f.Body {
 			line("- \"%s\"", f.hexPiece(i))
@@ -115,6 +135,9 @@ func (f *File) render(b *strings.Builder, in string) {
 // what Fill puts at its end anyway.
 func (f *File) hexPiece(i int) string {
 	piece := f.Body[i]
+	if f.Kind == uicc.BERTLV {
+		return f.slotted(i, len(piece))
+	}
 	filled := fillTo(f.Fill, len(piece))
 	end := len(piece)
 	keep := 1
@@ -126,6 +149,13 @@ func (f *File) hexPiece(i int) string {
 	for end > keep && piece[end-1] == filled[end-1] {
 		end--
 	}
+	return f.slotted(i, end)
+}
+
+// slotted is the first end bytes of a piece in hexadecimal digits, with its slot
+// references.
+func (f *File) slotted(i, end int) string {
+	piece := f.Body[i]
 	var b strings.Builder
 	at := 0
 	for _, p := range f.Patches {
@@ -187,9 +217,12 @@ func (f *File) describe(w io.Writer) {
 		sfi = fmt.Sprintf("%02X", f.SFI)
 	}
 	var content []string
-	if f.isARR {
+	switch {
+	case f.isARR:
 		content = f.rules
-	} else {
+	case f.Kind == uicc.BERTLV && len(f.Body) == 0:
+		content = []string{"no objects"}
+	default:
 		for i := range max(1, len(f.Body)) {
 			content = append(content, f.show(i))
 		}
@@ -203,7 +236,17 @@ func (f *File) describe(w io.Writer) {
 // show is the content of a piece for people, at most one line of it.
 func (f *File) show(i int) string {
 	const most = 96
-	s := ""
+	if r := []rune(f.text(i)); len(r) > most {
+		return string(r[:most]) + "..."
+	}
+	return f.text(i)
+}
+
+// text is the content of a piece for people; empty if there is no such piece.
+func (f *File) text(i int) string {
+	if i >= f.pieces() {
+		return ""
+	}
 	var slots []string
 	for _, p := range f.Patches {
 		if p.Piece == i {
@@ -214,12 +257,8 @@ func (f *File) show(i int) string {
 	case len(slots) > 0:
 		return strings.Join(slots, " ")
 	case !f.std.Codec.Known() || err != nil:
-		s = fmt.Sprintf("%X", f.piece(i))
+		return fmt.Sprintf("%X", f.piece(i))
 	default:
-		s = v.String()
+		return v.String()
 	}
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "..."
-	}
-	return s
 }

@@ -269,7 +269,11 @@ func (s *Script) AddWrite(b *uicc.Burst, wrap func(dst, cmd []byte) ([]byte, err
 	defer func() { clear(buf[:cap(buf)]) }()
 	for i := range s.steps {
 		x := &s.steps[i]
-		err := b.Add(uicc.WantOK, func(dst []byte) ([]byte, error) {
+		w := uicc.WantOK
+		if x.put == nil {
+			w = want(s.bytes[x.cmd.from:x.cmd.to])
+		}
+		err := b.Add(w, func(dst []byte) ([]byte, error) {
 			cmd, err := s.command(buf, x, dek, record)
 			if err != nil {
 				return nil, err
@@ -349,15 +353,24 @@ func (s *Script) written(x *step, answer, record []byte) error {
 	return nil
 }
 
-// ok is the answer's status word unless all is well.
+// ok is the answer's status word unless all is well, or a data object goes on in
+// the next command (TS 102 221, 11.3).
 func ok(answer []byte) error {
 	if len(answer) < 2 {
 		return fmt.Errorf("answer of %d bytes, want a status word", len(answer))
 	}
-	if sw := uicc.Response(answer).SW(); !sw.OK() {
+	if sw := uicc.Response(answer).SW(); !uicc.WantMore.Met(sw) {
 		return sw
 	}
 	return nil
+}
+
+// want is the answer after which the next command may follow.
+func want(cmd []byte) uicc.Want {
+	if cmd[0] == 0x80 && (cmd[1] == uicc.INSSetData || cmd[1] == uicc.INSRetrieveData) {
+		return uicc.WantMore
+	}
+	return uicc.WantOK
 }
 
 func stepError(i int, name string, err error) error {
@@ -452,9 +465,10 @@ func (s *Script) ReadBack(ctx context.Context, card uicc.Card, record []byte) er
 	for i := range s.looks {
 		x := &s.looks[i]
 		for tries := x.kind == lookVerify; ; tries = false {
-			answer, err := card.Transmit(ctx, s.look(buf, x, record, tries))
+			// Over T=0 what was asked for with data waits for GET RESPONSE.
+			answer, sw, err := uicc.Exchange(ctx, card, s.look(buf, x, record, tries), nil)
 			if err == nil {
-				err = s.seen(buf, x, answer, record, tries)
+				err = s.seen(buf, x, append(answer, byte(sw>>8), byte(sw)), record, tries)
 			}
 			if err != nil {
 				return lookError(i, x.name, err)
@@ -476,11 +490,14 @@ func (s *Script) AddReadBack(b *uicc.Burst, record []byte) error {
 	for i := range s.looks {
 		x := &s.looks[i]
 		for tries := x.kind == lookVerify; ; tries = false {
-			want := uicc.WantOK
-			if tries {
-				want = uicc.WantTries
+			w := uicc.WantOK
+			switch {
+			case tries:
+				w = uicc.WantTries
+			case x.kind == lookRead:
+				w = want(s.bytes[x.cmd.from:x.cmd.to])
 			}
-			if err := b.Add(want, func(dst []byte) ([]byte, error) { return append(dst, s.look(dst[len(dst):], x, record, tries)...), nil }); err != nil {
+			if err := b.Add(w, func(dst []byte) ([]byte, error) { return append(dst, s.look(dst[len(dst):], x, record, tries)...), nil }); err != nil {
 				return lookError(i, x.name, err)
 			}
 			if !tries {

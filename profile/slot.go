@@ -27,12 +27,17 @@ const (
 	SlotSCP80KIC               //
 	SlotSCP80KID               //
 	SlotSCP80KIK               //
+	SlotADM2                   // further administrative codes
+	SlotADM3                   //
+	SlotADM4                   //
+	SlotADM5                   //
 	slots
 )
 
 var slotNames = [slots]string{
 	"ICCID", "IMSI", "MSISDN", "ACC", "PIN1", "PUK1", "PIN2", "PUK2", "ADM1", "K", "OPC",
 	"SCP03_ENC", "SCP03_MAC", "SCP03_DEK", "SCP80_KIC1", "SCP80_KID1", "SCP80_KIK1",
+	"ADM2", "ADM3", "ADM4", "ADM5",
 }
 
 // String is the slot's name as profiles and formats write it.
@@ -121,7 +126,7 @@ func (p *Profile) Slots() []Slot {
 		add(SlotMSISDN, 15, Identity)
 	}
 	add(SlotACC, 2, Derived)
-	for _, want := range [...]SlotID{SlotPIN1, SlotPUK1, SlotPIN2, SlotPUK2, SlotADM1} {
+	for _, want := range [...]SlotID{SlotPIN1, SlotPUK1, SlotPIN2, SlotPUK2, SlotADM1, SlotADM2, SlotADM3, SlotADM4, SlotADM5} {
 		for _, c := range p.Codes {
 			if c.Slot == want {
 				s = append(s, Slot{want, want.String(), 8, RandomDigits, c.Digits, c.Fixed})
@@ -158,6 +163,22 @@ func (p *Profile) Layout() *Layout {
 		l.Size += s.Len
 	}
 	return l
+}
+
+// reference is the key reference of the code in a slot (TS 102 221, 9.5.1); 0
+// for a slot that holds no code to present.
+func (s SlotID) reference() byte {
+	switch s {
+	case SlotPIN1:
+		return 0x01
+	case SlotPIN2:
+		return 0x81
+	case SlotADM1:
+		return 0x0A
+	case SlotADM2, SlotADM3, SlotADM4, SlotADM5:
+		return 0x0B + byte(s-SlotADM2)
+	}
+	return 0
 }
 
 // uses reports whether some file refers to the slot.

@@ -55,13 +55,17 @@ func TestContents(t *testing.T) {
 		{"equal records", "EF.X: {id: 6E01, kind: linear fixed, record-size: 4, access: always-adm1, hex: [\"01020304\", \"01020304\", \"01020305\"]}", ""},
 		{"one long record", "EF.X: {id: 6E01, kind: linear fixed, record-size: 230, access: always-adm1, hex: [\"" + bytesHex(counting[:230]) + "\"]}", ""},
 		{"cyclic", "EF.X: {id: 6E01, kind: cyclic, record-size: 3, records: 3, access: always-adm1, hex: [\"010203\", \"040506\"]}", ""},
+		{"data objects", "EF.X: {id: 6E01, kind: BER-TLV, size: 1024, access: always-adm1, hex: [\"8003010203\", \"7F490A${IMSI}00\", \"81820202${MSISDN}" + bytesHex(counting[:502]) + "\", \"8200\"]}", ""},
+		{"no data objects", "EF.X: {id: 6E01, kind: BER-TLV, sfi: \"1C\", size: 64, access: always-adm1}", ""},
 		{"behind ADM1", "EF.X: {id: 6E01, kind: transparent, access: adm, hex: \"0102\"}", "  adm: {read: adm1}\n"},
+		{"link", "EF.Z: {id: 6E02, access: always-adm1, link: MF/ADF.USIM/EF.X}\n      EF.X: {id: 6E01, access: always-adm1, link: MF/ADF.USIM/EF.MSISDN}", ""},
+		{"behind ADM3", "EF.X: {id: 6E01, kind: transparent, access: adm, hex: \"0102\"}", "  adm: {read: adm3}\n"},
 		{"behind PIN2", "EF.X: {id: 6E01, kind: transparent, access: two, hex: \"0102\"}", "  two: {read: pin2}\n"},
 		{"behind two codes", "EF.X: {id: 6E01, kind: transparent, access: both, hex: \"0102\"}", "  both: {read: pin2 and adm1}\n"},
 		{"nested", "DF.X: {id: 5F77, access: dir, DF.Y: {id: 5F78, access: dir, EF.X: {id: 6E01, kind: transparent, access: always-adm1, hex: \"0102\"}}}", ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			p, s := variant(t, gid, gid+"      "+x.file+"\n", rules, x.rule+rules)
+			p, s := variant(t, gid, gid+"      "+x.file+"\n", rules, x.rule+rules, "keys:\n", "  adm3: {reference: \"0C\", slot: ADM3, tries: 5, digits: 8}\nkeys:\n")
 			record := cardRecord(t, p, 21)
 			for _, direct := range []bool{true, false} {
 				makeCard(t, loadedChipOver(t, direct), s, record)
@@ -143,6 +147,82 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 			if strings.Contains(err.Error(), string(secret)) || strings.Contains(strings.ToUpper(err.Error()), bytesHex(secret)) {
 				t.Errorf("step %d shows %v", stop+1, id)
 			}
+		}
+	}
+}
+
+// A shared PIN2 is one for the whole card: files outside of the USIM ask for it
+// and get it.
+func TestSharedCode(t *testing.T) {
+	p, s := variant(t, "slot: PIN2,", "slot: PIN2, shared: true,", "  pin1-adm1:", "  two: {read: pin2, update: pin2}\n  pin1-adm1:",
+		"    DF.TELECOM:\n      access: dir\n", "    DF.TELECOM:\n      access: dir\n      EF.X: {id: 6E01, kind: transparent, access: two, hex: \"0102\"}\n",
+		"      EF.GID1: {hex: \"01\"}", "      EF.GID1: {hex: \"01\", access: two}")
+	record := cardRecord(t, p, 24)
+	makeCard(t, loadedChip(t), s, record)
+	if len(s.Unread()) > 0 {
+		t.Errorf("unread: %v", s.Unread())
+	}
+	chip := loadedChip(t)
+	if err := s.Write(ctx, openChannel(t, chip), makerKeys(t), record); err != nil {
+		t.Fatal(err)
+	}
+	chip.Reset()
+	card := uicc.NewSession(chip)
+	var status *uicc.StatusError
+	if _, err := card.ReadFile(ctx, 0x3F00, 0x7F10, 0x6E01); !errors.As(err, &status) || status.SW != uicc.SWSecurity {
+		t.Errorf("a file behind PIN2 reads without it: %v", err)
+	}
+}
+
+// play has a chip answer a burst as stations do: each answer must be what the
+// step wants.
+func play(t *testing.T, chip uicc.Card, b *uicc.Burst, unwrap func(uicc.Response) (uicc.Response, error)) *uicc.Answers {
+	t.Helper()
+	a := new(uicc.Answers)
+	n := 0
+	for s := range b.All() {
+		n++
+		answer, sw, err := uicc.Exchange(ctx, chip, s.Command, nil)
+		if err != nil || !s.Want.Met(sw) {
+			t.Fatalf("step %d: %v, %v", n, sw, err)
+		}
+		answer = append(answer, byte(sw>>8), byte(sw))
+		if unwrap != nil {
+			plain, err := unwrap(answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer = plain
+		}
+		if err := a.Add(func(dst []byte) ([]byte, error) { return append(dst, answer...), nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a
+}
+
+// Data objects of several blocks go over in bursts too.
+func TestDataObjectsInBursts(t *testing.T) {
+	p, s := variant(t, "      EF.GID1: {hex: \"01\"}\n", "      EF.GID1: {hex: \"01\"}\n"+
+		"      EF.X: {id: 6E01, kind: BER-TLV, size: 1024, access: always-adm1, hex: [\"81820200"+strings.Repeat("A5", 512)+"\", \"8003010203\"]}\n")
+	record := cardRecord(t, p, 32)
+	for _, direct := range []bool{true, false} {
+		chip := loadedChipOver(t, direct)
+		channel := openChannel(t, chip)
+		var b uicc.Burst
+		if err := s.AddWrite(&b, channel.Wrap, makerKeys(t), record); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Wrote(play(t, chip, &b, channel.Unwrap), record); err != nil {
+			t.Fatal(err)
+		}
+		chip.Reset()
+		b.Clear()
+		if err := s.AddReadBack(&b, record); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ReadOf(play(t, chip, &b, nil), record); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

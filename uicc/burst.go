@@ -15,6 +15,7 @@ const (
 	WantOK    Want = iota // 9000, 91xx or 92xx
 	WantAny               // any answer
 	WantTries             // of VERIFY without data: verified already, or two tries are left at least
+	WantMore              // as WantOK, or 62F1 or 63F1: a data object goes on in the next command
 	reset     Want = 0xFF
 )
 
@@ -28,6 +29,8 @@ func (w Want) Met(sw SW) bool {
 	case WantTries:
 		n, ok := sw.Tries()
 		return sw.OK() || ok && n >= 2
+	case WantMore:
+		return sw.OK() || sw == SWMoreData || sw == SWMoreExpected
 	}
 	return false
 }
@@ -121,7 +124,7 @@ func ParseBurst(b []byte) (Burst, error) {
 			return Burst{}, fmt.Errorf("%w: %d bytes at its end", ErrBurst, len(b)-at)
 		}
 		w, n := Want(b[at]), int(binary.BigEndian.Uint16(b[at+1:]))
-		if w > WantTries && w != reset || w == reset && n != 0 {
+		if w > WantMore && w != reset || w == reset && n != 0 {
 			return Burst{}, fmt.Errorf("%w: a step of kind %02X with %d bytes", ErrBurst, byte(w), n)
 		}
 		if at += 3; n > len(b)-at {

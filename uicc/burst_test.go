@@ -54,6 +54,7 @@ func TestWants(t *testing.T) {
 	}{
 		{WantOK, SWOK, true}, {WantOK, 0x9110, true}, {WantOK, 0x63C3, false}, {WantOK, SWFileNotFound, false},
 		{WantAny, SWFileNotFound, true},
+		{WantMore, SWOK, true}, {WantMore, SWMoreData, true}, {WantMore, SWMoreExpected, true}, {WantMore, 0x63C1, false},
 		{WantTries, SWOK, true}, {WantTries, 0x63C2, true}, {WantTries, 0x63C1, false}, {WantTries, 0x63C0, false}, {WantTries, SWBlocked, false},
 		{Want(9), SWOK, false},
 	} {

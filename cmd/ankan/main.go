@@ -53,7 +53,7 @@ type cli struct {
 	Lot     lotCmd     `cmd:"" help:"Chip lots of a plant."`
 	Line    lineCmd    `cmd:"" help:"Batches on the line of a plant."`
 	Card    cardCmd    `cmd:"" help:"Look at cards."`
-	Profile profileCmd `cmd:"" help:"Check and show electrical profiles."`
+	Profile profileCmd `cmd:"" help:"Electrical profiles: check, show, compare, import, render, export."`
 	Audit   auditCmd   `cmd:"" help:"Export and verify the audit log."`
 	Person  personCmd  `cmd:"" help:"A site's people: list, write down, register; software passkeys."`
 	Chips   chipsCmd   `cmd:"" help:"Serve a drawer of software chips."`
