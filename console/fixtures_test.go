@@ -43,7 +43,7 @@ func bureauFrame() Frame {
 	return Frame{
 		Site: Site{Name: "Bureau North", Roles: []string{"bureau"}, Country: "IN", Mode: say("mode.production"), Version: "1.4.0"},
 		Me:   &Me{Person: "0021", Roles: []string{"key-manager"}, Proved: []string{"certificate", "passkey"}},
-		Nav: []NavItem{{Key: "inbox", Href: "/inbox", Count: 4}, {Key: "acts", Href: "/acts"}, {Key: "notices", Href: "/notices"}, {Key: "keys", Href: "/keys"}, {Key: "ceremonies", Href: "/ceremonies"},
+		Nav: []NavItem{{Key: "inbox", Href: "/inbox", Count: 4}, {Key: "acts", Href: "/acts"}, {Key: "notices", Href: "/notices"}, {Key: "profiles", Href: "/profiles"}, {Key: "keys", Href: "/keys"}, {Key: "ceremonies", Href: "/ceremonies"},
 			{Key: "transfers", Href: "/transfers", Count: 1}, {Key: "register", Href: "/register"}, {Key: "releases", Href: "/releases"}, {Key: "hsm", Href: "/hsm"}, {Key: "log", Href: "/log"}, {Key: "policy", Href: "/policy"}, {Key: "people", Href: "/people"}, {Key: "sessions", Href: "/sessions"}, {Key: "glass", Href: "/glass"}},
 		Log: 1204883, Witnessed: ago(12 * time.Second),
 	}
@@ -108,6 +108,22 @@ func notices() []Notice {
 		{ago(30 * time.Minute), "unread", plain("Your request to adopt policy 3 was rejected: “Clock for destruction is too long.”"), "/acts/1"},
 		{ago(26 * time.Hour), "read", plain("Custodian C was sighted with seal TE-40419."), "/register"},
 		{time.Date(2025, 12, 31, 20, 0, 0, 0, time.UTC), "read", plain("Your passkey was used from a new machine."), "/sessions"},
+	}
+}
+
+var fixtureProfile = ProfileLine{Name: "op1-usim-isim-5g", Version: "14", Href: "/profiles/op1-usim-isim-5g", Description: "5G USIM with ISIM of Operator One", Operator: "Operator One, 001 01", Files: 98, Source: say("profiles.of-site")}
+
+func fixtureProfilePage() profilePage {
+	read := []string{"read: always", "update: ADM1"}
+	imsi := ProfileFile{Name: "EF.IMSI", ID: "6F07", SFI: "07", Kind: "transparent", Length: "9", Rule: "pin1-adm1", Allowed: []string{"read: PIN1", "update: ADM1"}, Clause: "TS 31.102, 4.2.2", Content: []string{"${IMSI}"}}
+	ecc := ProfileFile{Name: "EF.ECC", ID: "6FB7", SFI: "01", Kind: "linear fixed", Length: "4 × 16", Rule: "always-adm1", Allowed: read, Clause: "TS 31.102, 4.2.21", Content: []string{"{number: 112, name: Emergency, category: 1F}", "{number: 100, name: Police, category: 01}"}, Unused: 2}
+	urls := ProfileFile{Name: "EF.URSP", ID: "4F0B", Kind: "BER-TLV", Length: "1024", Rule: "pin1-adm1", Link: "MF/DF.TELECOM/EF.X", Allowed: read, Service: "EF.UST 132", Open: true}
+	usim := ProfileFile{Name: "ADF.USIM", ID: "7FF0", AID: "A0000000871002FF91FF0189", Kind: "ADF", Rule: "dir", Allowed: []string{"create-ef: ADM1"}, Directory: true, Open: true, Files: []ProfileFile{imsi, ecc, urls}}
+	return profilePage{
+		Profile: fixtureProfile, Digest: digest, Facts: []Fact{{say("profile.operator"), plain("Operator One")}, {plain("SCP03"), say("profile.keys", "30", plain("AES-256"))}},
+		Codes: []ProfileCode{{"pin1", "01", false, 4, 3, 10}, {"adm1", "0A", true, 8, 10, 0}}, Rules: []ProfileRule{{"always-adm1", read}},
+		Norms: []ProfileNorm{{"mnc", "TS 31.102, 4.2.18"}}, Script: []Fact{{say("profile.steps"), plain("140")}, {say("profile.wire"), say("profile.bytes", 9340)}},
+		Unread: []ProfileUnread{{"MF/ADF.USIM/EF.X", "nobody may read it"}}, Root: ProfileFile{Name: "MF", ID: "3F00", Kind: "MF", Rule: "dir", Directory: true, Open: true, Files: []ProfileFile{usim}},
 	}
 }
 
@@ -380,6 +396,12 @@ func shots() []shot {
 		{"line-card", plantFrame, cardPage{Order: "op1-926e39303702", Back: "/line/x", Card: 4711, Chips: chipsOfACard(), Facts: []Fact{{say("line.os"), plain("ankan-reference 1.0")}, {say("line.profile"), plain("in-5g-usim 1.0")}},
 			Files: []FileLine{{"MF", "3F00", plain(""), nil, false, ""}, {"MF/EF.ICCID", "2FE2", say("line.bytes", 10), []string{"ICCID"}, true, ""}, {"MF/ADF.USIM/EF.ARR", "6F06", say("line.records", 6, 33), nil, true, ""}, {"MF/ADF.USIM/EF.Keys", "6F08", say("line.bytes", 33), nil, false, "nobody may read it"}}, Keys: []string{"K", "PIN1", "PUK1", "ADM1"}}},
 		{"line-card-empty", plantFrame, cardPage{Order: "op1-926e39303702", Back: "/line/x", Card: 99999}},
+		{"profiles", bureauFrame, profilesPage{Profiles: []ProfileLine{fixtureProfile, {Name: "op1-broken", Version: "2", Href: "/profiles/op1-broken", Operator: "Operator One, 001 01", Files: 3, Findings: 2, Source: say("profiles.of-program")}},
+			Form: Form{Action: "/profiles"}, A: []Option{{"a", plain("a 1"), true}, {"b", plain("b 2"), false}}, B: []Option{{"a", plain("a 1"), false}, {"b", plain("b 2"), true}}}},
+		{"profile", bureauFrame, fixtureProfilePage()},
+		{"profile-broken", bureauFrame, profilePage{Profile: fixtureProfile, Digest: digest, Findings: []ProfileFinding{{"op1.yaml:41:7", "MF/ADF.USIM/EF.AD: mnc-length is 3, the operator's network code 99 has 2 digits", "TS 31.102, 4.2.18"}}, Root: ProfileFile{Name: "MF", ID: "3F00", Kind: "MF", Directory: true, Rule: "dir"}}},
+		{"profile-diff", bureauFrame, profileDiffPage{fixtureProfile, fixtureProfile, []ProfileChange{{"changed", "", "version", "13", "14"}, {"added", "MF/ADF.ISIM/EF.IMPI", "", "", "transparent 6F02, 64 bytes, access pin1-adm1"}, {"removed", "MF/ADF.USIM/EF.FDN", "", "linear fixed 6F3B, 10 x 28 bytes", ""}}}},
+		{"profile-diff-none", bureauFrame, profileDiffPage{A: fixtureProfile, B: fixtureProfile}},
 		{"hsm", bureauFrame, hsmPage{Model: "Network module, series 7", Serial: "4407-1182", Firmware: "7.8.4", Slot: "0, ankan-bureau", Certified: true, Certificate: "FIPS 140-3 level 3, certificate 4720", State: "healthy", Asked: noon, Took: 4 * time.Millisecond, Keys: 212, States: []KeyCount{{State: "active", Count: 210, Href: "/keys?state=active"}, {State: "making", Count: 2, Href: "/keys?state=making"}}, Purposes: []KeyCount{{Purpose: say("purpose.order"), Count: 212, Href: "/keys?purpose=order"}}}},
 		{"hsm-degraded", bureauFrame, hsmPage{Model: "Ankan soft token", Certificate: "not certified", State: "degraded", Asked: noon, Keys: 3, Missing: []Touch{{"key/OP1-AUC-03", "/keys/OP1-AUC-03"}}, Unknown: []Touch{{"key/x", "/keys/x"}}}},
 		{"hsm-down", bureauFrame, hsmPage{Model: "Ankan soft token", Certificate: "not certified", State: "down", Problem: "the token's file is gone", Asked: noon}},

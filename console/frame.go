@@ -54,6 +54,7 @@ var nouns = []struct{ key, group, icon string }{
 	{"notices", "work", "info"},
 	{"line", "work", "line"},
 	{"releases", "work", "card"},
+	{"profiles", "work", "card"},
 	{"keys", "keys", "key"},
 	{"ceremonies", "keys", "ceremony"},
 	{"transfers", "keys", "bag"},

@@ -336,7 +336,7 @@ func (s *Server) frame(r *http.Request) Frame {
 		key, permission string
 		count           int
 	}{
-		{"inbox", own, waits}, {"acts", "acts.read", 0}, {"notices", own, unread}, {"line", "line.read", 0}, {"releases", "releases.read", 0}, {"keys", "keys.read", 0}, {"ceremonies", "ceremonies.read", 0},
+		{"inbox", own, waits}, {"acts", "acts.read", 0}, {"notices", own, unread}, {"line", "line.read", 0}, {"profiles", "profiles.read", 0}, {"releases", "releases.read", 0}, {"keys", "keys.read", 0}, {"ceremonies", "ceremonies.read", 0},
 		{"transfers", "custody.read", 0}, {"register", "custody.read", 0}, {"hsm", "hsm.read", 0}, {"log", "log.read", 0}, {"policy", "policy.read", 0},
 		{"people", "people.read", 0}, {"sessions", own, 0}, {"glass", own, 0},
 	} {

@@ -10,14 +10,17 @@ import (
 // a card whose service table and files disagree can still be what its operator
 // wants. What would make cards unsafe, or two cards one, cannot be accepted.
 type Acceptance struct {
-	Check  string // services, sizes, mandatory, suci
+	Check  string // one of acceptable
 	File   string // its path: MF/ADF.USIM/EF.UST
 	Reason string
 	pos    pos
 }
 
 // acceptable are the checks whose findings can be accepted.
-var acceptable = [...]string{"services", "sizes", "mandatory", "suci"}
+var acceptable = [...]string{
+	"services", "sizes", "mandatory", "suci", "emergency", "extensions", "isim", "linked", "mailboxes", "names", "networks", "ota",
+	"phonebook", "search", "sfi", "tables",
+}
 
 // notAccepted takes away what the document accepts. An acceptance of nothing is a
 // finding itself: it would hide the next one.

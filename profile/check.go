@@ -30,9 +30,22 @@ type check struct {
 // checks is all rules, one a file.
 func checks() []check {
 	return []check{
-		checkAccess, checkAlgorithm, checkCodes, checkDIR, checkIdentifiers, checkIdentity,
-		checkMandatory, checkMNC, checkServices, checkSFI, checkSizes, checkSUCI,
+		checkAccess, checkAlgorithm, checkCodes, checkDIR, checkEmergency, checkExtensions, checkIdentifiers, checkIdentity, checkISIM,
+		checkLinked, checkMailboxes, checkMandatory, checkMNC, checkNames, checkNetworks, checkOTA, checkPhonebook, checkSearch,
+		checkServices, checkSFI, checkSizes, checkSUCI, checkTables,
 	}
+}
+
+// A Norm is a rule that profiles are judged by.
+type Norm struct{ Name, Clause string }
+
+// Norms is all rules that Check judges by.
+func Norms() []Norm {
+	var all []Norm
+	for _, c := range checks() {
+		all = append(all, Norm{c.name, c.clause})
+	}
+	return all
 }
 
 // Check judges the profile by every rule and returns what breaks one, in the

@@ -2,8 +2,8 @@ package profile
 
 import "ankan/uicc"
 
-// The MF and the USIM hold every file that the standard calls mandatory.
-var checkMandatory = check{"mandatory", "TS 102 221, 13; TS 31.102, 4.2", func(p *Profile, found func(pos, string, ...any)) {
+// The MF and its applications hold every file that the standard calls mandatory.
+var checkMandatory = check{"mandatory", "TS 102 221, 13; TS 31.102, 4.2; TS 31.103, 4.2", func(p *Profile, found func(pos, string, ...any)) {
 	usim := false
 	for d := range p.All() {
 		if !d.Kind.Dedicated() {

@@ -13,7 +13,10 @@ var checkMNC = check{"mnc", "TS 31.102, 4.2.18", func(p *Profile, found func(pos
 		if err != nil {
 			continue // checkSizes says so
 		}
-		n, _ := v.Get("mnc-length")
+		n, ok := v.Get("mnc-length")
+		if !ok {
+			continue // an ISIM's has none
+		}
 		if want := strconv.Itoa(p.PLMN.MNCDigits()); n.Text != want {
 			found(f.pos, "%s: mnc-length is %s, the operator's network code %s has %s digits", f.Path(), n.Text, p.PLMN.MNC(), want)
 		}

@@ -18,6 +18,9 @@ var checkSizes = check{"sizes", "TS 31.102, 4.2; TS 102 221, 13", func(p *Profil
 		if !f.std.Codec.Known() {
 			continue
 		}
+		if n, unit := f.pieceSize(), f.std.Codec.Unit(); n%unit != 0 {
+			found(f.pos, "%s has %d bytes, want a multiple of %d (%s)", f.Path(), n, unit, f.std.Clause)
+		}
 		patched := map[int]bool{}
 		for _, x := range f.Patches {
 			patched[x.Piece] = true

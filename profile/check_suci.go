@@ -3,17 +3,19 @@ package profile
 import (
 	"bytes"
 	"crypto/ecdh"
+	"crypto/elliptic"
 	"encoding/hex"
 	"strconv"
 
 	"ankan/uicc"
 )
 
-// What a phone computes the SUCI from fits together: a scheme's key index
-// names a key of the list, of the kind that the scheme needs.
+// What a phone or, in DF.SAIP, the USIM computes the SUCI from fits together: a
+// scheme's key index names a key of the list, of the kind that the scheme
+// needs, and the network can tell the keys apart.
 var checkSUCI = check{"suci", "TS 31.102, 4.4.11.8; TS 33.501, annex C", func(p *Profile, found func(pos, string, ...any)) {
 	for f := range p.All() {
-		if f.std.Name != "EF.SUCI_Calc_Info" {
+		if f.std.Name != "EF.SUCI_Calc_Info" && f.std.Name != "EF.SUCI_Calc_Info_USIM" {
 			continue
 		}
 		v, err := f.std.Codec.Decode(f.piece(0))
@@ -22,6 +24,14 @@ var checkSUCI = check{"suci", "TS 31.102, 4.4.11.8; TS 33.501, annex C", func(p 
 		}
 		schemes, _ := v.Get("schemes")
 		keys, _ := v.Get("keys")
+		ids := map[string]bool{}
+		for _, k := range keys.List {
+			if id := get(k, "id"); ids[id] {
+				found(f.pos, "%s: two keys have the identifier %s", f.Path(), id)
+			} else {
+				ids[id] = true
+			}
+		}
 		if len(schemes.List) == 0 {
 			found(f.pos, "%s lists no scheme: a phone then uses the null scheme and shows the IMSI", f.Path())
 		}
@@ -55,6 +65,8 @@ func checkScheme(f *File, s uicc.Value, keys []uicc.Value, found func(pos, strin
 	case "profile-b":
 		if len(key) != 33 || !bytes.Contains([]byte{2, 3}, key[:1]) {
 			found(f.pos, "%s: key %d has %d bytes, profile-b wants a compressed P-256 point of 33", f.Path(), n, len(key))
+		} else if x, _ := elliptic.UnmarshalCompressed(elliptic.P256(), key); x == nil {
+			found(f.pos, "%s: key %d is no point of P-256", f.Path(), n)
 		}
 	default:
 		found(f.pos, "%s: scheme %s is not known", f.Path(), scheme.Text)

@@ -6,9 +6,11 @@ import (
 	"testing"
 )
 
-func builtinDoc(t testing.TB) string {
+func builtinDoc(t testing.TB) string { return builtinDocOf(t, "in-5g-usim") }
+
+func builtinDocOf(t testing.TB, name string) string {
 	t.Helper()
-	doc, err := builtin.ReadFile("profiles/in-5g-usim.yaml")
+	doc, err := builtin.ReadFile("profiles/" + name + ".yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,11 +74,14 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// The good sample of every rule is the built-in profile. These are the bad ones.
+// A sample is a change to a profile that is good, and what a rule says of it.
+type sample struct{ check, old, new, want string }
+
+// The good samples of every rule are the built-in profiles. These are the bad ones.
 func TestChecks(t *testing.T) {
 	doc := builtinDoc(t)
 	const fdn = "      EF.FDN: {record-size: 28, records: 10}\n"
-	bad := []struct{ check, old, new, want string }{
+	bad := []sample{
 		{"access", "EF.GID1: {hex: \"01\"}", "EF.GID1: {hex: \"01\", access: nobody}", "44:7: MF/ADF.USIM/EF.GID1: there is no rule nobody"},
 		{"access", "      EF.ARR:\n      EF.UST", "      EF.UST", ""},
 		{"access", "    EF.ARR:\n    EF.DIR", "    EF.DIR", "MF: there is no EF.ARR"},
@@ -127,12 +132,104 @@ func TestChecks(t *testing.T) {
 		{"suci", "scheme: profile-b, key-index: 1", "scheme: \"0A\", key-index: 2", "scheme 0A is not known"},
 		{"suci", "key-index: 0}", "key-index: 4}", "null scheme has the key index 4"},
 	}
+	seen := map[string]bool{}
+	judge(t, doc, bad, seen)
+	judge(t, builtinDocOf(t, "in-5g-usim-isim"), badFull(), seen)
+	for _, c := range checks() {
+		if !seen[c.name] {
+			t.Errorf("check %s has no bad sample", c.name)
+		}
+		if c.clause == "" {
+			t.Errorf("check %s names no clause", c.name)
+		}
+	}
+}
+
+// badFull changes the profile with an ISIM and a phone book.
+func badFull() []sample {
+	const opl = `{plmn: "40499", first-lac: "0000", last-lac: FFFE, pnn: 1}`
+	const gsm = "    DF.GSM:\n      access: dir\n      EF.ARR:\n      "
+	const usim = "    ADF.USIM:\n"
+	return []sample{
+		{"emergency", `{number: "101", name: Fire`, `{number: "112", name: Fire`, "record 3 has the number 112 of record 1"},
+		{"emergency", `category: "04"`, `category: "84"`, "record 3 has the category 84"},
+		{"extensions", `{name: Customer care, number: "198"}`, `{name: Customer care, number: "198", ext: "06"}`, "record 1 goes on in record 6 of EF.EXT3"},
+		{"extensions", `{name: Customer care, number: "198"}`, `{name: Customer care, number: "198", ext: "01"}`, "which is free or not there"},
+		{"identity", `value: "${IMPI}"`, `value: "404990000000001@ims.mnc099.mcc404.3gppnetwork.org"`, "holds the same on every card, want ${IMPI}"},
+		{"isim", `value: "${IMPI}"`, "value: empty", `has the realm ""`},
+		{"isim", `value: "${IMPI}"`, `value: "${IMSI.digits}@example.net"`, `has the realm "example.net", EF.DOMAIN is ims.mnc099`},
+		{"isim", `value: "${DOMAIN}"`, `value: ims.mnc098.mcc404.3gppnetwork.org`, "the operator's network 40499 has ims.mnc099"},
+		{"isim", `value: ["${IMPU}"]`, `value: ["${IMPI}"]`, "want sip:user@domain or tel:number"},
+		{"isim", `value: ["${IMPU}"]`, `value: []`, `record 1 is "empty"`},
+		{"isim", `value: ["${IMPU}"]`, `value: ["tel:+919900000100"]`, "record 1 is the same on every card, want ${IMPU}"},
+		{"linked", usim, gsm + "EF.SPN: {value: {display: \"01\", name: Other}}\n" + usim, "MF/DF.GSM/EF.SPN is {display: 01, name: Other}, MF/ADF.USIM/EF.SPN is {display: 01, name: Setu Mobile}"},
+		{"linked", usim, gsm + "EF.SPN: {value: {display: \"01\", name: Setu Mobile}}\n" + usim, ""},
+		{"linked", "      EF.SUME:", "      EF.FDN: {record-size: 28, records: 5}\n      EF.SUME:", "EF.FDN has 5 x 28 bytes, MF/ADF.USIM/EF.FDN has 10 x 28 bytes"},
+		{"mailboxes", `value: [["1"]]`, `value: [["2"]]`, "record 1 names record 2 of EF.MBDN, which holds no number"},
+		{"mailboxes", `EF.MWIS: {record-size: 5, records: 1}`, `EF.MWIS: {record-size: 5, records: 2}`, "EF.MWIS has 2 records, EF.MBI has 1"},
+		{"mandatory", `      EF.DOMAIN: {size: 48, value: "${DOMAIN}"}` + "\n", "", "EF.DOMAIN is mandatory (TS 31.103, 4.2.3)"},
+		{"names", opl, `{plmn: "40499", first-lac: "0000", last-lac: FFFE, pnn: 2}`, "takes the name of record 2 of EF.PNN, which holds none"},
+		{"names", opl, `{plmn: "40499", first-lac: "0002", last-lac: "0001", pnn: 0}`, "is an area from 0002 to 0001"},
+		{"names", "last-tac: FFFFFE, pnn: 1", "last-tac: FFFFFE, pnn: 3", "OPL5G, record 1 takes the name of record 3"},
+		{"names", "name: Setu Mobile}}", "name: \"\"}}", "EF.SPN holds no name"},
+		{"names", `value: {plmns: ["40499"]}`, `value: {plmns: ["40498"]}`, "EF.SPDI lists [40498] without the operator's network 40499"},
+		{"networks", `EF.EHPLMN: {size: 12, value: ["40499"]}`, `EF.EHPLMN: {size: 12, value: ["40498"]}`, "lists 40498 without the operator's network 40499"},
+		{"networks", `EF.FPLMN: {size: 12}`, `EF.FPLMN: {size: 12, value: ["40499"]}`, "forbids 40499, which is home"},
+		{"networks", "40499 utran gsm", "40498 utran gsm", "EF.HPLMNwAcT lists 40498, home is 40499"},
+		{"ota", "27-29, 33-35", "27, 29, 33-35", "the card has SCP80 keys, service 28"},
+		{"ota", "  scp80: {version: \"01\", aes: 128}\n", "", "service 28 (data download) is available, the card has no SCP80 keys"},
+		{"phonebook", "ANR 4F11 04", "ANR 4F10 04", "names EF.ANR with the identifier 4F10, which is not in DF.PHONEBOOK"},
+		{"phonebook", "ANR 4F11 04", "ANR 4F51 05", "names EF.ANR with the identifier 4F51"},
+		{"phonebook", "ANR 4F11 04", "ANR 4F11 05", "gives EF.ANR the short file identifier 05, it has 04"},
+		{"phonebook", `EF.UID: {id: 4F16, sfi: "03", records: 20}`, `EF.UID: {id: 4F16, sfi: "03", records: 19}`, "EF.UID has 19 records, the phone book has 20 entries"},
+		{"search", "EF.HPPLMN: {value: 5}", "EF.HPPLMN: {value: 81}", "is 81, 486 minutes"},
+		{"services", "EF.IST: {size: 3, value: [1, 5, 8]}", "EF.IST: {size: 3, value: [8]}", "MF/ADF.ISIM/EF.P-CSCF is there and service 1 or 5 is not available in EF.IST"},
+		{"services", "EF.IST: {size: 3, value: [1, 5, 8]}", "EF.IST: {size: 3, value: [1, 2, 5, 8]}", "service 2 is available and ADF.ISIM/EF.GBABP is not there"},
+		{"services", "73, 74, 85", "74, 85", "EF.EHPLMNPI is there and service 73 with 71 is not available in EF.UST"},
+		{"services", usim, gsm + "EF.SST: {value: [\"17\"]}\n" + usim, "service 17 is available and DF.GSM/EF.SPN is not there"},
+		{"sfi", "EF.AD: {value: {mode: normal}}", "EF.AD: {sfi: \"08\", value: {mode: normal}}", "has the short file identifier 08, the standard's is 03"},
+		{"sizes", "EF.FPLMN: {size: 12}", "EF.FPLMN: {size: 13}", "has 13 bytes, want a multiple of 3"},
+		{"suci", "{id: 30,", "{id: 27,", "two keys have the identifier 27"},
+		{"suci", "0272da71976234ce833a6907425867b82e074d44ef907dfb4b3e21c1c2256ebcd1", "02" + strings.Repeat("00", 31) + "07", "key 1 is no point of P-256"},
+		{"tables", "33-35, 38", "34, 35, 38", "service 33 is not available, want it always"},
+		{"tables", "[2-5, 10-12", "[2, 3, 5, 10-12", "service 5 is available, service 4 that it needs is not"},
+		{"tables", "EF.EST: {size: 1, value: []}", "EF.EST: {size: 1, value: [2]}", "turns barred dialling on, service 6 is not available"},
+		{"tables", "EF.EST: {size: 1, value: []}", "EF.EST: {size: 1, value: [1]}", ""},
+	}
+}
+
+// A USIM that computes the SUCI itself keeps what it takes in DF.SAIP
+// (TS 31.102, 4.4.11.8: service 125).
+func TestSUCIOfUSIM(t *testing.T) {
+	doc := builtinDocOf(t, "in-5g-usim-isim")
+	from := strings.Index(doc, "        EF.SUCI_Calc_Info:\n")
+	to := strings.Index(doc, "        EF.OPL5G:\n")
+	info := strings.Replace(doc[from:to], "EF.SUCI_Calc_Info:", "EF.SUCI_Calc_Info_USIM:\n          access: adm1-adm1", 1)
+	doc = doc[:from] + doc[to:]
+	doc = change(t, doc, "\n    ADF.ISIM:", "\n      DF.SAIP:\n        access: dir\n"+info+"\n    ADF.ISIM:")
+	doc = change(t, doc, "122-124,", "122-125,")
+	doc = change(t, doc, "  pin1-adm1:", "  adm1-adm1: {read: adm1, update: adm1}\n  pin1-adm1:")
+	p, err := Parse("saip.yaml", []byte(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range p.Check() {
+		t.Error(f)
+	}
+	if _, err := Compile(p); err != nil {
+		t.Error(err)
+	}
+}
+
+// judge looks at samples one by one: the rule finds nothing wrong with doc and
+// what is wanted with the change. A sample that wants nothing is a good one.
+func judge(t *testing.T, doc string, samples []sample, seen map[string]bool) {
+	t.Helper()
 	good, err := Parse("good.yaml", []byte(doc))
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[string]bool{}
-	for _, x := range bad {
+	for _, x := range samples {
 		p, err := Parse("bad.yaml", []byte(change(t, doc, x.old, x.new)))
 		if err != nil {
 			t.Errorf("%s: %v", x.new, err)
@@ -159,14 +256,6 @@ func TestChecks(t *testing.T) {
 		}
 		if _, err := Compile(p); x.want != "" && err == nil {
 			t.Errorf("Compile takes %q", x.new)
-		}
-	}
-	for _, c := range checks() {
-		if !seen[c.name] {
-			t.Errorf("check %s has no bad sample", c.name)
-		}
-		if c.clause == "" {
-			t.Errorf("check %s names no clause", c.name)
 		}
 	}
 }

@@ -96,11 +96,11 @@ func (c *compiler) dir(d *File) error {
 	switch {
 	case d.Kind == uicc.KindMF:
 		// What belongs to the MF is stored while no application is current.
-		if data, patches := c.storeCodes(nil, true); data != nil {
+		if data, patches := c.storeCodes(nil, func(x Code) bool { return x.Shared }); data != nil {
 			c.command("STORE DATA shared codes", uicc.Command{CLA: 0x80, INS: 0xE2, P1: 0x80, Data: data}, patches...)
 		}
-	case d.Name == uicc.DirUSIM:
-		c.secrets()
+	case d.Name == uicc.DirUSIM, d.Name == uicc.DirISIM:
+		c.secrets(d)
 	}
 	inside := d
 	for _, f := range d.Files {
@@ -132,9 +132,10 @@ func last(d *File) *File {
 	return d
 }
 
-// secrets stores the USIM's key and the card's codes. PIN2 is local to the
-// application that is current.
-func (c *compiler) secrets() {
+// secrets stores the key of the application d, which is current, and the codes:
+// those of the card with the USIM, local ones with each application. An ISIM
+// authenticates with the USIM's key; its sequence numbers are its own.
+func (c *compiler) secrets(d *File) {
 	l := &c.s.layout
 	// A001: the algorithm and its parameters, then K and OPc or TOPc under the
 	// data encryption key.
@@ -143,17 +144,16 @@ func (c *compiler) secrets() {
 	patches := []patch{{op: opSeal, at: len(data), slot: l.Offset[SlotK], n: k, with: l.Offset[SlotOPC], more: variant}}
 	data = append(data, make([]byte, k+variant)...)
 	data[2] = byte(len(data) - 3)
-	data, more := c.storeCodes(data, false)
+	data, more := c.storeCodes(data, func(x Code) bool { return !x.Shared && (d.Name == uicc.DirUSIM || x.Reference >= 0x80) })
 	c.command("STORE DATA keys and codes", uicc.Command{CLA: 0x80, INS: 0xE2, P1: 0x80, Data: data}, append(patches, more...)...)
 }
 
-// storeCodes adds to the data of STORE DATA the codes that belong to the MF, or
-// all others.
-func (c *compiler) storeCodes(data []byte, shared bool) ([]byte, []patch) {
+// storeCodes adds to the data of STORE DATA the codes that are wanted.
+func (c *compiler) storeCodes(data []byte, wanted func(Code) bool) ([]byte, []patch) {
 	l := &c.s.layout
 	var patches []patch
 	for _, code := range c.p.Codes {
-		if code.Shared != shared {
+		if !wanted(code) {
 			continue
 		}
 		flags := byte(0)
@@ -292,7 +292,7 @@ func (c *compiler) ways(f *File, fcp uicc.FCP) way {
 	if f.pieces() == 1 {
 		keep := 1
 		for _, x := range f.Patches {
-			keep = max(keep, min(x.At+x.Slot.inFile()+1, len(whole)))
+			keep = max(keep, min(x.At+x.size()+1, len(whole)))
 		}
 		n := max(keep, len(shortest(whole)))
 		if n > room && keep <= room {
@@ -334,7 +334,10 @@ func (c *compiler) filePatches(f *File, piece int) []patch {
 		if x.Slot == SlotMSISDN {
 			op = opMSISDN
 		}
-		all = append(all, patch{op: op, at: x.At, slot: c.s.layout.Offset[x.Slot], n: x.Slot.inFile()})
+		if x.Digits {
+			op, c.s.home = opDigits, c.p.PLMN
+		}
+		all = append(all, patch{op: op, at: x.At, slot: c.s.layout.Offset[x.Slot], n: x.size()})
 	}
 	return all
 }

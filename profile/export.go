@@ -143,6 +143,8 @@ func (s *Script) patched(v *variables, b []byte, patches []patch) string {
 			name = v.use(slot.String(), n, "as the file holds it")
 		case opMSISDN:
 			name = v.use(slot.String(), n, "as a record of EF.MSISDN holds it: length, type, swapped digits")
+		case opDigits:
+			name = v.use(slot.String()+"_DIGITS", n, "the 15 digits of the IMSI in ASCII")
 		case opSeal:
 			n += p.more
 			other := " and FF"

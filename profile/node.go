@@ -10,6 +10,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"ankan/sim"
 )
 
 // ErrDocument is wrapped by every error of Parse.
@@ -21,6 +23,7 @@ const maxDocument = 1 << 20
 // A reader collects what is wrong with a document, each with its place.
 type reader struct {
 	file string
+	plmn sim.PLMN // of the operator, known before the files
 	errs []error
 }
 

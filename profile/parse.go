@@ -91,6 +91,7 @@ func (r *reader) profile(p *Profile, doc []entry) {
 	if len(r.errs) > 0 || len(files) != 1 {
 		return
 	}
+	r.plmn = p.PLMN
 	p.MF = r.dir(p, files[0], nil)
 	if len(r.errs) == 0 {
 		r.links(p)
@@ -386,7 +387,9 @@ var standardDirs = []struct {
 	name string
 	id   uicc.FileID
 }{
-	{uicc.DirMF, uicc.MF}, {uicc.DirTelecom, 0x7F10}, {uicc.DirUSIM, 0x7FF0}, {uicc.Dir5GS, 0x5FC0}, {uicc.DirGSMAccess, 0x5F3B},
+	{uicc.DirMF, uicc.MF}, {uicc.DirTelecom, 0x7F10}, {uicc.DirGSM, 0x7F20}, {uicc.DirUSIM, 0x7FF0}, {uicc.DirISIM, 0x7FF2},
+	{uicc.DirGraphics, 0x5F50}, {uicc.DirPhonebook, 0x5F3A}, {uicc.DirMultimedia, 0x5F3B}, {uicc.DirMMSS, 0x5F3C}, {uicc.DirV2X, 0x5F3E},
+	{uicc.DirGSMAccess, 0x5F3B}, {uicc.Dir5GS, 0x5FC0}, {uicc.DirSAIP, 0x5FD0}, {uicc.DirHNB, 0x5F50},
 }
 
 func isFileName(s string) bool {
@@ -723,13 +726,15 @@ func (r *reader) slottedHex(f *File, piece int, n ast.Node, p pos) ([]byte, bool
 			r.errorf(p, "%s: hex: ${ without }", f.Name)
 			return nil, false
 		}
-		slot, err := fileSlot(name)
-		if err != nil {
-			r.errorf(p, "%s: %v", f.Name, err)
-			return nil, false
+		x := Patch{Piece: piece, At: len(b), Slot: SlotIMSI, Digits: "${"+name+"}" == imsiDigits}
+		if !x.Digits {
+			if x.Slot, err = fileSlot(name); err != nil {
+				r.errorf(p, "%s: %v", f.Name, err)
+				return nil, false
+			}
 		}
-		f.Patches = append(f.Patches, Patch{piece, len(b), slot})
-		b = append(b, make([]byte, slot.inFile())...)
+		f.Patches = append(f.Patches, x)
+		b = append(b, make([]byte, x.size())...)
 	}
 	return b, true
 }
@@ -744,18 +749,28 @@ func (r *reader) fit(f *File, b []byte, p pos) ([]byte, bool) {
 	return append(b, fillTo(f.Fill, max(size, len(b)))[len(b):]...), true
 }
 
-// sentinel stands for the number of a card while a value is encoded, so that
-// its place can be found: a number that nobody has.
-const sentinel = "+00000000000000000001"
+// What stands for a card's own while a value is encoded, so that its place can
+// be found: a telephone number that nobody has, and digits that are none.
+const (
+	number     = "+00000000000000000001"
+	numberMark = "\x0B\x91\x00\x00\x00\x00\x00\x00\x00\x00\x00\x10"
+	imsiDigits = "${IMSI.digits}"
+	digitsMark = "zimsi--digits-z"
+)
+
+// marks replace the references of a text that is not a reference alone.
+func (r *reader) marks(s string) string {
+	return strings.ReplaceAll(derived(r.plmn).Replace(s), imsiDigits, digitsMark)
+}
 
 // valuePiece reads a value through the file's codec.
 func (r *reader) valuePiece(f *File, piece int, n ast.Node, p pos) ([]byte, bool) {
 	if s, ok := scalar(n); ok {
-		if name, ok := slotRef(s); ok {
+		if name, ok := slotRef(r.marks(s)); ok {
 			return r.slotPiece(f, piece, name, p)
 		}
 	}
-	v, number, ok := r.value(n, p, 0)
+	v, ok := r.value(n, p, 0)
 	if !ok {
 		return nil, false
 	}
@@ -764,15 +779,25 @@ func (r *reader) valuePiece(f *File, piece int, n ast.Node, p pos) ([]byte, bool
 		r.errorf(p, "%s: %v", f.Name, err)
 		return nil, false
 	}
-	if number {
-		mark, _ := hex.DecodeString("0B9100000000000000000010")
-		i := strings.Index(string(b), string(mark))
-		if i < 0 {
-			r.errorf(p, "%s: ${MSISDN} stands where no telephone number can", f.Name)
-			return nil, false
+	said := v.String()
+	for _, m := range [...]struct {
+		value, mark string
+		patch       Patch
+		where       string
+	}{
+		{number, numberMark, Patch{Slot: SlotMSISDN}, "no telephone number can"},
+		{digitsMark, digitsMark, Patch{Slot: SlotIMSI, Digits: true}, "no text can"},
+	} {
+		for range strings.Count(said, m.value) {
+			i := strings.Index(string(b), m.mark)
+			if i < 0 {
+				r.errorf(p, "%s: %s stands where %s", f.Name, m.patch, m.where)
+				return nil, false
+			}
+			clear(b[i : i+len(m.mark)])
+			m.patch.Piece, m.patch.At = piece, i
+			f.Patches = append(f.Patches, m.patch)
 		}
-		copy(b[i:], make([]byte, len(mark)))
-		f.Patches = append(f.Patches, Patch{piece, i, SlotMSISDN})
 	}
 	return b, true
 }
@@ -788,50 +813,51 @@ func (r *reader) slotPiece(f *File, piece int, name string, p pos) ([]byte, bool
 		r.errorf(p, "%s: slot %s has %d bytes, file or record has %d", f.Name, slot, slot.inFile(), size)
 		return nil, false
 	}
-	f.Patches = append(f.Patches, Patch{piece, 0, slot})
+	f.Patches = append(f.Patches, Patch{Piece: piece, Slot: slot})
 	return make([]byte, slot.inFile()), true
 }
 
-// value turns a document's node into a Value. A text ${MSISDN} becomes the
-// sentinel, and number is true.
-func (r *reader) value(n ast.Node, p pos, depth int) (v uicc.Value, number, ok bool) {
+// value turns a document's node into a Value, with marks for what is a card's
+// own.
+func (r *reader) value(n ast.Node, p pos, depth int) (v uicc.Value, ok bool) {
 	if depth > 8 {
 		r.errorf(p, "value is nested more than 8 deep")
-		return v, false, false
+		return v, false
 	}
 	switch x := n.(type) {
 	case *ast.SequenceNode:
 		v.List = []uicc.Value{}
 		for _, e := range x.Values {
-			c, num, ok := r.value(e, at(e), depth+1)
+			c, ok := r.value(e, at(e), depth+1)
 			if !ok {
-				return v, false, false
+				return v, false
 			}
-			v.List, number = append(v.List, c), number || num
+			v.List = append(v.List, c)
 		}
 	case *ast.MappingNode, *ast.MappingValueNode:
 		v.Fields = []uicc.Field{}
 		for _, e := range r.mapping(n, p) {
-			c, num, ok := r.value(e.value, e.pos, depth+1)
+			c, ok := r.value(e.value, e.pos, depth+1)
 			if !ok {
-				return v, false, false
+				return v, false
 			}
-			v.Fields, number = append(v.Fields, uicc.Field{Name: e.key, Value: c}), number || num
+			v.Fields = append(v.Fields, uicc.Field{Name: e.key, Value: c})
 		}
 	default:
 		s, ok := scalar(n)
 		if !ok {
 			r.errorf(p, "%s, want a text, a list or fields", kindOf(n))
-			return v, false, false
+			return v, false
 		}
+		s = r.marks(s)
 		if name, ok := slotRef(s); ok {
 			if name != SlotMSISDN.String() {
-				r.errorf(p, "slot ${%s} cannot stand inside a value, want ${MSISDN} or a slot for the whole file", name)
-				return v, false, false
+				r.errorf(p, "slot ${%s} cannot stand inside a value, want ${MSISDN}, ${IMSI.digits} or a slot for the whole file", name)
+				return v, false
 			}
-			s, number = sentinel, true
+			s = number
 		}
 		v.Text = s
 	}
-	return v, number, true
+	return v, true
 }

@@ -8,7 +8,9 @@
 // its content: as a value, which the file's codec turns into bytes, or as hex.
 // Content that differs from card to card is a slot, ${ICCID}, ${IMSI}, ${ACC}
 // or ${MSISDN}; it fills a file or record, stands in hex, or is a telephone
-// number in a value. profiles/in-5g-usim.yaml shows everything.
+// number in a value. ${IMSI.digits} is the IMSI's digits inside of a text;
+// ${IMPI}, ${IMPU}, ${DOMAIN} and ${SUPI_NAI} are texts that follow from IMSI and
+// network. profiles/in-5g-usim-isim.yaml shows everything.
 package profile
 
 import (
@@ -130,6 +132,25 @@ type Patch struct {
 	Piece int // index in Body
 	At    int // bytes from the start of the piece
 	Slot  SlotID
+	// Digits says that the 15 digits of the IMSI stand there in ASCII, not the
+	// content of EF.IMSI: names that TS 23.003 derives from it hold them.
+	Digits bool
+}
+
+// size is how many bytes the patch takes in its piece.
+func (x Patch) size() int {
+	if x.Digits {
+		return len(digitsMark)
+	}
+	return x.Slot.inFile()
+}
+
+// String is the patch as documents write it: ${IMSI}, ${IMSI.digits}.
+func (x Patch) String() string {
+	if x.Digits {
+		return imsiDigits
+	}
+	return "${" + x.Slot.String() + "}"
 }
 
 type pos struct{ line, column int }
@@ -173,6 +194,17 @@ func (f *File) find(name string) *File {
 		return found == nil
 	})
 	return found
+}
+
+// own is the file with this name in the directory f itself; nil if there is
+// none.
+func (f *File) own(name string) *File {
+	for _, c := range f.Files {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
 }
 
 // rule is the named rule; nil if there is none.

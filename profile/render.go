@@ -3,6 +3,7 @@ package profile
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -143,7 +144,7 @@ func (f *File) hexPiece(i int) string {
 	keep := 1
 	for _, p := range f.Patches {
 		if p.Piece == i {
-			keep = max(keep, p.At+p.Slot.inFile())
+			keep = max(keep, p.At+p.size())
 		}
 	}
 	for end > keep && piece[end-1] == filled[end-1] {
@@ -160,8 +161,8 @@ func (f *File) slotted(i, end int) string {
 	at := 0
 	for _, p := range f.Patches {
 		if p.Piece == i {
-			fmt.Fprintf(&b, "%X${%s}", piece[at:p.At], p.Slot)
-			at = p.At + p.Slot.inFile()
+			fmt.Fprintf(&b, "%X%s", piece[at:p.At], p)
+			at = p.At + p.size()
 		}
 	}
 	fmt.Fprintf(&b, "%X", piece[at:end])
@@ -216,16 +217,14 @@ func (f *File) describe(w io.Writer) {
 	if f.SFI != 0 {
 		sfi = fmt.Sprintf("%02X", f.SFI)
 	}
-	var content []string
-	switch {
-	case f.isARR:
-		content = f.rules
-	case f.Kind == uicc.BERTLV && len(f.Body) == 0:
-		content = []string{"no objects"}
-	default:
-		for i := range max(1, len(f.Body)) {
-			content = append(content, f.show(i))
+	content := f.Content()
+	for i, text := range content {
+		if r := []rune(text); len(r) > maxShown {
+			content[i] = string(r[:maxShown]) + "..."
 		}
+	}
+	if f.Kind == uicc.BERTLV && len(content) == 0 {
+		content = []string{"no objects"}
 	}
 	if n := f.pieces() - len(content); n > 0 {
 		content = append(content, fmt.Sprintf("%d more unused", n))
@@ -233,13 +232,41 @@ func (f *File) describe(w io.Writer) {
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, f.ID, sfi, f.Kind, size, f.Rule, strings.Join(content, "; "))
 }
 
-// show is the content of a piece for people, at most one line of it.
-func (f *File) show(i int) string {
-	const most = 96
-	if r := []rune(f.text(i)); len(r) > most {
-		return string(r[:most]) + "..."
+// maxShown is how much of a piece a listing shows, in characters.
+const maxShown = 96
+
+// Content is what the file holds, for people, piece by piece: through its codec,
+// with slots where a card's own stands; else in hexadecimal digits. Records at
+// the end that were never written are left out. Of an EF.ARR it is the names of
+// the rules.
+func (f *File) Content() []string {
+	if f.Kind.Dedicated() {
+		return nil
 	}
-	return f.text(i)
+	if f.isARR {
+		return slices.Clone(f.rules)
+	}
+	n := len(f.Body)
+	if f.Kind != uicc.BERTLV {
+		n = max(1, n)
+	}
+	var all []string
+	for i := range n {
+		all = append(all, f.text(i))
+	}
+	return all
+}
+
+// Standard is what the standards say about the file; false for a file of the
+// operator's own.
+func (f *File) Standard() (uicc.EF, bool) { return f.std, f.std.Name != "" }
+
+// Access is the file's rule: who may do what.
+func (p *Profile) Access(f *File) []Allowed {
+	if r := p.rule(f.Rule); r != nil {
+		return slices.Clone(r.Allowed)
+	}
+	return nil
 }
 
 // text is the content of a piece for people; empty if there is no such piece.
@@ -247,18 +274,40 @@ func (f *File) text(i int) string {
 	if i >= f.pieces() {
 		return ""
 	}
+	if v, ok := f.value(i); ok {
+		return strings.NewReplacer(digitsMark, imsiDigits, number, "${MSISDN}").Replace(v.String())
+	}
 	var slots []string
-	for _, p := range f.Patches {
-		if p.Piece == i {
-			slots = append(slots, "${"+p.Slot.String()+"}")
+	for _, x := range f.Patches {
+		if x.Piece == i {
+			slots = append(slots, x.String())
 		}
 	}
-	switch v, err := f.std.Codec.Decode(f.piece(i)); {
-	case len(slots) > 0:
+	if len(slots) > 0 {
 		return strings.Join(slots, " ")
-	case !f.std.Codec.Known() || err != nil:
-		return fmt.Sprintf("%X", f.piece(i))
-	default:
-		return v.String()
 	}
+	return fmt.Sprintf("%X", f.piece(i))
+}
+
+// value is what the codec says of a piece, with marks where a card's own digits
+// stand; false if there is no codec, if the piece cannot be read or if all of
+// it is a card's own. f may be nil.
+func (f *File) value(i int) (uicc.Value, bool) {
+	if f == nil || i >= f.pieces() || !f.std.Codec.Known() {
+		return uicc.Value{}, false
+	}
+	piece := slices.Clone(f.piece(i))
+	for _, x := range f.Patches {
+		switch {
+		case x.Piece != i:
+		case x.Digits:
+			copy(piece[x.At:], digitsMark)
+		case x.Slot == SlotMSISDN:
+			copy(piece[x.At:], numberMark)
+		default:
+			return uicc.Value{}, false
+		}
+	}
+	v, err := f.std.Codec.Decode(piece)
+	return v, err == nil
 }

@@ -21,7 +21,8 @@ type Script struct {
 	aka    aka.Parameters
 	scp03  KeySet
 	codes  []Code
-	bytes  []byte // command templates and expected contents
+	home   sim.PLMN // that derived names hold; zero: there are none
+	bytes  []byte   // command templates and expected contents
 	steps  []step
 	looks  []look
 	unread []Unread
@@ -57,6 +58,7 @@ type op uint8
 const (
 	opCopy   op = iota // the slot as it is
 	opMSISDN           // ASCII digits to an address field
+	opDigits           // the content of EF.IMSI to ASCII digits
 	opSeal             // both parts under the data encryption key
 )
 
@@ -223,6 +225,11 @@ func (s *Script) check(record []byte) error {
 	imsi, err := sim.IMSIFromEF([9]byte(s.layout.Of(record, SlotIMSI)))
 	if err != nil {
 		return fmt.Errorf("%w: slot IMSI is not the content of EF_IMSI", ErrRecord)
+	}
+	if !s.home.IsZero() {
+		if p, err := imsi.PLMN(s.home.MNCDigits()); err != nil || p != s.home {
+			return fmt.Errorf("%w: slot IMSI is of another network than %s, which the names derived from it say", ErrRecord, s.home)
+		}
 	}
 	acc := s.layout.Of(record, SlotACC)
 	if uint16(acc[0])<<8|uint16(acc[1]) != imsi.ACC() {
@@ -393,6 +400,13 @@ func apply(b []byte, patches []patch, record []byte, dek scp.Static) error {
 				return fmt.Errorf("%w: slot MSISDN is not digits padded with FF", ErrRecord)
 			}
 			place(b, p.at, field[:])
+		case opDigits:
+			imsi, err := sim.IMSIFromEF([9]byte(record[p.slot : p.slot+9]))
+			if err != nil {
+				return fmt.Errorf("%w: slot IMSI is not the content of EF_IMSI", ErrRecord)
+			}
+			var digits [15]byte
+			place(b, p.at, imsi.Append(digits[:0]))
 		case opSeal:
 			var parts [64]byte // K of 32 bytes and TOPc
 			both := append(parts[:0], record[p.slot:p.slot+p.n]...)

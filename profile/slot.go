@@ -3,6 +3,8 @@ package profile
 import (
 	"fmt"
 	"strings"
+
+	"ankan/sim"
 )
 
 // A SlotID names one piece of what a single card's record holds.
@@ -216,6 +218,19 @@ func slotRef(s string) (name string, ok bool) {
 		return "", false
 	}
 	return strings.CutSuffix(name, "}")
+}
+
+// derived replaces references to names that follow from a card's IMSI and its
+// network: ${DOMAIN}, ${IMPI} and ${IMPU} (TS 23.003, 13.2, 13.3 and 13.4B) and
+// ${SUPI_NAI} (TS 23.003, 28.2 and 28.7.2).
+func derived(home sim.PLMN) *strings.Replacer {
+	mnc := home.MNC()
+	if len(mnc) == 2 {
+		mnc = "0" + mnc
+	}
+	network := "mnc" + mnc + ".mcc" + home.MCC() + ".3gppnetwork.org"
+	return strings.NewReplacer("${DOMAIN}", "ims."+network, "${IMPI}", imsiDigits+"@ims."+network,
+		"${IMPU}", "sip:"+imsiDigits+"@ims."+network, "${SUPI_NAI}", imsiDigits+"@5gc."+network)
 }
 
 // fileSlot is the slot of a reference in a file's content.

@@ -1,12 +1,15 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -150,6 +153,11 @@ func readProfile(name string) (*profile.Profile, error) {
 		return nil, err
 	}
 	return profile.Parse(name, doc)
+}
+
+// Profiles is the site's electrical profiles, by name.
+func (s *Site) Profiles() []*profile.Profile {
+	return slices.SortedFunc(maps.Values(s.profiles), func(a, b *profile.Profile) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 // Close closes the parts and the database.

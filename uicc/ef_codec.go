@@ -73,6 +73,18 @@ func (c Codec) padding(i int) byte {
 // Known reports whether the codec knows more than hexadecimal digits.
 func (c Codec) Known() bool { return c.part != nil }
 
+// Unit is of how many bytes a file's or record's length is a multiple: the size
+// of an element of a list; 1 for what is no list.
+func (c Codec) Unit() int {
+	switch p := c.part.(type) {
+	case list:
+		return len(p.pad)
+	case repeat:
+		return p.size
+	}
+	return 1
+}
+
 func (c Codec) content() part {
 	if c.part == nil {
 		return raw(0)
@@ -334,7 +346,11 @@ func (o orEmpty) get(b []byte) (Value, int, error) {
 	if erased(b[:n]) {
 		return Text("empty"), n, nil
 	}
-	return o.part.get(b)
+	v, n, err := o.part.get(b)
+	if err == nil && v.Fields == nil && v.List == nil && v.Text == "empty" {
+		err = errors.New(`the text "empty" stands for erased bytes`)
+	}
+	return v, n, err
 }
 
 // services is a bit map of numbers that start at 1, least significant bit of
@@ -450,8 +466,8 @@ func (imsi) get(b []byte) (Value, int, error) {
 	return Text(id.String()), 9, nil
 }
 
-// plmn is a network code of three bytes (TS 24.008, 10.5.1.13) as 40496, or
-// none for FF FF FF.
+// plmn is a network code of three bytes (TS 24.008, 10.5.1.13) as 40496, none
+// for FF FF FF, or zeros for 00 00 00, which is no network but stands on cards.
 type plmn struct{}
 
 func (plmn) put(dst []byte, v Value) ([]byte, error) {
@@ -461,6 +477,9 @@ func (plmn) put(dst []byte, v Value) ([]byte, error) {
 	}
 	if s == "none" {
 		return append(dst, 0xFF, 0xFF, 0xFF), nil
+	}
+	if s == "zeros" {
+		return append(dst, 0, 0, 0), nil
 	}
 	p, err := sim.ParsePLMN(s)
 	if err != nil {
@@ -476,6 +495,9 @@ func (plmn) get(b []byte) (Value, int, error) {
 	}
 	if erased(b[:3]) {
 		return Text("none"), 3, nil
+	}
+	if b[0]|b[1]|b[2] == 0 {
+		return Text("zeros"), 3, nil
 	}
 	p, err := sim.PLMNFromBytes([3]byte(b))
 	if err != nil {
@@ -822,7 +844,23 @@ func (p packed) get(b []byte) (Value, int, error) {
 // (the alpha identifier of EF.MSISDN, EF.SMSP and EF.ECC).
 type elastic struct {
 	before, after record
-	fixed         int // bytes of before and after
+	fixed         int            // bytes of before and after
+	name          string         // of what is between them; "": name
+	middle        func(int) part // that many bytes of it; nil: alpha
+}
+
+func (e elastic) between() string {
+	if e.name == "" {
+		return "name"
+	}
+	return e.name
+}
+
+func (e elastic) room(n int) part {
+	if e.middle == nil {
+		return alpha(n)
+	}
+	return e.middle(n)
 }
 
 func (e elastic) put(dst []byte, v Value) ([]byte, error) { return e.putSize(dst, v, e.fixed) }
@@ -835,7 +873,7 @@ func (e elastic) putSize(dst []byte, v Value, size int) ([]byte, error) {
 	before.Fields, after.Fields = []Field{}, []Field{}
 	for _, f := range v.Fields {
 		switch {
-		case f.Name == "name":
+		case f.Name == e.between():
 			name = f.Value
 		case slices.ContainsFunc(e.before, func(m member) bool { return m.name == f.Name }):
 			before.Fields = append(before.Fields, f)
@@ -849,11 +887,11 @@ func (e elastic) putSize(dst []byte, v Value, size int) ([]byte, error) {
 	}
 	room := max(size, e.fixed) - e.fixed
 	if room == 0 && name.Text != "" {
-		return nil, errors.New("name: the record has no room for one")
+		return nil, fmt.Errorf("%s: the record has no room for one", e.between())
 	}
 	if room > 0 {
-		if dst, err = alpha(room).put(dst, name); err != nil {
-			return nil, fmt.Errorf("name: %w", err)
+		if dst, err = e.room(room).put(dst, name); err != nil {
+			return nil, fmt.Errorf("%s: %w", e.between(), err)
 		}
 	}
 	return e.after.put(dst, after)
@@ -868,12 +906,12 @@ func (e elastic) get(b []byte) (Value, int, error) {
 		return Value{}, 0, err
 	}
 	if room := len(b) - e.fixed; room > 0 {
-		name, _, err := alpha(room).get(b[at : at+room])
+		name, _, err := e.room(room).get(b[at : at+room])
 		if err != nil {
-			return Value{}, 0, fmt.Errorf("name: %w", err)
+			return Value{}, 0, fmt.Errorf("%s: %w", e.between(), err)
 		}
 		if name.Text != "" {
-			v.Fields = append(v.Fields, Field{"name", name})
+			v.Fields = append(v.Fields, Field{e.between(), name})
 		}
 		at += room
 	}

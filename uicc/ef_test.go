@@ -15,9 +15,10 @@ import (
 )
 
 // efVector is one line of testdata/ef: a value, and the bytes that it makes or
-// the error that refuses it.
+// the error that refuses it. What holds for the file holds for those in Also.
 type efVector struct {
 	Dir, File, Hex, Error, Source string
+	Also                          []string // "DF.GSM/EF.SPN"
 	Size                          int
 	Value                         json.RawMessage
 }
@@ -41,7 +42,13 @@ func efVectors(t testing.TB) []efVector {
 		if len(v) == 0 {
 			t.Fatalf("%s is empty", name)
 		}
-		all = append(all, v...)
+		for _, x := range v {
+			all = append(all, x)
+			for _, also := range x.Also {
+				x.Dir, x.File, _ = strings.Cut(also, "/")
+				all = append(all, x)
+			}
+		}
 	}
 	return all
 }
@@ -81,7 +88,7 @@ func jsonValue(t testing.TB, raw json.RawMessage) Value {
 func TestEFVectors(t *testing.T) {
 	seen := map[string]bool{}
 	for _, v := range efVectors(t) {
-		t.Run(v.File, func(t *testing.T) {
+		t.Run(v.Dir+"/"+v.File, func(t *testing.T) {
 			ef, ok := FindEF(v.Dir, v.File)
 			if !ok {
 				t.Fatalf("no file %s in %s", v.File, v.Dir)
@@ -122,8 +129,8 @@ func TestEFVectors(t *testing.T) {
 		})
 	}
 	for _, ef := range EFs() {
-		if ef.Codec.Known() && !seen[ef.Dir+"/"+ef.Name] {
-			t.Errorf("%s in %s has a codec and no vector", ef.Name, ef.Dir)
+		if !seen[ef.Dir+"/"+ef.Name] {
+			t.Errorf("%s in %s has no vector", ef.Name, ef.Dir)
 		}
 	}
 }
@@ -131,10 +138,13 @@ func TestEFVectors(t *testing.T) {
 func TestEFTable(t *testing.T) {
 	id, sfi := map[string]string{}, map[string]string{}
 	for _, ef := range EFs() {
-		if ef.Clause == "" || ef.Kind != Transparent && ef.Kind != LinearFixed {
+		if ef.Clause == "" || ef.Kind.Dedicated() || ef.Kind == KindNone {
 			t.Errorf("%s: clause %q, kind %v", ef.Name, ef.Clause, ef.Kind)
 		}
-		if k := fmt.Sprint(ef.Dir, ef.ID); id[k] != "" {
+		if len(ef.Services) > 0 && ef.ServiceTable() == "" || len(ef.Services) == 0 && len(ef.With) > 0 {
+			t.Errorf("%s in %s: services %v with %v", ef.Name, ef.Dir, ef.Services, ef.With)
+		}
+		if k := fmt.Sprint(ef.Dir, ef.ID); ef.ID != 0 && id[k] != "" {
 			t.Errorf("%s and %s have one id", ef.Name, id[k])
 		} else {
 			id[k] = ef.Name
@@ -188,6 +198,33 @@ func TestDecodeRefuses(t *testing.T) {
 		{"ADF.USIM", "EF.EPSNSC", "A0038001FF00", "want padding FF"},
 		{"DF.5GS", "EF.Routing_Indicator", "F0FF0000", "want FFFF"},
 		{"DF.5GS", "EF.Routing_Indicator", "FFFFFFFF", "no digits"},
+		{"ADF.ISIM", "EF.IMPI", "810141", "data object 81, want 80"},
+		{"ADF.ISIM", "EF.IMPI", "800107", "not a text of printable characters"},
+		{"ADF.ISIM", "EF.IMPI", "8000", "not a text"},
+		{"ADF.ISIM", "EF.IMPI", "8005656D707479", "stands for erased bytes"},
+		{"ADF.ISIM", "EF.P-CSCF", "800101", "1 bytes left, want 2"},
+		{"ADF.ISIM", "EF.P-CSCF", "800301C000", "not an address of type 01"},
+		{"ADF.ISIM", "EF.P-CSCF", "800502C0000201", "not an address of type 02"},
+		{"ADF.ISIM", "EF.P-CSCF", "8003004120", "not an IP address and not a host name"},
+		{"ADF.ISIM", "EF.P-CSCF", "800800312E322E332E34", "not how this address is coded"},
+		{"ADF.USIM", "EF.NETPAR", "9F010141", "tag of two bytes"},
+		{"ADF.USIM", "EF.NETPAR", "1F0141", "tag of two bytes"},
+		{"ADF.USIM", "EF.NETPAR", "8005FF", "malformed"},
+		{"ADF.USIM", "EF.NETPAR", "8001410000", "want padding FF"},
+		{"ADF.USIM", "EF.SPDI", "A306800404F49900", "want a multiple of 3"},
+		{"ADF.USIM", "EF.VGCSCA", "010203", "want a multiple of 2"},
+		{"ADF.USIM", "EF.ACL", "02DD0403696D73", "element 2 of 2"},
+		{"ADF.USIM", "EF.ACL", "01DD0405696D73", "does not fit the name of an access point"},
+		{"ADF.USIM", "EF.ACL", "01DD0403696D20", "not the name of an access point"},
+		{"DF.GRAPHICS", "EF.IMG", "012E0A", "bytes left"},
+		{"DF.PHONEBOOK", "EF.PBR", "A804CD024F3A", "unexpected data object CD"},
+		{"DF.PHONEBOOK", "EF.PBR", "A803C0014F", "ADN has 1 bytes, want 2 or 3"},
+		{"DF.PHONEBOOK", "EF.PBR", "A805C0034F3A1F", "want a kind, an identifier and a short identifier"},
+		{"ADF.USIM", "EF.PUCT", "494E520710", "power -0"},
+		{"DF.GSM", "EF.SST", "02", "activated and not allocated"},
+		{"DF.GSM", "EF.SST", strings.Repeat("00", 32), "at most 31"},
+		{"ADF.USIM", "EF.GBABP", "05010203", "bytes left"},
+		{"ADF.USIM", "EF.VGCS", "21FFFFFFFFFFFFFF21FFFFFF", "no digits"},
 	} {
 		ef, _ := FindEF(x.dir, x.file)
 		b, err := hex.DecodeString(x.hex)
@@ -208,21 +245,56 @@ func TestEncodeRefusesOtherShapes(t *testing.T) {
 			{Fields: []Field{{"zz", Text("1")}}}, {Fields: []Field{{"name", Value{List: []Value{}}}}},
 			{List: []Value{{List: []Value{Text("1")}}}}, {List: []Value{{Fields: []Field{}}}},
 		} {
-			if b, err := ef.Codec.Encode(v, max(ef.Size, 40)); ef.Codec.Known() && (err == nil || !errors.Is(err, ErrContent)) {
-				t.Errorf("%s takes %s as %X, error %v", ef.Name, v, b, err)
+			b, err := ef.Codec.Encode(v, max(ef.Size, 40))
+			if err == nil {
+				back, err := ef.Codec.Decode(b) // a file of free text takes any
+				if ef.Codec.Known() && (err != nil || !cmp.Equal(v, back)) {
+					t.Errorf("%s takes %s as %X, which is %s, error %v", ef.Name, v, b, back, err)
+				}
+			} else if !errors.Is(err, ErrContent) {
+				t.Errorf("%s: error %v", ef.Name, err)
 			}
 		}
-		if _, err := ef.Codec.Decode(nil); ef.Size > 0 && ef.Codec.Known() && len(ef.Services) == 0 && err == nil {
-			t.Errorf("%s decodes nothing", ef.Name)
+		if v, err := ef.Codec.Decode(nil); err == nil {
+			if b, err := ef.Codec.Encode(v, 0); err != nil || len(b) > 0 {
+				t.Errorf("%s decodes nothing as %s, which is %X, error %v", ef.Name, v, b, err)
+			}
 		}
 	}
-	for file, wrong := range map[string]Value{
-		"EF.SUCI_Calc_Info": {Fields: []Field{{"keys", Text("1")}}},
-		"EF.5GAUTHKEYS":     {Fields: []Field{{"kausf", Text("00")}}},
+	for _, x := range []struct {
+		dir, file string
+		wrong     Value
+		want      string
+	}{
+		{Dir5GS, "EF.SUCI_Calc_Info", Value{Fields: []Field{{"keys", Text("1")}}}, "want a list"},
+		{Dir5GS, "EF.5GAUTHKEYS", Value{Fields: []Field{{"kausf", Text("00")}}}, "want 32"},
+		{DirUSIM, "EF.NETPAR", Texts("800"), "no tag of one byte"},
+		{DirUSIM, "EF.NETPAR", Texts("1F 00"), "no tag of one byte"},
+		{DirUSIM, "EF.NETPAR", Texts("80 0"), "not hexadecimal"},
+		{DirUSIM, "EF.ACL", Value{List: make([]Value, 255)}, "at most 254"},
+		{DirUSIM, "EF.ACL", Texts("airtel..in"), "not the name of an access point"},
+		{DirUSIM, "EF.PWS", Texts("all"), "none of home-ignored, visited-ignored"},
+		{DirUSIM, "EF.MMSN", Value{Fields: []Field{{"status", Text("0000")}, {"implementation", Text("00")}, {"notification", Text(strings.Repeat("00", 40))}}}, "at most 36"},
+		{DirUSIM, "EF.PNN", Value{Fields: []Field{{"full", Text("hex:83D332BD0E6ABEC5697619")}}}, "is the name"},
+		{DirUSIM, "EF.PNN", Value{Fields: []Field{{"full", Text("hex:8")}}}, "not hexadecimal"},
+		{DirUSIM, "EF.PNN", Value{Fields: []Field{{"full", Text("")}}}, "empty name"},
+		{DirTelecom, "EF.SUME", Value{Fields: []Field{{"title", Text("hex:53657475")}}}, "is the name"},
+		{DirTelecom, "EF.SUME", Value{Fields: []Field{{"title", Text("hex:5")}}}, "not hexadecimal"},
+		{DirUSIM, "EF.PNN", Value{Fields: []Field{{"full", Text("\U0001F600")}}}, "UCS2 has not"},
+		{DirUSIM, "EF.PUCT", Value{Fields: []Field{{"currency", Text("INR")}, {"unit", Text("4096e0")}}}, "not a price"},
+		{DirUSIM, "EF.PUCT", Value{Fields: []Field{{"currency", Text("INR")}, {"unit", Text("1e8")}}}, "not a price"},
+		{DirUSIM, "EF.GBABP", Value{Fields: []Field{{"rand", Text(strings.Repeat("00", 255))}, {"b-tid", Text("")}, {"lifetime", Text("")}}}, "at most 254"},
+		{DirGSM, "EF.SST", Texts("128"), "not a service number"},
+		{DirGSM, "EF.SST", Texts("1 on"), "not a service number"},
+		{DirPhonebook, "EF.PBR", Value{Fields: []Field{{"by-record", Texts("ADR 4F3A")}}}, "none of ADN"},
+		{DirPhonebook, "EF.PBR", Value{Fields: []Field{{"by-record", Texts("ADN 4F")}}}, "want a kind"},
+		{DirISIM, "EF.P-CSCF", Text("a b"), "not an IP address"},
+		{DirISIM, "EF.P-CSCF", Text("fe80::1%eth0"), "not an IP address"},
+		{DirISIM, "EF.IMPU", Text("sip:\n"), "printable"},
 	} {
-		ef, _ := FindEF(Dir5GS, file)
-		if _, err := ef.Codec.Encode(wrong, 40); err == nil {
-			t.Errorf("%s takes %s", file, wrong)
+		ef, _ := FindEF(x.dir, x.file)
+		if b, err := ef.Codec.Encode(x.wrong, 40); err == nil || !errors.Is(err, ErrContent) || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%s takes %s as %X, error %v, want %q", x.file, x.wrong, b, err, x.want)
 		}
 	}
 }
@@ -273,6 +345,28 @@ func BenchmarkEFEncode(b *testing.B) {
 	for b.Loop() {
 		if _, err := ef.Codec.Encode(v, ef.Size); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// A table of services decides which files are there.
+func TestWanted(t *testing.T) {
+	for _, x := range []struct {
+		dir, file string
+		on        []int
+		want      bool
+	}{
+		{DirUSIM, "EF.FDN", []int{89}, true}, {DirUSIM, "EF.FDN", []int{3}, false}, {DirUSIM, "EF.IMSI", []int{1}, false},
+		{DirUSIM, "EF.EHPLMNPI", []int{73}, false}, {DirUSIM, "EF.EHPLMNPI", []int{71, 73}, true}, {DirUSIM, "EF.EHPLMNPI", []int{71}, false},
+	} {
+		ef, _ := FindEF(x.dir, x.file)
+		if ef.Wanted(x.on) != x.want {
+			t.Errorf("%s with %v: %v, want %v", x.file, x.on, !x.want, x.want)
+		}
+	}
+	for dir, want := range map[string]string{DirUSIM: "EF.UST", DirSAIP: "EF.UST", DirISIM: "EF.IST", DirGSM: "EF.SST", DirMF: "", DirTelecom: ""} {
+		if got := (EF{Dir: dir}).ServiceTable(); got != want {
+			t.Errorf("%s: %q, want %q", dir, got, want)
 		}
 	}
 }
