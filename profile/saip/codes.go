@@ -147,12 +147,20 @@ func (b *builder) akaParameter(n node) {
 	if choice[0].tag == 0xA0 {
 		m := d.fields(choice[0], "mappingParameter", 0x80, 0x81)
 		b.need(choice[0], m, 0x81, "mappingSource")
+		if b.here.name == "ADF.ISIM" {
+			b.change("algorithm of "+b.here.path(), "it is shared with the application %X; the card's ISIM has that of its USIM", d.octets(m[0x81], "mappingSource", 5, 16))
+			return
+		}
 		b.leave("algorithm of "+b.here.path(), "it is shared with the application %X; a profile has one algorithm, of the USIM", d.octets(m[0x81], "mappingSource", 5, 16))
 		return
 	}
 	algorithm := b.algoParameter(choice[0])
 	start := b.sequence(f)
 	if d.err != nil {
+		return
+	}
+	if b.here.name == "ADF.ISIM" {
+		b.change("algorithm "+algorithm+" of "+b.here.path(), "the card's ISIM has key and algorithm of its USIM")
 		return
 	}
 	if b.here.name != "ADF.USIM" {

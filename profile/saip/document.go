@@ -1,6 +1,7 @@
 package saip
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/hex"
 	"fmt"
@@ -184,7 +185,7 @@ func (b *builder) writeFile(s *strings.Builder, f *file, in string, rules *[]rul
 			line("hex:")
 		}
 		for o := range uicc.TLVs(f.body) {
-			line("- \"%X\"", uicc.AppendTLV(nil, o.Tag, o.Value...))
+			line("- \"%s\"", b.hex(f, uicc.AppendTLV(nil, o.Tag, o.Value...)))
 		}
 	case f.kind.Records():
 		line("fill: \"%X\"", fillOf(f))
@@ -193,12 +194,10 @@ func (b *builder) writeFile(s *strings.Builder, f *file, in string, rules *[]rul
 		for i, r := range slices.Collect(slices.Chunk(f.body, f.record)) {
 			line("- \"%s\"", b.recordText(f, i, r))
 		}
-		b.identity(f)
 	default:
 		line("fill: \"%X\"", fillOf(f))
 		line("size: %d", f.size)
 		line("hex: \"%s\"", b.slot(f))
-		b.identity(f)
 	}
 }
 
@@ -214,7 +213,7 @@ func fillOf(f *file) []byte {
 func (b *builder) slot(f *file) string {
 	slot := map[string]string{"MF/EF.ICCID": "ICCID", "MF/ADF.USIM/EF.IMSI": "IMSI", "MF/ADF.USIM/EF.ACC": "ACC"}[f.source().path()]
 	if slot == "" {
-		return fmt.Sprintf("%X", f.body)
+		return b.hex(f, f.body)
 	}
 	b.change(f.path(), "the order's ${%s} stands there on each card", slot)
 	return "${" + slot + "}"
@@ -234,17 +233,25 @@ func (f *file) source() *file {
 func (b *builder) recordText(f *file, i int, r []byte) string {
 	at := len(r) - 14
 	if i > 0 || f.source().path() != "MF/ADF.USIM/EF.MSISDN" || at < 0 || r[at] == 0xFF {
-		return fmt.Sprintf("%X", r)
+		return b.hex(f, r)
 	}
 	b.change(f.path(), "the order's ${MSISDN} stands there on each card")
 	return fmt.Sprintf("%X${MSISDN}%X", r[:at], r[at+12:])
 }
 
-// identity tells of files that hold the package's IMSI: on each card the same.
-func (b *builder) identity(f *file) {
-	if imsi, ok := b.imsi(); ok && f.path() != "MF/ADF.USIM/EF.IMSI" && strings.Contains(string(f.body), imsi.String()) {
-		b.change(f.path(), "it holds the package's IMSI and would be the same on every card")
+// hex is content in hexadecimal digits. Where the package's IMSI stands in text,
+// as in names of an ISIM, the card's own stands.
+func (b *builder) hex(f *file, content []byte) string {
+	imsi, ok := b.imsi()
+	if !ok || !bytes.Contains(content, []byte(imsi.String())) {
+		return fmt.Sprintf("%X", content)
 	}
+	b.change(f.path(), "the order's ${IMSI.digits} stand there on each card")
+	var parts []string
+	for _, p := range bytes.Split(content, []byte(imsi.String())) {
+		parts = append(parts, fmt.Sprintf("%X", p))
+	}
+	return strings.Join(parts, "${IMSI.digits}")
 }
 
 // ruleOf is the name of the access rule of a file.

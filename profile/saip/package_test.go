@@ -298,7 +298,7 @@ func TestPackage(t *testing.T) {
 	}
 	left := fmt.Sprint(in.NotTaken)
 	for _, want := range []string{
-		"element 1 (header): eUICC-Mandatory-services usim, milenage, ber-tlv", "algorithm of MF/ADF.ISIM: it is shared with the application " + usimAID,
+		"element 1 (header): eUICC-Mandatory-services usim, milenage, ber-tlv",
 		"CAVE authentication key", "security domain A000000151000000", "key version 01 of A000000151000000: DES", "key version 40 of A000000151000000: it is not three AES keys",
 		"sdPersoData", "remote file management A00000055910100001, TAR B00010, minimum security level 16", "load package A000000559AA01 of 3 bytes",
 		"application A000000559AA010101", "content of 4 bytes of the issuer 1.3.6.1.4.1.44960", "(choice 48): the element",
@@ -309,7 +309,7 @@ func TestPackage(t *testing.T) {
 	}
 	changed := fmt.Sprint(in.Changed)
 	for _, want := range []string{"key and OPc of MF/ADF.USIM", "as keys of SCP03", "as keys of SCP80", "EF.ADN: it is a link to MF/DF.TELECOM/DF.PHONEBOOK", "${ICCID}", "${MSISDN}",
-		"MF/ADF.ISIM/EF.IMPI: it holds the package's IMSI", "PIN2: it is one for the whole card", "values of codes"} {
+		"MF/ADF.ISIM/EF.IMPI: the order's ${IMSI.digits} stand there on each card", "PIN2: it is one for the whole card", "algorithm of MF/ADF.ISIM: it is shared with the application " + usimAID, "values of codes"} {
 		if !strings.Contains(changed, want) {
 			t.Errorf("a difference is not told: %s\n%s", want, changed)
 		}
