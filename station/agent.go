@@ -122,6 +122,9 @@ func (d *desk) work(ctx context.Context) {
 			}
 			code, body := d.do(round, f)
 			clear(f.body) // codes and wrapped keys
+			if ctx.Err() != nil {
+				return // the station goes: what it breaks off is no answer
+			}
 			if err := d.link.write(frame{kind: kindDone, reader: d.index, number: f.number, body: append([]byte{code}, body...)}, false); err != nil {
 				return
 			}
