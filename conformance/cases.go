@@ -712,7 +712,7 @@ func commands(b *bench) error {
 		wanted []uicc.SW
 	}{
 		{"an unknown instruction", uicc.Command{INS: 0x02}, []uicc.SW{uicc.SWInstruction}},
-		{"an unknown class", uicc.Command{CLA: 0xF0, INS: uicc.INSSelect, Data: []byte{0x3F, 0}}, []uicc.SW{uicc.SWClass}},
+		{"a reserved class", uicc.Command{CLA: 0x20, INS: uicc.INSSelect, Data: []byte{0x3F, 0}}, []uicc.SW{uicc.SWClass}},
 		{"SELECT with wrong parameters", uicc.Command{INS: uicc.INSSelect, P1: 0x77, Data: []byte{0x3F, 0}}, []uicc.SW{uicc.SWParameters}},
 		{"VERIFY of a code that is not there", uicc.Command{INS: uicc.INSVerify, P2: 0x08, Data: make([]byte, 8)}, []uicc.SW{uicc.SWNotFound}},
 		{"VERIFY with a short code", uicc.Command{INS: uicc.INSVerify, P2: 0x01, Data: make([]byte, 4)}, []uicc.SW{uicc.SWLength}},
