@@ -38,9 +38,13 @@ func TestBlindPages(t *testing.T) {
 			t.Errorf("%s: %d, want %d", path, r.code, want)
 		}
 	}
-	// This site is no plant, and does no counts.
+	// A count goes on to be signed; one of what is not here is refused.
 	r := warehouse.post("/discrepancies/count", "account", "store", "lot", "L-1", "found", "5")
-	if r.code != 422 || !strings.Contains(r.body, "this site does no such act") {
-		t.Errorf("a count: %d", r.code)
+	if to := r.header.Get("Location"); r.code != 303 || !strings.Contains(to, "count%2Fstore%2FL-1%2F-%2F5") {
+		t.Errorf("a count: %d, %s", r.code, to)
+	}
+	r = warehouse.post("/discrepancies/count", "account", "store", "lot", "L-9", "found", "5")
+	if r.code != 422 || !strings.Contains(r.body, "is not here") {
+		t.Errorf("a count of no lot: %d", r.code)
 	}
 }

@@ -29,7 +29,6 @@ import (
 	"ankan/order"
 	"ankan/parts"
 	"ankan/passkey"
-	"ankan/plant"
 	"ankan/profile"
 	"ankan/sim"
 	"ankan/site"
