@@ -97,7 +97,7 @@ var (
 	// ErrBalance is wrapped where more would leave an account than is in it.
 	ErrBalance = errors.New("the stock does not balance")
 	// ErrNone is wrapped where the stock has no such lot, box, shipment or discrepancy.
-	ErrNone = errors.New("not in the stock")
+	ErrNone = errors.New("not here")
 )
 
 // A Posting is one movement.

@@ -301,7 +301,7 @@ func TestRefusals(t *testing.T) {
 		{"stock.move", "move/store/finishing/L1/-/-1/w", "want a number"},
 		{"stock.move", "move/store/finishing/L1/-/0/w", "nothing is to move"},
 		{"stock.move", "move/store/finishing/L1/-/1/", "why is"},
-		{"stock.move", "move/store/finishing/L9/-/1/w", `lot "L9" is not in the stock`},
+		{"stock.move", "move/store/finishing/L9/-/1/w", `lot "L9" is not here`},
 		{"stock.move", "move/received/store/L2/-/1/w", "people move nothing there by hand"},
 		{"stock.move", "move/line/good/L1/A1/1/w", "people move nothing there by hand"},
 		{"stock.move", "move/store/finishing/L2/-/1/w", "lot L2 is offered"},
@@ -321,15 +321,15 @@ func TestRefusals(t *testing.T) {
 		{"lot.refuse", "lot/L1/w", "it is accepted already"},
 		{"lot.refuse", "lot/L2", "is not lot/NAME/WHY"},
 		{"source.approve", "source/V", "is not source/VENDOR/WHY"},
-		{"discrepancy.explain", "discrepancy/9/w", "discrepancy 9 is not in the stock"},
+		{"discrepancy.explain", "discrepancy/9/w", "discrepancy 9 is not here"},
 		{"discrepancy.explain", "discrepancy/x/w", "want its number"},
-		{"box.close", "box/B-9/1/S", "box \"B-9\" is not in the stock"},
+		{"box.close", "box/B-9/1/S", "box \"B-9\" is not here"},
 		{"box.close", "box/B-1/1/S/S", "seal is"},
 		{"box.store", "box/B-1/V1", "it is open, want closed"},
 		{"vault.open", "vault/V 1/w", "vault is"},
 		{"vault.close", "vault/V1/1", "it is not open"},
-		{"shipment.send", "shipment/S-9", "not in the stock"},
-		{"shipment.receive", "shipment/S-9/1/w", "not in the stock"},
+		{"shipment.send", "shipment/S-9", "not here"},
+		{"shipment.receive", "shipment/S-9/1/w", "not here"},
 	} {
 		if _, err := h.deeds[tt.kind].Propose(t.Context(), tt.subject); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s of %s: %v, want %q", tt.kind, tt.subject, err, tt.want)
@@ -349,7 +349,7 @@ func TestRefusals(t *testing.T) {
 	}
 	h.refused("an open box sent", draft("S-1", "B-1"), "box B-1 is open")
 	h.refused("no boxes", draft("S-1"), "it has no boxes")
-	h.refused("a box that is not there", draft("S-1", "B-9"), "not in the stock")
+	h.refused("a box that is not there", draft("S-1", "B-9"), "not here")
 
 	// A box whose count differs stays open; it is emptied, and packed again.
 	h.must(h.do("box.close", "box/B-1/9/S-1", warehouse, lead))
