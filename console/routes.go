@@ -101,6 +101,17 @@ func routes() []route {
 		{"POST /releases/{name}/{operator}/{profile}/withdraw", toAsk + "release.withdraw", (*Server).postWithdraw},
 		{"GET /releases/{name}/{operator}/{profile}/test.pdf", "releases.read", (*Server).getTestPDF},
 		{"GET /reports/{sha256}", "releases.read", (*Server).getReport},
+		// The stock of a plant.
+		{"GET /stock", "stock.read", (*Server).getStock},
+		{"GET /lots", "lots.read", (*Server).getLots},
+		{"GET /lots/{name}", "lots.read", (*Server).getLot},
+		{"GET /boxes", "lots.read", (*Server).getBoxes},
+		{"GET /boxes/{id}/label.pdf", "lots.read", (*Server).getBoxLabel},
+		{"GET /boxes/{id}/label.zpl", "lots.read", (*Server).getBoxZPL},
+		{"GET /shipments", "lots.read", (*Server).getShipments},
+		{"GET /shipments/{number}/form.pdf", "lots.read", (*Server).getShipmentPDF},
+		{"GET /discrepancies", "lots.read", (*Server).getDiscrepancies},
+		{"POST /discrepancies/count", toAsk + "stock.count", (*Server).postCount},
 		// Things of metal and paper, and the forms with which components travel.
 		{"GET /register", "custody.read", (*Server).getRegister},
 		{"GET /register/new", toAsk + "item.register", (*Server).getItemNew},

@@ -270,6 +270,14 @@ func touch(what string) Touch {
 		}
 	case "rack":
 		t.Href = "/racks"
+	case "lot":
+		t.Href = "/lots/" + url.PathEscape(strings.SplitN(id, "/", 2)[0])
+	case "box", "vault":
+		t.Href = "/boxes"
+	case "shipment":
+		t.Href = "/shipments"
+	case "discrepancy":
+		t.Href = "/discrepancies"
 	case "copy": // copy/KIND/NUMBER/PLACE/KEY
 		if part := strings.SplitN(id, "/", 4); len(part) == 4 {
 			t.Href = keyHref(part[3])

@@ -362,7 +362,7 @@ func TestNoPermissionIsNone(t *testing.T) {
 // socket are the permissions that are spent at the control socket alone, with
 // where.
 var socket = map[string]string{
-	"site.read": "GET /v1/status", "orders.draft": "POST /v1/orders", "lots.read": "GET /v1/lots", "lots.add": "POST /v1/lots", "cards.prove": "POST /v1/prove",
+	"site.read": "GET /v1/status", "orders.draft": "POST /v1/orders", "lots.add": "POST /v1/lots", "cards.prove": "POST /v1/prove", "stock.draft": "POST /v1/boxes",
 }
 
 // Every permission that a route names is in the policy, and every one of the

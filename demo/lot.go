@@ -19,6 +19,7 @@ import (
 	"ankan/plant"
 	"ankan/scp"
 	"ankan/simos"
+	"ankan/stock"
 )
 
 // A Lot is what a chip maker delivers to a plant.
@@ -99,9 +100,10 @@ func MakeLot(l Lot) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.MarshalIndent(plant.Lot{
+	return json.MarshalIndent(stock.Lot{
 		Lot: l.Name, Vendor: "Software Chips", Chip: "software chip", Quantity: l.Chips, OS: osRelease,
 		Image: signed, OSMaker: maker, KCV: kcv.String(), Given: given,
+		FormFactor: "4FF", Certificate: "none: software",
 	}, "", "  ")
 }
 

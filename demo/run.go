@@ -24,6 +24,7 @@ import (
 	"ankan/plant"
 	"ankan/site"
 	"ankan/station"
+	"ankan/stock"
 )
 
 // A Reporter is told what happens.
@@ -237,7 +238,7 @@ func (j *journey) chips() error {
 		return err
 	}
 	defer doc.Close()
-	var l plant.Lot
+	var l stock.Lot
 	if err := j.Clients[Plant].Send(j.ctx, "/lots", doc, &l); err != nil {
 		return err
 	}

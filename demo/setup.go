@@ -29,10 +29,10 @@ import (
 	"ankan/order"
 	"ankan/parts"
 	"ankan/passkey"
-	"ankan/plant"
 	"ankan/profile"
 	"ankan/sim"
 	"ankan/site"
+	"ankan/stock"
 )
 
 // The sites of the demonstration.
@@ -366,7 +366,7 @@ edge:
 	case Bureau:
 		fmt.Fprintf(&b, "profiles: [\"builtin:in-5g-usim\"]\nplant: %s\n", Plant)
 	case Plant:
-		b.WriteString("stations:\n")
+		b.WriteString("counting: site # its chips are software\nstations:\n")
 		for i := range f.plan.Stations {
 			fmt.Fprintf(&b, "  - {name: station-%d, network: tcp, address: %q}\n", i+1, f.ChipsAddr)
 		}
@@ -466,7 +466,7 @@ image: os.image
 
 // writeRelease writes what ankan release draft takes.
 func (f *Factory) writeRelease(note []byte) error {
-	var l plant.Lot
+	var l stock.Lot
 	if err := json.Unmarshal(note, &l); err != nil {
 		return err
 	}

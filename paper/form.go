@@ -76,7 +76,7 @@ func (f Form) draw(s *sheet) {
 		"Other component leaves another day, by another way", "Bag number sent by signed message")
 	s.sign(25, "Custodian who sends", "Key manager", "Security officer")
 
-	f.cut(s)
+	cutLine(s, "cut here; part 2 returns to the sender")
 	back := "sign and return"
 	if f.Within > 0 {
 		back += " within " + times(f.Within, "day")
@@ -106,9 +106,8 @@ func (f Form) draw(s *sheet) {
 	s.sign(25, "Custodian who receives", "Security officer of the receiver", "Sender: ledger closed")
 }
 
-// cut is the line between the parts.
-func (f Form) cut(s *sheet) {
-	const what = "cut here; part 2 returns to the sender"
+// cutLine is the line between the parts of a form.
+func cutLine(s *sheet, what string) {
 	s.y += 3.5
 	s.set(faint)
 	half := s.pdf.GetStringWidth(what)/2 + 3

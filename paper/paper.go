@@ -106,7 +106,18 @@ func (p paper) print(draw func(*sheet)) ([]byte, error) {
 }
 
 func (p paper) open(pages int) (*sheet, error) {
-	pdf := fpdf.New("P", "mm", "A4", "")
+	pdf, err := blankPDF(fpdf.New("P", "mm", "A4", ""), p.name, p.mark)
+	if err != nil {
+		return nil, err
+	}
+	pdf.SetMargins(left, top, left)
+	s := &sheet{pdf: pdf, paper: p, pages: pages}
+	s.page()
+	return s, nil
+}
+
+// blankPDF gives a document its fonts, and what it says of itself.
+func blankPDF(pdf *fpdf.Fpdf, name string, m Mark) (*fpdf.Fpdf, error) {
 	for _, f := range fonts() {
 		file, err := fontFiles.ReadFile("fonts/" + f.file)
 		if err != nil {
@@ -114,18 +125,15 @@ func (p paper) open(pages int) (*sheet, error) {
 		}
 		pdf.AddUTF8FontFromBytes(f.family, f.style, file)
 	}
-	pdf.SetCreationDate(p.mark.At.UTC())
-	pdf.SetModificationDate(p.mark.At.UTC())
+	pdf.SetCreationDate(m.At.UTC())
+	pdf.SetModificationDate(m.At.UTC())
 	pdf.SetCatalogSort(true)
 	pdf.SetProducer("Ankan", true)
 	pdf.SetLang("en-IN")
-	pdf.SetTitle(clean(p.name+" "+p.mark.Number), true)
-	pdf.SetAuthor(clean(p.mark.Site), true)
-	pdf.SetMargins(left, top, left)
+	pdf.SetTitle(clean(name+" "+m.Number), true)
+	pdf.SetAuthor(clean(m.Site), true)
 	pdf.SetAutoPageBreak(false, 0)
-	s := &sheet{pdf: pdf, paper: p, pages: pages}
-	s.page()
-	return s, nil
+	return pdf, nil
 }
 
 // digestOf reads a digest in hex.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"codeberg.org/go-pdf/fpdf"
+	"github.com/boombuler/barcode"
 	"github.com/boombuler/barcode/qr"
 
 	"ankan/act"
@@ -248,18 +249,22 @@ func (s *sheet) qr(x, y float64) {
 		s.pdf.SetError(err)
 		return
 	}
+	squares(s.pdf, code, x, y, square/float64(code.Bounds().Dx()))
+}
+
+// squares draws a symbol in two dimensions, each of its modules so wide.
+func squares(pdf *fpdf.Fpdf, code barcode.Barcode, x, y, side float64) {
 	n := code.Bounds().Dx()
-	side := square / float64(n)
-	s.pdf.SetFillColor(0, 0, 0)
+	pdf.SetFillColor(0, 0, 0)
 	dark := func(i, j int) bool { r, _, _, _ := code.At(i, j).RGBA(); return r == 0 }
-	for j := range n {
+	for j := range code.Bounds().Dy() {
 		for i := 0; i < n; i++ {
 			from := i
 			for i < n && dark(i, j) {
 				i++
 			}
 			if i > from { // a hair higher, so that no light shows between the rows
-				s.pdf.Rect(x+float64(from)*side, y+float64(j)*side, float64(i-from)*side, side*1.02, "F")
+				pdf.Rect(x+float64(from)*side, y+float64(j)*side, float64(i-from)*side, side*1.02, "F")
 			}
 		}
 	}

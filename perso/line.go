@@ -33,6 +33,9 @@ type Line struct {
 	store   *store.Store
 	token   hsm.Token
 	product Product
+	// Ends is called in the change that finishes a batch; its error keeps the
+	// batch open. It may be nil.
+	Ends func(tx *store.Tx, ord string) error
 }
 
 // New is a line for one product.
@@ -656,7 +659,14 @@ func (r *run) finish(ctx context.Context) error {
 	}
 	e := audit.Entry{Kind: "batch.finished", Actor: "system:line", Subject: "order/" + r.ord,
 		Data: map[string]any{"good": c.Good, "remade": c.Remade, "destroyed": c.Destroyed, "retired": c.Retired, "aside": c.Aside}}
-	return r.store.Change(ctx, e, func(tx *store.Tx) error { return MoveRun(tx, r.ord, "received", "finished") })
+	return r.store.Change(ctx, e, func(tx *store.Tx) error {
+		if r.Ends != nil {
+			if err := r.Ends(tx, r.ord); err != nil {
+				return err
+			}
+		}
+		return MoveRun(tx, r.ord, "received", "finished")
+	})
 }
 
 // away names chips in doubt that were in no reader.

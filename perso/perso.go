@@ -76,22 +76,29 @@ type Counts struct {
 	Waiting   int `json:"waiting"`   // identities without a chip
 }
 
+// Chips counts the chips that a run took, in whatever view of the database: of
+// Counts, what is about identities alone is not filled in.
+func Chips(q store.Querier, ord string) (c Counts, err error) {
+	err = q.QueryRow(`SELECT
+		count(*) FILTER (WHERE state = 'good'), count(*) FILTER (WHERE state = 'doubt'), count(*) FILTER (WHERE state = 'reject'),
+		count(*) FILTER (WHERE state = 'destroyed'), count(*) FILTER (WHERE state = 'good' AND keyset <> card)
+		FROM card WHERE ord = $1`, ord).Scan(&c.Good, &c.Doubt, &c.Reject, &c.Destroyed, &c.Remade)
+	if err == nil {
+		err = q.QueryRow(`SELECT count(*) FROM set_aside WHERE ord = $1`, ord).Scan(&c.Aside)
+	}
+	return c, err
+}
+
 // Count counts a run's cards. It fails if they do not balance.
 func Count(ctx context.Context, s *store.Store, ord string, cards int) (Counts, error) {
-	c := Counts{Cards: cards}
-	err := s.View(ctx, func(tx *store.ReadTx) error {
-		err := tx.QueryRow(`SELECT
-			count(*) FILTER (WHERE state = 'good'), count(*) FILTER (WHERE state = 'doubt'), count(*) FILTER (WHERE state = 'reject'),
-			count(*) FILTER (WHERE state = 'destroyed'), count(*) FILTER (WHERE state = 'good' AND keyset <> card)
-			FROM card WHERE ord = $1`, ord).Scan(&c.Good, &c.Doubt, &c.Reject, &c.Destroyed, &c.Remade)
-		if err != nil {
-			return err
-		}
-		if err := tx.QueryRow(`SELECT count(*) FROM set_aside WHERE ord = $1`, ord).Scan(&c.Aside); err != nil {
+	var c Counts
+	err := s.View(ctx, func(tx *store.ReadTx) (err error) {
+		if c, err = Chips(tx, ord); err != nil {
 			return err
 		}
 		return tx.QueryRow(`SELECT count(*) FROM retired WHERE ord = $1`, ord).Scan(&c.Retired)
 	})
+	c.Cards = cards
 	if err != nil {
 		return c, err
 	}

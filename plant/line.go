@@ -21,6 +21,7 @@ import (
 	"ankan/site"
 	"ankan/station"
 	"ankan/station/drawer"
+	"ankan/stock"
 	"ankan/store"
 )
 
@@ -84,7 +85,11 @@ func (l *line) hold(ord string, f func() error) error {
 
 // run lets the line make the batch's cards.
 func (s *plant) run(ctx context.Context, r perso.Run) error {
-	p, chip, err := s.product(ctx, r.OS)
+	if !s.line.take(r.Order) {
+		return site.ErrIdle // until the batch that it makes ends, or waits
+	}
+	defer s.line.rest()
+	p, err := s.feed(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -92,16 +97,21 @@ func (s *plant) run(ctx context.Context, r perso.Run) error {
 	if err != nil {
 		return err
 	}
-	if !s.line.take(r.Order) {
-		return site.ErrIdle // until the batch that it makes ends, or waits
-	}
-	defer s.line.rest()
-	if err := s.mayLoad(ctx, r, p.Image, chip); err != nil {
+	l, _, err := s.stock.Lot(ctx, p.Lot)
+	if err != nil {
 		return err
 	}
+	if err := s.mayLoad(ctx, r, p.Image, l.Chip); err != nil {
+		return err
+	}
+	line.Ends = func(tx *store.Tx, ord string) error { return stock.Finish(tx, ord, s.counts()) }
 	ctx, cancel := context.WithCancel(keys.For(ctx, "order/"+r.Order))
 	defer cancel()
-	return line.Run(ctx, r.Order, s.places(ctx))
+	err = line.Run(ctx, r.Order, s.places(ctx))
+	if err != nil && ctx.Err() == nil {
+		err = errors.Join(err, s.catch(ctx, r.Order))
+	}
+	return err
 }
 
 // mayLoad refuses an operating system that is not approved for the batch's

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,6 +29,7 @@ import (
 	"ankan/profile"
 	"ankan/release"
 	"ankan/site"
+	"ankan/stock"
 	"ankan/store"
 )
 
@@ -38,16 +41,17 @@ func Part() site.Part {
 // A plant is a site in this role.
 type plant struct {
 	*site.Site
-	line *line
+	line  *line
+	stock *stock.Book
 }
 
 func open(_ context.Context, at *site.Site) (site.Duties, error) {
-	s := &plant{Site: at}
+	s := &plant{Site: at, stock: stock.New(at.Store())}
 	var err error
 	if s.line, err = newLine(at); err != nil {
 		return site.Duties{}, err
 	}
-	return site.Duties{
+	d := site.Duties{
 		Files: map[message.Kind]site.Handler{
 			message.KindOffer:   {From: site.Bureau, Take: s.takeOffer},
 			message.KindBatch:   {From: site.Bureau, Take: s.takeBatch},
@@ -67,11 +71,14 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 			"GET /v1/runs/{id}/cards": {Permission: "line.read", Handler: site.Answer(s.getCards)},
 			"GET /v1/stations":        {Permission: "line.read", Handler: site.Answer(func(*http.Request) (any, error) { return s.stations() })},
 			"GET /v1/lots": {Permission: "lots.read", Handler: site.Answer(func(r *http.Request) (any, error) {
-				return s.lots(r.Context(), "accepted")
+				return s.stock.Lots(r.Context(), "accepted")
 			})},
 			"POST /v1/lots": {Permission: "lots.add", Handler: site.Answer(s.postLot)},
 		},
-	}, nil
+	}
+	maps.Copy(d.Deeds, s.stock.Deeds())
+	maps.Copy(d.Routes, s.stockRoutes())
+	return d, nil
 }
 
 // A RunView is a batch on the line as its site shows it.
@@ -127,7 +134,7 @@ func (s *plant) takeOffer(ctx context.Context, a *site.Arrival) error {
 	if _, err := perso.GetRun(ctx, s.Store(), m.Order); err == nil {
 		return site.Refused("%s: order %s was offered already", a.Name, m.Order)
 	}
-	if _, _, err := s.product(ctx, m.OS); err != nil {
+	if _, err := s.product(ctx, m.OS); err != nil {
 		return err // not refused: a lot may be accepted any minute
 	}
 	if err := release.Expect(ctx, s.Store(), s.Config().Country, m.Operator, m.OS); err != nil {
@@ -154,20 +161,38 @@ func (s *plant) takeOffer(ctx context.Context, a *site.Arrival) error {
 	})
 }
 
-// product finds chips of an accepted lot that take an operating system; chip
-// is what they are.
-func (s *plant) product(ctx context.Context, os string) (p perso.Product, chip string, err error) {
-	lots, err := s.lots(ctx, "accepted")
+// product finds chips of an accepted lot that take an operating system; of lots
+// with chips in the warehouse, if there are any.
+func (s *plant) product(ctx context.Context, os string) (perso.Product, error) {
+	lots, err := s.stock.Lots(ctx, "accepted")
 	if err != nil {
-		return p, "", err
+		return perso.Product{}, err
 	}
-	for i := len(lots) - 1; i >= 0; i-- {
-		if l := lots[i]; l.OS == os {
-			digest, err := l.image()
-			return perso.Product{Lot: l.Lot, LotKey: lotKey(l.Lot), Image: l.Image, Digest: digest}, l.Chip, err
+	var found *stock.Lot
+	for _, l := range slices.Backward(lots) {
+		if l.OS != os {
+			continue
+		}
+		if n, err := s.stock.Ready(ctx, l.Lot); err != nil || n > 0 {
+			return productOf(l, err)
+		}
+		if found == nil {
+			found = &l
 		}
 	}
-	return p, "", fmt.Errorf("no accepted lot has chips for %s; receive one: ankan lot receive FILE", os)
+	if found == nil {
+		return perso.Product{}, fmt.Errorf("no accepted lot has chips for %s; receive one: ankan lot receive FILE", os)
+	}
+	return productOf(*found, nil)
+}
+
+// productOf is the chips of a lot.
+func productOf(l stock.Lot, err error) (perso.Product, error) {
+	if err != nil {
+		return perso.Product{}, err
+	}
+	digest, err := image(l)
+	return perso.Product{Lot: l.Lot, LotKey: lotKey(l.Lot), Image: l.Image, Digest: digest}, err
 }
 
 // round lets each batch at the plant take its next step.
@@ -304,6 +329,9 @@ func (s *plant) createBatch(ctx context.Context, run perso.Run, b *datagen.Batch
 }
 
 func (s *plant) report(ctx context.Context, r perso.Run) error {
+	if err := s.stock.Ended(ctx, r.Order); err != nil {
+		return err
+	}
 	b, err := datagen.Load(ctx, s.Store(), r.Order)
 	if err != nil {
 		return err
@@ -312,7 +340,7 @@ func (s *plant) report(ctx context.Context, r perso.Run) error {
 	if err != nil {
 		return err
 	}
-	p, _, err := s.product(ctx, r.OS)
+	p, err := s.productFor(ctx, r)
 	if err != nil {
 		return err
 	}

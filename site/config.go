@@ -25,6 +25,12 @@ const (
 	Plant    = "plant"
 )
 
+// Who counts chips and cards (Config.Counting).
+const (
+	CountPeople = "people"
+	CountSite   = "site"
+)
+
 // Config is a site's one configuration file. Relative paths are relative to
 // the file.
 type Config struct {
@@ -51,9 +57,13 @@ type Config struct {
 	// Stations are drawers of software chips, which this plant's line connects to.
 	Stations []StationConfig `yaml:"stations,omitempty"`
 	// Line is where stations with readers connect to this plant's line.
-	Line    LineConfig `yaml:"line,omitempty"`
-	Console Console    `yaml:"console,omitempty"`
-	Notify  Notify     `yaml:"notify,omitempty"`
+	Line LineConfig `yaml:"line,omitempty"`
+	// Counting says who counts this plant's chips and cards: people, which is the
+	// default, or site, for chips that are software: then the site moves them by
+	// itself as the line takes them.
+	Counting string  `yaml:"counting,omitempty"`
+	Console  Console `yaml:"console,omitempty"`
+	Notify   Notify  `yaml:"notify,omitempty"`
 
 	file string
 }
@@ -243,6 +253,9 @@ func (c *Config) check() error {
 	}
 	if c.Is(Bureau) && c.Plant == "" {
 		return errors.New("plant: name the partner that makes the cards")
+	}
+	if c.Counting != "" && c.Counting != CountPeople && c.Counting != CountSite {
+		return fmt.Errorf("counting is %q, want %s or %s", c.Counting, CountPeople, CountSite)
 	}
 	for _, s := range c.Stations {
 		if s.Name == "" || s.Address == "" || s.Network != "tcp" && s.Network != "unix" {

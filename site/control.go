@@ -26,6 +26,7 @@ import (
 	"ankan/order"
 	"ankan/passkey"
 	"ankan/perso"
+	"ankan/stock"
 )
 
 // The control socket: HTTP with JSON on a unix socket that only the site's own
@@ -106,7 +107,7 @@ func (f Answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func statusOf(err error) int {
-	for _, e := range []error{order.ErrNoOrder, custody.ErrNoAct, perso.ErrNoRun, hsm.ErrNoKey, access.ErrNoPerson, access.ErrNoDraft, ceremony.ErrNone} {
+	for _, e := range []error{order.ErrNoOrder, custody.ErrNoAct, perso.ErrNoRun, hsm.ErrNoKey, access.ErrNoPerson, access.ErrNoDraft, ceremony.ErrNone, stock.ErrNone} {
 		if errors.Is(err, e) {
 			return http.StatusNotFound
 		}

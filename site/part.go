@@ -14,6 +14,7 @@ import (
 	"ankan/message"
 	"ankan/notice"
 	"ankan/order"
+	"ankan/stock"
 	"ankan/store"
 )
 
@@ -100,7 +101,7 @@ type Begin func(name string, do func(context.Context) error)
 
 // Schemas is all tables of sites that are made of these parts.
 func Schemas(parts ...Part) []store.Schema {
-	all := []store.Schema{access.Schema(), notice.Schema(), custody.Schema(), keys.Schema(), ceremony.Schema(), order.Schema()}
+	all := []store.Schema{access.Schema(), notice.Schema(), custody.Schema(), keys.Schema(), ceremony.Schema(), order.Schema(), stock.Schema()}
 	for _, p := range parts {
 		for _, schema := range p.Schemas {
 			if !slices.ContainsFunc(all, func(s store.Schema) bool { return s.Name == schema.Name }) {

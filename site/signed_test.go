@@ -82,8 +82,8 @@ func TestRoutesArePermitted(t *testing.T) {
 			t.Errorf("%s is signed: %v", pattern, r.Signed)
 		}
 		noun := strings.Split(pattern, "/")[2]
-		of := map[string]string{"orders": "ORDER", "runs": "ORDER", "acts": "ACT", "people": "N", "keys": "KEY", "ceremonies": "CEREMONY"}[noun]
-		shown := strings.NewReplacer("{id}", of, "{id...}", of, "{step}", "STEP", "{name}", "NAME", "{operator}", "OPERATOR", "{profile}", "PROFILE", "{sha256}", "SHA256").Replace(pattern)
+		of := map[string]string{"orders": "ORDER", "runs": "ORDER", "acts": "ACT", "people": "N", "keys": "KEY", "ceremonies": "CEREMONY", "boxes": "BOX"}[noun]
+		shown := strings.NewReplacer("{id}", of, "{id...}", of, "{step}", "STEP", "{name}", "NAME", "{operator}", "OPERATOR", "{profile}", "PROFILE", "{sha256}", "SHA256", "{number}", "NUMBER").Replace(pattern)
 		if !strings.Contains(doc, "`"+shown+"`") && !strings.Contains(doc, "`"+shown+"?") {
 			t.Errorf("docs/reference/control-socket.md does not have %s", shown)
 		}

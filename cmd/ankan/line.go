@@ -9,6 +9,7 @@ import (
 
 	"ankan/perso"
 	"ankan/plant"
+	"ankan/stock"
 )
 
 type lotCmd struct {
@@ -31,7 +32,7 @@ func (l lotReceiveCmd) Run(a *app) error {
 		return err
 	}
 	defer f.Close()
-	var v plant.Lot
+	var v stock.Lot
 	if err := c.Send(a.ctx, "/lots", f, &v); err != nil {
 		return err
 	}
@@ -48,7 +49,7 @@ func (l lotListCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	var all []plant.Lot
+	var all []stock.Lot
 	if err := c.Get(a.ctx, "/lots", &all); err != nil {
 		return err
 	}

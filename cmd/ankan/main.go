@@ -49,15 +49,19 @@ type cli struct {
 	Policy   policyCmd   `cmd:"" help:"The policy in force and the next one."`
 	Notices  noticesCmd  `cmd:"" help:"What a person was told."`
 
-	Release releaseCmd `cmd:"" help:"Operating systems of a plant's chips: origin, integration, security test, approval."`
-	Lot     lotCmd     `cmd:"" help:"Chip lots of a plant."`
-	Line    lineCmd    `cmd:"" help:"Batches on the line of a plant."`
-	Card    cardCmd    `cmd:"" help:"Look at cards."`
-	Profile profileCmd `cmd:"" help:"Electrical profiles: check, show, compare, import, render, export."`
-	Audit   auditCmd   `cmd:"" help:"Export and verify the audit log."`
-	Person  personCmd  `cmd:"" help:"A site's people: list, write down, register; software passkeys."`
-	Chips   chipsCmd   `cmd:"" help:"Serve a drawer of software chips."`
-	Bench   benchCmd   `cmd:"" help:"Measure, side by side with peers."`
+	Release  releaseCmd  `cmd:"" help:"Operating systems of a plant's chips: origin, integration, security test, approval."`
+	Lot      lotCmd      `cmd:"" help:"Chip lots of a plant."`
+	Line     lineCmd     `cmd:"" help:"Batches on the line of a plant."`
+	Stock    stockCmd    `cmd:"" help:"Stock of a plant: accounts, movements, counts, what is printed."`
+	Box      boxCmd      `cmd:"" help:"Boxes of good cards."`
+	Vault    vaultCmd    `cmd:"" help:"Vault of a plant: openings, boxes in it."`
+	Shipment shipmentCmd `cmd:"" help:"Shipments to operators."`
+	Card     cardCmd     `cmd:"" help:"Look at cards."`
+	Profile  profileCmd  `cmd:"" help:"Electrical profiles: check, show, compare, import, render, export."`
+	Audit    auditCmd    `cmd:"" help:"Export and verify the audit log."`
+	Person   personCmd   `cmd:"" help:"A site's people: list, write down, register; software passkeys."`
+	Chips    chipsCmd    `cmd:"" help:"Serve a drawer of software chips."`
+	Bench    benchCmd    `cmd:"" help:"Measure, side by side with peers."`
 
 	Completion completionCmd    `cmd:"" help:"Print a shell's completion script: source <(ankan completion bash)."`
 	Man        manCmd           `cmd:"" help:"Print the manual page: ankan man | man -l -."`

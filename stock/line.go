@@ -1,0 +1,242 @@
+package stock
+
+import (
+	"context"
+	"fmt"
+
+	"ankan/audit"
+	"ankan/perso"
+	"ankan/store"
+)
+
+// The line's own books say chip by chip what it did (perso). Here stand their
+// totals: what was issued to the line for an order, less what it gave back, is
+// good + rejects + destroyed + aside, or the batch does not end.
+
+// system is who moves chips where nobody counts but the site.
+const system = "system:stock"
+
+// posted is what came off the line for an order so far.
+func posted(q store.Querier, ord string) (c perso.Counts, err error) {
+	err = q.QueryRow(`SELECT coalesce(sum(n) FILTER (WHERE source = 'line' AND destination = 'good'), 0),
+		coalesce(sum(n) FILTER (WHERE source = 'line' AND destination = 'reject'), 0),
+		coalesce(sum(n) FILTER (WHERE source = 'line' AND destination = 'aside'), 0),
+		coalesce(sum(n) FILTER (WHERE source = 'reject' AND destination = 'destroyed'), 0)
+		FROM stock_posting WHERE ord = $1`, ord).Scan(&c.Good, &c.Reject, &c.Aside, &c.Destroyed)
+	return c, err
+}
+
+// Settle posts what the line's books have for an order more than the stock.
+// Where the site counts by itself (itself), chips that the line took beyond
+// what it was issued are issued now; else they are refused with ErrBalance.
+func Settle(tx *store.Tx, ord string, itself bool) error {
+	now, err := perso.Chips(tx, ord)
+	if err != nil {
+		return err
+	}
+	had, err := posted(tx, ord)
+	if err != nil {
+		return err
+	}
+	good, bad, aside, gone := now.Good-had.Good, now.Reject+now.Destroyed-had.Reject, now.Aside-had.Aside, now.Destroyed-had.Destroyed
+	if good < 0 || bad < 0 || aside < 0 || gone < 0 {
+		return fmt.Errorf("order %s: %w: the line's books have %d good, %d rejected or destroyed and %d set aside, less than was posted: %d, %d, %d",
+			ord, ErrBalance, now.Good, now.Reject+now.Destroyed, now.Aside, had.Good, had.Reject, had.Aside)
+	}
+	if good+bad+aside+gone == 0 {
+		return nil
+	}
+	if itself {
+		if err := issueRest(tx, ord, good+bad+aside+now.Doubt); err != nil {
+			return err
+		}
+	}
+	for _, m := range []struct {
+		from, to Account
+		n        int
+	}{{Line, Good, good}, {Line, Rejects, bad}, {Line, Aside, aside}, {Rejects, Destroyed, gone}} {
+		if m.n == 0 {
+			continue
+		}
+		if err := shift(tx, Posting{Actor: "system:line", Why: "as the line's books have it", Order: ord, From: m.from, To: m.to}, m.n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// issueRest issues what the line took and was not issued, of the lot that it
+// works on.
+func issueRest(tx *store.Tx, ord string, took int) error {
+	at, err := shares(tx, Line, ord)
+	if err != nil {
+		return err
+	}
+	for _, s := range at {
+		took -= s.Count
+	}
+	if took <= 0 {
+		return nil
+	}
+	lot, err := lotOf(tx, ord)
+	if err != nil {
+		return err
+	}
+	return issue(tx, lot, ord, took, "taken by the line")
+}
+
+// issue posts chips of a lot from the warehouse to the line, finished ones first.
+func issue(tx *store.Tx, lot, ord string, n int, why string) error {
+	for _, from := range []Account{Finished, Store} {
+		has, err := balance(tx, from, lot, ord)
+		if err != nil {
+			return err
+		}
+		if from == Store || n < has {
+			has = n // of the store all that is left is asked, and refused if it is not there
+		}
+		if has == 0 {
+			continue
+		}
+		if err := post(tx, Posting{Actor: system, Why: why, Lot: lot, Order: ord, From: from, To: Line, Count: has}); err != nil {
+			return err
+		}
+		n -= has
+	}
+	return nil
+}
+
+// lotOf is the lot that an order was last issued.
+func lotOf(q store.Querier, ord string) (lot string, err error) {
+	all, err := store.Collect(q, store.Column[string], `SELECT lot FROM stock_posting WHERE ord = $1 AND destination = 'line' AND source <> 'found' ORDER BY id DESC LIMIT 1`, ord)
+	if err != nil || len(all) == 0 {
+		return "", err
+	}
+	return all[0], nil
+}
+
+// AtLine is the lot whose chips are at the line for an order; "" if none are.
+// No order has chips of two lots there.
+func (b *Book) AtLine(ctx context.Context, ord string) (Share, error) {
+	if err := b.ready(); err != nil {
+		return Share{}, err
+	}
+	all, err := shares(b.store.Committed(ctx), Line, ord)
+	if err != nil || len(all) == 0 {
+		return Share{}, err
+	}
+	return all[0], nil
+}
+
+// LotOf is the lot that an order was last issued; "" if it was issued none.
+func (b *Book) LotOf(ctx context.Context, ord string) (string, error) {
+	if err := b.ready(); err != nil {
+		return "", err
+	}
+	return lotOf(b.store.Committed(ctx), ord)
+}
+
+// Ready is how many chips of a lot could be issued.
+func (b *Book) Ready(ctx context.Context, lot string) (n int, err error) {
+	if err := b.ready(); err != nil {
+		return 0, err
+	}
+	err = b.store.QueryRow(ctx, `SELECT coalesce(sum(n), 0) FROM stock_balance WHERE account IN ('store', 'finished') AND lot = $1`, lot).Scan(&n)
+	return n, err
+}
+
+// Issue issues chips of a lot to the line for an order, where the site counts
+// by itself.
+func (b *Book) Issue(ctx context.Context, lot, ord string, n int) error {
+	if err := b.ready(); err != nil {
+		return err
+	}
+	e := audit.Entry{Kind: "stock.issued", Actor: system, Subject: "order/" + ord, Data: map[string]any{"lot": lot, "count": n}}
+	return b.store.Change(ctx, e, func(tx *store.Tx) error { return issue(tx, lot, ord, n, "issued by the site") })
+}
+
+// Catch posts what the line did for an order since it was last looked at.
+func (b *Book) Catch(ctx context.Context, ord string, itself bool) error {
+	if err := b.ready(); err != nil {
+		return err
+	}
+	q := b.store.Committed(ctx)
+	now, err := perso.Chips(q, ord)
+	if err != nil {
+		return err
+	}
+	had, err := posted(q, ord)
+	if err != nil || now.Good == had.Good && now.Reject+now.Destroyed == had.Reject && now.Aside == had.Aside && now.Destroyed == had.Destroyed {
+		return err
+	}
+	e := audit.Entry{Kind: "stock.settled", Actor: "system:line", Subject: "order/" + ord,
+		Data: map[string]any{"good": now.Good, "rejected": now.Reject, "destroyed": now.Destroyed, "aside": now.Aside}}
+	return b.store.Change(ctx, e, func(tx *store.Tx) error { return Settle(tx, ord, itself) })
+}
+
+// Finish is what ends a batch beside its last card: its totals are posted and,
+// where the site counts by itself, the chips that are left go back.
+func Finish(tx *store.Tx, ord string, itself bool) error {
+	if err := Settle(tx, ord, itself); err != nil || !itself {
+		return err
+	}
+	left, err := shares(tx, Line, ord)
+	if err != nil {
+		return err
+	}
+	for _, s := range left {
+		if err := post(tx, Posting{Actor: system, Why: "left over", Lot: s.Lot, Order: ord, From: Line, To: Store, Count: s.Count}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ended refuses an order whose chips are not all accounted for: some are at the
+// line, or a count of it is not explained.
+func (b *Book) Ended(ctx context.Context, ord string) error {
+	if err := b.ready(); err != nil {
+		return err
+	}
+	return b.store.View(ctx, func(tx *store.ReadTx) error {
+		left, err := shares(tx, Line, ord)
+		if err != nil {
+			return err
+		}
+		if len(left) > 0 {
+			// How many is not said: whoever counts them does not know.
+			return fmt.Errorf("order %s: chips of lot %s are at the line; count them and take them back: stock.count, then stock.move", ord, left[0].Lot)
+		}
+		open, err := discrepancies(tx, `ord = $1 AND state <> 'closed'`, ord)
+		if err != nil || len(open) == 0 {
+			return err
+		}
+		return fmt.Errorf("order %s: discrepancy %d is %s; it is closed by two people: discrepancy.close", ord, open[0].ID, open[0].State)
+	})
+}
+
+// checkLine compares the totals of finished orders with the line's own books.
+func (b *Book) checkLine(q store.Querier, orders []Sum) error {
+	for _, s := range orders {
+		had, err := posted(q, s.Order)
+		if err != nil {
+			return err
+		}
+		now, err := perso.Chips(q, s.Order)
+		if err != nil {
+			return err
+		}
+		var state string
+		if err := q.QueryRow(`SELECT coalesce(max(state), '') FROM run WHERE ord = $1`, s.Order).Scan(&state); err != nil {
+			return err
+		}
+		if state == "" || state == "offered" || state == "received" {
+			continue // the line goes on
+		}
+		if now.Good != had.Good || now.Reject+now.Destroyed != had.Reject || now.Aside != had.Aside || now.Destroyed != had.Destroyed {
+			return fmt.Errorf("order %s: %w: the line's books have %d good, %d destroyed and %d set aside, the stock %d, %d and %d",
+				s.Order, ErrBalance, now.Good, now.Destroyed, now.Aside, had.Good, had.Destroyed, had.Aside)
+		}
+	}
+	return nil
+}
