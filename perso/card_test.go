@@ -233,6 +233,14 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
+// dropCard forgets that a card was made.
+func dropCard(ord string, card int) func(*store.Tx) error {
+	return func(tx *store.Tx) error {
+		_, err := tx.Exec(`DELETE FROM card WHERE ord = $1 AND card = $2`, ord, card)
+		return err
+	}
+}
+
 func moveBack(ord string) func(*store.Tx) error {
 	return func(tx *store.Tx) error { return MoveRun(tx, ord, "finished", "received") }
 }

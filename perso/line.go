@@ -98,7 +98,11 @@ func (l *Line) Run(ctx context.Context, ord string, stations <-chan Station) err
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if _, left := r.claim(); left || failed != nil && !errors.Is(failed, errReader) && !errors.Is(failed, station.ErrNoChips) {
+	_, left := r.claim()
+	if left && failed == nil {
+		return fmt.Errorf("order %s: a card is left that no station makes", ord)
+	}
+	if left || failed != nil && !errors.Is(failed, errReader) && !errors.Is(failed, station.ErrNoChips) {
 		return failed
 	}
 	err = r.finish(ctx)
@@ -298,6 +302,12 @@ func (r *run) giveBack(t task) {
 	r.back = append(r.back, t)
 }
 
+func (r *run) givenBack() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.back) > 0
+}
+
 func (r *run) work(ctx context.Context, s *seat) error {
 	defer s.close()
 	if err := r.revisit(ctx, s, true); err != nil {
@@ -306,7 +316,11 @@ func (r *run) work(ctx context.Context, s *seat) error {
 	for ctx.Err() == nil {
 		t, ok := r.claim()
 		if !ok {
-			return r.revisit(ctx, s, false)
+			// A chip in doubt that turns out to be blank gives its card back.
+			if err := r.revisit(ctx, s, false); err != nil || !r.givenBack() {
+				return err
+			}
+			continue
 		}
 		err := r.one(ctx, s, t)
 		r.settled()
@@ -364,8 +378,9 @@ func (r *run) fresh(ctx context.Context, s *seat) (chip, error) {
 		}
 		c, d, err := r.meet(ctx, s)
 		switch {
-		case d != nil:
+		case d != nil && d.state == "doubt":
 			err = r.again(ctx, s, *d, &c)
+		case d != nil: // it was left in the reader, and is counted
 		case err == nil:
 			return c, nil
 		default:
@@ -381,7 +396,7 @@ func (r *run) fresh(ctx context.Context, s *seat) (chip, error) {
 }
 
 // meet looks at a fresh chip, more than once if it does not answer, and says
-// whether it suits, or that it is one in doubt.
+// whether it suits, or that it is one in doubt, or a good card of this batch.
 func (r *run) meet(ctx context.Context, s *seat) (c chip, d *doubt, err error) {
 	for range maxTries {
 		var reject *Reject
@@ -401,7 +416,7 @@ func (r *run) meet(ctx context.Context, s *seat) (c chip, d *doubt, err error) {
 		return c, nil, err
 	}
 	for _, d := range known {
-		if d.state == "doubt" && d.ord == r.ord {
+		if d.ord == r.ord && (d.state == "doubt" || d.state == "good" && c.state >= stateSecured) {
 			return c, &d, nil
 		}
 	}

@@ -21,14 +21,18 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"ankan/pcsc"
 	"ankan/station"
 	"ankan/station/drawer"
+	"ankan/station/slot"
 )
 
 // A program is the command line.
 type program struct {
-	Init  initCommand  `cmd:"" help:"Make the station's key, and print what the plant is to know of it."`
-	Show  showCommand  `cmd:"" help:"Print the station's fingerprint."`
+	Init    initCommand    `cmd:"" help:"Make the station's key, and print what the plant is to know of it."`
+	Show    showCommand    `cmd:"" help:"Print the station's fingerprint."`
+	Readers readersCommand `cmd:"" help:"List the PC/SC readers of this machine."`
+
 	Serve serveCommand `cmd:"" help:"Connect to the plant and work until stopped; a connection that ends is made again."`
 
 	Version kong.VersionFlag `help:"Print the version."`
@@ -119,6 +123,7 @@ type serveCommand struct {
 	Plant    string   `required:"" help:"Address of the plant's line." placeholder:"HOST:PORT"`
 	PlantKey string   `required:"" help:"Fingerprint of the plant's key: ankan line stations." placeholder:"SHA256:..."`
 	Folder   string   `required:"" short:"k" help:"Folder of the station's key." placeholder:"FOLDER"`
+	Reader   []string `help:"A PC/SC reader, which a person feeds: NAME=READER, as ankan-station readers lists it or how it begins." placeholder:"NAME=READER" sep:"none"`
 	Drawer   []string `help:"A reader with a drawer of software chips: NAME=unix:PATH or NAME=tcp:HOST:PORT." placeholder:"NAME=ADDRESS" sep:"none"`
 }
 
@@ -131,7 +136,7 @@ func (c serveCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	slots, err := c.slots()
+	slots, err := c.slots(a)
 	if err != nil {
 		return err
 	}
@@ -178,23 +183,60 @@ func (c serveCommand) visit(a *app, d *tls.Dialer, slots []station.Slot) error {
 }
 
 // slots is the readers of the command line.
-func (c serveCommand) slots() ([]station.Slot, error) {
+func (c serveCommand) slots(a *app) ([]station.Slot, error) {
 	var all []station.Slot
 	names := map[string]bool{}
-	for _, text := range c.Drawer {
+	add := func(flag, text string, open func(name, where string) (func(context.Context) (station.Reader, error), bool), want string) error {
 		name, where, ok := strings.Cut(text, "=")
-		network, address, ok2 := strings.Cut(where, ":")
-		if !ok || !ok2 || name == "" || strings.ContainsAny(name, "/ ") || address == "" || network != "tcp" && network != "unix" {
-			return nil, fmt.Errorf("--drawer %q: want NAME=unix:PATH or NAME=tcp:HOST:PORT", text)
+		opener, fits := open(name, where)
+		if !ok || !fits || name == "" || strings.ContainsAny(name, "/ ") {
+			return fmt.Errorf("%s %q: want %s", flag, text, want)
 		}
 		if names[name] {
-			return nil, fmt.Errorf("--drawer %q: two readers have this name", text)
+			return fmt.Errorf("%s %q: two readers have this name", flag, text)
 		}
 		names[name] = true
-		all = append(all, station.Slot{Name: name, Open: func(ctx context.Context) (station.Reader, error) { return drawer.Dial(ctx, network, address) }})
+		all = append(all, station.Slot{Name: name, Open: opener})
+		return nil
+	}
+	for _, text := range c.Reader {
+		if err := add("--reader", text, func(name, reader string) (func(context.Context) (station.Reader, error), bool) {
+			tell := func(what string) { fmt.Fprintf(a.errs, "reader %s: %s\n", name, what) }
+			return func(ctx context.Context) (station.Reader, error) { return slot.Open(ctx, reader, tell) }, reader != ""
+		}, "NAME=READER"); err != nil {
+			return nil, err
+		}
+	}
+	for _, text := range c.Drawer {
+		if err := add("--drawer", text, func(_, where string) (func(context.Context) (station.Reader, error), bool) {
+			network, address, ok := strings.Cut(where, ":")
+			return func(ctx context.Context) (station.Reader, error) { return drawer.Dial(ctx, network, address) }, ok && address != "" && (network == "tcp" || network == "unix")
+		}, "NAME=unix:PATH or NAME=tcp:HOST:PORT"); err != nil {
+			return nil, err
+		}
 	}
 	if len(all) == 0 {
-		return nil, errors.New("no reader is named; add --drawer NAME=unix:PATH")
+		return nil, errors.New("no reader is named; list them: ankan-station readers; add --reader NAME=READER, or --drawer NAME=unix:PATH")
 	}
 	return all, nil
+}
+
+type readersCommand struct{}
+
+func (readersCommand) Run(a *app) error {
+	all, err := pcsc.Readers(a.ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		card := "empty"
+		if r.Present {
+			card = "a card is in it"
+		}
+		fmt.Fprintf(a.out, "%s: %s\n", r.Reader, card)
+	}
+	if len(all) == 0 {
+		return errors.New("pcscd knows no reader; is one plugged in, and does its driver know it?")
+	}
+	return nil
 }

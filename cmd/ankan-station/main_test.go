@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"ankan/pcsc/pcsctest"
 	"ankan/scp"
 	"ankan/simos"
 	"ankan/station"
@@ -42,6 +43,9 @@ func TestCommands(t *testing.T) {
 		{[]string{"init", "st-a", "-k", key}, 1, "has a key already"},
 		{[]string{"show", "-k", key}, 0, ""},
 		{serve, 1, "no reader is named"},
+		{append(serve, "--reader", "1"), 1, "want NAME=READER"},
+		{append(serve, "--reader", "1="), 1, "want NAME=READER"},
+		{append(serve, "--reader", "1=x", "--drawer", "1=unix:x"), 1, "two readers have this name"},
 		{append(serve, "--drawer", "1"), 1, "want NAME=unix:PATH"},
 		{append(serve, "--drawer", "a/b=unix:x"), 1, "want NAME=unix:PATH"},
 		{append(serve, "--drawer", "1=udp:x"), 1, "want NAME=unix:PATH"},
@@ -59,6 +63,21 @@ func TestCommands(t *testing.T) {
 	}
 	if _, out, _ := call(t.Context(), "show", "-k", key); out != "st-a: "+made.String()+"\n" {
 		t.Errorf("%q", out)
+	}
+}
+
+func TestReaders(t *testing.T) {
+	t.Setenv("PCSCLITE_CSOCK_NAME", filepath.Join(t.TempDir(), "none"))
+	if code, _, errs := call(t.Context(), "readers"); code != 1 || errs == "" {
+		t.Errorf("no daemon: code %d, %s", code, errs)
+	}
+	pcsctest.Start(t)
+	if code, _, errs := call(t.Context(), "readers"); code != 1 || !strings.Contains(errs, "knows no reader") {
+		t.Errorf("no reader: code %d, %s", code, errs)
+	}
+	pcsctest.Start(t, "Left 00 00", "Right 00 00")
+	if code, out, _ := call(t.Context(), "readers"); code != 0 || out != "Left 00 00: empty\nRight 00 00: empty\n" {
+		t.Errorf("two readers: code %d, %q", code, out)
 	}
 }
 
@@ -126,7 +145,7 @@ func must(t *testing.T, err error) {
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	must(t, err)
-	ours := []string{"ankan/uicc", "ankan/sim", "ankan/aka", "ankan/scp", "ankan/simos", "ankan/station", "ankan/station/drawer", "ankan/cmd/ankan-station"}
+	ours := []string{"ankan/uicc", "ankan/sim", "ankan/aka", "ankan/scp", "ankan/gp", "ankan/suci", "ankan/simos", "ankan/pcsc", "ankan/station/slot", "ankan/station", "ankan/station/drawer", "ankan/cmd/ankan-station"}
 	for _, dep := range strings.Fields(string(out)) {
 		if strings.HasPrefix(dep, "ankan/") && !slices.Contains(ours, dep) {
 			t.Errorf("ankan-station imports %s, want only %v", dep, ours)

@@ -16,8 +16,9 @@ import (
 //
 // Take waits until a card is put in; that it is a fresh one, the line sees.
 // Insert waits for the very chip, and says when another is in. Eject waits
-// until the card was taken out, so that no card is made twice. tell, which may
-// be nil, is called with what the person at the reader is to do.
+// until the card was taken out, so that no card is made twice. Nobody there in
+// time is no failure of the reader: it has no chips, or the chip is away. tell,
+// which may be nil, is called with what the person at the reader is to do.
 func Open(ctx context.Context, name string, tell func(string)) (station.Reader, error) {
 	r, err := pcsc.Open(ctx, name)
 	if err != nil {
@@ -32,11 +33,25 @@ func Open(ctx context.Context, name string, tell func(string)) (station.Reader, 
 type reader struct {
 	*pcsc.Reader
 	tell func(string)
+	left bool // the last card may still be in it
 }
 
 // Take waits for a card and gives it power.
 func (r *reader) Take(ctx context.Context) error {
-	return r.insert(ctx, "insert a fresh card")
+	if r.left {
+		if err := r.empty(ctx); err != nil {
+			return late(err, station.ErrNoChips)
+		}
+	}
+	return late(r.insert(ctx, "insert a fresh card"), station.ErrNoChips)
+}
+
+// late is what it means that nobody came in time.
+func late(err, meaning error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return meaning
+	}
+	return err
 }
 
 func (r *reader) insert(ctx context.Context, want string) error {
@@ -60,6 +75,10 @@ func (r *reader) insert(ctx context.Context, want string) error {
 // Insert waits for the chip with this serial number. A card that is another one
 // is asked to be taken out.
 func (r *reader) Insert(ctx context.Context, serial [8]byte) error {
+	return late(r.find(ctx, serial), station.ErrAway)
+}
+
+func (r *reader) find(ctx context.Context, serial [8]byte) error {
 	want := fmt.Sprintf("insert chip %X again", serial)
 	for {
 		if err := r.insert(ctx, want); err != nil {
@@ -93,13 +112,24 @@ func (r *reader) Eject(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.left = true
+	return late(r.empty(ctx), nil) // the next Take goes on waiting
+}
+
+// empty waits until no card is in the reader.
+func (r *reader) empty(ctx context.Context) error {
 	s, err := r.State(ctx)
-	if err != nil || !s.Present {
+	if err != nil {
 		return err
 	}
-	r.tell("take the card out")
-	_, err = r.WaitRemoved(ctx)
-	return err
+	if s.Present {
+		r.tell("take the card out")
+		if _, err := r.WaitRemoved(ctx); err != nil {
+			return err
+		}
+	}
+	r.left = false
+	return nil
 }
 
 // Reset is a cold reset: a chip that lost its way needs its power gone. One
