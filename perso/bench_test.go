@@ -6,14 +6,23 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ankan/profile"
 )
 
 // Cards from blank chips to good, read back and authenticated, with both
 // commits: chips in this process, sixteen stations. cards/cpu-s is what a core
 // does that waits for no disk; the chips' own work is in it.
 func BenchmarkLine(b *testing.B) {
+	for _, name := range profile.Builtins() {
+		b.Run(name, func(b *testing.B) { benchmarkLine(b, name) })
+	}
+}
+
+func benchmarkLine(b *testing.B, of string) {
 	const cards = 500
 	f := newPlant(b)
+	f.as(of)
 	n := 0
 	var spent time.Duration
 	for ; b.Loop(); n++ {

@@ -76,17 +76,23 @@ func newPlant(t testing.TB) *plant {
 	f.openStore()
 	f.ledger, err = order.NewLedger(f.token, "ledger")
 	f.must(err)
-	p, err := profile.Builtin("in-5g-usim")
-	f.must(err)
-	f.doc = []byte(p.String())
-	f.profile, err = profile.Parse("profile.yaml", f.doc)
-	f.must(err)
+	f.as("in-5g-usim")
 	dk, wrapped, err := f.token.NewDataKey(t.Context(), "kek")
 	f.must(err)
 	dk.Close()
 	f.wrapped = wrapped
 	f.addLot()
 	return f
+}
+
+// as has the cards made of a built-in profile.
+func (f *plant) as(name string) {
+	f.Helper()
+	p, err := profile.Builtin(name)
+	f.must(err)
+	f.doc = []byte(p.String())
+	f.profile, err = profile.Parse("profile.yaml", f.doc)
+	f.must(err)
 }
 
 func (f *plant) openStore() {
@@ -164,7 +170,7 @@ func (f *plant) batch(ord string, cards, spares int) {
 	defer op.Close()
 	iccid, err := sim.ICCIDFromBody("899100000000000000")
 	f.must(err)
-	imsi, err := sim.ParseIMSI("001010000000000")
+	imsi, err := sim.ParseIMSI("404990000000000")
 	f.must(err)
 	ids, err := sim.NewIdentityRange(sim.Identity{ICCID: iccid, IMSI: imsi}, 1e6)
 	f.must(err)

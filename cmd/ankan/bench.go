@@ -262,9 +262,10 @@ func (w *workshop) generate(ctx context.Context, b datagen.Batch, ids datagen.Id
 	return g.Run(ctx, b, ids, nil)
 }
 
-// batch is a batch for an order of so many cards, with one spare in a hundred.
-func (w *workshop) batch(ctx context.Context, id string, cards int) (datagen.Batch, error) {
-	p, err := profile.Builtin("in-5g-usim")
+// batch is a batch for an order of so many cards of a built-in profile, with
+// one spare in a hundred.
+func (w *workshop) batch(ctx context.Context, id, of string, cards int) (datagen.Batch, error) {
+	p, err := profile.Builtin(of)
 	if err != nil {
 		return datagen.Batch{}, err
 	}

@@ -33,10 +33,11 @@ import (
 // benchLineCmd makes cards of software chips, all else as at a plant: chips in
 // this process, or at stations in another one.
 type benchLineCmd struct {
-	Cards    int  `help:"Cards to make." default:"2000" placeholder:"N"`
-	Stations int  `help:"Readers at the line." default:"8" placeholder:"S"`
-	Remote   bool `help:"Stations with the chips in a process of their own, each with one reader, over TLS."`
-	JSON     bool `help:"Print JSON."`
+	Cards    int    `help:"Cards to make." default:"2000" placeholder:"N"`
+	Stations int    `help:"Readers at the line." default:"8" placeholder:"S"`
+	Profile  string `help:"Built-in profile of the cards." default:"in-5g-usim-isim" placeholder:"NAME"`
+	Remote   bool   `help:"Stations with the chips in a process of their own, each with one reader, over TLS."`
+	JSON     bool   `help:"Print JSON."`
 }
 
 func (c benchLineCmd) Run(a *app) error {
@@ -58,7 +59,7 @@ func (c benchLineCmd) measure(ctx context.Context) (result, error) {
 		return nil, err
 	}
 	defer w.close()
-	ord, err := w.receive(ctx, c.Cards)
+	ord, err := w.receive(ctx, c.Profile, c.Cards)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +154,7 @@ func cpuTime() time.Duration {
 }
 
 // receive puts a batch where a plant has it.
-func (w *workshop) receive(ctx context.Context, cards int) (string, error) {
+func (w *workshop) receive(ctx context.Context, of string, cards int) (string, error) {
 	in, err := order.ParseInput("order.inp", bytes.NewReader(examples.Order()))
 	if err != nil {
 		return "", err
@@ -166,7 +167,7 @@ func (w *workshop) receive(ctx context.Context, cards int) (string, error) {
 		return "", err
 	}
 	const id = "bench"
-	b, err := w.batch(ctx, id, cards)
+	b, err := w.batch(ctx, id, of, cards)
 	if err != nil {
 		return "", err
 	}

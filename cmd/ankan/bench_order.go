@@ -186,7 +186,7 @@ func (b *orderBench) takeIn(ctx context.Context, path string) error {
 		ID: order.IDOf("operator", digest), Partner: "operator", Name: "order.inp", Batch: b.input.Value(order.Batch), Digest: fmt.Sprintf("%x", digest),
 		Profile: b.input.Value(order.ProfileName), Quantity: b.input.Quantity(), Transport: b.input.TransportKey(), State: order.Accepted, KEK: "order",
 	}
-	if b.batch, err = b.workshop.batch(ctx, o.ID, o.Quantity); err != nil {
+	if b.batch, err = b.workshop.batch(ctx, o.ID, "in-5g-usim", o.Quantity); err != nil {
 		return err
 	}
 	dk, err := b.token.OpenDataKey(ctx, "order", b.batch.Wrapped)
