@@ -34,7 +34,7 @@ import (
 // this process, or at stations in another one.
 type benchLineCmd struct {
 	Cards    int    `help:"Cards to make." default:"2000" placeholder:"N"`
-	Stations int    `help:"Readers at the line." default:"8" placeholder:"S"`
+	Stations int    `help:"Readers at the line." default:"50" placeholder:"S"`
 	Profile  string `help:"Built-in profile of the cards." default:"in-5g-usim-isim" placeholder:"NAME"`
 	Remote   bool   `help:"Stations with the chips in a process of their own, each with one reader, over TLS."`
 	JSON     bool   `help:"Print JSON."`
@@ -85,9 +85,7 @@ func (c benchLineCmd) measure(ctx context.Context) (result, error) {
 			return nil, err
 		}
 	} else {
-		if chips, err = lot.tray(); err != nil {
-			return nil, err
-		}
+		chips = &tray{lot: lot}
 		places = chips.stations(c.Stations)
 	}
 	cpu := cpuTime()
@@ -224,31 +222,27 @@ func (w *workshop) accept(ctx context.Context, l *chipLot) (p perso.Product, err
 	return p, err
 }
 
-// tray is the lot's chips.
-func (l *chipLot) tray() (*tray, error) {
-	t := &tray{chips: make([]*simos.Chip, l.Chips)}
-	for i := range t.chips {
-		var serial simos.Serial
-		serial[0] = 0x63
-		binary.BigEndian.PutUint32(serial[2:6], uint32(i+1))
-		keys, err := hsm.DiversifyChip(l.Master, serial[:])
-		if err != nil {
-			return nil, err
-		}
-		var seed [32]byte
-		rand.Read(seed[:])
-		if t.chips[i], err = simos.NewChip(simos.Config{Serial: serial, Lot: benchLot, Keys: keys, Vendor: l.Vendor, Seed: seed[:], Direct: true}); err != nil {
-			return nil, err
-		}
+// chip is the lot's n-th chip, blank.
+func (l *chipLot) chip(n int) (*simos.Chip, error) {
+	var serial simos.Serial
+	serial[0] = 0x63
+	binary.BigEndian.PutUint32(serial[2:6], uint32(n+1))
+	keys, err := hsm.DiversifyChip(l.Master, serial[:])
+	if err != nil {
+		return nil, err
 	}
-	return t, nil
+	var seed [32]byte
+	rand.Read(seed[:])
+	return simos.NewChip(simos.Config{Serial: serial, Lot: benchLot, Keys: keys, Vendor: l.Vendor, Seed: seed[:], Direct: true})
 }
 
-// A tray holds fresh chips. Stations take them one by one.
+// A tray holds fresh chips. Stations take them one by one. Each is made when it
+// is taken: chips that wait are no memory of a plant.
 type tray struct {
-	mu    sync.Mutex
-	chips []*simos.Chip
-	wire  uicc.Wire
+	lot  *chipLot
+	mu   sync.Mutex
+	next int
+	wire uicc.Wire
 }
 
 func (t *tray) stations(n int) <-chan perso.Station {
@@ -261,15 +255,15 @@ func (t *tray) stations(n int) <-chan perso.Station {
 
 func (t *tray) open(context.Context) (station.Reader, error) { return &chipReader{tray: t}, nil }
 
-func (t *tray) take() *simos.Chip {
+func (t *tray) take() (*simos.Chip, error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.chips) == 0 {
-		return nil
+	n := t.next
+	t.next++
+	t.mu.Unlock()
+	if n >= t.lot.Chips {
+		return nil, station.ErrNoChips
 	}
-	c := t.chips[0]
-	t.chips[0], t.chips = nil, t.chips[1:]
-	return c
+	return t.lot.chip(n)
 }
 
 func (t *tray) crossed() uicc.Wire {
@@ -288,11 +282,9 @@ type chipReader struct {
 var errNoChip = errors.New("no chip in the reader")
 
 // Take implements station.Reader.
-func (r *chipReader) Take(context.Context) error {
-	if r.chip = r.tray.take(); r.chip == nil {
-		return station.ErrNoChips
-	}
-	return nil
+func (r *chipReader) Take(context.Context) (err error) {
+	r.chip, err = r.tray.take()
+	return err
 }
 
 // Insert implements station.Reader: no chip comes back here.

@@ -104,10 +104,7 @@ func (benchStationsCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	chips, err := q.Lot.tray()
-	if err != nil {
-		return err
-	}
+	chips := &tray{lot: &q.Lot}
 	g, ctx := errgroup.WithContext(a.ctx)
 	for _, dir := range q.Folders {
 		own, _, err := station.LoadIdentity(dir)
