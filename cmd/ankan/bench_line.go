@@ -207,7 +207,15 @@ func newChipLot(chips int) (*chipLot, error) {
 
 // accept takes the lot's key into the security module.
 func (w *workshop) accept(ctx context.Context, l *chipLot) (p perso.Product, err error) {
-	p = perso.Product{Lot: benchLot, LotKey: "lot/" + benchLot, Image: l.signed}
+	chip, err := l.chip(0)
+	if err != nil {
+		return p, err
+	}
+	p = perso.Product{Lot: benchLot, LotKey: "lot/" + benchLot, Image: l.signed,
+		Marks: perso.Marks{ATR: chip.Reset(), Serials: []perso.Range{{First: benchSerial(0), Last: benchSerial(l.Chips - 1)}}}}
+	for _, a := range l.image.Algorithms {
+		p.Algorithms = append(p.Algorithms, aka.Algorithm(a))
+	}
 	if p.Digest, err = l.image.Digest(); err != nil {
 		return p, err
 	}
@@ -227,20 +235,30 @@ func (w *workshop) accept(ctx context.Context, l *chipLot) (p perso.Product, err
 func (l *chipLot) tray() (*tray, error) {
 	t := &tray{chips: make([]*simos.Chip, l.Chips)}
 	for i := range t.chips {
-		var serial simos.Serial
-		serial[0] = 0x63
-		binary.BigEndian.PutUint32(serial[2:6], uint32(i+1))
-		keys, err := hsm.DiversifyChip(l.Master, serial[:])
-		if err != nil {
-			return nil, err
-		}
-		var seed [32]byte
-		rand.Read(seed[:])
-		if t.chips[i], err = simos.NewChip(simos.Config{Serial: serial, Lot: benchLot, Keys: keys, Vendor: l.Vendor, Seed: seed[:], Direct: true}); err != nil {
+		var err error
+		if t.chips[i], err = l.chip(i); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
+}
+
+// chip is one of the lot's chips, fresh.
+func (l *chipLot) chip(i int) (*simos.Chip, error) {
+	serial := benchSerial(i)
+	keys, err := hsm.DiversifyChip(l.Master, serial[:])
+	if err != nil {
+		return nil, err
+	}
+	var seed [32]byte
+	rand.Read(seed[:])
+	return simos.NewChip(simos.Config{Serial: serial, Lot: benchLot, Keys: keys, Vendor: l.Vendor, Seed: seed[:], Direct: true})
+}
+
+func benchSerial(i int) simos.Serial {
+	serial := simos.Serial{0x63}
+	binary.BigEndian.PutUint32(serial[2:6], uint32(i+1))
+	return serial
 }
 
 // A tray holds fresh chips. Stations take them one by one.
