@@ -87,6 +87,16 @@ func (s *plant) doLot(ctx context.Context, w custody.Warrant) error {
 	if err != nil {
 		return err
 	}
+	if err := s.takeLotKey(ctx, l); err != nil {
+		return err
+	}
+	return w.Use(ctx, "lot.accept", w.Act().Subject, nil, func(tx *store.Tx) error { return stock.Accept(tx, w, name) })
+}
+
+// takeLotKey takes a lot's transport key into the module, with the algorithm and
+// the check value of the note. One that has another value is destroyed again.
+func (s *plant) takeLotKey(ctx context.Context, l stock.Lot) error {
+	name := l.Lot
 	k, err := s.Token().TakeKey(ctx, site.KeyAgree, l.Given, LotLabel(name), lotKey(name), hsm.Lot, l.KeyAlgorithm())
 	if errors.Is(err, hsm.ErrKeyExists) {
 		k, err = s.Token().Key(ctx, lotKey(name))
@@ -100,7 +110,7 @@ func (s *plant) doLot(ctx context.Context, w custody.Warrant) error {
 	if k.KCV.String() != l.KCV {
 		return errors.Join(fmt.Errorf("lot %s: its key's check value is %s, the chip maker says %s; it was destroyed again", name, k.KCV, l.KCV), s.DestroyKey(ctx, k.ID))
 	}
-	return w.Use(ctx, "lot.accept", w.Act().Subject, nil, func(tx *store.Tx) error { return stock.Accept(tx, w, name) })
+	return nil
 }
 
 func (s *plant) postLot(r *http.Request) (any, error) {

@@ -3,6 +3,8 @@ package stock
 import (
 	"strings"
 	"testing"
+
+	"ankan/hsm"
 )
 
 func TestZPL(t *testing.T) {
