@@ -1,6 +1,9 @@
 package plant
 
 import (
+	"bufio"
+	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -9,11 +12,18 @@ import (
 
 	"ankan/access"
 	"ankan/act"
+	"ankan/aka"
+	"ankan/exchange/edge"
 	"ankan/hsm"
 	"ankan/hsm/hsmtest"
+	"ankan/message"
+	"ankan/perso"
+	"ankan/profile"
+	"ankan/simos"
 	"ankan/site"
 	"ankan/site/sitetest"
 	"ankan/stock"
+	"ankan/store"
 )
 
 // newPlant is a site with what this part keeps of it.
@@ -125,6 +135,40 @@ func TestLotKey(t *testing.T) {
 	said.KeyMethod = "" // the maker wrapped it for another method
 	if err := s.takeLotKey(t.Context(), said); !errors.Is(err, hsm.ErrSealed) {
 		t.Errorf("a note of another method than its key: %v", err)
+	}
+}
+
+// What an accepted lot says of its chips is what the line is told, and a batch
+// whose profile asks for another algorithm is refused when it comes.
+func TestLotProduct(t *testing.T) {
+	s := newPlant(t, "line", site.Plant, Part())
+	s.Config().Counting = site.CountSite
+	signer := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	signed := sitetest.Must[[]byte](t)(simos.Image{Name: "o", Version: "1", Algorithms: []string{"TUAK"}, Body: []byte("code")}.Sign(signer))
+	l := stock.Lot{Lot: "L1", Vendor: "v", Chip: "c", Quantity: 2, OS: "o 1", Image: signed, OSMaker: signer.Public().(ed25519.PublicKey), KCV: "C35280 GP", Given: []byte{1}, ATR: "3B00", Serials: []stock.Range{{First: "0000000000000001", Last: "0000000000000002"}}}
+	if err := s.stock.Offer(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	m := sitetest.Must[map[string]string](t)(s.proposeLot(t.Context(), "lot/L1"))
+	if m["key_method"] != "AES-256" || m["atr"] != "3B00" || m["serials"] != "0000000000000001 – 0000000000000002" {
+		t.Errorf("who accepts it sees %v", m)
+	}
+	sitetest.Change(t, s.Site, func(tx *store.Tx) error {
+		if _, err := tx.Exec(`UPDATE stock_lot SET state = 'accepted'`); err != nil {
+			return err
+		}
+		return perso.Offer(tx, perso.Run{Order: "op-1", Bureau: "maker", Agree: "a", KEK: "k"})
+	})
+	p := sitetest.Must[perso.Product](t)(s.product(t.Context(), "o 1"))
+	if p.LotKey != "lot/L1" || len(p.Algorithms) != 1 || p.Algorithms[0] != aka.TUAK || len(p.Marks.ATR) != 2 || len(p.Marks.Serials) != 1 || p.Marks.Serials[0].Last != [8]byte{7: 2} {
+		t.Errorf("%+v", p)
+	}
+	pr := sitetest.Must[*profile.Profile](t)(profile.Builtin("in-5g-usim"))
+	head := sitetest.Must[[]byte](t)(json.Marshal(message.BatchHead{Format: message.BatchFormat, Order: "op-1", Cards: 2, BlockSize: 10, OS: "o 1", Profile: pr.String(), Given: []byte{1}}))
+	err := s.readBatch(t.Context(), &site.Arrival{File: &edge.File{Meta: edge.Meta{Partner: "maker", Name: "op-1.batch.pgp"}}}, bufio.NewReaderSize(bytes.NewReader(append(head, '\n')), maxProfile))
+	var refused *site.Refusal
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "asks for MILENAGE, the operating system of lot L1 has [TUAK]") {
+		t.Errorf("a batch of another algorithm: %v", err)
 	}
 }
 
