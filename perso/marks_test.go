@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/aes"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -162,14 +163,33 @@ func chipKeys(t *testing.T, a hsm.Algorithm, master []byte, serial [8]byte) scp.
 	return keys
 }
 
-// A line whose lot has no key in the module, and a chip that says too little.
-func TestNoLotKey(t *testing.T) {
+// A chip that says nothing to derive its keys from is the chip's fault.
+func TestNoDiversification(t *testing.T) {
 	f := newPlant(t)
 	f.batch("A1", 1, 0)
-	f.load(1)
-	f.product.LotKey = "lot/none"
-	f.want("no key", f.run(t.Context(), "A1", 1), hsm.ErrNoKey)
-	if f.tray.sent != 0 {
-		t.Errorf("%d commands were sent", f.tray.sent)
+	serial := f.load(1)[0]
+	r, err := f.line().open(t.Context(), "A1")
+	f.must(err)
+	defer r.reader.Close()
+	s := newSeat(t.Context(), f.tray.station("st"))
+	defer s.close()
+	f.must(s.insert(serial))
+	c, err := look(s)
+	f.must(err)
+	rec, err := r.record(t.Context(), task{0, 0})
+	f.must(err)
+	f.product.LotKey = "lot/2"
+	agree, err := f.token.Key(t.Context(), "agree")
+	f.must(err)
+	given, err := hsm.Give(agree.Public, hsm.KeyContent(hsm.Lot, hsm.LotKDF3), "lot", []byte("0F1E2D3C4B5A69788796A5B4C3D2E1F0"))
+	f.must(err)
+	_, err = f.token.TakeKey(t.Context(), "agree", given, "lot", f.product.LotKey, hsm.Lot, hsm.LotKDF3)
+	f.must(err)
+	r.maker.derive, err = f.line().chipKeys(t.Context())
+	f.must(err)
+	c.answer = c.answer[:9]
+	var reject *Reject
+	if err := r.maker.make(t.Context(), s, c, rec); !errors.As(err, &reject) || reject.Reason != BadAnswer {
+		t.Errorf("nine bytes: %v", err)
 	}
 }
