@@ -5,6 +5,7 @@ import (
 
 	"ankan/act"
 	"ankan/perso"
+	"ankan/stock"
 )
 
 // The fixtures are views as a bureau has them on one afternoon: each page with
@@ -465,7 +466,7 @@ func shots() []shot {
 		{"stock-empty", bureauFrame, stockPage{}},
 		{"lots", bureauFrame, lotsPage{Lots: []LotLine{{"LOT-2026-47", "/lots/LOT-2026-47", "Chip Works", "c1", "4FF", plainly(168250), "accepted"}, {"LOT-2026-48", "/lots/LOT-2026-48", "Chip Works", "c1", "", say("blind"), "offered"}}, Ask: "/acts/new?kind=lot.inspect"}},
 		{"lots-empty", bureauFrame, lotsPage{}},
-		{"lot", bureauFrame, lotPage{Lot: LotLine{"LOT-2026-48", "/lots/LOT-2026-48", "Chip Works", "c1", "4FF", say("blind"), "offered"}, OS: "os 1.0", KCV: "C35280 GP", Certificate: "BSI-DSZ-CC-0000-2026", Serials: "01 – 09", Provenance: []string{"foundry", "packager"}, Source: "/acts/2", Inspections: []InspectionLine{{ago(day), custodianA, 168250, 80, 1, "visual", "/acts/3"}}, Asks: []AskLine{{"lot.accept", "/acts/new?kind=lot.accept"}, {"lot.inspect", "/acts/new?kind=lot.inspect"}, {"lot.refuse", "/acts/new?kind=lot.refuse"}, {"source.approve", "/acts/new?kind=source.approve"}}}},
+		{"lot", bureauFrame, lotPage{Lot: LotLine{"LOT-2026-48", "/lots/LOT-2026-48", "Chip Works", "c1", "4FF", say("blind"), "offered"}, OS: "os 1.0", KeyMethod: "AES-128/kdf3", KCV: "C35280 GP", ATR: "3B9D96801FC78031A073BE211765414E4B414E97", ATRMask: "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF00", Certificate: "BSI-DSZ-CC-0000-2026", Serials: []stock.Range{{First: "0000000000000001", Last: "0000000000000009"}}, Provenance: []string{"foundry", "packager"}, Source: "/acts/2", Inspections: []InspectionLine{{ago(day), custodianA, 168250, 80, 1, "visual", "/acts/3"}}, Asks: []AskLine{{"lot.accept", "/acts/new?kind=lot.accept"}, {"lot.inspect", "/acts/new?kind=lot.inspect"}, {"lot.refuse", "/acts/new?kind=lot.refuse"}, {"source.approve", "/acts/new?kind=source.approve"}}}},
 		{"lot-bare", bureauFrame, lotPage{Lot: LotLine{"L", "/lots/L", "v", "c", "", plainly(5), "refused"}}},
 		{"boxes", bureauFrame, boxesPage{Boxes: []BoxLine{{"BX-1", "op-0042", "P-7", plainly(500), "8991999000001000000", "8991999000001004999", "closed", "S-1", "V1", "/boxes/BX-1/label.pdf", "/boxes/BX-1/label.zpl"}, {"BX-2", "op-0042", "", say("blind"), "8991999000001000000", "8991999000001004999", "open", "", "", "/boxes/BX-2/label.pdf", "/boxes/BX-2/label.zpl"}}, Openings: []VaultOpening{{"V1", ago(time.Hour), time.Time{}, []Who{custodianA, security}, "to ship"}, {"V1", ago(day), ago(day), []Who{custodianA, security}, "to store"}}, Open: "/acts/new?kind=vault.open"}},
 		{"boxes-empty", bureauFrame, boxesPage{}},

@@ -63,10 +63,15 @@ func (s *Server) getStock(v *visit) error {
 // lotLine hides how many chips there are from whoever is to count them.
 func (s *Server) lotLine(v *visit, l stock.LotView) LotLine {
 	line := LotLine{Count: say("blind"), Name: l.Lot.Lot, Href: "/lots/" + url.PathEscape(l.Lot.Lot), Vendor: l.Vendor, Chip: l.Chip, FormFactor: l.FormFactor, State: l.State}
-	if l.State != "offered" || len(l.Inspections) > 0 || v.may("stock.read") {
+	if seesCount(v, l) {
 		line.Count = plainly(l.Quantity)
 	}
 	return line
+}
+
+// seesCount says whether somebody may see how many chips a lot has.
+func seesCount(v *visit, l stock.LotView) bool {
+	return l.State != "offered" || len(l.Inspections) > 0 || v.may("stock.read")
 }
 
 func (s *Server) getLots(v *visit) error {
@@ -90,9 +95,9 @@ func (s *Server) getLot(v *visit) error {
 	if err != nil {
 		return errOrGone(err, stock.ErrNone)
 	}
-	p := lotPage{Lot: s.lotLine(v, l), OS: l.OS, KCV: l.KCV, Certificate: l.Certificate, Provenance: l.Provenance}
-	if l.SerialFirst != "" {
-		p.Serials = l.SerialFirst + " – " + l.SerialLast
+	p := lotPage{Lot: s.lotLine(v, l), OS: l.OS, KeyMethod: string(l.KeyAlgorithm()), KCV: l.KCV, ATR: l.ATR, ATRMask: l.ATRMask, Certificate: l.Certificate, Provenance: l.Provenance}
+	if seesCount(v, l) { // the ranges tell how many there are
+		p.Serials = l.Serials
 	}
 	if l.Source != "" {
 		p.Source = "/acts/" + l.Source

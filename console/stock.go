@@ -1,6 +1,10 @@
 package console
 
-import "time"
+import (
+	"time"
+
+	"ankan/stock"
+)
 
 // stockPage is what is in each account, for whoever may see figures.
 type stockPage struct {
@@ -56,8 +60,11 @@ type LotLine struct {
 type lotPage struct {
 	Lot         LotLine
 	OS, KCV     string
+	KeyMethod   string // of the transport key
+	ATR         string // hex; "" if the lot does not say it
+	ATRMask     string // hex; "" if all chips have the same
 	Certificate string
-	Serials     string // from and to
+	Serials     []stock.Range // none while the reader is to count
 	Provenance  []string
 	Source      string // address of the act that approved the vendor; "" if none did
 	Inspections []InspectionLine

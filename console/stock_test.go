@@ -11,7 +11,7 @@ import (
 func TestBlindPages(t *testing.T) {
 	h := newHouse(t)
 	book := stock.New(h.site.Store())
-	lot := stock.Lot{Lot: "L-1", Vendor: hostile, Chip: "c", Quantity: 7391, OS: "o", Image: []byte{1}, Given: []byte{1}}
+	lot := stock.Lot{Lot: "L-1", Vendor: hostile, Chip: "c", Quantity: 7391, OS: "o", Image: []byte{1}, Given: []byte{1}, KeyMethod: "AES-128/kdf3", ATR: "3B9D96", ATRMask: "FFFF00", Serials: []stock.Range{{First: "0000000000000001", Last: "0000000000001cdf"}}}
 	if err := book.Offer(t.Context(), lot); err != nil {
 		t.Fatal(err)
 	}
@@ -27,6 +27,12 @@ func TestBlindPages(t *testing.T) {
 	}
 	if !shows(officer, "/stock") || !shows(officer, "/lots/L-1") {
 		t.Error("the officer does not see the figures")
+	}
+	// Ranges of serial numbers tell how many there are.
+	for who, want := range map[*visitor]bool{warehouse: false, lead: false, officer: true} {
+		if page := who.page("/lots/L-1"); strings.Contains(page, "0000000000001cdf") != want || !strings.Contains(page, "AES-128/kdf3") || !strings.Contains(page, "FFFF00") {
+			t.Errorf("the note's serial numbers, want %t:\n%s", want, page)
+		}
 	}
 	for _, v := range []*visitor{warehouse, lead} {
 		if r := v.get("/stock"); r.code != 403 {

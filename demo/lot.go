@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"ankan/conformance"
@@ -20,6 +21,7 @@ import (
 	"ankan/scp"
 	"ankan/simos"
 	"ankan/stock"
+	"ankan/uicc"
 )
 
 // A Lot is what a chip maker delivers to a plant.
@@ -65,6 +67,7 @@ func MakeLot(l Lot) ([]byte, error) {
 		return nil, err
 	}
 	wrong := map[string]simos.Fault{}
+	var atr uicc.ATR
 	if err := l.makeSamples(maker); err != nil {
 		return nil, err
 	}
@@ -72,6 +75,10 @@ func MakeLot(l Lot) ([]byte, error) {
 		c, err := newChip(l.Name, i, master[:], maker)
 		if err != nil {
 			return nil, err
+		}
+		if i == 0 {
+			atr = slices.Clone(c.Reset())
+			c.Off()
 		}
 		if err := rack.Add(c); err != nil {
 			return nil, err
@@ -103,6 +110,7 @@ func MakeLot(l Lot) ([]byte, error) {
 	return json.MarshalIndent(stock.Lot{
 		Lot: l.Name, Vendor: "Software Chips", Chip: "software chip", Quantity: l.Chips, OS: osRelease,
 		Image: signed, OSMaker: maker, KCV: kcv.String(), Given: given,
+		KeyMethod: hsm.AES256, ATR: fmt.Sprintf("%X", []byte(atr)), Serials: []stock.Range{{First: serialOf(lotBatch, 0).String(), Last: serialOf(lotBatch, l.Chips-1).String()}},
 		FormFactor: "4FF", Certificate: "none: software",
 	}, "", "  ")
 }
@@ -175,8 +183,11 @@ func serialOf(batch byte, i int) simos.Serial {
 	return serial
 }
 
+// lotBatch ends the serial numbers of a lot's chips.
+const lotBatch = 0x47
+
 func newChip(lot string, i int, master []byte, maker ed25519.PublicKey) (*simos.Chip, error) {
-	serial := serialOf(0x47, i)
+	serial := serialOf(lotBatch, i)
 	keys, err := hsm.DiversifyChip(master, serial[:])
 	if err != nil {
 		return nil, err

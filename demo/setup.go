@@ -249,7 +249,7 @@ licence:
   service_areas: [Maharashtra, Karnataka]
   valid_until: "2046-03-31"
 products:
-  - {name: USIM-5G, form_factor: 4FF, chip: software chip, os: %q}
+  - {name: USIM-5G, form_factor: 4FF, chip: software chip, os: %q, algorithms: [MILENAGE, TUAK, XOR]}
 profiles:
   - {name: %q, %sdigest: %x, product: USIM-5G}
 files:

@@ -65,6 +65,9 @@ type Product struct {
 	FormFactor string `yaml:"form_factor"`
 	Chip       string `yaml:"chip"`
 	OS         string `yaml:"os"` // release of the operating system
+	// Algorithms are what the operating system computes: MILENAGE, TUAK, XOR. None:
+	// not said.
+	Algorithms []string `yaml:"algorithms"`
 }
 
 // An AgreedProfile is an electrical profile that the operator may order.
@@ -304,7 +307,7 @@ func (r *contractReader) cards() {
 	if len(f.Products) == 0 {
 		r.fault("$.products", "is empty")
 	}
-	names := map[string]bool{}
+	names, computes := map[string]bool{}, map[string][]string{}
 	for i, p := range f.Products {
 		at := fmt.Sprintf("$.products[%d]", i)
 		if names[p.Name] {
@@ -313,6 +316,12 @@ func (r *contractReader) cards() {
 		names[r.token(at+".name", p.Name)] = true
 		r.text(at+".chip", p.Chip)
 		r.text(at+".os", p.OS)
+		computes[p.Name] = p.Algorithms
+		for k, a := range p.Algorithms {
+			if !slices.Contains([]aka.Algorithm{aka.MILENAGE, aka.TUAK, aka.XOR}, aka.Algorithm(a)) {
+				r.fault(fmt.Sprintf("%s.algorithms[%d]", at, k), "is %.40q, want MILENAGE, TUAK or XOR", a)
+			}
+		}
 		for factor := range strings.SplitSeq(p.FormFactor, "/") {
 			if !slices.Contains([]string{"2FF", "3FF", "4FF", "MFF2"}, factor) {
 				r.fault(at+".form_factor", "is %q, want 2FF, 3FF, 4FF or MFF2, joined by '/'", p.FormFactor)
@@ -332,8 +341,11 @@ func (r *contractReader) cards() {
 		if sum, err := hex.DecodeString(p.Digest); p.Digest != "" && (err != nil || len(sum) != 32 || strings.ToLower(p.Digest) != p.Digest) {
 			r.fault(at+".digest", "is not a SHA-256, want 64 lower case hexadecimal digits")
 		}
-		if _, err := aka.ParseParameters(p.Algorithm); p.Algorithm != "" && err != nil {
+		a, err := aka.ParseParameters(cmp.Or(p.Algorithm, string(aka.MILENAGE)))
+		if err != nil {
 			r.fault(at+".algorithm", "%v", err)
+		} else if has := computes[p.Product]; len(has) > 0 && !slices.Contains(has, string(a.Algorithm)) {
+			r.fault(at+".algorithm", "is %s, the operating system of product %s has %s: name another product, or another operating system", a.Algorithm, p.Product, strings.Join(has, ", "))
 		}
 		if !names[p.Product] {
 			r.fault(at+".product", "%q is not among the products", p.Product)

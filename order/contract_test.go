@@ -66,6 +66,8 @@ func TestContractRefused(t *testing.T) {
 		`c:25:14: profiles[0].product "X" is not among`:          {"product: USIM-5G", "product: X"},
 		"c:25:16: profiles[0].algorithm algorithm COMP128v1 is":  {"    product: USIM-5G", "    algorithm: COMP128v1\n    product: USIM-5G"},
 		"c:25:16: profiles[0].algorithm TUAK: K has 0 bits, wan": {"    product: USIM-5G", "    algorithm: TUAK\n    product: USIM-5G"},
+		"c:20:34: products[0].algorithms[0] is \"COMP128\", wan": {"form_factor: 2FF/3FF/4FF", "algorithms: [COMP128], form_factor: 2FF/3FF/4FF"},
+		"c:22:5: profiles[0].algorithm is MILENAGE, the oper":    {"form_factor: 2FF/3FF/4FF", "algorithms: [TUAK, XOR], form_factor: 2FF/3FF/4FF"},
 		`c:28:12: files.dialect dialect "x" is unknown`:          {"dialect: dialect1", "dialect: x"},
 		"c:29:16: files.order_iccid ICCID variant is":            {"order_iccid: 18 check", "order_iccid: check 18"},
 		"c:30:19: files.response_iccid has a body of ano":        {"response_iccid: 18 check padded", "response_iccid: 19 check"},

@@ -45,6 +45,7 @@ type chip struct {
 	lot    string
 	state  byte
 	os     []byte // digest of its operating system; none on a blank chip
+	atr    uicc.ATR
 	hello
 }
 
@@ -110,9 +111,11 @@ func begin(s *seat) (scp.Opening, error) {
 }
 
 func (c *chip) told(s *seat, opening scp.Opening) error {
-	if err := s.skip(); err != nil {
+	atr, err := s.reset()
+	if err != nil {
 		return err
 	}
+	c.atr = bytes.Clone(atr)
 	if err := s.ok(0x00, uicc.INSSelect); err != nil {
 		return err
 	}
@@ -203,7 +206,11 @@ func (p Product) suits(c chip) error {
 		return &Reject{WrongLot, fmt.Errorf("chip %s is of lot %q, want %q", c.name(), c.lot, p.Lot)}
 	case c.state >= stateSecured:
 		return &Reject{Taken, fmt.Errorf("chip %s has life cycle %02X", c.name(), c.state)}
-	case c.state != stateBlank && string(c.os) != string(p.Digest[:]):
+	}
+	if err := p.Marks.suits(c); err != nil {
+		return err
+	}
+	if c.state != stateBlank && string(c.os) != string(p.Digest[:]) {
 		return &Reject{WrongOS, fmt.Errorf("chip %s holds image %x, want %x", c.name(), c.os, p.Digest)}
 	}
 	return nil
@@ -247,7 +254,7 @@ type maker struct {
 	product Product
 	script  *profile.Script
 	layout  *profile.Layout
-	derive  func(ctx context.Context, serial []byte) (scp.Static, func(), error)
+	derive  func(ctx context.Context, c chip) (scp.Static, func(), error)
 }
 
 // make writes record to the chip in the reader, which look says is now, and
@@ -272,7 +279,10 @@ func (m *maker) make(ctx context.Context, s *seat, now chip, record []byte) erro
 // earlier try may have gone as far as the card's own keys; then these open it.
 // It ends with a reset, and a channel that is begun.
 func (m *maker) write(ctx context.Context, s *seat, now chip, own scp.Static, record []byte) (after hello, err error) {
-	keys, done, err := m.derive(ctx, now.serial[:])
+	keys, done, err := m.derive(ctx, now)
+	if errors.Is(err, errShort) {
+		return after, err
+	}
 	if err != nil {
 		return after, fmt.Errorf("%w: keys of chip %s: %w", errLine, now.name(), err)
 	}
@@ -319,7 +329,7 @@ func (m *maker) write(ctx context.Context, s *seat, now chip, own scp.Static, re
 	if err := m.script.Wrote(&s.answers, record); err != nil {
 		return after, err
 	}
-	if err := s.skip(); err != nil {
+	if _, err := s.reset(); err != nil {
 		return after, err
 	}
 	if err := s.ok(0x00, uicc.INSSelect); err != nil {
@@ -413,7 +423,7 @@ func (m *maker) verify(s *seat, at hello, own scp.Static, record []byte) error {
 	case string(told[tagOSDigest]) != string(m.product.Digest[:]):
 		return &Reject{WrongOS, fmt.Errorf("chip holds image %x, want %x", told[tagOSDigest], m.product.Digest)}
 	}
-	if err := s.skip(); err != nil {
+	if _, err := s.reset(); err != nil {
 		return err
 	}
 	if err := m.script.ReadOf(&s.answers, record); err != nil {

@@ -126,7 +126,7 @@ func (f *plant) productOf(version string) Product {
 	f.must(err)
 	digest, err := image.Digest()
 	f.must(err)
-	return Product{Lot: lotName, LotKey: "lot/1", Image: signed, Digest: digest}
+	return Product{Lot: lotName, LotKey: "lot/1", Image: signed, Digest: digest, Algorithms: []aka.Algorithm{aka.MILENAGE, aka.TUAK, aka.XOR}}
 }
 
 func (f *plant) must(err error) {

@@ -43,6 +43,9 @@ func New(s *store.Store, t hsm.Token, p Product) (*Line, error) {
 	if p.Lot == "" || p.LotKey == "" || len(p.Image) == 0 {
 		return nil, errors.New("line: the product needs a lot, its key and an operating system image")
 	}
+	if err := p.Marks.check(); err != nil {
+		return nil, fmt.Errorf("line: lot %s: %w", p.Lot, err)
+	}
 	return &Line{store: s, token: t, product: p}, nil
 }
 
@@ -172,12 +175,21 @@ func (l *Line) open(ctx context.Context, ord string) (*run, error) {
 	b := reader.Batch
 	r := &run{Line: l, ord: ord, reader: reader, taken: make([]bool, b.Cards), spare: b.Cards}
 	r.less.L, r.held = &r.mu, map[[8]byte]bool{}
+	if err := l.product.Computes(b.Profile); err != nil {
+		reader.Close()
+		return nil, fmt.Errorf("order %s: %w", ord, err)
+	}
 	script, err := profile.Compile(b.Profile)
 	if err != nil {
 		reader.Close()
 		return nil, err
 	}
-	r.maker = maker{product: l.product, script: script, layout: b.Profile.Layout(), derive: l.derive}
+	derive, err := l.chipKeys(ctx)
+	if err != nil {
+		reader.Close()
+		return nil, err
+	}
+	r.maker = maker{product: l.product, script: script, layout: b.Profile.Layout(), derive: derive}
 	if err := r.load(ctx, b.Cards); err != nil {
 		reader.Close()
 		return nil, err
@@ -185,13 +197,32 @@ func (l *Line) open(ctx context.Context, ord string) (*run, error) {
 	return r, nil
 }
 
-func (l *Line) derive(ctx context.Context, serial []byte) (scp.Static, func(), error) {
-	k, err := l.token.ChipKeys(ctx, l.product.LotKey, serial)
+// chipKeys is how the keys of a chip come from the lot's: from its serial number
+// by our own method, by all others from the key diversification data with which
+// its answer to INITIALIZE UPDATE begins.
+func (l *Line) chipKeys(ctx context.Context) (func(context.Context, chip) (scp.Static, func(), error), error) {
+	lot, err := l.token.Key(ctx, l.product.LotKey)
 	if err != nil {
-		return nil, nil, err
+		return nil, fmt.Errorf("lot %s: %w", l.product.Lot, err)
 	}
-	return k, k.Close, nil
+	return func(ctx context.Context, c chip) (scp.Static, func(), error) {
+		data := c.serial[:]
+		if lot.Algorithm.Method() != hsm.MethodAnkan {
+			if len(c.answer) < diversification {
+				return nil, nil, errShort
+			}
+			data = c.answer[:diversification]
+		}
+		k, err := l.token.ChipKeys(ctx, l.product.LotKey, data)
+		if err != nil {
+			return nil, nil, err
+		}
+		return k, k.Close, nil
+	}, nil
 }
+
+// diversification is the length of key diversification data, in bytes.
+const diversification = 10
 
 func (r *run) load(ctx context.Context, cards int) error {
 	rows, err := r.store.Query(ctx, `SELECT card, keyset, state FROM card WHERE ord = $1`, r.ord)

@@ -265,6 +265,13 @@ func TestChipSeenBefore(t *testing.T) {
 	}
 }
 
+// noChipKeys is a module that goes away when the keys of a chip are wanted.
+type noChipKeys struct{ hsm.Token }
+
+func (noChipKeys) ChipKeys(context.Context, string, []byte) (*hsm.ChipKeys, error) {
+	return nil, hsm.ErrClosed
+}
+
 // What is not the chip's fault rejects no chip.
 func TestModuleFails(t *testing.T) {
 	f := newPlant(t)
@@ -272,10 +279,16 @@ func TestModuleFails(t *testing.T) {
 	f.load(3)
 	f.product.LotKey = "lot/2"
 	f.want("no lot key", f.run(t.Context(), "A1", 1), hsm.ErrNoKey)
+	if c := f.counts("A1", 3); c.Doubt != 0 || f.tray.sent != 0 {
+		t.Errorf("%+v after %d commands, want no chip taken", c, f.tray.sent)
+	}
+	f.product.LotKey = "lot/1"
+	l, err := New(f.store, noChipKeys{f.token}, f.product)
+	f.must(err)
+	f.want("module is gone", l.Run(t.Context(), "A1", These(f.tray.station("st"))), hsm.ErrClosed)
 	if c := f.counts("A1", 3); c.Doubt != 1 || c.Reject != 0 {
 		t.Errorf("%+v, want one in doubt", c)
 	}
-	f.product.LotKey = "lot/1"
 	f.must(f.run(t.Context(), "A1", 1))
 	f.check("A1", 3)
 }

@@ -12,8 +12,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"ankan/aka"
+	"ankan/profile"
 	"ankan/store"
 )
 
@@ -29,6 +32,23 @@ type Product struct {
 	LotKey string // name of the lot's transport key in the security module
 	Image  []byte // operating system, as it is loaded; its digest is checked on each chip
 	Digest [32]byte
+	// Algorithms are those that the operating system computes, by their names in
+	// profiles. A batch whose profile asks for another one is refused.
+	Algorithms []aka.Algorithm
+	Marks      Marks // of a fresh chip
+}
+
+// ErrAlgorithm is wrapped where a lot's operating system does not compute what a
+// batch's profile asks for. No chip was taken.
+var ErrAlgorithm = errors.New("wrong authentication algorithm")
+
+// Computes refuses a profile that asks for an algorithm that the operating
+// system does not have; the error wraps ErrAlgorithm.
+func (p Product) Computes(of *profile.Profile) error {
+	if wanted := of.Parameters().Algorithm; !slices.Contains(p.Algorithms, wanted) {
+		return fmt.Errorf("%w: profile %s asks for %s, the operating system of lot %s has %v; want chips whose operating system has it", ErrAlgorithm, of.Name, wanted, p.Lot, p.Algorithms)
+	}
+	return nil
 }
 
 // A Reason says why a chip was rejected or set aside.
@@ -36,18 +56,20 @@ type Reason string
 
 // The reasons.
 const (
-	NoAnswer    Reason = "no answer"            // the chip stopped answering
-	TooLate     Reason = "late answer"          // the chip took longer than its station waits
-	BadStatus   Reason = "status"               // the chip refused a command
-	BadAnswer   Reason = "malformed answer"     // what the chip answered is no answer to the command
-	WrongLot    Reason = "wrong lot"            // set aside: not of the lot that was ordered
-	WrongOS     Reason = "wrong OS"             // another operating system than the product's
-	Taken       Reason = "already personalised" // set aside: it is somebody's card
-	WrongKeys   Reason = "wrong transport keys" // set aside: blank, and not the lot's keys
-	OtherKeys   Reason = "unknown keys"         // neither the lot's keys nor the card's own
-	ReadBack    Reason = "read back differs"    // what was written is not what is there
-	AuthFailed  Reason = "authentication fails" // the card does not answer as its keys say
-	ChannelLost Reason = "secure channel lost"  // an answer was not the chip's
+	NoAnswer    Reason = "no answer"             // the chip stopped answering
+	TooLate     Reason = "late answer"           // the chip took longer than its station waits
+	BadStatus   Reason = "status"                // the chip refused a command
+	BadAnswer   Reason = "malformed answer"      // what the chip answered is no answer to the command
+	WrongLot    Reason = "wrong lot"             // set aside: not of the lot that was ordered
+	WrongATR    Reason = "wrong ATR"             // set aside: another chip than the lot's, by its answer to reset
+	WrongSerial Reason = "serial not of the lot" // set aside: its serial number is in no range of the lot
+	WrongOS     Reason = "wrong OS"              // another operating system than the product's
+	Taken       Reason = "already personalised"  // set aside: it is somebody's card
+	WrongKeys   Reason = "wrong transport keys"  // set aside: blank, and not the lot's keys
+	OtherKeys   Reason = "unknown keys"          // neither the lot's keys nor the card's own
+	ReadBack    Reason = "read back differs"     // what was written is not what is there
+	AuthFailed  Reason = "authentication fails"  // the card does not answer as its keys say
+	ChannelLost Reason = "secure channel lost"   // an answer was not the chip's
 )
 
 // A Reject is a chip that is not a good card, and why.

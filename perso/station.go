@@ -138,12 +138,13 @@ func (s *seat) next() (uicc.Response, error) {
 	return b, nil
 }
 
-// skip passes over the answer to a reset.
-func (s *seat) skip() error {
-	if _, ok := s.answers.Next(); !ok {
-		return errors.New("the burst ended before a reset")
+// reset is the answer to a reset; it is valid until the next burst.
+func (s *seat) reset() (uicc.ATR, error) {
+	atr, ok := s.answers.Next()
+	if !ok {
+		return nil, errors.New("the burst ended before a reset")
 	}
-	return nil
+	return atr, nil
 }
 
 // take puts the next fresh chip into the reader.

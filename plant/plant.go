@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"ankan/act"
+	"ankan/aka"
 	"ankan/audit"
 	"ankan/custody"
 	"ankan/datagen"
@@ -191,8 +192,17 @@ func productOf(l stock.Lot, err error) (perso.Product, error) {
 	if err != nil {
 		return perso.Product{}, err
 	}
-	digest, err := image(l)
-	return perso.Product{Lot: l.Lot, LotKey: lotKey(l.Lot), Image: l.Image, Digest: digest}, err
+	p := perso.Product{Lot: l.Lot, LotKey: lotKey(l.Lot), Image: l.Image}
+	i, digest, err := image(l)
+	if err != nil {
+		return p, err
+	}
+	p.Digest = digest
+	for _, a := range i.Algorithms {
+		p.Algorithms = append(p.Algorithms, aka.Algorithm(a))
+	}
+	p.Marks, err = l.Marks()
+	return p, err
 }
 
 // round lets each batch at the plant take its next step.
@@ -262,6 +272,11 @@ func (s *plant) readBatch(ctx context.Context, a *site.Arrival, r *bufio.Reader)
 	b := datagen.Batch{Order: head.Order, KEK: run.KEK, Document: document, Cards: head.Cards, Spares: head.Spares, BlockSize: head.BlockSize}
 	if b.Profile, err = profile.Parse(head.Order+".profile.yaml", document); err != nil {
 		return site.Refused("%s: %v", a.Name, err)
+	}
+	if p, err := s.product(ctx, head.OS); err == nil { // without chips now, the line says it
+		if err := p.Computes(b.Profile); err != nil {
+			return site.Refused("%s: %v", a.Name, err)
+		}
 	}
 	if err := s.createBatch(ctx, run, &b, head); err != nil {
 		return err

@@ -333,7 +333,7 @@ func restore(b []byte) (*Chip, error) {
 		return nil, fmt.Errorf("%w: it begins with %X", ErrMemory, b[:len(magic)])
 	}
 	n := b[atKeyLen]
-	if b[atLot] < 1 || b[atLot] > 15 || n != 16 && n != 24 && n != 32 || b[atFlags] > flagDirect|flagOld || b[atFlags]&flagOld != 0 && n != 16 || b[atOS] > 1 {
+	if b[atLot] < 1 || b[atLot] > 15 || n != 16 && n != 24 && n != 32 || b[atFlags] > flagDirect|flagOld || b[atFlags]&flagOld != 0 && n != 16 || b[atOS] > allAlgorithms {
 		return nil, fmt.Errorf("%w: lot or key length", ErrMemory)
 	}
 	c := newChip(b)

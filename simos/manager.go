@@ -435,6 +435,9 @@ func (c *core) storeData(cmd *uicc.Command) uicc.SW {
 	return uicc.SWOK
 }
 
+// allAlgorithms is every bit of algorithmBit.
+const allAlgorithms = 0x07
+
 // algorithmBit is an algorithm's bit at atOS; none for what this card cannot
 // compute.
 func algorithmBit(a aka.Algorithm) byte {

@@ -549,6 +549,9 @@ func TestLoadOS(t *testing.T) {
 				t.Errorf("%s: STORE DATA of %s: %v", name, what, l.err)
 			}
 		}
+		if _, err := simos.Unmarshal(chip.Marshal()); err != nil {
+			t.Errorf("%s: kept and taken up again: %v", name, err)
+		}
 	}
 	// More than the chip takes.
 	chip := newChip(t, 1, true)

@@ -3,6 +3,8 @@ package stock
 import (
 	"strings"
 	"testing"
+
+	"ankan/hsm"
 )
 
 func TestZPL(t *testing.T) {
@@ -23,11 +25,11 @@ func TestZPL(t *testing.T) {
 
 func FuzzReadLot(f *testing.F) {
 	f.Add([]byte(`{"lot":"L","vendor":"v","chip":"c","quantity":5,"os":"o","image":"AA==","os_maker":"","kcv":"","given":"AA=="}`))
-	f.Add([]byte(`{"lot":"L","quantity":5,"os":"o","image":"AA==","given":"AA==","serial_first":"0000000000000001","serial_last":"0000000000000009","provenance":["a"]}`))
+	f.Add([]byte(`{"lot":"L","quantity":5,"os":"o","image":"AA==","kcv":"C35280 GP","given":"AA==","key_method":"AES-128/kdf3","atr":"3B9D96801FC78031A073BE211765414E4B414E97","atr_mask":"FFFFFFFFFFFFFFFFFFFFFFFFFFFFFF0000000000","serials":[{"first":"0000000000000001","last":"0000000000000009"}],"provenance":["a"]}`))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		l, err := ReadLot(doc)
-		if err == nil && (checkName("lot", l.Lot) != nil || l.Quantity < 1 || l.Quantity > most || l.SerialFirst > l.SerialLast) {
+		if err == nil && (checkName("lot", l.Lot) != nil || l.Quantity < 1 || l.Quantity > most || l.KeyAlgorithm().Cipher() == hsm.TDES) {
 			t.Errorf("%+v is taken", l)
 		}
 	})

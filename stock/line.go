@@ -2,6 +2,7 @@ package stock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"ankan/audit"
@@ -82,7 +83,11 @@ func issueRest(tx *store.Tx, ord string, took int) error {
 	if err != nil {
 		return err
 	}
-	return issue(tx, lot, ord, took, "taken by the line")
+	if err := issue(tx, lot, ord, took, "taken by the line"); !errors.Is(err, ErrBalance) {
+		return err
+	}
+	l, _, err := lotBy(tx, lot)
+	return errors.Join(fmt.Errorf("order %s: %w: the line took more chips of lot %s than are left of the %d that were delivered; count them, and look into it", ord, ErrBalance, lot, l.Quantity), err)
 }
 
 // issue posts chips of a lot from the warehouse to the line, finished ones first.

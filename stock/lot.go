@@ -15,6 +15,7 @@ import (
 	"ankan/act"
 	"ankan/audit"
 	"ankan/custody"
+	"ankan/hsm"
 	"ankan/store"
 )
 
@@ -31,11 +32,18 @@ type Lot struct {
 	KCV      string `json:"kcv"`      // of the transport key, with its method
 	Given    []byte `json:"given"`
 
+	// KeyMethod is the algorithm of the transport key and how the chips' keys come
+	// from it, as the policy names them: "AES-128/kdf3". "" is AES-256, our own.
+	KeyMethod hsm.Algorithm `json:"key_method,omitempty"`
+
+	// What the line looks at before a chip gets an identity, if the note says it.
+	ATR     string  `json:"atr,omitempty"`      // hex
+	ATRMask string  `json:"atr_mask,omitempty"` // hex: 0 where chips differ, in historical bytes and the check byte
+	Serials []Range `json:"serials,omitempty"`
+
 	FormFactor  string   `json:"form_factor,omitempty"` // ETSI TS 102 221, 4: 2FF, 3FF, 4FF, MFF2; wafer, module
 	Certificate string   `json:"certificate,omitempty"` // of the chip: Common Criteria or EMVCo identifier
-	SerialFirst string   `json:"serial_first,omitempty"`
-	SerialLast  string   `json:"serial_last,omitempty"`
-	Provenance  []string `json:"provenance,omitempty"` // who had it before: foundry, packager, carrier
+	Provenance  []string `json:"provenance,omitempty"`  // who had it before: foundry, packager, carrier
 }
 
 // ReadLot reads a delivery note, strictly.
@@ -57,20 +65,11 @@ func ReadLot(doc []byte) (l Lot, err error) {
 			return l, err
 		}
 	}
-	if l.SerialFirst != "" || l.SerialLast != "" {
-		for _, s := range []string{l.SerialFirst, l.SerialLast} {
-			if strings.ToLower(s) != s {
-				return l, fmt.Errorf("lot %s: serial %q: want 16 lower case hexadecimal digits", l.Lot, s)
-			}
-			if b, err := strconv.ParseUint(s, 16, 64); err != nil || fmt.Sprintf("%016x", b) != s {
-				return l, fmt.Errorf("lot %s: serial %q: want 16 lower case hexadecimal digits", l.Lot, s)
-			}
-		}
-		if l.SerialFirst > l.SerialLast {
-			return l, fmt.Errorf("lot %s: its serial numbers go from %s to %s", l.Lot, l.SerialFirst, l.SerialLast)
-		}
+	if err := l.checkKey(); err != nil {
+		return l, fmt.Errorf("lot %s: %w", l.Lot, err)
 	}
-	return l, nil
+	_, err = l.Marks()
+	return l, err
 }
 
 // An Inspection is one look at a lot that came in.
@@ -105,7 +104,7 @@ func (b *Book) Offer(ctx context.Context, l Lot) error {
 	if _, state, err := b.Lot(ctx, l.Lot); err == nil {
 		return fmt.Errorf("lot %s is here already; it is %s", l.Lot, state)
 	}
-	e := audit.Entry{Kind: "lot.offered", Actor: "system:site", Subject: "lot/" + l.Lot, Data: map[string]any{"vendor": l.Vendor, "chip": l.Chip, "quantity": l.Quantity, "kcv": l.KCV, "os": l.OS,
+	e := audit.Entry{Kind: "lot.offered", Actor: "system:site", Subject: "lot/" + l.Lot, Data: map[string]any{"vendor": l.Vendor, "chip": l.Chip, "quantity": l.Quantity, "key_method": string(l.KeyAlgorithm()), "kcv": l.KCV, "os": l.OS, "atr": l.ATRText(), "serials": l.SerialsText(),
 		"form_factor": l.FormFactor, "certificate": l.Certificate, "provenance": strings.Join(l.Provenance, "; ")}}
 	return b.store.Change(ctx, e, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`INSERT INTO stock_lot (name, vendor, document, state) VALUES ($1, $2, $3, 'offered')`, l.Lot, l.Vendor, doc); err != nil {
@@ -311,8 +310,8 @@ func (b *Book) AcceptParams(ctx context.Context, name string, itself bool) (m ma
 		if len(open) > 0 {
 			return fmt.Errorf("lot %s: %w: discrepancy %d is %s", name, act.ErrNotAllowed, open[0].ID, open[0].State)
 		}
-		m = map[string]string{"vendor": v.Vendor, "chip": v.Chip, "quantity": strconv.Itoa(v.Quantity), "os": v.OS, "kcv": v.KCV}
-		for name, s := range map[string]string{"form_factor": v.FormFactor, "certificate": v.Certificate, "provenance": strings.Join(v.Provenance, "; ")} {
+		m = map[string]string{"vendor": v.Vendor, "chip": v.Chip, "quantity": strconv.Itoa(v.Quantity), "os": v.OS, "key_method": string(v.KeyAlgorithm()), "kcv": v.KCV}
+		for name, s := range map[string]string{"atr": v.ATRText(), "serials": v.SerialsText(), "form_factor": v.FormFactor, "certificate": v.Certificate, "provenance": strings.Join(v.Provenance, "; ")} {
 			if s != "" {
 				m[name] = s
 			}

@@ -210,6 +210,13 @@ func TestItself(t *testing.T) {
 	h.must(h.book.Catch(t.Context(), "A1", true))
 	h.has(Line, "L1", "A1", 1) // in doubt
 	h.has(Store, "L1", "", 0)
+	// More chips than were delivered are refused, and said.
+	h.made("A1", "good", 100, 1)
+	h.refused("a chip more than the lot has", h.book.Catch(t.Context(), "A1", true), "more chips of lot L1 than are left of the 12 that were delivered")
+	h.must(h.change(func(tx *store.Tx) error {
+		_, err := tx.Exec(`DELETE FROM card WHERE card = 100`)
+		return err
+	}))
 	h.must(h.change(func(tx *store.Tx) error {
 		_, err := tx.Exec(`UPDATE card SET state = 'good' WHERE state = 'doubt'`)
 		return err

@@ -206,7 +206,15 @@ func newChipLot(chips int) (*chipLot, error) {
 
 // accept takes the lot's key into the security module.
 func (w *workshop) accept(ctx context.Context, l *chipLot) (p perso.Product, err error) {
-	p = perso.Product{Lot: benchLot, LotKey: "lot/" + benchLot, Image: l.signed}
+	chip, err := l.chip(0)
+	if err != nil {
+		return p, err
+	}
+	p = perso.Product{Lot: benchLot, LotKey: "lot/" + benchLot, Image: l.signed,
+		Marks: perso.Marks{ATR: chip.Reset(), Serials: []perso.Range{{First: benchSerial(0), Last: benchSerial(l.Chips - 1)}}}}
+	for _, a := range l.image.Algorithms {
+		p.Algorithms = append(p.Algorithms, aka.Algorithm(a))
+	}
 	if p.Digest, err = l.image.Digest(); err != nil {
 		return p, err
 	}
@@ -224,9 +232,7 @@ func (w *workshop) accept(ctx context.Context, l *chipLot) (p perso.Product, err
 
 // chip is the lot's n-th chip, blank.
 func (l *chipLot) chip(n int) (*simos.Chip, error) {
-	var serial simos.Serial
-	serial[0] = 0x63
-	binary.BigEndian.PutUint32(serial[2:6], uint32(n+1))
+	serial := benchSerial(n)
 	keys, err := hsm.DiversifyChip(l.Master, serial[:])
 	if err != nil {
 		return nil, err
@@ -234,6 +240,12 @@ func (l *chipLot) chip(n int) (*simos.Chip, error) {
 	var seed [32]byte
 	rand.Read(seed[:])
 	return simos.NewChip(simos.Config{Serial: serial, Lot: benchLot, Keys: keys, Vendor: l.Vendor, Seed: seed[:], Direct: true})
+}
+
+func benchSerial(n int) simos.Serial {
+	serial := simos.Serial{0x63}
+	binary.BigEndian.PutUint32(serial[2:6], uint32(n+1))
+	return serial
 }
 
 // A tray holds fresh chips. Stations take them one by one. Each is made when it

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net/url"
 	"os"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 type lotCmd struct {
 	Receive lotReceiveCmd `cmd:"" help:"Record a chip maker's delivery note."`
 	List    lotListCmd    `cmd:"" help:"List accepted lots."`
+	Show    lotShowCmd    `cmd:"" help:"Show what a lot's note says of its chips, and what happened to it."`
 }
 
 type lotReceiveCmd struct {
@@ -37,7 +39,7 @@ func (l lotReceiveCmd) Run(a *app) error {
 		return err
 	}
 	return a.print(l.JSON, v, func() {
-		a.printf("lot %s: %s of %s for %s, transport key %s\n", v.Lot, count(v.Quantity, "chip", "chips"), v.Vendor, v.OS, v.KCV)
+		a.printf("lot %s: %s of %s for %s, transport key %s %s\n", v.Lot, count(v.Quantity, "chip", "chips"), v.Vendor, v.OS, v.KeyAlgorithm(), v.KCV)
 		a.next("ankan act request lot.accept lot/%s -c %s --person N --passkey FILE", v.Lot, short(l.Config))
 	})
 }
@@ -60,9 +62,34 @@ func (l lotListCmd) Run(a *app) error {
 		}
 		var rows [][]string
 		for _, v := range all {
-			rows = append(rows, []string{v.Lot, strconv.Itoa(v.Quantity), v.Vendor, v.OS, v.KCV})
+			rows = append(rows, []string{v.Lot, strconv.Itoa(v.Quantity), v.Vendor, v.OS, string(v.KeyAlgorithm()), v.KCV})
 		}
-		a.table([]string{"LOT", "CHIPS", "VENDOR", "OS", "CHECK VALUE"}, rows)
+		a.table([]string{"LOT", "CHIPS", "VENDOR", "OS", "KEY", "CHECK VALUE"}, rows)
+	})
+}
+
+type lotShowCmd struct {
+	siteFlag
+	Lot string `arg:"" help:"Name of the lot."`
+}
+
+func (l lotShowCmd) Run(a *app) error {
+	c, err := l.client(a)
+	if err != nil {
+		return err
+	}
+	var v stock.LotView
+	if err := c.Get(a.ctx, "/stock/lots/"+url.PathEscape(l.Lot), &v); err != nil {
+		return err
+	}
+	return a.print(l.JSON, v, func() {
+		a.printf("lot %s is %s: %s of %s, %s, for %s\n", v.Lot.Lot, v.State, count(v.Quantity, "chip", "chips"), v.Vendor, v.Chip, v.OS)
+		a.printf("transport key: %s, check value %s\n", v.KeyAlgorithm(), v.KCV)
+		a.printf("ATR: %s\n", cmp.Or(v.ATRText(), "not said; the line does not look at it"))
+		a.printf("serial numbers: %s\n", cmp.Or(v.SerialsText(), "not said; the line does not look at them"))
+		for _, i := range v.Inspections {
+			a.printf("inspected %s by person %s: %d counted, %d of %d failed: %s\n", when(i.At), i.Person, i.Counted, i.Failed, i.Sample, i.Result)
+		}
 	})
 }
 

@@ -153,7 +153,7 @@ func (w *works) acts(t *testing.T) (leftOver string) {
 		other := approved(func(a *act.Act) { a.Params["quantity"] = "1" })
 		refusedWith(t, "other parameters than the order's", do(other), `quantity was "1" when it was signed and is "8" now`)
 		more := approved(func(a *act.Act) { a.Params["note"] = "as agreed on the telephone" })
-		refusedWith(t, "a parameter too many", do(more), "it has 9 parameters, want 8")
+		refusedWith(t, "a parameter too many", do(more), "it has 10 parameters, want 9")
 		edited := approved(nil)
 		w.edit(ord, "profile", "in-5g-usim-cheap")
 		refusedWith(t, "order edited after approval", do(edited), `profile was "in-5g-usim" when it was signed and is "in-5g-usim-cheap" now`)
