@@ -159,6 +159,9 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		if err := text.Put(tx, o.ID); err != nil {
 			return err
 		}
+		if err := oweReceipt(tx, a, message.Receipt{Order: o.ID, Digest: o.Digest, Accepted: true}); err != nil {
+			return err
+		}
 		return s.ledger.Reserve(ctx, tx, in.Identities())
 	})
 	var clashes order.Clashes
@@ -169,10 +172,7 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		}
 		return errors.Join(s.DestroyKey(ctx, o.KEK), refuse(errs...))
 	}
-	if err != nil {
-		return err
-	}
-	return s.sendReceipt(ctx, a, message.Receipt{Order: o.ID, Digest: o.Digest, Accepted: true})
+	return err
 }
 
 // readOrder reads the order; what is wrong with it is a refusal, place by place.
@@ -262,17 +262,17 @@ func checkOP(p *profile.Profile, k hsm.Key) []error {
 	return nil
 }
 
-// sendReceipt answers an order file, once for each time that a file came: who
+// oweReceipt answers an order file, once for each time that a file came: who
 // sends one again is told so.
-func (s *bureau) sendReceipt(ctx context.Context, a *site.Arrival, r message.Receipt) error {
+func oweReceipt(tx *store.Tx, a *site.Arrival, r message.Receipt) error {
 	r.File = a.Name
 	sum := sha256.Sum256([]byte(a.Place()))
-	return s.Send(ctx, a.Partner, fmt.Sprintf("%x.receipt.pgp", sum[:8]), message.JSON(r))
+	return a.Owe(tx, fmt.Sprintf("%x.receipt.pgp", sum[:8]), r)
 }
 
 // refuseOrder tells who sent an order why it was refused.
-func (s *bureau) refuseOrder(ctx context.Context, a *site.Arrival, r *site.Refusal) error {
-	return s.sendReceipt(ctx, a, message.Receipt{Digest: r.Digest, Reasons: r.Reasons[:min(len(r.Reasons), 1000)]})
+func (s *bureau) refuseOrder(tx *store.Tx, a *site.Arrival, r *site.Refusal) error {
+	return oweReceipt(tx, a, message.Receipt{Digest: r.Digest, Reasons: r.Reasons[:min(len(r.Reasons), 1000)]})
 }
 
 // ---- keys that operators share

@@ -106,7 +106,7 @@ func TestControl(t *testing.T) {
 		{"POST", "/v1/acts/none/sign", large(), 409, "the request has more than 1048576 bytes"},
 		{"POST", "/v1/prove", large(), 409, "the request has more than 1048576 bytes"},
 		{"POST", "/v1/lots", large(), 409, "the request has more than 1048576 bytes"},
-		{"POST", "/v1/lots", strings.NewReader(`{"lot":"L1","quantity":5,"os":"o 1","image":"AA==","given":"AA=="}`), 200, `"lot":"L1"`},
+		{"POST", "/v1/lots", strings.NewReader(`{"lot":"L1","quantity":5,"os":"o 1","image":"AA==","kcv":"C35280 GP","given":"AA=="}`), 200, `"lot":"L1"`},
 		{"POST", "/v1/orders?name=a.inp", strings.NewReader("x"), 409, "no contract of this operator with a partner that is a bureau"},
 	} {
 		status, text := at.ask(tt.method, tt.path, tt.body)

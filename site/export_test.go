@@ -20,3 +20,24 @@ var (
 // SendForms and TellParties are what a round does.
 func (s *Site) SendForms(ctx context.Context) error   { return s.sendForms(ctx) }
 func (s *Site) TellParties(ctx context.Context) error { return s.tellParties(ctx) }
+
+// PayAll sends all answers that are owed, as rounds do.
+func (s *Site) PayAll(ctx context.Context) (n int, err error) {
+	all, err := s.owed(ctx)
+	for _, o := range all {
+		if err := s.pay(ctx, o); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, err
+}
+
+// Owed is the names of files that are owed.
+func (s *Site) Owed(ctx context.Context) (names []string, err error) {
+	all, err := s.owed(ctx)
+	for _, o := range all {
+		names = append(names, o.name)
+	}
+	return names, err
+}

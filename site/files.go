@@ -177,19 +177,18 @@ func (s *Site) replayed(ctx context.Context, a *Arrival) error {
 func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 	e := audit.Entry{Kind: "file.refused", Actor: "partner/" + a.Partner, Subject: "file/" + a.SHA256,
 		Data: map[string]any{"file": a.Name, "size": a.Size, "reasons": r.Reasons[:min(len(r.Reasons), 20)], "count": len(r.Reasons)}}
-	err := s.store.Change(ctx, e, func(tx *store.Tx) error {
+	return s.store.Change(ctx, e, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO received (sha256, partner, name, spool, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO NOTHING`,
 			a.SHA256, a.Partner, a.Name, a.Place(), tx.Time().Format(time.RFC3339Nano))
-		return err
+		if err != nil {
+			return err
+		}
+		k, _ := message.KindOf(a.Name)
+		if h := s.files[k]; h.Refused != nil && a.partner != nil {
+			return h.Refused(tx, a, r)
+		}
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	k, _ := message.KindOf(a.Name)
-	if h := s.files[k]; h.Refused != nil && a.partner != nil {
-		return h.Refused(ctx, a, r)
-	}
-	return nil
 }
 
 // sealing is exchange.Seal or exchange.SealForOfficers.
@@ -198,16 +197,18 @@ type sealing func(w io.Writer, from *exchange.Identity, to *exchange.Partner, na
 // Send seals a file to a partner and puts it into the spool, once by its name:
 // the same name to the same partner again does nothing.
 func (s *Site) Send(ctx context.Context, to, name string, write func(io.Writer) error) error {
-	return s.send(ctx, exchange.Seal, to, name, write)
+	return s.seal(ctx, exchange.Seal, to, name, write, nil)
 }
 
 // SendForOfficers is Send of a file that the partner's nodal officers may open
 // too (SOP 5.4.b).
 func (s *Site) SendForOfficers(ctx context.Context, to, name string, write func(io.Writer) error) error {
-	return s.send(ctx, exchange.SealForOfficers, to, name, write)
+	return s.seal(ctx, exchange.SealForOfficers, to, name, write, nil)
 }
 
-func (s *Site) send(ctx context.Context, seal sealing, to, name string, write func(io.Writer) error) error {
+// seal puts a file into the spool, and commits with its entry what also writes,
+// if that is not nil: then also when the file was there already.
+func (s *Site) seal(ctx context.Context, seal sealing, to, name string, write func(io.Writer) error, also func(*store.Tx) error) error {
 	p := s.partners[to]
 	if p == nil {
 		return fmt.Errorf("%s: %q is no partner; add its card to partners in the configuration", name, to)
@@ -222,14 +223,16 @@ func (s *Site) send(ctx context.Context, seal sealing, to, name string, write fu
 		}
 		return sealed.Close()
 	})
-	if errors.Is(err, edge.ErrUsed) {
+	e := audit.Entry{Kind: "file.sealed", Actor: "system:site", Subject: fmt.Sprintf("file/%x", sum), Data: map[string]any{"partner": to, "file": name, "size": size}}
+	switch {
+	case errors.Is(err, edge.ErrUsed) && also == nil:
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, edge.ErrUsed): // the site stopped before its entry
+		e.Subject, e.Data = "file/"+name, map[string]any{"partner": to, "file": name}
+	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return s.store.Enter(ctx, audit.Entry{Kind: "file.sealed", Actor: "system:site", Subject: fmt.Sprintf("file/%x", sum),
-		Data: map[string]any{"partner": to, "file": name, "size": size}})
+	return s.store.Change(ctx, e, also)
 }
 
 // Withdraw deletes a file that was sent to a partner from the spool. It is no

@@ -16,6 +16,7 @@ import (
 	"ankan/parts"
 	"ankan/site"
 	"ankan/site/sitetest"
+	"ankan/store"
 )
 
 // What a site takes, and from whom.
@@ -74,6 +75,44 @@ func TestReplay(t *testing.T) {
 	entries := sitetest.Must[[]audit.Entry](t)(op.Store().Entries(t.Context(), size-1, 1))
 	if entries[0].Kind != "receipt.stray" {
 		t.Errorf("the last entry is %s, want receipt.stray", entries[0].Kind)
+	}
+}
+
+// An answer is sent wherever the site stopped: after it took the file in, or
+// when the answer was in the spool already; and once.
+func TestAnswersAreOwed(t *testing.T) {
+	op, maker := sitetest.Pair(t, parts.All()...)
+	ctx := t.Context()
+	took := 0
+	a := &site.Arrival{File: &edge.File{Meta: edge.Meta{Partner: "op", Name: "2.inp.pgp", SHA256: "2"}}}
+	owe := func() {
+		sitetest.Change(t, maker, func(tx *store.Tx) error {
+			took++
+			return a.Owe(tx, "2.receipt.pgp", message.Receipt{File: "2.inp.pgp"})
+		})
+	}
+	owe()
+	owe() // the same file again
+	if names, err := maker.Owed(ctx); err != nil || len(names) != 1 || took != 2 {
+		t.Fatalf("%q, %v", names, err)
+	}
+	if n, err := maker.PayAll(ctx); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	sent := filepath.Join(maker.Config().SpoolDir(), "out", "op", "2.receipt.pgp.data")
+	first := sitetest.Must[[]byte](t)(os.ReadFile(sent))
+	owe() // the site stopped after the file was in the spool, and before its entry
+	if n, err := maker.PayAll(ctx); n != 1 || err != nil {
+		t.Errorf("again: %d, %v", n, err)
+	}
+	if again := sitetest.Must[[]byte](t)(os.ReadFile(sent)); !bytes.Equal(first, again) {
+		t.Error("the answer was written anew")
+	}
+	if n, err := maker.PayAll(ctx); n != 0 || err != nil {
+		t.Errorf("nothing is owed: %d, %v", n, err)
+	}
+	if err := sitetest.Hand(t, maker, op, "2.receipt.pgp"); err != nil {
+		t.Error(err)
 	}
 }
 

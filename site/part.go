@@ -86,9 +86,9 @@ type Handler struct {
 	// Arrival.Taken. A *Refusal ends the file's life; after any other error it
 	// is tried again.
 	Take func(context.Context, *Arrival) error
-	// Refused is called when a file of this kind was refused, whoever refused
-	// it; nil: the sender is not answered.
-	Refused func(context.Context, *Arrival, *Refusal) error
+	// Refused is called in the transaction that refuses a file of this kind,
+	// whoever refused it, to answer the sender (Arrival.Owe); nil: nobody answers.
+	Refused func(*store.Tx, *Arrival, *Refusal) error
 }
 
 // A Deed is how a kind of act is proposed and done.

@@ -330,6 +330,13 @@ func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
 	for _, f := range files {
 		s.begin(ctx, g, "file "+f.Path, func(ctx context.Context) error { return s.takeIn(ctx, f) })
 	}
+	answers, err := s.owed(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range answers {
+		s.begin(ctx, g, "answer "+o.partner+" "+o.name, func(ctx context.Context) error { return s.pay(ctx, o) })
+	}
 	orders, err := order.Active(ctx, s.store)
 	if err != nil {
 		return err
