@@ -41,6 +41,8 @@ type Profile struct {
 	Codes                      []Code
 	SCP03, SCP80               KeySet
 	Accepted                   []Acceptance // findings that the document takes responsibility for
+	Remote                     []Remote
+	Applications               []LoadFile
 	MF                         *File
 
 	file string // name of the document, for findings

@@ -11,6 +11,7 @@ import (
 	"ankan/profile"
 	"ankan/profile/saip"
 	"ankan/scp"
+	"ankan/site"
 	"ankan/uicc"
 )
 
@@ -29,16 +30,7 @@ type profileFlag struct {
 
 func (p profileFlag) load() (*profile.Profile, error) { return loadProfile(p.Profile) }
 
-func loadProfile(name string) (*profile.Profile, error) {
-	if name, ok := strings.CutPrefix(name, "builtin:"); ok {
-		return profile.Builtin(name)
-	}
-	doc, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	return profile.Parse(name, doc)
-}
+func loadProfile(name string) (*profile.Profile, error) { return site.ReadProfile(name) }
 
 type profileCheckCmd struct {
 	profileFlag
