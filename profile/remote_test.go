@@ -82,6 +82,7 @@ func TestRemoteManagement(t *testing.T) {
 		{"no access", 0xB00000, ciphered, "00A4000002 2F05 00D6000001 41", scp.PacketOK, "026982"},
 		{"not ciphered", 0xB00000, signed, "00A4000402 2F05", scp.PacketLevel, ""},
 		{"another code's", 0xB00010, signed, "00A4000002 6F39 00D6000001 41", scp.PacketOK, "016A82"},
+		{"shared files, too", 0xB00011, signed, "00A4000002 3F00 00A4000002 2FE2 00B0000001", scp.PacketOK, "03900098"},
 		{"EF.SPN", 0xB00010, signed, updateSPN, scp.PacketOK, "029000"},
 	} {
 		if status, answer := run(x.tar, x.spi, x.script); status != x.status || answer != x.answer {
