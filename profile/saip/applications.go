@@ -130,7 +130,7 @@ func accessText(v []byte) (string, bool) {
 func (b *builder) writeRemotes() string {
 	d := &b.d
 	var s strings.Builder
-	taken := map[string]bool{}
+	taken, names := map[string]bool{}, map[string]int{}
 	line := func(name string, tars []string, manages string, level byte, access string) {
 		for _, t := range tars {
 			taken[t] = true
@@ -151,7 +151,12 @@ func (b *builder) writeRemotes() string {
 			manages = b.mf.children[i].name
 		}
 		access, ok := accessText(x.access)
-		free := slices.DeleteFunc(slices.Clone(x.tars), func(t string) bool { return taken[t] || t == manager })
+		var free []string
+		for _, t := range x.tars {
+			if !taken[t] && t != manager && !slices.Contains(free, t) {
+				free = append(free, t)
+			}
+		}
 		switch {
 		case b.scp80.version == 0:
 			b.leave(what, "the card has no keys of SCP80: the package has no three AES keys for it")
@@ -169,7 +174,11 @@ func (b *builder) writeRemotes() string {
 			b.change(what, "cards take no packet that is not signed or was sent before: the level is %02X", cardLevel)
 			x.level = cardLevel
 		}
-		line("rfm-"+strings.ToLower(x.aid), free, manages, x.level, access)
+		name := "rfm-" + strings.ToLower(x.aid)
+		if names[name]++; names[name] > 1 {
+			name = fmt.Sprintf("%s-%d", name, names[name])
+		}
+		line(name, free, manages, x.level, access)
 	}
 	if s.Len() == 0 {
 		return ""

@@ -68,7 +68,7 @@ func TestApplications(t *testing.T) {
 	in, err := saip.Import(elements(func(name string, e []byte) []byte {
 		switch name {
 		case "rfm":
-			return cat(e, rfm("A00000055910100002", "B00000", "02", "00", "00"), rfm("A00000055910100003", "B00001", "16", "02000100", "02000100"),
+			return cat(e, rfm("A00000055910100002", "B00000", "02", "00", "00"), rfm("A00000055910100002", "B00008", "16", "00", "00"), rfm("A00000055910100003", "B00001", "16", "02000100", "02000100"),
 				rfm("A00000055910100004", "B00002", "16", "FF", "00"), rfm("A00000055910100005", "B00003", "16", "0301", "0301"),
 				rfm("A00000055910100006", "B00010", "16", "00", "00"), rfm("A00000055910100007", "B00004", "16", "FF", "FF", adf("A0000000871003", "00", "00")...),
 				rfm("A00000055910100008", "B00005", "12", "FF", "00", adf(usimAID, "02000300", "00")...),
@@ -120,7 +120,7 @@ func TestApplications(t *testing.T) {
 		`- {name: "rfm-a00000055910100001", tar: ["B00010"], manages: "ADF.USIM", level: {check: cc, cipher: true, counter: higher}, access: full}`,
 		`tar: ["B00005"], manages: "ADF.USIM", level: {check: cc, cipher: false, counter: higher}, access: [adm1, adm2]`,
 		`tar: ["B00007"], manages: "MF", level: {check: cc, cipher: false, counter: one-higher}, access: full`,
-		`tar: ["000000"], manages: "RAM"`, "privileges: [cvm-management]\n    parameters: \"C9020102EA038001AA\"\n    life-cycle: \"0F\"",
+		`tar: ["000000"], manages: "RAM"`, `{name: "rfm-a00000055910100002-2", tar: ["B00008"]`, "privileges: [cvm-management]\n    parameters: \"C9020102EA038001AA\"\n    life-cycle: \"0F\"",
 		`{dgi: "0102", value: "C3"}`, "life-cycle: locked", "life-cycle: installed",
 	} {
 		if !strings.Contains(p.String(), want) {
