@@ -56,7 +56,7 @@ func addRegistry(s *seat, channel *scp.Channel, all []profile.Listing) error {
 func registered(s *seat, channel *scp.Channel, all []profile.Listing) error {
 	for _, l := range all {
 		var data []byte
-		more := true
+		sw := uicc.SWMoreStatus
 		for range statusPages(l) {
 			r, err := s.next()
 			if err != nil {
@@ -65,29 +65,27 @@ func registered(s *seat, channel *scp.Channel, all []profile.Listing) error {
 			if r, err = channel.Unwrap(r); err != nil {
 				return err
 			}
-			sw := r.SW()
-			switch {
-			case !more: // it had told everything
-				continue
-			case !sw.OK() && sw != uicc.SWMoreStatus:
-				return &uicc.StatusError{CLA: 0x80, INS: uicc.INSStatus, P1: byte(l.Scope), P2: 0x02, SW: sw}
+			if sw == uicc.SWMoreStatus { // or else it had told everything
+				data, sw = append(data, r.Data()...), r.SW()
 			}
-			data, more = append(data, r.Data()...), sw == uicc.SWMoreStatus
 		}
-		if err := compareRegistry(l, data, more); err != nil {
+		if err := compareRegistry(l, data, sw); err != nil {
 			return &Reject{ReadBack, err}
 		}
 	}
 	return nil
 }
 
-// compareRegistry compares what a card told with what must be, entry by entry.
-func compareRegistry(l profile.Listing, data []byte, more bool) error {
+// compareRegistry compares what a card told, up to the last status word, with what
+// must be, entry by entry.
+func compareRegistry(l profile.Listing, data []byte, sw uicc.SW) error {
 	got, err := gp.ParseRegistry(data)
 	switch {
 	case err != nil:
 		return err
-	case more:
+	case !sw.OK() && sw != uicc.SWMoreStatus && sw != uicc.SWNotFound: // the last: nothing is there
+		return &uicc.StatusError{CLA: 0x80, INS: uicc.INSStatus, P1: byte(l.Scope), P2: 0x02, SW: sw}
+	case sw == uicc.SWMoreStatus:
 		return fmt.Errorf("GET STATUS %02X has more than the %d entries of the profile", byte(l.Scope), len(l.Entries))
 	}
 	for _, want := range l.Entries {

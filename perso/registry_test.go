@@ -69,6 +69,11 @@ func TestRegistry(t *testing.T) {
 		f.must(err)
 		f.must(r.maker.make(t.Context(), s, c, rec))
 
+		for _, l := range r.maker.script.Registry() {
+			if pages := statusPages(l); pages != 1 && (n == 1 || l.Scope == gp.LoadFiles) || pages == 1 && n == 12 && l.Scope == gp.Applications {
+				t.Errorf("%d applications: %02X takes %d GET STATUS", n, byte(l.Scope), pages)
+			}
+		}
 		own, err := r.maker.script.NewKeys(rec)
 		f.must(err)
 		defer own.Close()
@@ -119,18 +124,19 @@ func TestCompareRegistry(t *testing.T) {
 	l := profile.Listing{Scope: gp.Applications, Entries: []gp.Entry{e}}
 	for _, x := range []struct {
 		data []byte
-		more bool
+		sw   uicc.SW
 		want string
 	}{
-		{[]byte{0xE4}, false, "GET STATUS"},
-		{e.Append(nil), true, "GET STATUS 40 has more than the 1 entries of the profile"},
-		{nil, false, "does not list 0102030405"},
+		{[]byte{0xE4}, uicc.SWOK, "GET STATUS"},
+		{e.Append(nil), uicc.SWMoreStatus, "GET STATUS 40 has more than the 1 entries of the profile"},
+		{nil, uicc.SWNotFound, "does not list 0102030405"},
+		{nil, uicc.SWConditions, "6985"},
 	} {
-		if err := compareRegistry(l, x.data, x.more); err == nil || !strings.Contains(err.Error(), x.want) {
+		if err := compareRegistry(l, x.data, x.sw); err == nil || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%X: %v, want %s", x.data, err, x.want)
 		}
 	}
-	if err := compareRegistry(l, e.Append(nil), false); err != nil {
+	if err := compareRegistry(l, e.Append(nil), uicc.SWOK); err != nil {
 		t.Error(err)
 	}
 }
