@@ -121,6 +121,7 @@ func badApplications() []sample {
 		{"instances", wallet, "aid: " + PackageAID, "its AID is that of load file"},
 		{"instances", "life-cycle: \"0F\"", "life-cycle: installed", "it is only installed and cannot be given data"},
 		{"instances", "C9020102", "C9030102", "parameters are not data objects"},
+		{"instances", "C9020102", "C981C3" + strings.Repeat("00", 195), "its AIDs and parameters of 198 bytes do not fit one INSTALL command"},
 		{"privileges", "[cvm-management, final-application]", "\"000001\"", "privileges 000001 have reserved bits"},
 		{"privileges", "final-application]", "security-domain]", "privileges [security-domain] are those of security domains"},
 		{"privileges", "final-application]", "token-management]", "privileges [token-management] are those of security domains"},

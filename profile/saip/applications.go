@@ -263,8 +263,8 @@ func (b *builder) takeInstance(x instance) {
 		b.leave(what, "it has the privileges %06X, of which some are reserved or of security domains", uint32(x.privileges))
 	case !known:
 		b.leave(what, "its life cycle %02X is not one that an application has", x.state)
-	case len(x.parameters) > 200:
-		b.leave(what, "its parameters have %d bytes, more than one command holds", len(x.parameters))
+	case !installable(x):
+		b.leave(what, "its AIDs and parameters of %d bytes do not fit one INSTALL command", len(x.parameters))
 	case x.state == gp.StateInstalled && len(x.data) > 0:
 		b.leave(what, "it is given data and cannot be selected")
 	default:
@@ -279,6 +279,12 @@ func (b *builder) takeInstance(x instance) {
 		}
 		b.loadFiles[i].instances = append(b.loadFiles[i].instances, x)
 	}
+}
+
+// installable reports whether INSTALL of an instance is one command.
+func installable(x instance) bool {
+	i, err := gp.InstallForInstall(x.file, x.module, x.aid, x.privileges, x.parameters, true)
+	return err == nil && len(i.Commands()) == 1
 }
 
 // given reports whether an AID is that of an application's files, a load file, an

@@ -95,7 +95,7 @@ func TestApplications(t *testing.T) {
 		"A00000055910100006, TAR B00010, minimum security level 16: it has no TAR of its own", "the package has no application A0000000871003",
 		"application " + usimAID + ": its AID is that of something else on the card", "application F0000000010303: its load package F00000000101 has no class F00000000109",
 		"application F0000000010304: it has the privileges 800000", "application F0000000010305: its life cycle 08",
-		"application F0000000010306: it is given data and cannot be selected", "application F0000000010307: its parameters have 204 bytes",
+		"application F0000000010306: it is given data and cannot be selected", "application F0000000010307: its AIDs and parameters of 204 bytes",
 		"controlReferenceTemplate of application " + firstAID, "2 commands of processData of application " + firstAID,
 		"load package F00000000101 of ", "load package F00000000109 of", "its code is that of package F00000000101",
 	} {
