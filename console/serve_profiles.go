@@ -125,6 +125,23 @@ func profileFacts(p *profile.Profile) []Fact {
 	if p.SCP80.Version != 0 {
 		facts = append(facts, Fact{plain("SCP80"), say("profile.keys", fmt.Sprintf("%02X", p.SCP80.Version), plain(fmt.Sprintf("AES-%d", p.SCP80.Bits)))})
 	}
+	var remote, applications []string
+	for _, x := range p.Remote {
+		for _, t := range x.TARs {
+			remote = append(remote, fmt.Sprintf("%06X %s", uint32(t), x.Manages))
+		}
+	}
+	for _, x := range p.Applications {
+		for _, i := range x.Instances {
+			applications = append(applications, fmt.Sprintf("%X", i.AID))
+		}
+	}
+	if len(remote) > 0 {
+		facts = append(facts, Fact{say("profile.remote"), plain(strings.Join(remote, ", "))})
+	}
+	if len(applications) > 0 {
+		facts = append(facts, Fact{say("profile.applications"), plain(strings.Join(applications, ", "))})
+	}
 	return facts
 }
 

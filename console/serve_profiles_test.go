@@ -12,8 +12,8 @@ func TestProfilePages(t *testing.T) {
 	for path, want := range map[string][]string{
 		"/profiles":            {"in-5g-usim-isim", "in-5g-usim", "the program", "this site", "Setu Mobile"},
 		"/profiles/in-5g-usim": {"this site", "252 bytes"},
-		"/profiles/builtin:in-5g-usim-isim": {"ADF.ISIM", "${IMSI.digits}@ims.mnc099.mcc404.3gppnetwork.org", "EF.UST 73 &#43; 71", "TS 31.103, 4.2.2", "read: PIN1",
-			"{full: Setu Mobile, short: Setu}", "4 × 16", "None. It was judged by 23 rules.", "TS 102 221, 9.2.7", "${IMSI}", "always-adm1"},
+		"/profiles/builtin:in-5g-usim-isim": {"ADF.ISIM", "B00011 ADF.USIM", "${IMSI.digits}@ims.mnc099.mcc404.3gppnetwork.org", "EF.UST 73 &#43; 71", "TS 31.103, 4.2.2", "read: PIN1",
+			"{full: Setu Mobile, short: Setu}", "4 × 16", "None. It was judged by 28 rules.", "TS 102 221, 9.2.7", "${IMSI}", "always-adm1"},
 		"/profiles/builtin:in-5g-usim/builtin:in-5g-usim-isim": {"MF/ADF.ISIM/EF.IMPI", "Added", "DF 5F3A, access dir", "MF/ADF.USIM/EF.UST"},
 		"/profiles/builtin:in-5g-usim/builtin:in-5g-usim":      {"No difference"},
 	} {

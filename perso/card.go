@@ -390,6 +390,10 @@ func (m *maker) verify(s *seat, at hello, own scp.Static, record []byte) error {
 			return err
 		}
 	}
+	registry := m.script.Registry()
+	if err := addRegistry(s, channel, registry); err != nil {
+		return err
+	}
 	s.burst.Reset()
 	if err := m.script.AddReadBack(&s.burst, record); err != nil {
 		return err
@@ -422,6 +426,9 @@ func (m *maker) verify(s *seat, at hello, own scp.Static, record []byte) error {
 		return &Reject{ReadBack, fmt.Errorf("life cycle is %X, want %02X", state, stateSecured)}
 	case string(told[tagOSDigest]) != string(m.product.Digest[:]):
 		return &Reject{WrongOS, fmt.Errorf("chip holds image %x, want %x", told[tagOSDigest], m.product.Digest)}
+	}
+	if err := registered(s, channel, registry); err != nil {
+		return err
 	}
 	if _, err := s.reset(); err != nil {
 		return err

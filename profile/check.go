@@ -30,8 +30,8 @@ type check struct {
 // checks is all rules, one a file.
 func checks() []check {
 	return []check{
-		checkAccess, checkAlgorithm, checkCodes, checkDIR, checkEmergency, checkExtensions, checkIdentifiers, checkIdentity, checkISIM,
-		checkLinked, checkMailboxes, checkMandatory, checkMNC, checkNames, checkNetworks, checkOTA, checkPhonebook, checkSearch,
+		checkAccess, checkAlgorithm, checkCode, checkCodes, checkDIR, checkEmergency, checkExtensions, checkIdentifiers, checkIdentity, checkInstances, checkISIM,
+		checkLevel, checkLinked, checkMailboxes, checkMandatory, checkMNC, checkNames, checkNetworks, checkOTA, checkPhonebook, checkPrivileges, checkRemote, checkSearch,
 		checkServices, checkSFI, checkSizes, checkSUCI, checkTables,
 	}
 }

@@ -135,6 +135,7 @@ func TestChecks(t *testing.T) {
 	seen := map[string]bool{}
 	judge(t, doc, bad, seen)
 	judge(t, builtinDocOf(t, "in-5g-usim-isim"), badFull(), seen)
+	judge(t, withApplications(t), badApplications(), seen)
 	for _, c := range checks() {
 		if !seen[c.name] {
 			t.Errorf("check %s has no bad sample", c.name)

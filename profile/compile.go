@@ -32,11 +32,18 @@ func Compile(p *Profile) (*Script, error) {
 	if err := c.dir(p.MF); err != nil {
 		return nil, err
 	}
+	if err := c.install(); err != nil {
+		return nil, err
+	}
 	c.putKey("PUT KEY SCP80", p.SCP80, 0, SlotSCP80KIC)
 	c.putKey("PUT KEY SCP03", p.SCP03, makerVersion, SlotSCP03ENC)
 	c.command("SET STATUS SECURED", uicc.Command{CLA: 0x80, INS: 0xF0, P1: 0x80, P2: 0x0F})
 	c.readBack()
 	c.s.content = p.content()
+	var err error
+	if c.s.registry, err = p.registry(); err != nil {
+		return nil, err
+	}
 	return c.s, nil
 }
 
@@ -52,6 +59,14 @@ func (p *Profile) content() int {
 			}
 		case !f.Kind.Dedicated():
 			n += f.pieces() * f.pieceSize()
+		}
+	}
+	for _, x := range p.Applications {
+		n += len(x.Code)
+		for _, i := range x.Instances {
+			for _, g := range i.Data {
+				n += len(g.Value)
+			}
 		}
 	}
 	return n
@@ -102,6 +117,7 @@ func (c *compiler) dir(d *File) error {
 	case d.Name == uicc.DirUSIM, d.Name == uicc.DirISIM:
 		c.secrets(d)
 	}
+	c.remote(d)
 	inside := d
 	for _, f := range d.Files {
 		if f.Kind.Dedicated() {
@@ -330,16 +346,21 @@ func (c *compiler) filePatches(f *File, piece int) []patch {
 		if x.Piece != piece {
 			continue
 		}
-		op := opCopy
-		if x.Slot == SlotMSISDN {
-			op = opMSISDN
-		}
+		op := fileOp(x.Slot)
 		if x.Digits {
 			op, c.s.home = opDigits, c.p.PLMN
 		}
 		all = append(all, patch{op: op, at: x.At, slot: c.s.layout.Offset[x.Slot], n: x.size()})
 	}
 	return all
+}
+
+// fileOp is how a slot stands in a file.
+func fileOp(s SlotID) op {
+	if s == SlotMSISDN {
+		return opMSISDN
+	}
+	return opCopy
 }
 
 // updates writes what the filling does not. With patched, the filling holds
@@ -416,6 +437,7 @@ func differ(a, b []byte, patches []patch) (from, to int) {
 // readBack plans how a finished card is read: elementary files of a directory
 // first, then the directories in it, with as few SELECTs as that takes.
 func (c *compiler) readBack() {
+	c.readInstances()
 	needed := map[byte]bool{}
 	for f := range c.p.All() {
 		for _, r := range c.readable(f) {

@@ -12,7 +12,7 @@ import (
 
 // A Change is one thing in which two profiles differ.
 type Change struct {
-	Path   string // of the file; rules/NAME, codes/NAME, keys/NAME or accept/CHECK; empty for the profile as a whole
+	Path   string // of the file; rules/NAME, codes/NAME, keys/NAME, accept/CHECK, remote/NAME or applications/AID; empty for the profile as a whole
 	What   string // operator, access, size, content, record 3 ...
 	Before string // empty: it was not there
 	After  string // empty: it is not there any more
@@ -30,8 +30,8 @@ func (c Change) String() string {
 	return "~ " + place + ": " + c.Before + " -> " + c.After
 }
 
-// Diff is in what b differs from a: first the head, then rules, codes and keys,
-// then the files in the order of a, with those that only b has behind their
+// Diff is in what b differs from a: first the head, then rules, codes, keys, remote management
+// and applications, then the files in the order of a, with those that only b has behind their
 // directory's. Files are the same file if they have one identifier in one
 // directory, applications if they have one AID, or else one name. The order in
 // which rules stand is no difference. Nothing is secret in it: profiles hold no
@@ -44,6 +44,8 @@ func Diff(a, b *Profile) []Change {
 	d.add("keys/scp03", "", a.SCP03.text(), b.SCP03.text())
 	d.add("keys/scp80", "", a.SCP80.text(), b.SCP80.text())
 	d.accepted()
+	d.remote()
+	d.applications()
 	d.file(a.MF, b.MF)
 	return d.all
 }

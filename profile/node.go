@@ -3,6 +3,7 @@ package profile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,9 +23,10 @@ const maxDocument = 1 << 20
 
 // A reader collects what is wrong with a document, each with its place.
 type reader struct {
-	file string
-	plmn sim.PLMN // of the operator, known before the files
-	errs []error
+	file   string
+	folder fs.FS    // where the document lies; nil: nowhere
+	plmn   sim.PLMN // of the operator, known before the files
+	errs   []error
 }
 
 const maxErrors = 100

@@ -3,6 +3,7 @@ package profile
 import (
 	"cmp"
 	"encoding/hex"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,9 +18,14 @@ import (
 // Parse reads a profile document. It is strict: an unknown key, a key twice,
 // an anchor or a value of the wrong form is an error with file, line and
 // column; all of them wrap ErrDocument. What a profile says may still break
-// the rules of the standards: see Check.
-func Parse(name string, doc []byte) (*Profile, error) {
-	r := &reader{file: name}
+// the rules of the standards: see Check. A document that names CAP files is read
+// by ParseIn.
+func Parse(name string, doc []byte) (*Profile, error) { return ParseIn(nil, name, doc) }
+
+// ParseIn is Parse for a document in a folder, from where it may name CAP files.
+// Its canonical form holds their code.
+func ParseIn(folder fs.FS, name string, doc []byte) (*Profile, error) {
+	r := &reader{file: name, folder: folder}
 	p := &Profile{file: name}
 	if root := r.document(doc); root != nil {
 		r.profile(p, r.mapping(root, at(root)))
@@ -30,7 +36,7 @@ func Parse(name string, doc []byte) (*Profile, error) {
 	return p, nil
 }
 
-var topKeys = []string{"profile", "version", "description", "operator", "form-factors", "test", "algorithm", "milenage", "tuak", "sqn", "rules", "codes", "keys", "accept", "files"}
+var topKeys = []string{"profile", "version", "description", "operator", "form-factors", "test", "algorithm", "milenage", "tuak", "sqn", "rules", "codes", "keys", "accept", "remote", "applications", "files"}
 
 func (r *reader) profile(p *Profile, doc []entry) {
 	p.SQN = SQN{INDBits: 5}
@@ -66,6 +72,10 @@ func (r *reader) profile(p *Profile, doc []entry) {
 			r.keys(p, e)
 		case "accept":
 			r.accept(p, e)
+		case "remote":
+			r.remotes(p, e)
+		case "applications":
+			r.applications(p, e)
 		case "files":
 			files, filesPos = r.mapping(e.value, e.pos), e.pos
 		default:
@@ -98,6 +108,7 @@ func (r *reader) profile(p *Profile, doc []entry) {
 	}
 	if len(r.errs) == 0 {
 		p.buildARR()
+		p.managed()
 	}
 }
 

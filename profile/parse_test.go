@@ -274,6 +274,7 @@ files: {MF: {access: r, EF.ARR: {access: r}, EF.ICCID: {access: r, value: "${ICC
 	f.Add([]byte(small))
 	f.Add([]byte(strings.Replace(small, "MILENAGE", "MILENAGE\n"+ownConstants, 1)))
 	f.Add([]byte(strings.Replace(small, "MILENAGE", "TUAK\ntest: true\ntuak: {k-bits: 256, mac-bits: 64, res-bits: 64, ck-bits: 128, ik-bits: 128, iterations: 1}", 1)))
+	f.Add([]byte(strings.Replace(small, "files:", RemoteSection+ApplicationSection(f)+"files:", 1)))
 	f.Add([]byte("a: [1, {b: c}]"))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		p, err := Parse("fuzz.yaml", doc)

@@ -10,7 +10,9 @@
 // or ${MSISDN}; it fills a file or record, stands in hex, or is a telephone
 // number in a value. ${IMSI.digits} is the IMSI's digits inside of a text;
 // ${IMPI}, ${IMPU}, ${DOMAIN} and ${SUPI_NAI} are texts that follow from IMSI and
-// network. profiles/in-5g-usim-isim.yaml shows everything.
+// network. The sections remote and applications say what a server may do over the
+// air and which applets stand on the card. profiles/in-5g-usim-isim.yaml shows
+// everything but applets.
 package profile
 
 import (
@@ -41,6 +43,8 @@ type Profile struct {
 	Codes                      []Code
 	SCP03, SCP80               KeySet
 	Accepted                   []Acceptance // findings that the document takes responsibility for
+	Remote                     []Remote
+	Applications               []LoadFile
 	MF                         *File
 
 	file string // name of the document, for findings

@@ -59,6 +59,18 @@ func (p *Profile) String() string {
 	for _, a := range p.Accepted {
 		line("- {check: %s, file: %q, reason: %q}", a.Check, a.File, a.Reason)
 	}
+	if len(p.Remote) > 0 {
+		line("remote:")
+	}
+	for _, x := range p.Remote {
+		line("- {name: %q, %s}", x.Name, x.text())
+	}
+	if len(p.Applications) > 0 {
+		line("applications:")
+	}
+	for i := range p.Applications {
+		p.Applications[i].render(line)
+	}
 	line("files:")
 	if p.MF != nil {
 		p.MF.render(&b, "  ")
@@ -191,6 +203,20 @@ func (p *Profile) Describe(w io.Writer) error {
 	fmt.Fprintf(t, "SCP03\tversion %02X, AES-%d\n", p.SCP03.Version, p.SCP03.Bits)
 	if p.SCP80.Version != 0 {
 		fmt.Fprintf(t, "SCP80\tversion %02X, AES-%d\n", p.SCP80.Version, p.SCP80.Bits)
+	}
+	for _, x := range p.Remote {
+		fmt.Fprintf(t, "remote %s\tTAR %s, manages %s, level %s, access %s\n", x.Name, strings.ReplaceAll(x.tars(), `"`, ""), x.Manages, x.Level, x.Access)
+	}
+	for i := range p.Applications {
+		x := &p.Applications[i]
+		fmt.Fprintf(t, "load file %X\t%s\n", x.AID, x.text())
+		for _, a := range x.Instances {
+			fmt.Fprintf(t, "application %X\t%s", a.AID, a.text())
+			for _, g := range a.Data {
+				fmt.Fprintf(t, ", %04X: %s", g.ID, g.text())
+			}
+			fmt.Fprintln(t)
+		}
 	}
 	fmt.Fprintf(t, "card record\t%d bytes:", p.Layout().Size)
 	for _, s := range p.Slots() {

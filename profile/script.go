@@ -27,7 +27,8 @@ type Script struct {
 	looks  []look
 	unread []Unread
 
-	content int // bytes
+	registry []Listing
+	content  int // bytes
 }
 
 // A step is a command of the writing part.
@@ -35,6 +36,7 @@ type step struct {
 	name    string
 	cmd     span
 	patches []patch
+	answer  int     // bytes of data in the answer; PUT KEY's are its own
 	put     *putKey // instead of cmd: the keys are sealed one by one
 }
 
@@ -177,7 +179,7 @@ func (s *Script) Wire(level scp.Level) uicc.Wire {
 		if err != nil {
 			panic(err) // Append made it
 		}
-		answer := 0
+		answer := s.steps[i].answer
 		if s.steps[i].put != nil {
 			answer = 1 + 3*3
 		}

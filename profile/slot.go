@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"ankan/sim"
@@ -183,11 +184,18 @@ func (s SlotID) reference() byte {
 	return 0
 }
 
-// uses reports whether some file refers to the slot.
+// uses reports whether some file or application refers to the slot.
 func (p *Profile) uses(s SlotID) bool {
 	for f := range p.All() {
 		for _, x := range f.Patches {
 			if x.Slot == s {
+				return true
+			}
+		}
+	}
+	for _, x := range p.Applications {
+		for _, i := range x.Instances {
+			if slices.ContainsFunc(i.Data, func(g Grouping) bool { return g.Slotted && g.Slot == s }) {
 				return true
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -132,7 +133,7 @@ func (s *Site) loadDocuments() error {
 		s.contracts = append(s.contracts, c)
 	}
 	for _, name := range s.config.Profiles {
-		p, err := readProfile(name)
+		p, err := ReadProfile(name)
 		if err != nil {
 			return err
 		}
@@ -144,7 +145,9 @@ func (s *Site) loadDocuments() error {
 	return nil
 }
 
-func readProfile(name string) (*profile.Profile, error) {
+// ReadProfile reads a profile of the program, builtin:NAME, or a document with the
+// CAP files that it names, which lie in its folder or below.
+func ReadProfile(name string) (*profile.Profile, error) {
 	if b, ok := builtin(name); ok {
 		return profile.Builtin(b)
 	}
@@ -152,7 +155,12 @@ func readProfile(name string) (*profile.Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return profile.Parse(name, doc)
+	folder, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	return profile.ParseIn(folder.FS(), name, doc)
 }
 
 // Profiles is the site's electrical profiles, by name.

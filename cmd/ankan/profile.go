@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"ankan/profile"
 	"ankan/profile/saip"
 	"ankan/scp"
+	"ankan/site"
 	"ankan/uicc"
 )
 
@@ -29,16 +31,7 @@ type profileFlag struct {
 
 func (p profileFlag) load() (*profile.Profile, error) { return loadProfile(p.Profile) }
 
-func loadProfile(name string) (*profile.Profile, error) {
-	if name, ok := strings.CutPrefix(name, "builtin:"); ok {
-		return profile.Builtin(name)
-	}
-	doc, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	return profile.Parse(name, doc)
-}
+func loadProfile(name string) (*profile.Profile, error) { return site.ReadProfile(name) }
 
 type profileCheckCmd struct {
 	profileFlag
@@ -95,16 +88,37 @@ type contentView struct {
 }
 
 type profileView struct {
-	Name        string     `json:"name"`
-	Version     string     `json:"version"`
-	Description string     `json:"description"`
-	Digest      string     `json:"digest"`
-	Operator    string     `json:"operator"`
-	PLMN        string     `json:"plmn"`
-	FormFactors []string   `json:"form_factors"`
-	Algorithm   string     `json:"algorithm"`
-	Slots       []string   `json:"slots"`
-	Files       []fileView `json:"files"`
+	Name         string            `json:"name"`
+	Version      string            `json:"version"`
+	Description  string            `json:"description"`
+	Digest       string            `json:"digest"`
+	Operator     string            `json:"operator"`
+	PLMN         string            `json:"plmn"`
+	FormFactors  []string          `json:"form_factors"`
+	Algorithm    string            `json:"algorithm"`
+	Slots        []string          `json:"slots"`
+	Remote       []remoteView      `json:"remote,omitempty"`
+	Applications []applicationView `json:"applications,omitempty"`
+	Files        []fileView        `json:"files"`
+}
+
+// remoteView is a remote management application.
+type remoteView struct {
+	Name    string   `json:"name"`
+	TARs    []string `json:"tars"`
+	Manages string   `json:"manages"`
+	Level   string   `json:"level"`
+	Access  string   `json:"access"`
+}
+
+// applicationView is an instance, or with neither module nor instance a load file
+// of which nothing is made.
+type applicationView struct {
+	LoadFile  string `json:"load_file"`
+	SHA256    string `json:"sha256"`
+	Module    string `json:"module,omitempty"`
+	AID       string `json:"aid,omitempty"`
+	LifeCycle string `json:"life_cycle,omitempty"`
 }
 
 func viewFile(f *profile.File) fileView {
@@ -126,6 +140,24 @@ func viewProfile(p *profile.Profile) profileView {
 		Operator: p.Operator, PLMN: p.PLMN.String(), FormFactors: p.FormFactors, Algorithm: p.Algorithm}
 	for _, s := range p.Slots() {
 		v.Slots = append(v.Slots, s.Name)
+	}
+	for _, x := range p.Remote {
+		r := remoteView{Name: x.Name, Manages: x.Manages, Level: fmt.Sprintf("%02X", byte(x.Level)), Access: x.Access.String()}
+		for _, t := range x.TARs {
+			r.TARs = append(r.TARs, fmt.Sprintf("%06X", uint32(t)))
+		}
+		v.Remote = append(v.Remote, r)
+	}
+	for _, x := range p.Applications {
+		file := applicationView{LoadFile: fmt.Sprintf("%X", x.AID), SHA256: fmt.Sprintf("%x", sha256.Sum256(x.Code))}
+		for _, i := range x.Instances {
+			a := file
+			a.Module, a.AID, a.LifeCycle = fmt.Sprintf("%X", i.Module), fmt.Sprintf("%X", i.AID), fmt.Sprintf("%02X", i.State)
+			v.Applications = append(v.Applications, a)
+		}
+		if len(x.Instances) == 0 {
+			v.Applications = append(v.Applications, file)
+		}
 	}
 	for f := range p.All() {
 		v.Files = append(v.Files, viewFile(f))

@@ -237,7 +237,7 @@ func (b *builder) securityDomain(n node) {
 	f := d.fields(n, d.name, 0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5)
 	b.need(n, f, 0xA1, "instance")
 	b.head(f[0xA0])
-	aid := b.instance(f[0xA1])
+	aid := fmt.Sprintf("%X", b.instance(f[0xA1]).aid)
 	if d.err != nil {
 		return
 	}
@@ -251,28 +251,6 @@ func (b *builder) securityDomain(n node) {
 			b.leave(x.what+" of "+aid, "a profile has no data of security domains")
 		}
 	}
-}
-
-// instance reads an ApplicationInstance and returns its AID.
-func (b *builder) instance(n node) string {
-	d := &b.d
-	var aids []string
-	for _, x := range d.children(n) {
-		if x.tag == 0x4F {
-			aids = append(aids, fmt.Sprintf("%X", d.octets(x, "AID", 5, 16)))
-			continue
-		}
-		if !slices.Contains([]uicc.Tag{0x82, 0x83, 0xC9, 0xEF, 0xEA, 0x30, 0xB0}, x.tag) {
-			d.fail(x.at, "instance has a component %X that is not known", uint32(x.tag))
-		}
-	}
-	if d.err == nil && (len(aids) < 3 || len(aids) > 4) {
-		d.fail(n.at, "instance has %d AIDs, want those of its package, class and instance", len(aids))
-	}
-	if d.err != nil {
-		return ""
-	}
-	return aids[2]
 }
 
 // keys finds the sets of three AES keys that a profile can have, by version.
@@ -330,73 +308,6 @@ func (b *builder) keys(n node, aid string) {
 			b.change(what, "as keys of SCP03; values are not taken from packages: they are drawn for each card")
 		default:
 			b.leave(what, "a profile has one set for SCP80, 01 to 0F, and one for SCP03, 30 to 3F")
-		}
-	}
-}
-
-func (b *builder) rfm(n node) {
-	d := &b.d
-	parts := d.children(n)
-	if len(parts) == 0 || parts[0].tag != 0xA0 {
-		d.fail(n.at, "has no header")
-		return
-	}
-	b.head(parts[0])
-	aid, level := "", ""
-	var tars []string
-	for _, x := range parts[1:] {
-		switch x.tag {
-		case 0x4F:
-			if v := d.octets(x, "AID", 5, 16); aid == "" {
-				aid = fmt.Sprintf("%X", v)
-			}
-		case 0xA0:
-			for _, t := range d.list(x, "tarList", 0x04) {
-				tars = append(tars, fmt.Sprintf("%X", d.octets(t, "TAR", 3, 3)))
-			}
-		case 0x81:
-			level = fmt.Sprintf("%X", d.octets(x, "minimumSecurityLevel", 1, 1))
-		case 0x04:
-		case 0x30:
-			a := d.fields(x, "adfRFMAccess", 0x80, 0x81, 0x82)
-			b.need(x, a, 0x80, "adfAID")
-		default:
-			d.fail(x.at, "has a component %X that is not known", uint32(x.tag))
-		}
-	}
-	if d.err == nil && (aid == "" || level == "") {
-		d.fail(n.at, "instanceAID or minimumSecurityLevel is missing")
-	}
-	if d.err == nil {
-		b.leave(fmt.Sprintf("remote file management %s, TAR %s, minimum security level %s", aid, strings.Join(tars, " "), level),
-			"a profile has keys of SCP80, but no instances of remote management")
-	}
-}
-
-func (b *builder) application(n node) {
-	d := &b.d
-	f := d.fields(n, d.name, 0xA0, 0xA1, 0xA2)
-	b.head(f[0xA0])
-	if block, ok := f[0xA1]; ok {
-		aid, size := "", 0
-		for _, x := range d.children(block) {
-			switch x.tag {
-			case 0x4F:
-				if v := d.octets(x, "AID", 5, 16); aid == "" {
-					aid = fmt.Sprintf("%X", v)
-				}
-			case 0xC4:
-				size = len(x.value)
-			case 0xC1, 0xC6, 0xC7, 0xC8:
-			default:
-				d.fail(x.at, "loadBlock has a component %X that is not known", uint32(x.tag))
-			}
-		}
-		b.leave(fmt.Sprintf("load package %s of %d bytes", aid, size), "a profile has no applications to load")
-	}
-	for _, x := range d.list(f[0xA2], "instanceList", 0x30) {
-		if aid := b.instance(x); d.err == nil {
-			b.leave("application "+aid, "a profile has no instances of applications")
 		}
 	}
 }

@@ -59,6 +59,8 @@ func (b *builder) document(o Options) ([]byte, error) {
 	if b.scp80.version != 0 {
 		line("  scp80: {version: \"%02X\", aes: %d}", b.scp80.version, b.scp80.bits)
 	}
+	s.WriteString(b.writeRemotes())
+	s.WriteString(b.writeApplications())
 	line("files:\n%s", files)
 	if o.Algorithm == "" && b.algorithm == "" {
 		b.changed = append(b.changed, Note{1, "header", "algorithm", "the package has none for the USIM: MILENAGE"})

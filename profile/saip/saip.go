@@ -112,6 +112,8 @@ type builder struct {
 	algorithm    string
 	start        uint64 // highest sequence number
 	scp03, scp80 keySet
+	remotes      []remote
+	loadFiles    []loadFile
 
 	notTaken, changed []Note
 }
