@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"ankan/aka"
 	"ankan/scp"
@@ -240,12 +241,20 @@ func (s *Script) check(record []byte) error {
 	return nil
 }
 
+// KeepKeys is the script without its PUT KEYs, for test cards that keep the
+// chip maker's keys: whoever knows those owns such a card.
+func (s *Script) KeepKeys() *Script {
+	c := *s
+	c.steps = slices.DeleteFunc(slices.Clone(s.steps), func(x step) bool { return x.put != nil })
+	return &c
+}
+
 // Write makes a card: it sends the writing part over card, an open secure
 // channel whose static keys are dek, with what record holds. The card is not
 // secured and keeps its old keys until the last step was taken; it may be
 // written again from the start after any failure. Errors are *StepError and
 // ErrRecord.
-func (s *Script) Write(ctx context.Context, card uicc.Card, dek scp.Static, record []byte) error {
+func (s *Script) Write(ctx context.Context, card uicc.Card, dek scp.Sealer, record []byte) error {
 	if err := s.check(record); err != nil {
 		return err
 	}
@@ -270,7 +279,7 @@ func (s *Script) Write(ctx context.Context, card uicc.Card, dek scp.Static, reco
 
 // AddWrite adds the writing part to a burst, each command as wrap gives it:
 // that of a secure channel whose static keys are dek. Errors are as Write's.
-func (s *Script) AddWrite(b *uicc.Burst, wrap func(dst, cmd []byte) ([]byte, error), dek scp.Static, record []byte) error {
+func (s *Script) AddWrite(b *uicc.Burst, wrap func(dst, cmd []byte) ([]byte, error), dek scp.Sealer, record []byte) error {
 	if err := s.check(record); err != nil {
 		return err
 	}
@@ -315,7 +324,7 @@ func (s *Script) Wrote(a *uicc.Answers, record []byte) error {
 var errNoAnswer = errors.New("the card was not asked, or did not answer")
 
 // command makes a step's command in buf.
-func (s *Script) command(buf []byte, x *step, dek scp.Static, record []byte) ([]byte, error) {
+func (s *Script) command(buf []byte, x *step, dek scp.Sealer, record []byte) ([]byte, error) {
 	if p := x.put; p != nil {
 		cmd := append(buf[:0], 0x80, uicc.INSPutKey, p.replaces, 0x81, 0)
 		keys := p.keys(record)
@@ -391,7 +400,7 @@ func stepError(i int, name string, err error) error {
 
 // apply puts into b what the record holds. Patches may begin before b or end
 // behind it, in a content that is read in pieces.
-func apply(b []byte, patches []patch, record []byte, dek scp.Static) error {
+func apply(b []byte, patches []patch, record []byte, dek scp.Sealer) error {
 	for _, p := range patches {
 		switch p.op {
 		case opCopy:

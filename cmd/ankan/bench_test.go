@@ -49,7 +49,7 @@ func TestBenchOrder(t *testing.T) {
 }
 
 func TestBenchLine(t *testing.T) {
-	r, err := benchLineCmd{Cards: 30, Stations: 3}.measure(t.Context())
+	r, err := benchLineCmd{Profile: "in-5g-usim", Cards: 30, Stations: 3}.measure(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestBenchSFTP(t *testing.T) {
 func TestBenchRefused(t *testing.T) {
 	ctx := t.Context()
 	for want, measure := range map[string]func() (result, error){
-		"0 cards at 8 stations":      func() (result, error) { return benchLineCmd{Stations: 8}.measure(ctx) },
+		"0 cards at 8 stations":      func() (result, error) { return benchLineCmd{Profile: "in-5g-usim", Stations: 8}.measure(ctx) },
 		"0 vectors":                  func() (result, error) { return benchVectorsCmd{}.measure() },
 		"1 entries by 1 writers":     func() (result, error) { return benchAuditCmd{Entries: 1, Writers: 1}.measure(ctx) },
 		"a file of 0 MiB":            func() (result, error) { return benchSftpCmd{}.measure(ctx) },

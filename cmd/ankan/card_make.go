@@ -33,6 +33,7 @@ type cardMakeCmd struct {
 	Out     string `required:"" placeholder:"DIR" type:"path" help:"New folder for the cards and cards.csv with their values."`
 	Count   int    `default:"1" help:"How many."`
 	IMSI    string `name:"imsi" placeholder:"IMSI" help:"IMSI of the first, 00101 and ten digits; drawn if left out."`
+	SCP02   bool   `name:"scp02" help:"Chips that speak SCP02 with triple DES keys, and keep them: for tools that know nothing newer."`
 	JSON    bool   `help:"Print JSON."`
 }
 
@@ -41,6 +42,9 @@ func (c cardMakeCmd) Run(a *app) error {
 		return fmt.Errorf("%d cards, want 1 to %d", c.Count, maxTestCards)
 	}
 	p, err := profileFlag{c.Profile}.load()
+	if err == nil {
+		p, err = ofTestNetwork(p)
+	}
 	if err != nil {
 		return err
 	}
@@ -61,7 +65,10 @@ func (c cardMakeCmd) Run(a *app) error {
 		return err
 	}
 	defer f.Close()
-	m := tester{profile: p, script: script, layout: p.Layout(), out: csv.NewWriter(f)}
+	m := tester{profile: p, script: script, layout: p.Layout(), old: c.SCP02, out: csv.NewWriter(f)}
+	if m.old {
+		m.script = script.KeepKeys()
+	}
 	if m.vendor, m.signer, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		return err
 	}
@@ -110,6 +117,24 @@ func (c cardMakeCmd) Run(a *app) error {
 	})
 }
 
+// ofTestNetwork is the profile with the test network in the place of its own,
+// wherever its canonical form has that one: as the operator's, coded in files,
+// and in names (TS 23.003, 13). A network with an MNC of 3 digits stays: its
+// cards' IMSIs would be another network's.
+func ofTestNetwork(p *profile.Profile) (*profile.Profile, error) {
+	to, err := sim.ParsePLMN(testIMSI)
+	if err != nil || p.PLMN == to || p.PLMN.MNCDigits() != to.MNCDigits() {
+		return p, err
+	}
+	name := func(n sim.PLMN) string {
+		return fmt.Sprintf("%X", fmt.Sprintf("mnc0%s.mcc%s", n.MNC(), n.MCC()))
+	}
+	from, own := p.PLMN.Bytes(), to.Bytes()
+	doc := strings.NewReplacer(fmt.Sprintf("plmn: %q", p.PLMN), fmt.Sprintf("plmn: %q", to), name(p.PLMN), name(to),
+		fmt.Sprintf("%X", from), fmt.Sprintf("%X", own)).Replace(p.String())
+	return profile.Parse(p.Name+" of the test network", []byte(doc))
+}
+
 // firstTestIMSI is the IMSI of the first of n test cards. One of a network that
 // may be real is refused: a site's cards are made by the site.
 func firstTestIMSI(s string, n int) (sim.IMSI, error) {
@@ -143,6 +168,7 @@ type tester struct {
 	vendor  ed25519.PublicKey
 	signer  ed25519.PrivateKey
 	image   []byte
+	old     bool // chips with SCP02
 	out     *csv.Writer
 }
 
@@ -161,11 +187,19 @@ var testColumns = []struct {
 func (m *tester) head() []string {
 	head := []string{"id"}
 	for _, c := range testColumns {
-		if m.layout.Has(c.slot) {
+		if m.has(c.slot) {
 			head = append(head, c.name)
 		}
 	}
+	if m.old {
+		head = append(head, "scp02_enc", "scp02_mac", "scp02_dek")
+	}
 	return head
+}
+
+// has says whether a card has what a slot of its record holds.
+func (m *tester) has(slot profile.SlotID) bool {
+	return m.layout.Has(slot) && !(m.old && slot >= profile.SlotSCP03ENC && slot <= profile.SlotSCP80KIK)
 }
 
 // row is a card's values. id is the chip.
@@ -174,7 +208,7 @@ func (m *tester) row(chip simos.Serial, id sim.Identity, record []byte) []string
 	for _, c := range testColumns {
 		b := m.layout.Of(record, c.slot)
 		switch {
-		case b == nil:
+		case !m.has(c.slot):
 		case c.slot == profile.SlotIMSI:
 			row = append(row, id.IMSI.String())
 		case c.slot == profile.SlotICCID:
@@ -197,13 +231,16 @@ func (m *tester) make(ctx context.Context, id sim.Identity) (*simos.Chip, error)
 		return nil, err
 	}
 	defer clear(record)
-	chip, keys, err := m.chip()
+	config, keys, err := m.chip()
 	if err != nil {
 		return nil, err
 	}
-	defer keys.Close()
+	chip, err := simos.NewChip(config)
+	if err != nil {
+		return nil, err
+	}
 	chip.Reset()
-	channel, err := scp.Open(ctx, chip, keys, scp.Options{KeyVersion: 0x30, Level: scp.Commands})
+	channel, err := scp.Open(ctx, chip, keys, scp.Options{Level: scp.Commands, DES: m.old})
 	if err != nil {
 		return nil, err
 	}
@@ -211,27 +248,39 @@ func (m *tester) make(ctx context.Context, id sim.Identity) (*simos.Chip, error)
 	if err := loadImage(ctx, channel, m.image); err != nil {
 		return nil, err
 	}
-	if err := m.script.Write(ctx, channel, keys, record); err != nil {
+	if err := m.script.Write(ctx, channel, channel, record); err != nil {
 		return nil, err
 	}
 	chip.Reset()
 	if err := m.script.ReadBack(ctx, chip, record); err != nil {
 		return nil, err
 	}
-	return chip, m.out.Write(m.row(chip.Serial(), id, record))
+	row := m.row(chip.Serial(), id, record)
+	if m.old {
+		maker, err := config.Old.Reveal(nil)
+		if err != nil {
+			return nil, err
+		}
+		defer clear(maker)
+		for k := range 3 {
+			row = append(row, strings.ToUpper(hex.EncodeToString(maker[16*k:16*k+16])))
+		}
+	}
+	return chip, m.out.Write(row)
 }
 
-// chip is a fresh chip and the keys of its maker.
-func (m *tester) chip() (*simos.Chip, scp.KeySet, error) {
+// chip is what a fresh chip is made of, and the keys of its maker.
+func (m *tester) chip() (c simos.Config, keys scp.Static, err error) {
 	var b [3*32 + 8 + 32]byte
 	rand.Read(b[:])
 	defer clear(b[:])
-	keys, err := scp.NewKeySet(b[:32], b[32:64], b[64:96])
-	if err != nil {
-		return nil, keys, err
+	c = simos.Config{Serial: simos.Serial(b[96:104]), Lot: testLot, Vendor: m.vendor, Seed: bytes.Clone(b[104:])}
+	if m.old {
+		c.Old, err = scp.NewDESKeySet(b[:16], b[32:48], b[64:80])
+		return c, c.Old, err
 	}
-	chip, err := simos.NewChip(simos.Config{Serial: simos.Serial(b[96:104]), Lot: testLot, Keys: keys, Vendor: m.vendor, Seed: b[104:]})
-	return chip, keys, err
+	c.Keys, err = scp.NewKeySet(b[:32], b[32:64], b[64:96])
+	return c, c.Keys, err
 }
 
 // draw is a record with this identity and random keys and codes. A random OPc
