@@ -191,7 +191,7 @@ func (s *Server) getShipmentPDF(v *visit) error {
 	if err != nil {
 		return errOrGone(err, stock.ErrNone)
 	}
-	return v.pdf("shipment-"+one.Number+".pdf", plant.ShipmentForm(s.site.Config().Display, one, s.site.Store()))
+	return v.pdf("shipment-"+one.Number+".pdf", one.Form(s.site.Config().Display, s.site.Store().Now()))
 }
 
 func (s *Server) getDiscrepancies(v *visit) error { return s.discrepancies(v, 200, nil) }

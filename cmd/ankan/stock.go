@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ankan/plant"
+	"ankan/site"
 	"ankan/stock"
 )
 
@@ -170,7 +171,7 @@ func (f fileFlag) write(a *app, s siteFlag, path string) error {
 	if err != nil {
 		return err
 	}
-	var d plant.Document
+	var d site.Document
 	if err := c.Get(a.ctx, path, &d); err != nil {
 		return err
 	}

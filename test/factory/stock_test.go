@@ -53,7 +53,7 @@ func TestStock(t *testing.T) {
 			}
 		}
 		// Two boxes: one by a list of numbers, as a scanner gives it, one by range.
-		var doc plant.Document
+		var doc site.Document
 		must(c.Get(w.ctx, "/runs/"+ord+"/print?artwork=AW-7", &doc))
 		lines := strings.Split(strings.TrimSpace(string(doc.Content)), "\n")
 		if len(lines) != cards+1 || lines[0] != "card,iccid,barcode,artwork" || !strings.HasSuffix(lines[1], ",AW-7") {
