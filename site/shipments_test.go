@@ -36,8 +36,51 @@ func newWay(t *testing.T) way {
 	return w
 }
 
-// ships has the plant send a box with 10 cards, as shipment SH-1.
-func (w way) ships() {
+// straight is a plant whom the operator knows as well, and another operator who
+// knows them both.
+func straight(t *testing.T) (plant, op, other *keyRoom) {
+	t.Helper()
+	p, o, x := sitetest.Config(t, "plant", site.Plant), sitetest.Config(t, "op", site.Operator), sitetest.Config(t, "other", site.Operator)
+	tp, to, tx := sitetest.Init(t, p, parts.All()...), sitetest.Init(t, o, parts.All()...), sitetest.Init(t, x, parts.All()...)
+	p.Partners, o.Partners, x.Partners = []string{o.CardFile(), x.CardFile()}, []string{p.CardFile(), x.CardFile()}, []string{p.CardFile(), o.CardFile()}
+	plant, op, other = newKeyRoom(t, sitetest.Open(t, p, tp, parts.All()...)), newKeyRoom(t, sitetest.Open(t, o, to, parts.All()...)), newKeyRoom(t, sitetest.Open(t, x, tx, parts.All()...))
+	sitetest.Put(t, op.Site, order.Order{ID: "op-1", Partner: "maker", Batch: "1", Quantity: 10}, order.Drafted, order.Submitted, order.Accepted)
+	return plant, op, other
+}
+
+// A bureau passes nothing on to who is no partner of it.
+func TestShipmentToNobody(t *testing.T) {
+	w := newWay(t)
+	w.ships("nobody", "maker")
+	w.bureau.refused("to nobody", sitetest.Hand(t, w.plant.Site, w.bureau.Site, shipmentFile), "the shipment goes to nobody, who is no operator here")
+}
+
+// A plant whom the operator knows sends the form there itself.
+func TestShipmentStraight(t *testing.T) {
+	plant, op, other := straight(t)
+	way{plant: plant}.ships("op", "op")
+	hands(plant, op, shipmentFile)
+	sh := sitetest.Must[stock.Shipment](t)(stock.New(plant.Store()).Shipment(t.Context(), "SH-1"))
+	m := message.Shipment{Advice: sh.Advice("plant", sitetest.Must[keys.FormAnswer](t)(plant.Requested(t.Context(), sh.Act)))}
+	op.refused("by another operator", sitetest.Message(t, other.Site, op.Site, "x1.shipment.pgp", m), "other sends a shipment of plant, and is no bureau")
+	other.refused("at another operator", sitetest.Message(t, plant.Site, other.Site, "x2.shipment.pgp", m), "the shipment goes to op, not here")
+	plant.refused("at a plant", sitetest.Message(t, op.Site, plant.Site, "x3.shipment.pgp", m), "the shipment goes to op, not here")
+	op.must(op.do("delivery.receive", "delivery/plant/SH-1/whole/B-1:10:whole", "8", "3"))
+	op.passes()
+	d := sitetest.Must[stock.Delivery](t)(stock.New(op.Store()).Delivery(t.Context(), "plant", "SH-1"))
+	plant.refused("an answer by another", sitetest.Message(t, other.Site, plant.Site, "x4.shipment-answer.pgp", message.ShipmentAnswer{Site: "plant", Number: "SH-1", Answer: d.Answer}), "is awaited from other")
+	hands(op, plant, shipmentAnswerFile)
+	if sh = sitetest.Must[stock.Shipment](t)(stock.New(plant.Store()).Shipment(t.Context(), "SH-1")); sh.State != stock.Accepted || sh.Got != 10 {
+		t.Errorf("%+v", sh)
+	}
+	if open := sitetest.Must[[]stock.Discrepancy](t)(stock.New(plant.Store()).Discrepancies(t.Context(), "")); len(open) != 0 {
+		t.Errorf("%+v", open)
+	}
+}
+
+// ships has the plant send a box with 10 cards, as shipment SH-1, to an
+// operator by a partner.
+func (w way) ships(operator, via string) {
 	w.plant.Helper()
 	book := stock.New(w.plant.Store())
 	var cards []stock.BoxCard
@@ -60,7 +103,7 @@ func (w way) ships() {
 	})
 	w.plant.must(book.Fill(w.plant.Context(), "test", stock.Box{ID: "B-1", Order: "op-1"}, cards))
 	w.plant.must(w.plant.do("box.close", "box/B-1/10/S-1", "6", "7"))
-	w.plant.must(book.Draft(w.plant.Context(), "test", stock.Shipment{Number: "SH-1", Consignee: "Op", Carrier: "van 4", Seal: "T-1", Operator: "op", Via: "maker"}, []string{"B-1"}))
+	w.plant.must(book.Draft(w.plant.Context(), "test", stock.Shipment{Number: "SH-1", Consignee: "Op", Carrier: "van 4", Seal: "T-1", Operator: operator, Via: via}, []string{"B-1"}))
 	w.plant.must(w.plant.do("shipment.send", "shipment/SH-1", "6", "3"))
 	w.plant.passes()
 }
@@ -95,7 +138,7 @@ func (r *keyRoom) refused(what string, err error, want string) {
 // was found goes back, signed. Nobody takes either of them twice, or from others.
 func TestShipment(t *testing.T) {
 	w := newWay(t)
-	w.ships()
+	w.ships("op", "maker")
 	sh := sitetest.Must[stock.Shipment](t)(stock.New(w.plant.Store()).Shipment(t.Context(), "SH-1"))
 	again := func(from, to *keyRoom, name string, spoil func(*stock.Advice)) error {
 		handed := sitetest.Must[keys.FormAnswer](t)(w.plant.Requested(t.Context(), sh.Act))

@@ -161,6 +161,8 @@ func TestDelivery(t *testing.T) {
 	bureau.must(back("op", "SH-1"))
 	bureau.refused("twice", back("op", "SH-1"), "none of this number is awaited from op")
 
+	bureau.refused("from a state that is over", bureau.change(func(tx *store.Tx) error { return Delivery{Advice: advice, State: Passing}.Move(tx, Passed, nil) }), "it is not passing any more")
+
 	// At the plant.
 	plant.refused("of no shipment", plant.answered("bureau", "SH-9", answer), "none of this number is awaited from bureau")
 	plant.refused("from another partner", plant.answered("other", "SH-1", answer), "none of this number is awaited from other")
