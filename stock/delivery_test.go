@@ -1,6 +1,7 @@
 package stock
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -298,6 +299,25 @@ func FuzzFinding(f *testing.F) {
 		}
 		if got.String() != text {
 			t.Errorf("%q is %q", text, got)
+		}
+	})
+}
+
+// Whatever a partner writes as an advice or its answer is refused or is one.
+func FuzzAdvice(f *testing.F) {
+	f.Add([]byte(`{"site":"plant","number":"SH-1","operator":"op","consignee":"c","carrier":"c","seal":"T","sent":"2026-01-02T03:04:05Z","cards":1,"boxes":[{"box":"B","seal":"S","order":"A1","cards":1,"first":"8991000000000000018","last":"8991000000000000018"}]}`), "{}")
+	f.Add([]byte(`{"boxes":[{}]}`), `{"format":"ankan/act/v1"}`)
+	f.Fuzz(func(t *testing.T, doc []byte, signed string) {
+		var a Advice
+		if json.Unmarshal(doc, &a) != nil {
+			return
+		}
+		a.Handed.Act = signed
+		if a.Check() == nil {
+			t.Errorf("nobody signed %s", doc)
+		}
+		if _, err := a.CheckAnswer(a.Handed); err == nil {
+			t.Errorf("nobody answered %s", doc)
 		}
 	})
 }
