@@ -90,13 +90,17 @@ func (s *Site) sendShipments(ctx context.Context) error {
 	return ErrIdle
 }
 
-// pass sends one part of a form, and records that it left. Where the site stops
-// in between, the file is not sent again.
+// pass sends one part of a form, and records that it left: on paper, if the
+// partner's card is gone. Where the site stops in between, the file is not sent
+// again.
 func (s *Site) pass(ctx context.Context, to, site, number string, k message.Kind, entry, subject string, m any, left func(*store.Tx) error) error {
-	if err := s.Send(ctx, to, shipmentName(site, number, k), message.JSON(m)); err != nil {
-		return err
+	byFile := s.partners[to] != nil
+	if byFile {
+		if err := s.Send(ctx, to, shipmentName(site, number, k), message.JSON(m)); err != nil {
+			return err
+		}
 	}
-	return s.store.Change(ctx, audit.Entry{Kind: entry, Actor: "system:site", Subject: subject, Data: map[string]any{"partner": to}}, left)
+	return s.store.Change(ctx, audit.Entry{Kind: entry, Actor: "system:site", Subject: subject, Data: map[string]any{"partner": to, "by_file": byFile}}, left)
 }
 
 // takeShipment takes the first part of a shipment's form: of one that comes

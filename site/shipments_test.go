@@ -52,6 +52,13 @@ func straight(t *testing.T) (plant, op, other *keyRoom) {
 func TestShipmentToNobody(t *testing.T) {
 	w := newWay(t)
 	w.ships("nobody", "maker")
+	book := stock.New(w.plant.Store())
+	w.plant.must(book.Draft(t.Context(), "test", stock.Shipment{Number: "SH-2", Consignee: "Op", Carrier: "van 4", Seal: "T-2", Operator: "op", Via: "gone"}, []string{"B-2"}))
+	w.plant.must(w.plant.do("shipment.send", "shipment/SH-2", "6", "3"))
+	w.plant.passes() // on paper: the partner's card is gone
+	if all := sitetest.Must[[]stock.Shipment](t)(book.ToAdvise(t.Context())); len(all) != 0 {
+		t.Errorf("%+v", all)
+	}
 	w.bureau.refused("to nobody", sitetest.Hand(t, w.plant.Site, w.bureau.Site, shipmentFile), "the shipment goes to nobody, who is no operator here")
 }
 
@@ -88,7 +95,7 @@ func (w way) ships(operator, via string) {
 		if err := perso.Offer(tx, perso.Run{Order: "op-1", Bureau: "maker", Agree: "a", KEK: "k"}); err != nil {
 			return err
 		}
-		for i := range 10 {
+		for i := range 12 {
 			id, err := sim.ICCIDFromBody(fmt.Sprintf("8991000000%08d", i))
 			if err != nil {
 				return err
@@ -98,11 +105,13 @@ func (w way) ships(operator, via string) {
 				return err
 			}
 		}
-		_, err := tx.Exec(`INSERT INTO stock_posting (entry, at, actor, why, act, lot, ord, source, destination, n) VALUES (1, '', 'test', 'test', '', 'L1', 'op-1', 'maker', 'good', 10)`)
+		_, err := tx.Exec(`INSERT INTO stock_posting (entry, at, actor, why, act, lot, ord, source, destination, n) VALUES (1, '', 'test', 'test', '', 'L1', 'op-1', 'maker', 'good', 12)`)
 		return err
 	})
-	w.plant.must(book.Fill(w.plant.Context(), "test", stock.Box{ID: "B-1", Order: "op-1"}, cards))
+	w.plant.must(book.Fill(w.plant.Context(), "test", stock.Box{ID: "B-1", Order: "op-1"}, cards[:10]))
+	w.plant.must(book.Fill(w.plant.Context(), "test", stock.Box{ID: "B-2", Order: "op-1"}, cards[10:]))
 	w.plant.must(w.plant.do("box.close", "box/B-1/10/S-1", "6", "7"))
+	w.plant.must(w.plant.do("box.close", "box/B-2/2/S-2", "6", "7"))
 	w.plant.must(book.Draft(w.plant.Context(), "test", stock.Shipment{Number: "SH-1", Consignee: "Op", Carrier: "van 4", Seal: "T-1", Operator: operator, Via: via}, []string{"B-1"}))
 	w.plant.must(w.plant.do("shipment.send", "shipment/SH-1", "6", "3"))
 	w.plant.passes()
@@ -222,7 +231,7 @@ func TestShipment(t *testing.T) {
 	hands(w.bureau, w.plant, shipmentAnswerFile)
 	w.plant.refused("a replay", answer(w.bureau, w.plant, "y8", func(*message.ShipmentAnswer) {}), "it is received already")
 	sums := sitetest.Must[[]stock.Balance](t)(stock.New(w.plant.Store()).Balances(t.Context(), "L1", "op-1"))
-	if len(sums) != 1 || sums[0].Account != stock.Operator || sums[0].Count != 10 {
+	if len(sums) != 2 || sums[1].Account != stock.Operator || sums[1].Count != 10 {
 		t.Errorf("%+v", sums)
 	}
 	for r, subject := range map[*keyRoom]string{w.plant: "seal/SH-1/B-1", w.op: "seal/plant/SH-1/B-1"} {
