@@ -142,7 +142,7 @@ var tones = map[string]string{
 	"pre-active": "off", "making": "ink", "active": "ok", "suspended": "warn", "deactivated": "off", "compromised": "bad", "destroyed": "seal",
 	"joined": "ink", "in-place": "ok", "out": "warn", "missing": "bad", "gone": "off", "announced": "ink", "broken": "bad", "due": "warn", "overdue": "bad", "later": "off",
 	"sent": "ink", "received": "ok", "tampered": "seal", "closed": "ok", "returned": "ok",
-	"offered": "hold", "accepted": "ok", "explained": "warn", "shipped": "ink",
+	"offered": "hold", "accepted": "ok", "answered": "ok", "explained": "warn", "shipped": "ink",
 	"planned": "hold", "running": "ink", "paused": "hold", "aborted": "seal", "ready": "ok",
 	"employed": "ok", "temporary": "warn", "leaving": "warn", "left": "off", "locked": "bad", "valid": "ok", "expired": "bad",
 	"healthy": "ok", "degraded": "warn", "down": "bad", "certified": "ok", "uncertified": "warn",

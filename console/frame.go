@@ -59,6 +59,7 @@ var nouns = []struct{ key, group, icon string }{
 	{"lots", "plant", "chip"},
 	{"boxes", "plant", "lock"},
 	{"shipments", "plant", "out"},
+	{"deliveries", "plant", "bag"},
 	{"discrepancies", "plant", "incident"},
 	{"keys", "keys", "key"},
 	{"ceremonies", "keys", "ceremony"},

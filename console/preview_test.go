@@ -13,7 +13,7 @@ import (
 var under = map[string]string{
 	"inbox": "inbox", "act": "acts", "ask": "acts", "acts": "acts", "notices": "notices", "keys": "keys", "key": "keys", "compromises": "keys", "policy-draft": "policy", "ceremonies": "ceremonies", "ceremony-new": "ceremonies",
 	"transfers": "transfers", "register": "register", "inventory": "register", "custody": "register", "item": "register", "holdings": "register", "transfer": "transfers", "transfer-new": "transfers", "hsm": "hsm", "line": "line", "line-batch": "line", "line-cards": "line", "line-card": "line", "log": "log", "entry": "log", "policy": "policy", "policy-diff": "policy", "profiles": "profiles", "profile": "profiles", "profile-diff": "profiles",
-	"stock": "stock", "lots": "lots", "lot": "lots", "boxes": "boxes", "shipments": "shipments", "discrepancies": "discrepancies",
+	"stock": "stock", "lots": "lots", "lot": "lots", "boxes": "boxes", "shipments": "shipments", "discrepancies": "discrepancies", "deliveries": "deliveries", "delivery": "deliveries",
 	"people": "people", "person": "people", "person-form": "people", "leaver": "people", "sessions": "sessions", "glass": "glass",
 	"releases": "releases", "release": "releases", "release-new": "releases", "standing": "releases",
 }

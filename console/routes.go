@@ -101,7 +101,7 @@ func routes() []route {
 		{"POST /releases/{name}/{operator}/{profile}/withdraw", toAsk + "release.withdraw", (*Server).postWithdraw},
 		{"GET /releases/{name}/{operator}/{profile}/test.pdf", "releases.read", (*Server).getTestPDF},
 		{"GET /reports/{sha256}", "releases.read", (*Server).getReport},
-		// The stock of a plant.
+		// The stock of a plant, and what comes to an operator.
 		{"GET /stock", "stock.read", (*Server).getStock},
 		{"GET /lots", "lots.read", (*Server).getLots},
 		{"GET /lots/{name}", "lots.read", (*Server).getLot},
@@ -110,7 +110,11 @@ func routes() []route {
 		{"GET /boxes/{id}/label.zpl", "lots.read", (*Server).getBoxZPL},
 		{"GET /shipments", "lots.read", (*Server).getShipments},
 		{"GET /shipments/{number}/form.pdf", "lots.read", (*Server).getShipmentPDF},
-		{"GET /discrepancies", "lots.read", (*Server).getDiscrepancies},
+		{"GET /deliveries", "deliveries.read", (*Server).getDeliveries},
+		{"GET /deliveries/{site}/{number}", "deliveries.read", (*Server).getDelivery},
+		{"POST /deliveries/{site}/{number}", toAsk + "delivery.receive", (*Server).postDelivery},
+		{"GET /deliveries/{site}/{number}/form.pdf", "deliveries.read", (*Server).getDeliveryPDF},
+		{"GET /discrepancies", "discrepancies.read", (*Server).getDiscrepancies},
 		{"POST /discrepancies/count", toAsk + "stock.count", (*Server).postCount},
 		// Things of metal and paper, and the forms with which components travel.
 		{"GET /register", "custody.read", (*Server).getRegister},

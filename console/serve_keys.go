@@ -276,6 +276,10 @@ func touch(what string) Touch {
 		t.Href = "/boxes"
 	case "shipment":
 		t.Href = "/shipments"
+	case "delivery": // delivery/SITE/NUMBER, or with what was found
+		if part := strings.SplitN(id, "/", 3); len(part) > 1 {
+			t.Href = "/deliveries/" + url.PathEscape(part[0]) + "/" + url.PathEscape(part[1])
+		}
 	case "discrepancy":
 		t.Href = "/discrepancies"
 	case "copy": // copy/KIND/NUMBER/PLACE/KEY

@@ -191,7 +191,90 @@ func (s *Server) getShipmentPDF(v *visit) error {
 	if err != nil {
 		return errOrGone(err, stock.ErrNone)
 	}
-	return v.pdf("shipment-"+one.Number+".pdf", plant.ShipmentForm(s.site.Config().Display, one, s.site.Store()))
+	return v.pdf("shipment-"+one.Number+".pdf", one.Form(s.site.Config().Display, s.site.Store().Now()))
+}
+
+func deliveryLine(d stock.Delivery) DeliveryLine {
+	line := DeliveryLine{Number: d.Number, Href: "/deliveries/" + url.PathEscape(d.Site) + "/" + url.PathEscape(d.Number), From: d.Site, Carrier: d.Carrier, Seal: d.Seal,
+		Boxes: len(d.Boxes), Count: say("blind"), State: d.State, Sent: d.Sent}
+	if d.Found != nil {
+		line.Count = plainly(d.Cards)
+	}
+	return line
+}
+
+func (s *Server) getDeliveries(v *visit) error {
+	all, err := s.book().Deliveries(v.ctx())
+	if err != nil {
+		return err
+	}
+	p := deliveriesPage{}
+	for _, d := range all {
+		p.Deliveries = append(p.Deliveries, deliveryLine(d))
+	}
+	s.render(v.w, v.r, 200, p)
+	return nil
+}
+
+func (s *Server) getDelivery(v *visit) error { return s.delivery(v, 200, nil) }
+
+// delivery shows a shipment that comes here, with what its reader typed.
+func (s *Server) delivery(v *visit, code int, problem error) error {
+	full, err := s.book().Delivery(v.ctx(), v.r.PathValue("site"), v.r.PathValue("number"))
+	if err != nil {
+		return errOrGone(err, stock.ErrNone)
+	}
+	d := full.Blind()
+	word := map[bool]string{true: "whole", false: "broken"}
+	p := deliveryPage{Delivery: deliveryLine(d), Counted: d.Found != nil, Whole: v.form("seal")}
+	for i, b := range d.Boxes {
+		line := DeliveredBox{Box: b.Box, Seal: b.Seal, Order: b.Order, First: b.First, Last: b.Last, Cards: b.Cards, Typed: v.form("cards-" + b.Box), Whole: v.form("seal-" + b.Box)}
+		if p.Counted {
+			line.Found, line.Whole = d.Found.Boxes[i].Cards, word[d.Found.Boxes[i].Whole]
+		}
+		p.Boxes = append(p.Boxes, line)
+	}
+	switch {
+	case p.Counted:
+		p.Whole, p.Href, p.Paper = word[d.Found.Whole], "/acts/"+d.Act, p.Delivery.Href+"/form.pdf"
+	case d.State == stock.Announced && v.asks("delivery.receive"):
+		p.Form = &Form{Action: p.Delivery.Href}
+		if problem != nil {
+			t := plain(refusal(problem))
+			p.Form.Problem = &t
+		}
+	}
+	s.render(v.w, v.r, code, p)
+	return nil
+}
+
+// postDelivery takes what somebody found and counted, and asks them to sign it.
+func (s *Server) postDelivery(v *visit) error {
+	d, err := s.book().Delivery(v.ctx(), v.r.PathValue("site"), v.r.PathValue("number"))
+	if err != nil {
+		return errOrGone(err, stock.ErrNone)
+	}
+	var found []string
+	for _, b := range d.Boxes {
+		found = append(found, b.Box+":"+v.form("cards-"+b.Box)+":"+v.form("seal-"+b.Box))
+	}
+	subject := d.Ref() + "/" + v.form("seal") + "/" + strings.Join(found, ",")
+	if _, err := s.site.Proposal(v.ctx(), "delivery.receive", subject); err != nil {
+		return s.delivery(v, 422, err)
+	}
+	return v.redirect(askFor("delivery.receive", subject))
+}
+
+// getDeliveryPDF is the form in two parts, once its figures may be seen.
+func (s *Server) getDeliveryPDF(v *visit) error {
+	d, err := s.book().Delivery(v.ctx(), v.r.PathValue("site"), v.r.PathValue("number"))
+	if err == nil && d.Found == nil {
+		err = stock.ErrNone
+	}
+	if err != nil {
+		return errOrGone(err, stock.ErrNone)
+	}
+	return v.pdf("shipment-"+d.Number+".pdf", d.Shipment().Form(d.Site, s.site.Store().Now()))
 }
 
 func (s *Server) getDiscrepancies(v *visit) error { return s.discrepancies(v, 200, nil) }

@@ -133,6 +133,45 @@ type ShipmentLine struct {
 	NextKind                  string // send or receive
 }
 
+// deliveriesPage is plants' shipments that come here.
+type deliveriesPage struct {
+	Deliveries []DeliveryLine
+}
+
+func (deliveriesPage) page() string { return "deliveries" }
+
+// A DeliveryLine is one of them in a list.
+type DeliveryLine struct {
+	Number, Href, From, Carrier, Seal string
+	Boxes                             int
+	Count                             Text // not the figure before it is counted
+	State                             string
+	Sent                              time.Time
+}
+
+// deliveryPage is one of them, with a form to say what was found. Until it is
+// counted nothing on it says how many cards there should be.
+type deliveryPage struct {
+	Delivery DeliveryLine
+	Boxes    []DeliveredBox
+	Counted  bool
+	Whole    string // the vehicle's seal: whole, broken, "" if nobody said
+	Form     *Form  // nil once it is counted, and for whoever may not
+	Href     string // of the act; "" until it is counted
+	Paper    string // address; "" until it is counted
+}
+
+func (deliveryPage) page() string { return "delivery" }
+
+// A DeliveredBox is one of its boxes.
+type DeliveredBox struct {
+	Box, Seal, Order string
+	First, Last      string
+	Cards, Found     int    // only once it is counted
+	Typed            string // into the form
+	Whole            string // its seal: whole, broken, "" if nobody said
+}
+
 // discrepanciesPage is counts that are not what the books say, and a form to
 // count: it shows nothing of the books.
 type discrepanciesPage struct {

@@ -4,7 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"ankan/site/sitetest"
 	"ankan/stock"
+	"ankan/store"
 )
 
 // Whoever counts is shown no figure of the books, on no page.
@@ -52,5 +54,67 @@ func TestBlindPages(t *testing.T) {
 	r = warehouse.post("/discrepancies/count", "account", "store", "lot", "L-9", "found", "5")
 	if r.code != 422 || !strings.Contains(r.body, "is not here") {
 		t.Errorf("a count of no lot: %d", r.code)
+	}
+}
+
+// A shipment that comes is counted by people who see no figure of it, and no
+// range from which one could be told.
+func TestDeliveryPages(t *testing.T) {
+	h := newHouse(t)
+	book := stock.New(h.site.Store())
+	advice := stock.Advice{Site: "plant", Number: "SH-1", Operator: "maker", Consignee: "Op", Carrier: hostile, Seal: "T-1", Sent: h.site.Store().Now(), Cards: 7391,
+		Boxes: []stock.AdvisedBox{{Box: "B-1", Seal: "S-1", Order: "op-1", Cards: 7391, First: "8991000000000000018", Last: "8991000000000073910"}}}
+	change := func(fn func(*store.Tx) error) {
+		t.Helper()
+		sitetest.Change(t, h.site, fn)
+	}
+	change(func(tx *store.Tx) error {
+		return book.Advised(t.Context(), tx, "plant", stock.Announced, advice, map[string]int{"op-1": 7391})
+	})
+	nodal, officer := h.people["nodal-officer"], h.people["security-officer"]
+	const path = "/deliveries/plant/SH-1"
+	for _, v := range []*visitor{nodal, officer, h.people["warehouse"]} {
+		v.signIn()
+		for _, path := range []string{"/deliveries", path} {
+			if page := v.page(path); strings.Contains(page, "7,391") || strings.Contains(page, "7391") || strings.Contains(page, advice.Boxes[0].First) || !strings.Contains(page, "T-1") {
+				t.Errorf("%s shows what is to be counted, or no seal", path)
+			}
+		}
+		if r := v.get(path + "/form.pdf"); r.code != 404 {
+			t.Errorf("the form before the count: %d", r.code)
+		}
+	}
+	if !strings.Contains(nodal.page(path), `name="cards-B-1"`) || strings.Contains(officer.page(path), `name="cards-B-1"`) {
+		t.Error("the form is not for those who may receive")
+	}
+	for want, typed := range map[string][]string{
+		"a seal is":     {"cards-B-1", "7391", "seal-B-1", "whole"},
+		"want a number": {"seal", "whole", "cards-B-1", "many", "seal-B-1", "whole"},
+	} {
+		if r := nodal.post(path, typed...); r.code != 422 || !strings.Contains(r.body, want) {
+			t.Errorf("%v: %d, want %s", typed, r.code, want)
+		}
+	}
+	r := nodal.post(path, "seal", "whole", "cards-B-1", "7390", "seal-B-1", "broken")
+	if to := r.header.Get("Location"); r.code != 303 || !strings.Contains(to, "delivery%2Fplant%2FSH-1%2Fwhole%2FB-1%3A7390%3Abroken") {
+		t.Fatalf("a finding: %d, %s", r.code, to)
+	}
+	if page := nodal.page(r.header.Get("Location")); strings.Contains(page, "7391") {
+		t.Error("who signs the count is shown the figure")
+	}
+	for path, want := range map[string]int{"/deliveries/plant/SH-9": 404, "/deliveries/other/SH-1": 404, "/deliveries/plant/SH-9/form.pdf": 404} {
+		if r := officer.get(path); r.code != want {
+			t.Errorf("%s: %d, want %d", path, r.code, want)
+		}
+	}
+	change(func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE stock_delivery SET state = 'answered', found = 'whole/B-1:7390:broken', act = 'x', received = $1`, store.Stamp(tx.Time()))
+		return err
+	})
+	if page := nodal.page(path); !strings.Contains(page, "7,391") || !strings.Contains(page, "7,390") || strings.Contains(page, "<form class=\"stack-l\"") {
+		t.Error("what was counted is not shown")
+	}
+	if r := nodal.get(path + "/form.pdf"); r.code != 200 || !strings.HasPrefix(r.body, "%PDF-") {
+		t.Errorf("the form: %d", r.code)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"ankan/audit"
 	"ankan/keys"
 	"ankan/order"
+	"ankan/stock"
 )
 
 // A Kind of file that sites exchange: the end of its name before ".pgp".
@@ -38,6 +39,9 @@ const (
 	KindAlarmAck    Kind = "alarm-ack"   // the answer
 	KindForm        Kind = "form"        // to whom a component travels: first part of its form
 	KindFormAnswer  Kind = "form-answer" // the second part, signed by the recipient
+
+	KindShipment       Kind = "shipment"        // plant to operator, by the bureau: first part of a shipment's form
+	KindShipmentAnswer Kind = "shipment-answer" // back: what was found, signed by the operator's people
 )
 
 // KindOf reads the kind out of a file's name. Orders may come from stock
@@ -224,6 +228,20 @@ type Form struct {
 // A FormAnswer is the second part: what the recipient of the bag signed.
 type FormAnswer struct {
 	Site   string          `json:"site"` // that issued the form
+	Number string          `json:"number"`
+	Answer keys.FormAnswer `json:"answer"`
+}
+
+// A Shipment is the first part of a shipment's form: boxes are under way, with
+// these seals and so many cards (SOP 5.iv).
+type Shipment struct {
+	Advice stock.Advice `json:"shipment"`
+}
+
+// A ShipmentAnswer is the second part: what the operator's people signed who
+// received it.
+type ShipmentAnswer struct {
+	Site   string          `json:"site"` // plant
 	Number string          `json:"number"`
 	Answer keys.FormAnswer `json:"answer"`
 }

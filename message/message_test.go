@@ -7,8 +7,12 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"ankan/act"
+	"ankan/keys"
 	"ankan/order"
+	"ankan/stock"
 )
 
 func TestKindOf(t *testing.T) {
@@ -47,6 +51,7 @@ func TestKindOf(t *testing.T) {
 
 // messages is one of each message that is one JSON document.
 func messages() []any {
+	proof := keys.FormAnswer{Act: "{}", Signature: act.Signature{Person: "2", Verb: act.Request, At: time.Unix(1, 0).UTC()}, Person: act.Person{ID: "2", Name: "Person 2"}}
 	return []any{
 		&Receipt{Order: "op-1", File: "op-1.inp.pgp", Digest: "00", Accepted: true, Reasons: []string{"why"}, Retired: 7},
 		&SharedKeys{From: "op", Keys: []SharedKey{{Index: 11, Purpose: "transport", Algorithm: "AES-256", KCV: "C35280 GP", Given: []byte{1}}}},
@@ -56,6 +61,9 @@ func messages() []any {
 		&Ack{Order: "op-1", Response: "00", Cards: 1, By: "0002 nodal-officer"},
 		&DestroyOrder{Order: "op-1", Act: "00"},
 		&DestroyProof{Order: "op-1", Site: "plant", Destroyed: Destroyed{Keys: []order.DestroyedKey{{ID: "k"}}, Blocks: 1, LogIndex: 3}, Act: "00", Approvers: []string{"1", "2"}},
+		&Shipment{Advice: stock.Advice{Site: "plant", Number: "SH-1", Operator: "op", Consignee: "Op", Carrier: "van", Seal: "T", Sent: time.Unix(1, 0).UTC(), Cards: 1,
+			Boxes: []stock.AdvisedBox{{Box: "B", Seal: "S", Order: "op-1", Cards: 1, First: "8991000000000000018", Last: "8991000000000000018"}}, Handed: proof}},
+		&ShipmentAnswer{Site: "plant", Number: "SH-1", Answer: proof},
 		&Certified{Order: "op-1", Document: []byte("{}"), PDF: []byte("%PDF")},
 	}
 }

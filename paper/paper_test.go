@@ -126,7 +126,7 @@ func TestEveryValueIsThere(t *testing.T) {
 func TestWhatPapersSay(t *testing.T) {
 	p := samplePolicy()
 	digest := p.Policy.Digest()
-	wants(t, read(t, p), "version 1", "SHA-256 "+grouped(digest), strings.Join(act.Words(digest), " "), "log entry 412,006", "Page 1 of 9", "Page 9 of 9",
+	wants(t, read(t, p), "version 1", "SHA-256 "+grouped(digest), strings.Join(act.Words(digest), " "), "log entry 412,006", "Page 1 of 10", "Page 10 of 10",
 		"Written 17 Nov 2026, 19:20:00 IST (17 Nov 13:50:00 UTC)", "24 h to sign", "15 min to use", "3 signatures", "1 hsm-administrator 2 security-officer 3 witness",
 		"at once", "after 30 min", "after 4 h", "1825 days", "as long as what it is for", "must exist (SOP 6.4.e.vi)", "employment permanent, training key-custodian, statement custodian (SOP 6.4.b)",
 		"anītā dēśamukha (P-0002)", "alternate-nodal-officer nobody", "Managing director")

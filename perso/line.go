@@ -481,8 +481,8 @@ func (r *run) putAside(tx *store.Tx, c chip, why *Reject) error {
 func (r *run) card(ctx context.Context, s *seat, t task, c chip) error {
 	e := r.entry("card.intent", s.Name, map[string]any{"card": t.card, "keyset": t.keyset, "chip": c.name()})
 	err := r.store.Change(ctx, e, func(tx *store.Tx) error {
-		_, err := tx.Exec(`INSERT INTO card (ord, card, keyset, chip, state, tries, reason, station, at) VALUES ($1, $2, $3, $4, 'doubt', 0, '', $5, $6)`,
-			r.ord, t.card, t.keyset, c.name(), s.Name, tx.Time().Format(time.RFC3339Nano))
+		_, err := tx.Exec(`INSERT INTO card (ord, card, keyset, chip, lot, state, tries, reason, station, at) VALUES ($1, $2, $3, $4, $5, 'doubt', 0, '', $6, $7)`,
+			r.ord, t.card, t.keyset, c.name(), r.product.Lot, s.Name, tx.Time().Format(time.RFC3339Nano))
 		return err
 	})
 	if err != nil {

@@ -35,6 +35,11 @@ func TestRun(t *testing.T) {
 	if run.State != "finished" || run.Started.IsZero() || run.Finished.Before(run.Started) {
 		t.Errorf("%+v", run)
 	}
+	var unknown int
+	f.must(f.store.QueryRow(t.Context(), `SELECT count(*) FROM card WHERE lot = ''`).Scan(&unknown))
+	if unknown != 0 {
+		t.Errorf("%d cards know no lot", unknown)
+	}
 	intents, outcomes := f.entries("card.intent"), f.entries("card.good")
 	if len(intents) != 30 || len(outcomes) != 30 || len(f.entries("batch.finished")) != 1 {
 		t.Errorf("%d intents and %d outcomes", len(intents), len(outcomes))

@@ -1,7 +1,6 @@
 package plant
 
 import (
-	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"ankan/keys"
 	"ankan/paper"
 	"ankan/perso"
+	"ankan/release"
 	"ankan/sim"
 	"ankan/site"
 	"ankan/stock"
@@ -133,10 +133,7 @@ func (s *plant) stockRoutes() map[string]site.Route {
 		"GET /v1/stock/postings": read("stock.read", func(r *http.Request) (any, error) {
 			return s.stock.Postings(r.Context(), r.FormValue("lot"), r.FormValue("order"), 1000)
 		}),
-		"GET /v1/stock/counts": read("stock.read", func(r *http.Request) (any, error) { return s.stock.Counts(r.Context(), 1000) }),
-		"GET /v1/stock/discrepancies": read("stock.read", func(r *http.Request) (any, error) {
-			return s.stock.Discrepancies(r.Context(), r.FormValue("state"))
-		}),
+		"GET /v1/stock/counts":      read("stock.read", func(r *http.Request) (any, error) { return s.stock.Counts(r.Context(), 1000) }),
 		"GET /v1/stock/lots/{name}": read("stock.read", func(r *http.Request) (any, error) { return s.stock.LotView(r.Context(), r.PathValue("name")) }),
 		"GET /v1/vault":             read("stock.read", func(r *http.Request) (any, error) { return s.stock.Openings(r.Context(), r.FormValue("vault")) }),
 
@@ -152,10 +149,10 @@ func (s *plant) stockRoutes() map[string]site.Route {
 				return nil, err
 			}
 			if r.FormValue("form") == "zpl" {
-				return Document{Name: box.ID + ".zpl", Content: []byte(box.ZPL())}, nil
+				return site.Document{Name: box.ID + ".zpl", Content: []byte(box.ZPL())}, nil
 			}
 			pdf, err := BoxLabel(s.Config().Display, box).PDF()
-			return Document{Name: box.ID + ".pdf", Content: pdf}, err
+			return site.Document{Name: box.ID + ".pdf", Content: pdf}, err
 		}),
 		"GET /v1/shipments":          read("stock.read", func(r *http.Request) (any, error) { return s.stock.Shipments(r.Context()) }),
 		"GET /v1/shipments/{number}": read("stock.read", func(r *http.Request) (any, error) { return s.stock.Shipment(r.Context(), r.PathValue("number")) }),
@@ -165,33 +162,17 @@ func (s *plant) stockRoutes() map[string]site.Route {
 			if err != nil {
 				return nil, err
 			}
-			pdf, err := ShipmentForm(s.Config().Display, sh, s.Store()).PDF()
-			return Document{Name: sh.Number + ".pdf", Content: pdf}, err
+			pdf, err := sh.Form(s.Config().Display, s.Store().Now()).PDF()
+			return site.Document{Name: sh.Number + ".pdf", Content: pdf}, err
 		}),
 		"GET /v1/runs/{id}/print": read("stock.draft", s.getPrint),
 		"POST /v1/runs/{id}/scan": read("stock.draft", s.postScan),
 	}
 }
 
-// A Document is a file in an answer of the control socket.
-type Document struct {
-	Name    string `json:"name"`
-	Content []byte `json:"content"`
-}
-
 // BoxLabel is a box's label as it is printed.
 func BoxLabel(display string, b stock.Box) paper.Label {
 	return paper.Label{Site: display, Box: b.ID, Order: b.Order, Pallet: b.Pallet, Cards: b.Cards, First: b.First, Last: b.Last, Seal: b.Seal, Symbol: b.Text(), At: b.Filled}
-}
-
-// ShipmentForm is the form in two parts with which a shipment travels.
-func ShipmentForm(display string, sh stock.Shipment, at *store.Store) paper.Shipment {
-	f := paper.Shipment{Mark: paper.Mark{Site: display, Number: sh.Number, SHA256: sh.Digest(), Entry: sh.Entry, At: cmp.Or(sh.Sent, sh.Drafted, at.Now())},
-		Consignee: sh.Consignee, Carrier: sh.Carrier, Seal: sh.Seal, Cards: sh.Cards(), Sent: sh.Sent, Received: sh.Received, Receiver: sh.Receiver, Got: sh.Got}
-	for _, b := range sh.Boxes {
-		f.Boxes = append(f.Boxes, paper.ShippedBox{Box: b.ID, Order: b.Order, Cards: b.Cards, First: b.First, Last: b.Last, Seal: b.Seal})
-	}
-	return f
 }
 
 func (s *plant) getStock(r *http.Request) (any, error) {
@@ -284,10 +265,49 @@ func (s *plant) postShipment(r *http.Request) (any, error) {
 	if err := site.ReadRequest(r, &n); err != nil {
 		return nil, err
 	}
-	if err := s.stock.Draft(r.Context(), "system:socket", stock.Shipment{Number: n.Number, Consignee: n.Consignee, Carrier: n.Carrier, Seal: n.Seal}, n.Boxes); err != nil {
+	sh := stock.Shipment{Number: n.Number, Consignee: n.Consignee, Carrier: n.Carrier, Seal: n.Seal}
+	var err error
+	if sh.Operator, sh.Via, err = s.goesTo(r.Context(), n.Boxes); err != nil {
+		return nil, fmt.Errorf("shipment %s: %w", n.Number, err)
+	}
+	if err := s.stock.Draft(r.Context(), "system:socket", sh, n.Boxes); err != nil {
 		return nil, err
 	}
 	return s.stock.Shipment(r.Context(), n.Number)
+}
+
+// goesTo is the operator whose orders the boxes are of, and the partner to whom
+// their form goes as a file: the operator, or the bureau that ordered the cards.
+// Both are "" if that one is no partner of this site: then the form is paper.
+func (s *plant) goesTo(ctx context.Context, boxes []string) (operator, via string, err error) {
+	for _, id := range boxes {
+		box, _, err := s.stock.Box(ctx, id)
+		if err != nil {
+			return "", "", err
+		}
+		run, err := perso.GetRun(ctx, s.Store(), box.Order)
+		if err != nil {
+			return "", "", err
+		}
+		whose, err := release.OperatorOf(ctx, s.Store(), box.Order)
+		if err != nil {
+			return "", "", err
+		}
+		by := run.Bureau
+		if p := s.Partner(whose); p != nil && p.Has(site.Operator) {
+			by = whose
+		}
+		if operator == "" {
+			operator, via = whose, by
+		}
+		if operator != whose || via != by {
+			return "", "", fmt.Errorf("box %s is of %s by %s, those before it of %s by %s; draft a shipment for each", id, whose, by, operator, via)
+		}
+	}
+	if s.Partner(via) == nil {
+		return "", "", nil
+	}
+	return operator, via, nil
 }
 
 // ---- what is printed on cards
@@ -316,7 +336,7 @@ func (s *plant) getPrint(r *http.Request) (any, error) {
 	if err := s.Store().Enter(r.Context(), e); err != nil {
 		return nil, err
 	}
-	return Document{Name: ord + ".print.csv", Content: []byte(t.String())}, w.Error()
+	return site.Document{Name: ord + ".print.csv", Content: []byte(t.String())}, w.Error()
 }
 
 // grouped is an ICCID as it is printed: in groups of four or five digits.

@@ -3,6 +3,14 @@ package plant
 import (
 	"strings"
 	"testing"
+
+	"ankan/bureau"
+	"ankan/perso"
+	"ankan/release"
+	"ankan/site"
+	"ankan/site/sitetest"
+	"ankan/stock"
+	"ankan/store"
 )
 
 func TestGrouped(t *testing.T) {
@@ -37,4 +45,47 @@ func FuzzScan(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A shipment's form goes to the operator if the plant knows it, else by the
+// bureau, else on paper; boxes of two operators do not go together.
+func TestWhereAShipmentGoes(t *testing.T) {
+	b, o, c := sitetest.Config(t, "maker", site.Bureau), sitetest.Config(t, "known", site.Operator), sitetest.Config(t, "plant", site.Plant)
+	all := []site.Part{Part(), bureau.Part(), {Role: site.Operator}}
+	sitetest.Init(t, b, all...)
+	sitetest.Init(t, o, all...)
+	token := sitetest.Init(t, c, all...)
+	c.Partners = []string{b.CardFile(), o.CardFile()}
+	at := sitetest.Open(t, c, token, all...)
+	s := &plant{Site: at, stock: stock.New(at.Store())}
+	sitetest.Change(t, at, func(tx *store.Tx) error {
+		for ord, v := range map[string][2]string{"A1": {"op", "maker"}, "A2": {"known", "maker"}, "A3": {"op", "other"}, "A4": {"", "maker"}} {
+			if err := perso.Offer(tx, perso.Run{Order: ord, Bureau: v[1], Agree: "a", KEK: "k"}); err != nil {
+				return err
+			}
+			if v[0] != "" {
+				if err := release.Offered(tx, ord, v[0]); err != nil {
+					return err
+				}
+			}
+			if _, err := tx.Exec(`INSERT INTO stock_box (id, ord, pallet, cards, first, last, state, seal, vault, shipment, filled, closed) VALUES ($1, $1, '', 1, '', '', 'closed', $1, '', '', $2, $2)`, ord, store.Stamp(tx.Time())); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, tt := range []struct{ boxes, operator, via, err string }{
+		{"A1", "op", "maker", ""},
+		{"A2", "known", "known", ""},
+		{"A3", "", "", ""}, // on paper
+		{"A1 A2", "", "", "box A2 is of known by known, those before it of op by maker; draft a shipment for each"},
+		{"A1 A3", "", "", "box A3 is of op by other"},
+		{"A4", "", "", "order A4: whose it is, is not known here"},
+		{"A9", "", "", `box "A9" is not here`},
+	} {
+		operator, via, err := s.goesTo(t.Context(), strings.Fields(tt.boxes))
+		if operator != tt.operator || via != tt.via || tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%s: %q by %q, %v; want %q by %q, %s", tt.boxes, operator, via, err, tt.operator, tt.via, tt.err)
+		}
+	}
 }

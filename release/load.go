@@ -32,6 +32,14 @@ func Offered(tx *store.Tx, order, operator string) error {
 	return err
 }
 
+// OperatorOf is whose batch it is; an error if it was never offered.
+func OperatorOf(ctx context.Context, s *store.Store, order string) (operator string, err error) {
+	if err := s.QueryRow(ctx, `SELECT operator FROM release_load WHERE ord = $1`, order).Scan(&operator); err != nil {
+		return "", fmt.Errorf("order %s: whose it is, is not known here: %w", order, err)
+	}
+	return operator, nil
+}
+
 // Expect refuses an operator's batch for an operating system that is approved
 // for none of the operator's profiles.
 func Expect(ctx context.Context, s *store.Store, country, operator, os string) error {

@@ -1,6 +1,10 @@
 package site
 
-import "context"
+import (
+	"context"
+
+	"ankan/keys"
+)
 
 // For the tests that stand outside, because they plug parts in.
 const (
@@ -17,9 +21,15 @@ var (
 	ReadSecretFile = readSecretFile
 )
 
-// SendForms and TellParties are what a round does.
-func (s *Site) SendForms(ctx context.Context) error   { return s.sendForms(ctx) }
-func (s *Site) TellParties(ctx context.Context) error { return s.tellParties(ctx) }
+// SendForms, SendShipments and TellParties are what a round does.
+func (s *Site) SendForms(ctx context.Context) error     { return s.sendForms(ctx) }
+func (s *Site) SendShipments(ctx context.Context) error { return s.sendShipments(ctx) }
+func (s *Site) TellParties(ctx context.Context) error   { return s.tellParties(ctx) }
+
+// Requested is what the person signed who asked for an act.
+func (s *Site) Requested(ctx context.Context, id string) (keys.FormAnswer, error) {
+	return s.requested(ctx, id)
+}
 
 // PayAll sends all answers that are owed, as rounds do.
 func (s *Site) PayAll(ctx context.Context) (n int, err error) {

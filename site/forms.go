@@ -38,7 +38,7 @@ func (s *Site) sendForms(ctx context.Context) error {
 	}
 	for _, f := range answer {
 		err := s.sendForm(ctx, f, f.Site, message.KindFormAnswer, "form.answered", func() (any, error) {
-			a, err := s.secondPart(ctx, f)
+			a, err := s.requested(ctx, f.Act)
 			return message.FormAnswer{Site: f.Site, Number: f.Number, Answer: a}, err
 		})
 		if err != nil {
@@ -63,10 +63,10 @@ func (s *Site) sendForm(ctx context.Context, f keys.Form, to string, k message.K
 	return s.store.Change(ctx, e, func(tx *store.Tx) error { return keys.FormSent(tx, f, byFile) })
 }
 
-// secondPart is what the recipient of a bag signed, and with what the issuer
-// verifies it: without the pair to which components are sealed for them.
-func (s *Site) secondPart(ctx context.Context, f keys.Form) (keys.FormAnswer, error) {
-	st, err := s.desk.Get(ctx, f.Act)
+// requested is what the person signed who asked for an act, and with what a
+// partner verifies it: without the pair to which components are sealed for them.
+func (s *Site) requested(ctx context.Context, id string) (keys.FormAnswer, error) {
+	st, err := s.desk.Get(ctx, id)
 	if err != nil {
 		return keys.FormAnswer{}, err
 	}
@@ -81,7 +81,7 @@ func (s *Site) secondPart(ctx context.Context, f keys.Form) (keys.FormAnswer, er
 			return keys.FormAnswer{Act: string(st.Act.Canonical()), Signature: sig, Person: p}, nil
 		}
 	}
-	return keys.FormAnswer{}, fmt.Errorf("act %s: its requester's signature is not there", f.Act)
+	return keys.FormAnswer{}, fmt.Errorf("act %s: its requester's signature is not there", id)
 }
 
 // takeForm announces a bag that is under way to this site.

@@ -23,7 +23,8 @@ import (
 )
 
 // A keyRoom is a site whose people's passkeys the test has: custodians 1 and 2,
-// the officer 3, the key manager 4, the HSM administrator 5.
+// the officer 3, the key manager 4, the HSM administrator 5, warehouse 6, shift
+// lead 7, nodal officer 8.
 type keyRoom struct {
 	testing.TB
 	*site.Site
@@ -34,7 +35,7 @@ func newKeyRoom(t testing.TB, s *site.Site) *keyRoom {
 	t.Helper()
 	r := &keyRoom{t, s, map[string]*passkey.Soft{}}
 	sitetest.Change(t, s, func(tx *store.Tx) error {
-		for id, role := range map[string]string{"1": "key-custodian", "2": "key-custodian", "3": "security-officer", "4": "key-manager", "5": "hsm-administrator"} {
+		for id, role := range map[string]string{"1": "key-custodian", "2": "key-custodian", "3": "security-officer", "4": "key-manager", "5": "hsm-administrator", "6": "warehouse", "7": "shift-lead", "8": "nodal-officer"} {
 			k := sitetest.Must[*passkey.Soft](t)(passkey.NewSoft("site.example", "https://site.example"))
 			r.soft[id] = k
 			who := act.Person{ID: id, Name: "Person " + id, Roles: []string{role}, Employment: act.Permanent, Credential: k.Credential}

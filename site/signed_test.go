@@ -83,7 +83,7 @@ func TestRoutesArePermitted(t *testing.T) {
 		}
 		noun := strings.Split(pattern, "/")[2]
 		of := map[string]string{"orders": "ORDER", "runs": "ORDER", "acts": "ACT", "people": "N", "keys": "KEY", "ceremonies": "CEREMONY", "boxes": "BOX"}[noun]
-		shown := strings.NewReplacer("{id}", of, "{id...}", of, "{step}", "STEP", "{name}", "NAME", "{operator}", "OPERATOR", "{profile}", "PROFILE", "{sha256}", "SHA256", "{number}", "NUMBER").Replace(pattern)
+		shown := strings.NewReplacer("{id}", of, "{id...}", of, "{step}", "STEP", "{name}", "NAME", "{operator}", "OPERATOR", "{profile}", "PROFILE", "{sha256}", "SHA256", "{number}", "NUMBER", "{site}", "SITE").Replace(pattern)
 		if !strings.Contains(doc, "`"+shown+"`") && !strings.Contains(doc, "`"+shown+"?") {
 			t.Errorf("docs/reference/control-socket.md does not have %s", shown)
 		}

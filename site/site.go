@@ -28,6 +28,7 @@ import (
 	"ankan/notice"
 	"ankan/order"
 	"ankan/profile"
+	"ankan/stock"
 	"ankan/store"
 )
 
@@ -48,6 +49,7 @@ type Site struct {
 	desk      *custody.Desk
 	mail      *exchange.Identity
 	partners  map[string]*exchange.Partner
+	stock     *stock.Book
 	contracts []*order.Contract
 	profiles  map[string]*profile.Profile // by name
 	spool     *edge.Spool
@@ -100,6 +102,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 		return nil, err
 	}
 	s.people, s.opened = access.New(s.store), s.store.Now()
+	s.stock = stock.New(s.store)
 	s.desk = custody.New(c.Site, s.store, s.people)
 	if err := s.guardKeys(ctx, token); err != nil {
 		return nil, err
@@ -113,7 +116,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	if s.spool, err = edge.OpenSpool(c.SpoolDir()); err != nil {
 		return nil, err
 	}
-	if err := s.plug(ctx, append([]Part{s.keyRoom(), s.staff()}, parts...)); err != nil {
+	if err := s.plug(ctx, append([]Part{s.keyRoom(), s.staff(), s.shipments()}, parts...)); err != nil {
 		return nil, err
 	}
 	return s, nil

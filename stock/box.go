@@ -234,7 +234,7 @@ func (b *Book) doBoxClose(ctx context.Context, tx *store.Tx, w custody.Warrant, 
 	if err := b.compare(ctx, tx, Discrepancy{Subject: "box/" + c.ID, Order: c.Order, Book: c.Cards, Found: c.counted, Person: w.Act().Requester}); err != nil || c.counted != c.Cards {
 		return err
 	}
-	if err := shift(tx, under(w, Posting{Why: "box " + c.ID, Order: c.Order, From: Good, To: Boxed}), c.Cards); err != nil {
+	if err := shiftBox(tx, under(w, Posting{Why: "box " + c.ID, Order: c.Order, From: Good, To: Boxed}), c.ID, 0, c.Cards); err != nil {
 		return err
 	}
 	_, err := tx.Exec(`UPDATE stock_box SET state = 'closed', seal = $1, closed = $2 WHERE id = $3`, c.Seal, store.Stamp(tx.Time()), c.ID)
@@ -397,7 +397,7 @@ func (b *Book) doBoxTake(_ context.Context, tx *store.Tx, w custody.Warrant, p p
 }
 
 func move(tx *store.Tx, w custody.Warrant, p placing, from, to Account, vault string) error {
-	if err := shift(tx, under(w, Posting{Why: "box " + p.ID + ", vault " + p.vault, Order: p.Order, From: from, To: to}), p.Cards); err != nil {
+	if err := shiftBox(tx, under(w, Posting{Why: "box " + p.ID + ", vault " + p.vault, Order: p.Order, From: from, To: to}), p.ID, 0, p.Cards); err != nil {
 		return err
 	}
 	_, err := tx.Exec(`UPDATE stock_box SET vault = $1 WHERE id = $2`, vault, p.ID)

@@ -25,8 +25,11 @@ const (
 
 // A Discrepancy is a count that is not what the books say.
 type Discrepancy struct {
-	ID      int64   `json:"id"`
-	Subject string  `json:"subject"`           // what was counted: count/ACCOUNT/LOT/ORDER, lot/NAME, box/ID, vault/NAME, shipment/NUMBER
+	ID int64 `json:"id"`
+	// Subject is what was counted: count/ACCOUNT/LOT/ORDER, lot/NAME, box/ID,
+	// vault/NAME, shipment/NUMBER or one BOX of it, delivery/SITE/NUMBER/BOX;
+	// for seals that are whole seal/NUMBER, seal/SITE/NUMBER, or one box's.
+	Subject string  `json:"subject"`
 	Account Account `json:"account,omitempty"` // that the difference is posted to; "" if none is
 	Lot     string  `json:"lot,omitempty"`
 	Order   string  `json:"order,omitempty"`
@@ -95,35 +98,46 @@ func (b *Book) Counts(ctx context.Context, n int) ([]Count, error) {
 	}, `SELECT at, person, subject, found, found = book FROM stock_count ORDER BY id DESC LIMIT $1`, n)
 }
 
-// compare records what somebody counted beside what the books say; where they
-// differ, a discrepancy is open from then on, and people are told.
+// compare is record, and says in the log entry what came of it.
 func (b *Book) compare(ctx context.Context, tx *store.Tx, d Discrepancy) error {
+	id, err := b.record(ctx, tx, d)
+	if err != nil {
+		return err
+	}
+	tx.Note("agrees", id == 0)
+	if id != 0 {
+		tx.Note("discrepancy", id)
+	}
+	return nil
+}
+
+// record writes down what somebody counted beside what the books say; where they
+// differ, a discrepancy is open from then on, and people are told. id is 0 where
+// they agree.
+func (b *Book) record(ctx context.Context, tx *store.Tx, d Discrepancy) (id int64, err error) {
 	if d.Account != "" {
-		var err error
 		if d.Book, err = balance(tx, d.Account, d.Lot, d.Order); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	at := store.Stamp(tx.Time())
 	if _, err := tx.Exec(`INSERT INTO stock_count (at, person, subject, found, book) VALUES ($1, $2, $3, $4, $5)`, at, d.Person, d.Subject, d.Found, d.Book); err != nil {
-		return err
+		return 0, err
 	}
-	tx.Note("agrees", d.Found == d.Book)
 	if d.Found == d.Book {
-		return nil
+		return 0, nil
 	}
 	res, err := tx.Exec(`INSERT INTO stock_discrepancy (subject, account, lot, ord, book, found, state, opened, person, why, explained, explainer, closed, act)
 		VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, '', '', '', '', '')`, d.Subject, string(d.Account), d.Lot, d.Order, d.Book, d.Found, at, d.Person)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if d.ID, err = res.LastInsertId(); err != nil {
-		return err
+	if id, err = res.LastInsertId(); err != nil {
+		return 0, err
 	}
-	tx.Note("discrepancy", d.ID)
-	return tell(ctx, tx, notice.Notice{Kind: "stock.differs", Subject: fmt.Sprintf("discrepancy/%d", d.ID), Link: "/discrepancies",
-		Text: fmt.Sprintf("%s: what was counted is not what the books say. Discrepancy %d is open: have it counted again by somebody else, and explain it (discrepancy.explain).", d.Subject, d.ID)},
-		"shift-lead", "security-officer")
+	return id, tell(ctx, tx, notice.Notice{Kind: "stock.differs", Subject: fmt.Sprintf("discrepancy/%d", id), Link: "/discrepancies",
+		Text: fmt.Sprintf("%s: what was counted is not what the books say. Discrepancy %d is open: have it counted again by somebody else, and explain it (discrepancy.explain).", d.Subject, id)},
+		"shift-lead", "security-officer", act.Nodal, act.Alternate)
 }
 
 type counting struct {
@@ -286,8 +300,18 @@ func (b *Book) doClose(_ context.Context, tx *store.Tx, w custody.Warrant, d Dis
 			return err
 		}
 	}
-	if number, ok := strings.CutPrefix(d.Subject, "shipment/"); ok {
-		if err := arrived(tx, w, number, d.Why); err != nil {
+	if rest, ok := strings.CutPrefix(d.Subject, "shipment/"); ok {
+		number, box, one := strings.Cut(rest, "/")
+		s, err := shipmentBy(tx, number)
+		if err != nil {
+			return err
+		}
+		if one {
+			err = s.came(tx, w, box, d.Found, d.Why)
+		} else {
+			err = s.arrived(tx, w, d.Why)
+		}
+		if err != nil {
 			return err
 		}
 	}

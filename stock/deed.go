@@ -47,24 +47,33 @@ func deed[T any](b *Book, check checking[T], write func(context.Context, *store.
 	}
 }
 
-// Deeds are the acts about the stock by their kinds, but lot.accept, which
-// takes a key into the module as well (Accept).
+// Deeds are the acts about the stock of a plant by their kinds, but lot.accept,
+// which takes a key into the module as well (Accept), and what every site does
+// (OwnDeeds).
 func (b *Book) Deeds() map[string]custody.Deed {
 	return map[string]custody.Deed{
-		"source.approve":      deed(b, b.checkSource, b.doSource),
-		"lot.inspect":         deed(b, b.checkInspect, b.doInspect),
-		"lot.refuse":          deed(b, b.checkRefuse, b.doRefuse),
-		"stock.move":          deed(b, b.checkMove, b.doMove),
-		"stock.count":         deed(b, b.checkCount, b.doCount),
+		"source.approve":   deed(b, b.checkSource, b.doSource),
+		"lot.inspect":      deed(b, b.checkInspect, b.doInspect),
+		"lot.refuse":       deed(b, b.checkRefuse, b.doRefuse),
+		"stock.move":       deed(b, b.checkMove, b.doMove),
+		"stock.count":      deed(b, b.checkCount, b.doCount),
+		"box.close":        deed(b, b.checkBoxClose, b.doBoxClose),
+		"box.store":        deed(b, b.checkBoxStore, b.doBoxStore),
+		"box.take":         deed(b, b.checkBoxTake, b.doBoxTake),
+		"vault.open":       deed(b, b.checkVaultOpen, b.doVaultOpen),
+		"vault.close":      deed(b, b.checkVaultClose, b.doVaultClose),
+		"shipment.send":    deed(b, b.checkSend, b.doSend),
+		"shipment.receive": deed(b, b.checkReceive, b.doReceive),
+	}
+}
+
+// OwnDeeds are the acts of every site: what came is counted, and counts that
+// differ are explained and closed.
+func (b *Book) OwnDeeds() map[string]custody.Deed {
+	return map[string]custody.Deed{
+		"delivery.receive":    deed(b, b.checkDelivery, b.doDelivery),
 		"discrepancy.explain": deed(b, b.checkExplain, b.doExplain),
 		"discrepancy.close":   deed(b, b.checkClose, b.doClose),
-		"box.close":           deed(b, b.checkBoxClose, b.doBoxClose),
-		"box.store":           deed(b, b.checkBoxStore, b.doBoxStore),
-		"box.take":            deed(b, b.checkBoxTake, b.doBoxTake),
-		"vault.open":          deed(b, b.checkVaultOpen, b.doVaultOpen),
-		"vault.close":         deed(b, b.checkVaultClose, b.doVaultClose),
-		"shipment.send":       deed(b, b.checkSend, b.doSend),
-		"shipment.receive":    deed(b, b.checkReceive, b.doReceive),
 	}
 }
 

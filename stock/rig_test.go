@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,6 +30,7 @@ const (
 // A house is a plant as far as this package needs it.
 type house struct {
 	testing.TB
+	site  string
 	store *store.Store
 	book  *Book
 	desk  *custody.Desk
@@ -38,9 +40,11 @@ type house struct {
 	sign  *audit.Signer
 }
 
-func newHouse(t testing.TB) *house {
+func newHouse(t testing.TB) *house { return newHouseAt(t, "plant") }
+
+func newHouseAt(t testing.TB, site string) *house {
 	t.Helper()
-	h := &house{TB: t, keys: map[string]*passkey.Soft{}, path: filepath.Join(t.TempDir(), "site.db")}
+	h := &house{TB: t, site: site, keys: map[string]*passkey.Soft{}, path: filepath.Join(t.TempDir(), "site.db")}
 	_, key, err := ed25519.GenerateKey(nil)
 	h.must(err)
 	h.sign, err = audit.NewSigner("plant.example/log", key)
@@ -55,11 +59,12 @@ func newHouse(t testing.TB) *house {
 		all = append(all, act.Person{ID: id, Name: "Person " + id, Roles: []string{role}, Employment: act.Permanent, Credential: k.Credential})
 	}
 	people := access.New(h.store)
-	founding, err := act.Found("plant", access.DefaultPolicy(), all, keys, h.store.Now())
+	founding, err := act.Found(site, access.DefaultPolicy(), all, keys, h.store.Now())
 	h.must(err)
 	h.must(people.Found(t.Context(), access.Founding{Founding: founding}))
-	h.desk = custody.New("plant", h.store, people)
+	h.desk = custody.New(site, h.store, people)
 	h.deeds = h.book.Deeds()
+	maps.Copy(h.deeds, h.book.OwnDeeds())
 	return h
 }
 
@@ -103,7 +108,7 @@ func (h *house) warrant(kind, subject, by string, approve ...string) (custody.Wa
 	}
 	rule, err := access.DefaultPolicy().Rule(kind)
 	h.must(err)
-	a := act.New("plant", kind, subject, by, params, rule, h.store.Now())
+	a := act.New(h.site, kind, subject, by, params, rule, h.store.Now())
 	sign := func(who string, v act.Verb) act.Signature {
 		assertion, err := h.keys[who].Sign(a.Challenge(v))
 		h.must(err)

@@ -1,11 +1,13 @@
 package stock
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"ankan/act"
 	"ankan/audit"
 	"ankan/custody"
+	"ankan/paper"
 	"ankan/store"
 )
 
@@ -38,6 +41,9 @@ type Shipment struct {
 	Receiver  string    `json:"receiver,omitempty"` // who signed for it, as the form says
 	Got       int       `json:"got,omitempty"`      // cards that the operator acknowledges
 	Entry     int64     `json:"entry,omitempty"`    // of the log, by which it was sent
+	Operator  string    `json:"operator,omitempty"` // site to which the form goes as a file; "" if it goes on paper
+	Via       string    `json:"via,omitempty"`      // partner who gets that file, and passes it on if it is not the operator
+	Act       string    `json:"act,omitempty"`      // by which it was sent
 }
 
 // Cards is how many cards its boxes hold.
@@ -71,7 +77,10 @@ func (b *Book) Draft(ctx context.Context, actor string, s Shipment, ids []string
 	if len(ids) == 0 {
 		return fmt.Errorf("shipment %s: it has no boxes", s.Number)
 	}
-	e := audit.Entry{Kind: "shipment.drafted", Actor: actor, Subject: "shipment/" + s.Number, Data: map[string]any{"consignee": s.Consignee, "carrier": s.Carrier, "seal": s.Seal, "boxes": strings.Join(ids, " ")}}
+	if len(ids) > mostBoxes {
+		return fmt.Errorf("shipment %s: it has %d boxes, want at most %d; draft two", s.Number, len(ids), mostBoxes)
+	}
+	e := audit.Entry{Kind: "shipment.drafted", Actor: actor, Subject: "shipment/" + s.Number, Data: map[string]any{"consignee": s.Consignee, "carrier": s.Carrier, "seal": s.Seal, "boxes": strings.Join(ids, " "), "operator": s.Operator, "via": s.Via}}
 	return b.store.Change(ctx, e, func(tx *store.Tx) error {
 		var n int
 		if err := tx.QueryRow(`SELECT count(*) FROM stock_shipment WHERE number = $1`, s.Number).Scan(&n); err != nil {
@@ -80,8 +89,8 @@ func (b *Book) Draft(ctx context.Context, actor string, s Shipment, ids []string
 		if n > 0 {
 			return fmt.Errorf("shipment %s is here already; its number is used once", s.Number)
 		}
-		if _, err := tx.Exec(`INSERT INTO stock_shipment (number, consignee, carrier, seal, state, drafted, sent, received, receiver, cards, entry)
-			VALUES ($1, $2, $3, $4, 'drafted', $5, '', '', '', 0, 0)`, s.Number, s.Consignee, s.Carrier, s.Seal, store.Stamp(tx.Time())); err != nil {
+		if _, err := tx.Exec(`INSERT INTO stock_shipment (number, consignee, carrier, seal, state, drafted, sent, received, receiver, cards, entry, operator, via)
+			VALUES ($1, $2, $3, $4, 'drafted', $5, '', '', '', 0, 0, $6, $7)`, s.Number, s.Consignee, s.Carrier, s.Seal, store.Stamp(tx.Time()), s.Operator, s.Via); err != nil {
 			return err
 		}
 		for _, id := range ids {
@@ -103,11 +112,11 @@ func (b *Book) Draft(ctx context.Context, actor string, s Shipment, ids []string
 func shipments(q store.Querier, where string, args ...any) ([]Shipment, error) {
 	all, err := store.Collect(q, func(rows *sql.Rows) (s Shipment, err error) {
 		var drafted, sent, received string
-		if err = rows.Scan(&s.Number, &s.Consignee, &s.Carrier, &s.Seal, &s.State, &drafted, &sent, &received, &s.Receiver, &s.Got, &s.Entry); err != nil {
+		if err = rows.Scan(&s.Number, &s.Consignee, &s.Carrier, &s.Seal, &s.State, &drafted, &sent, &received, &s.Receiver, &s.Got, &s.Entry, &s.Operator, &s.Via, &s.Act); err != nil {
 			return s, err
 		}
 		return s, stamps([]string{drafted, sent, received}, &s.Drafted, &s.Sent, &s.Received)
-	}, `SELECT number, consignee, carrier, seal, state, drafted, sent, received, receiver, cards, entry FROM stock_shipment WHERE `+where+` ORDER BY number`, args...)
+	}, `SELECT number, consignee, carrier, seal, state, drafted, sent, received, receiver, cards, entry, operator, via, act FROM stock_shipment WHERE `+where+` ORDER BY number`, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -172,21 +181,21 @@ func (b *Book) checkSend(_ context.Context, q store.Querier, subject string) (s 
 		}
 	}
 	return s, map[string]string{"consignee": s.Consignee, "carrier": s.Carrier, "seal": s.Seal, "boxes": strconv.Itoa(len(s.Boxes)),
-		"cards": strconv.Itoa(s.Cards()), "sha256": fmt.Sprintf("%x", s.Digest())}, nil
+		"cards": strconv.Itoa(s.Cards()), "operator": s.Operator, "sha256": fmt.Sprintf("%x", s.Digest())}, nil
 }
 
 func (b *Book) doSend(_ context.Context, tx *store.Tx, w custody.Warrant, s Shipment) error {
 	if err := s.carry(tx, w, Boxed, Shipped, BoxShipped); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`UPDATE stock_shipment SET state = 'sent', sent = $1, entry = $2 WHERE number = $3`, store.Stamp(tx.Time()), tx.Index(), s.Number)
+	_, err := tx.Exec(`UPDATE stock_shipment SET state = 'sent', sent = $1, entry = $2, act = $3 WHERE number = $4`, store.Stamp(tx.Time()), tx.Index(), w.Act().ID, s.Number)
 	return err
 }
 
 // carry posts the cards of all boxes on.
 func (s Shipment) carry(tx *store.Tx, w custody.Warrant, from, to Account, state string) error {
 	for _, box := range s.Boxes {
-		if err := shift(tx, under(w, Posting{Why: "shipment " + s.Number + ", box " + box.ID, Order: box.Order, From: from, To: to}), box.Cards); err != nil {
+		if err := shiftBox(tx, under(w, Posting{Why: "shipment " + s.Number + ", box " + box.ID, Order: box.Order, From: from, To: to}), box.ID, 0, box.Cards); err != nil {
 			return err
 		}
 	}
@@ -236,28 +245,52 @@ func (b *Book) doReceive(ctx context.Context, tx *store.Tx, w custody.Warrant, r
 }
 
 // arrived posts a shipment of which the operator got fewer cards than were
-// sent: what did not come is missing.
-func arrived(tx *store.Tx, w custody.Warrant, number, why string) error {
-	s, err := shipmentBy(tx, number)
-	if err != nil {
-		return err
-	}
+// sent: what did not come is missing, of the last boxes.
+func (s Shipment) arrived(tx *store.Tx, w custody.Warrant, why string) error {
 	left := s.Got
 	for _, box := range s.Boxes {
-		came := min(left, box.Cards)
-		left -= came
-		for _, m := range []struct {
-			to Account
-			n  int
-		}{{Operator, came}, {Missing, box.Cards - came}} {
-			if m.n == 0 {
-				continue
-			}
-			if err := shift(tx, under(w, Posting{Why: why, Order: box.Order, From: Shipped, To: m.to}), m.n); err != nil {
-				return err
-			}
+		n := min(left, box.Cards)
+		left -= n
+		if err := s.came(tx, w, box.ID, n, why); err != nil {
+			return err
 		}
 	}
-	_, err = tx.Exec(`UPDATE stock_box SET state = $1 WHERE shipment = $2`, BoxReceived, number)
+	return nil
+}
+
+// came posts a box of which the operator found n cards: no more than it held,
+// and what did not come is missing.
+func (s Shipment) came(tx *store.Tx, w custody.Warrant, id string, n int, why string) error {
+	i := slices.IndexFunc(s.Boxes, func(b Box) bool { return b.ID == id })
+	if i < 0 {
+		return fmt.Errorf("shipment %s: box %.60q is %w", s.Number, id, ErrNone)
+	}
+	box := s.Boxes[i]
+	n = min(n, box.Cards)
+	skip := 0
+	for _, m := range []struct {
+		to Account
+		n  int
+	}{{Operator, n}, {Missing, box.Cards - n}} {
+		if m.n == 0 {
+			continue
+		}
+		if err := shiftBox(tx, under(w, Posting{Why: why, Order: box.Order, From: Shipped, To: m.to}), id, skip, m.n); err != nil {
+			return err
+		}
+		skip += m.n
+	}
+	_, err := tx.Exec(`UPDATE stock_box SET state = $1 WHERE id = $2`, BoxReceived, id)
 	return err
+}
+
+// Form is the form in two parts with which the shipment travels; display is the
+// sender's name, now the time that stands on what is not sent yet.
+func (s Shipment) Form(display string, now time.Time) paper.Shipment {
+	f := paper.Shipment{Mark: paper.Mark{Site: display, Number: s.Number, SHA256: s.Digest(), Entry: s.Entry, At: cmp.Or(s.Sent, s.Drafted, now)},
+		Consignee: s.Consignee, Carrier: s.Carrier, Seal: s.Seal, Cards: s.Cards(), Sent: s.Sent, Received: s.Received, Receiver: s.Receiver, Got: s.Got}
+	for _, b := range s.Boxes {
+		f.Boxes = append(f.Boxes, paper.ShippedBox{Box: b.ID, Order: b.Order, Cards: b.Cards, First: b.First, Last: b.Last, Seal: b.Seal})
+	}
+	return f
 }

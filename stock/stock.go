@@ -195,6 +195,40 @@ func shift(tx *store.Tx, p Posting, n int) error {
 	return nil
 }
 
+// shiftBox is shift of n cards of a box after the first skip of them, of the
+// lots that the line's books have for them. Cards that were made before these
+// kept lots are of whatever lots are there.
+func shiftBox(tx *store.Tx, p Posting, box string, skip, n int) error {
+	of, err := store.Collect(tx, func(rows *sql.Rows) (s Share, err error) {
+		err = rows.Scan(&s.Lot, &s.Count)
+		return s, err
+	}, `SELECT c.lot, count(*) FROM stock_box_card b JOIN card c ON c.ord = b.ord AND c.card = b.card AND c.state = 'good'
+		WHERE b.box = $1 AND c.lot <> '' GROUP BY c.lot ORDER BY c.lot`, box)
+	if err != nil {
+		return err
+	}
+	for _, s := range of {
+		has, err := balance(tx, p.From, s.Lot, p.Order)
+		if err != nil {
+			return err
+		}
+		over := min(skip, s.Count)
+		skip -= over
+		p.Lot, p.Count = s.Lot, min(n, s.Count-over, has)
+		if p.Count <= 0 {
+			continue
+		}
+		if err := post(tx, p); err != nil {
+			return err
+		}
+		n -= p.Count
+	}
+	if n == 0 {
+		return nil
+	}
+	return shift(tx, p, n)
+}
+
 // A Balance is one account of one lot, for one order where the account knows orders.
 type Balance struct {
 	Account Account `json:"account"`

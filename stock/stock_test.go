@@ -356,6 +356,7 @@ func TestRefusals(t *testing.T) {
 	}
 	h.refused("an open box sent", draft("S-1", "B-1"), "box B-1 is open")
 	h.refused("no boxes", draft("S-1"), "it has no boxes")
+	h.refused("too many boxes", draft("S-1", make([]string, mostBoxes+1)...), "it has 201 boxes, want at most 200; draft two")
 	h.refused("a box that is not there", draft("S-1", "B-9"), "not here")
 
 	// A box whose count differs stays open; it is emptied, and packed again.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ankan/plant"
+	"ankan/site"
 	"ankan/stock"
 )
 
@@ -170,7 +171,7 @@ func (f fileFlag) write(a *app, s siteFlag, path string) error {
 	if err != nil {
 		return err
 	}
-	var d plant.Document
+	var d site.Document
 	if err := c.Get(a.ctx, path, &d); err != nil {
 		return err
 	}
@@ -446,94 +447,4 @@ type vaultTakeCmd struct{ vaultStoreCmd }
 
 func (v vaultTakeCmd) Run(a *app) error {
 	return actRequestCmd{siteFlag: v.siteFlag, signerFlag: v.signerFlag, Kind: "box.take", Subject: "box/" + v.Box + "/" + v.Vault}.Run(a)
-}
-
-// ---- shipments
-
-type shipmentCmd struct {
-	List    shipmentListCmd    `cmd:"" help:"List shipments."`
-	Draft   shipmentDraftCmd   `cmd:"" help:"Write down which closed boxes go together."`
-	Send    shipmentSendCmd    `cmd:"" help:"Ask for a shipment to be sent. Another person approves it."`
-	Form    shipmentFormCmd    `cmd:"" help:"Write the form in two parts with which it travels, as PDF."`
-	Receive shipmentReceiveCmd `cmd:"" help:"Record the second part of the form, as the operator returned it."`
-}
-
-type shipmentListCmd struct{ siteFlag }
-
-func (s shipmentListCmd) Run(a *app) error {
-	c, err := s.client(a)
-	if err != nil {
-		return err
-	}
-	var all []stock.Shipment
-	if err := c.Get(a.ctx, "/shipments", &all); err != nil {
-		return err
-	}
-	return a.print(s.JSON, all, func() {
-		if len(all) == 0 {
-			a.printf("no shipments yet\n")
-			return
-		}
-		var rows [][]string
-		for _, v := range all {
-			rows = append(rows, []string{v.Number, v.Consignee, strconv.Itoa(len(v.Boxes)), strconv.Itoa(v.Cards()), v.Seal, v.Carrier, v.State, v.Receiver})
-		}
-		a.table([]string{"SHIPMENT", "TO", "BOXES", "CARDS", "SEAL", "CARRIER", "STATE", "RECEIVER"}, rows)
-	})
-}
-
-type shipmentDraftCmd struct {
-	siteFlag
-	Number  string   `arg:"" help:"Number of the shipment."`
-	Boxes   []string `arg:"" help:"Numbers of its boxes."`
-	To      string   `required:"" placeholder:"NAME" help:"Operator whom it goes to."`
-	Carrier string   `required:"" placeholder:"NAME" help:"Carrier, and the way."`
-	Seal    string   `required:"" placeholder:"SEAL" help:"Seal of the vehicle or container."`
-}
-
-func (s shipmentDraftCmd) Run(a *app) error {
-	c, err := s.client(a)
-	if err != nil {
-		return err
-	}
-	var v stock.Shipment
-	if err := c.Post(a.ctx, "/shipments", plant.NewShipment{Number: s.Number, Consignee: s.To, Carrier: s.Carrier, Seal: s.Seal, Boxes: s.Boxes}, &v); err != nil {
-		return err
-	}
-	return a.print(s.JSON, v, func() {
-		a.printf("shipment %s to %s: %s, %s\n", v.Number, v.Consignee, count(len(v.Boxes), "box", "boxes"), count(v.Cards(), "card", "cards"))
-		a.next("ankan shipment send %s -c %s --person N --passkey FILE", v.Number, short(s.Config))
-	})
-}
-
-type shipmentSendCmd struct {
-	siteFlag
-	signerFlag
-	Number string `arg:"" help:"Number of the shipment."`
-}
-
-func (s shipmentSendCmd) Run(a *app) error {
-	return actRequestCmd{siteFlag: s.siteFlag, signerFlag: s.signerFlag, Kind: "shipment.send", Subject: "shipment/" + s.Number}.Run(a)
-}
-
-type shipmentFormCmd struct {
-	siteFlag
-	fileFlag
-	Number string `arg:"" help:"Number of the shipment."`
-}
-
-func (s shipmentFormCmd) Run(a *app) error {
-	return s.write(a, s.siteFlag, "/shipments/"+url.PathEscape(s.Number)+"/form")
-}
-
-type shipmentReceiveCmd struct {
-	siteFlag
-	signerFlag
-	Number   string `arg:"" help:"Number of the shipment."`
-	Cards    int    `arg:"" help:"Cards that the operator counted."`
-	Receiver string `required:"" placeholder:"NAME" help:"Who signed for it."`
-}
-
-func (s shipmentReceiveCmd) Run(a *app) error {
-	return actRequestCmd{siteFlag: s.siteFlag, signerFlag: s.signerFlag, Kind: "shipment.receive", Subject: fmt.Sprintf("shipment/%s/%d/%s", s.Number, s.Cards, s.Receiver)}.Run(a)
 }

@@ -53,7 +53,7 @@ func TestStock(t *testing.T) {
 			}
 		}
 		// Two boxes: one by a list of numbers, as a scanner gives it, one by range.
-		var doc plant.Document
+		var doc site.Document
 		must(c.Get(w.ctx, "/runs/"+ord+"/print?artwork=AW-7", &doc))
 		lines := strings.Split(strings.TrimSpace(string(doc.Content)), "\n")
 		if len(lines) != cards+1 || lines[0] != "card,iccid,barcode,artwork" || !strings.HasSuffix(lines[1], ",AW-7") {
@@ -77,10 +77,10 @@ func TestStock(t *testing.T) {
 		// Prints are compared with chips; two are exchanged.
 		a, b := strings.Split(scan[3], ","), strings.Split(scan[50], ",")
 		scan[3], scan[50] = a[0]+","+b[1], b[0]+","+a[1]
-		var found plant.Scan
-		must(c.Send(w.ctx, "/runs/"+ord+"/scan", strings.NewReader("iccid,printed\n"+strings.Join(scan, "\n")+"\n"), &found))
-		if found.Cards != cards || len(found.Mismatches) != 2 || found.Mismatches[0].Card != 3 || found.Mismatches[0].Box != "B-1" || found.Mismatches[1].Card != 50 || found.Mismatches[1].Box != "B-2" {
-			t.Errorf("%+v", found)
+		var scanned plant.Scan
+		must(c.Send(w.ctx, "/runs/"+ord+"/scan", strings.NewReader("iccid,printed\n"+strings.Join(scan, "\n")+"\n"), &scanned))
+		if scanned.Cards != cards || len(scanned.Mismatches) != 2 || scanned.Mismatches[0].Card != 3 || scanned.Mismatches[0].Box != "B-1" || scanned.Mismatches[1].Card != 50 || scanned.Mismatches[1].Box != "B-2" {
+			t.Errorf("%+v", scanned)
 		}
 		refusedWith(t, "no file of scans", c.Send(w.ctx, "/runs/"+ord+"/scan", strings.NewReader("a,b\n"), nil), "want iccid,printed")
 
@@ -93,8 +93,30 @@ func TestStock(t *testing.T) {
 		must(c.Post(w.ctx, "/shipments", plant.NewShipment{Number: "SH-1", Consignee: "Demo Mobile", Carrier: "van 4", Seal: "T-1", Boxes: []string{"B-1", "B-2"}}, nil))
 		refusedWith(t, "sent by one", w.did(demo.Plant, "shipment.send", "shipment/SH-1", warehouse), "")
 		must(w.did(demo.Plant, "shipment.send", "shipment/SH-1", warehouse, officer))
-		must(w.did(demo.Plant, "shipment.receive", "shipment/SH-1/60/Nodal officer", warehouse, officer))
-		for _, path := range []string{"/boxes/B-1/label", "/shipments/SH-1/form"} {
+
+		// The form goes by the bureau to the operator, who counts blind; the answer comes back.
+		op := w.Clients[demo.Operator]
+		var d stock.Delivery
+		path := "/deliveries/" + demo.Plant + "/SH-1"
+		until(t, "the advice of the shipment", func() bool { return op.Get(w.ctx, path, &d) == nil })
+		if d.Cards != 0 || len(d.Boxes) != 2 || d.Boxes[0].Cards != 0 || d.Boxes[0].First != "" || d.Boxes[1].Seal != "S-2" {
+			t.Errorf("whoever counts is shown %+v", d)
+		}
+		nodal, theirs := w.person(demo.Operator, "nodal-officer"), w.person(demo.Operator, "security-officer")
+		found := "delivery/" + demo.Plant + "/SH-1/whole/B-1:40:whole,B-2:20:whole"
+		refusedWith(t, "received by one", w.did(demo.Operator, "delivery.receive", found, nodal), "")
+		refusedWith(t, "its form before the count", op.Get(w.ctx, path+"/form", &doc), "it is not counted yet")
+		must(w.did(demo.Operator, "delivery.receive", found, nodal, theirs))
+		until(t, "the answer at the plant", func() bool {
+			var sh stock.Shipment
+			return c.Get(w.ctx, "/shipments/SH-1", &sh) == nil && sh.State == stock.Accepted && sh.Got == cards && sh.Operator == demo.Operator && sh.Via == demo.Bureau
+		})
+		refusedWith(t, "received on paper as well", w.did(demo.Plant, "shipment.receive", "shipment/SH-1/60/Nodal officer", warehouse, officer), "it is received")
+		must(op.Get(w.ctx, path+"/form", &doc))
+		if !strings.HasPrefix(string(doc.Content), "%PDF-") {
+			t.Error("the operator's form is no PDF")
+		}
+		for _, path = range []string{"/boxes/B-1/label", "/shipments/SH-1/form"} {
 			must(c.Get(w.ctx, path, &doc))
 			if !strings.HasPrefix(string(doc.Content), "%PDF-") {
 				t.Errorf("%s is no PDF", path)
