@@ -204,6 +204,10 @@ func (j *journey) keys() error {
 	if _, err := j.approved(Operator, "key.make", subject, "nodal-officer", "security-officer"); err != nil {
 		return err
 	}
+	// A site that stopped after the act makes the keys when it is back.
+	if err := j.offered("the keys' making", Operator, "key.share", subject); err != nil {
+		return err
+	}
 	var made []keys.Key
 	if err := j.Clients[Operator].Get(j.ctx, "/keys?"+url.Values{"partner": {Bureau}}.Encode(), &made); err != nil {
 		return err
@@ -215,20 +219,24 @@ func (j *journey) keys() error {
 		return err
 	}
 	subject = "key/" + Operator + "/" + strconv.Itoa(index)
-	err = j.wait("the keys' arrival at the bureau", func() (bool, error) {
+	if err := j.offered("the keys' arrival at the bureau", Bureau, "key.accept", subject); err != nil {
+		return err
+	}
+	_, err = j.approved(Bureau, "key.accept", subject, "key-manager", "hsm-administrator", "security-officer")
+	return err
+}
+
+// offered waits until a site would do an act.
+func (j *journey) offered(what, where, kind, subject string) error {
+	return j.wait(what, func() (bool, error) {
 		var p site.Proposal
-		err := j.Clients[Bureau].Get(j.ctx, "/proposal?"+url.Values{"kind": {"key.accept"}, "subject": {subject}}.Encode(), &p)
+		err := j.Clients[where].Get(j.ctx, "/proposal?"+url.Values{"kind": {kind}, "subject": {subject}}.Encode(), &p)
 		var r *client.Refusal
 		if errors.As(err, &r) {
 			return false, nil
 		}
 		return err == nil, err
 	})
-	if err != nil {
-		return err
-	}
-	_, err = j.approved(Bureau, "key.accept", subject, "key-manager", "hsm-administrator", "security-officer")
-	return err
 }
 
 func (j *journey) chips() error {
