@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -116,7 +117,11 @@ func (benchStationsCmd) Run(a *app) error {
 			return err
 		}
 		g.Go(func() error {
-			return station.Attend(ctx, conn, version, []station.Slot{{Name: "1", Open: chips.open}})
+			err := station.Attend(ctx, conn, version, []station.Slot{{Name: "1", Open: chips.open}})
+			if errors.Is(err, io.EOF) {
+				return nil // the plant is done
+			}
+			return err
 		})
 	}
 	return g.Wait()
