@@ -150,7 +150,7 @@ type card struct {
 func newCard(t *testing.T) *card {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "cards")
-	ankan(t, "card", "make", "--profile", "builtin:in-5g-usim", "--out", dir)
+	ankan(t, "card", "make", "--profile", "builtin:in-5g-usim-isim", "--out", dir)
 	files, err := filepath.Glob(filepath.Join(dir, "*.chip"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("cards: %v, %v", files, err)
