@@ -36,6 +36,10 @@ type Line struct {
 	// Ends is called in the change that finishes a batch; its error keeps the
 	// batch open. It may be nil.
 	Ends func(tx *store.Tx, ord string) error
+
+	// May, if not nil, is asked before a station begins another card, also one in
+	// doubt: its error ends the run when the cards that are being made are done.
+	May func(context.Context) error
 }
 
 // New is a line for one product.
@@ -333,6 +337,13 @@ func (r *run) giveBack(t task) {
 	r.back = append(r.back, t)
 }
 
+func (r *run) may(ctx context.Context) error {
+	if r.May == nil {
+		return nil
+	}
+	return r.May(ctx)
+}
+
 func (r *run) givenBack() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -345,6 +356,9 @@ func (r *run) work(ctx context.Context, s *seat) error {
 		return err
 	}
 	for ctx.Err() == nil {
+		if err := r.may(ctx); err != nil {
+			return err
+		}
 		t, ok := r.claim()
 		if !ok {
 			// A chip in doubt that turns out to be blank gives its card back.
@@ -624,6 +638,9 @@ func (r *run) revisit(ctx context.Context, s *seat, own bool) error {
 		return err
 	}
 	for _, d := range all {
+		if err := r.may(ctx); err != nil {
+			return err
+		}
 		if own && d.station != s.Name || !r.hold(d.serial) {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -563,6 +564,37 @@ func TestDoubtAtItsStation(t *testing.T) {
 	f.must(f.line().Run(t.Context(), "A1", These(stations...)))
 	f.tray.order = append(f.tray.order, away.order...)
 	f.check("A1", 4)
+}
+
+// What the line may do can end in the middle of a batch: then the cards that
+// are being made are finished, and no other one is begun.
+func TestMayNoMore(t *testing.T) {
+	f := newPlant(t)
+	f.batch("A1", 12, 0)
+	f.load(12)
+	cause := errors.New("the operating system was withdrawn")
+	asked := 0
+	l := f.line()
+	var mu sync.Mutex
+	l.May = func(context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if asked++; asked > 7 {
+			return cause
+		}
+		return nil
+	}
+	f.want("withdrawn", l.Run(t.Context(), "A1", These(f.tray.station("st0"), f.tray.station("st1"))), cause)
+	c := f.counts("A1", 12)
+	if c.Good == 0 || c.Good > 7 || c.Doubt != 0 || c.Waiting != 12-c.Good {
+		t.Errorf("%+v, want up to 7 good and none in doubt", c)
+	}
+	f.want("still withdrawn", l.Run(t.Context(), "A1", These(f.tray.station("st0"))), cause)
+	if f.counts("A1", 12) != c {
+		t.Errorf("%+v, then %+v", c, f.counts("A1", 12))
+	}
+	f.must(f.run(t.Context(), "A1", 2))
+	f.check("A1", 12)
 }
 
 // A station without chips leaves its part to the others. Only when none has

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"ankan/audit"
 	"ankan/custody"
@@ -101,7 +102,8 @@ func (s *plant) run(ctx context.Context, r perso.Run) error {
 	if err != nil {
 		return err
 	}
-	if err := s.mayLoad(ctx, r, p.Image, l.Chip); err != nil {
+	line.May = seldom(time.Second, func(ctx context.Context) error { return s.mayLoad(ctx, r, p.Image, l.Chip) })
+	if err := line.May(ctx); err != nil {
 		return err
 	}
 	line.Ends = func(tx *store.Tx, ord string) error { return stock.Finish(tx, ord, s.counts()) }
@@ -112,6 +114,21 @@ func (s *plant) run(ctx context.Context, r perso.Run) error {
 		err = errors.Join(err, s.catch(ctx, r.Order))
 	}
 	return err
+}
+
+// seldom asks again what was answered longer ago than every.
+func seldom(every time.Duration, ask func(context.Context) error) func(context.Context) error {
+	var mu sync.Mutex
+	var asked time.Time
+	var answer error
+	return func(ctx context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(asked) >= every {
+			answer, asked = ask(ctx), time.Now()
+		}
+		return answer
+	}
 }
 
 // mayLoad refuses an operating system that is not approved for the batch's

@@ -3,10 +3,12 @@ package plant
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ankan/perso"
@@ -153,4 +155,25 @@ func TestLineConfig(t *testing.T) {
 			t.Errorf("%v: %v, want %s", c.stations, err, c.want)
 		}
 	}
+}
+
+func TestSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, cause := 0, errors.New("no")
+		may := seldom(time.Second, func(context.Context) error {
+			if asked++; asked > 1 {
+				return cause
+			}
+			return nil
+		})
+		for range 3 {
+			if err := may(t.Context()); err != nil || asked != 1 {
+				t.Errorf("%v after %d", err, asked)
+			}
+		}
+		time.Sleep(time.Second)
+		if err := may(t.Context()); err != cause || asked != 2 {
+			t.Errorf("%v after %d", err, asked)
+		}
+	})
 }
