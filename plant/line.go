@@ -66,15 +66,18 @@ func (l *line) rest() {
 	l.ord = ""
 }
 
-// hold keeps the line from an order while f counts its chips. It refuses while
-// the line makes that order: any card of it may be in doubt just then.
-func (l *line) hold(ord string, f func() error) error {
-	l.mu.Lock()
-	busy := l.ord == ord || l.held[ord]
-	l.held[ord] = l.held[ord] || !busy
-	l.mu.Unlock()
-	if busy {
-		return fmt.Errorf("order %s: its cards are being made; wait until the line rests", ord)
+// hold keeps the line from an order while f counts its chips. It waits a little
+// for the line to rest from that order, and then refuses: any card of it may be
+// in doubt while cards are made.
+func (l *line) hold(ctx context.Context, ord string, f func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for !l.freeze(ord) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("order %s: its cards are being made; wait until the line rests", ord)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 	defer func() {
 		l.mu.Lock()
@@ -82,6 +85,19 @@ func (l *line) hold(ord string, f func() error) error {
 		delete(l.held, ord)
 	}()
 	return f()
+}
+
+// patience is how long the line may take to rest.
+const patience = 3 * time.Second
+
+func (l *line) freeze(ord string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ord == ord || l.held[ord] {
+		return false
+	}
+	l.held[ord] = true
+	return true
 }
 
 // run lets the line make the batch's cards.
@@ -304,7 +320,7 @@ func (s *plant) proposeChips(ctx context.Context, subject string) (params map[st
 	if err != nil {
 		return nil, err
 	}
-	err = s.line.hold(ord, func() error {
+	err = s.line.hold(ctx, ord, func() error {
 		chips, doubts, err := s.condemned(ctx, ord)
 		if err != nil {
 			return err
@@ -325,7 +341,7 @@ func (s *plant) doChips(ctx context.Context, w custody.Warrant) error {
 	if err != nil {
 		return err
 	}
-	return s.line.hold(ord, func() error {
+	return s.line.hold(ctx, ord, func() error {
 		chips, _, err := s.condemned(ctx, ord)
 		if err != nil {
 			return err

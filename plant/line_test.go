@@ -116,15 +116,17 @@ func TestStations(t *testing.T) {
 // The line makes one order at a time, and counts none of its chips while it
 // makes it.
 func TestOneOrderAtATime(t *testing.T) {
-	l := &line{held: map[string]bool{}}
+	l, ctx := &line{held: map[string]bool{}}, t.Context()
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
 	if !l.take("A") || l.take("B") || l.take("A") {
 		t.Error("two at a time")
 	}
-	if err := l.hold("A", func() error { return nil }); err == nil || !strings.Contains(err.Error(), "wait until the line rests") {
+	if err := l.hold(short, "A", func() error { return nil }); err == nil || !strings.Contains(err.Error(), "wait until the line rests") {
 		t.Errorf("%v", err)
 	}
-	if err := l.hold("B", func() error {
-		if l.hold("B", func() error { return nil }) == nil {
+	if err := l.hold(ctx, "B", func() error {
+		if l.hold(short, "B", func() error { return nil }) == nil {
 			t.Error("counted twice at a time")
 		}
 		l.rest()
@@ -135,7 +137,11 @@ func TestOneOrderAtATime(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	l.rest()
+	// A line that rests soon is waited for.
+	time.AfterFunc(50*time.Millisecond, l.rest)
+	if err := l.hold(ctx, "A", func() error { return nil }); err != nil {
+		t.Errorf("while the line comes to rest: %v", err)
+	}
 	if !l.take("B") {
 		t.Error("an order is held for good")
 	}
