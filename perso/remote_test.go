@@ -68,18 +68,7 @@ func (d *stationsOver) attend(ctx context.Context, name string, readers int) err
 }
 
 func (d *stationsOver) places(ctx context.Context) <-chan Station {
-	all := make(chan Station)
-	go func() {
-		defer close(all)
-		for p := range d.hub.Places(ctx) {
-			select {
-			case all <- Station{Name: p.Name, Open: p.Open}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return all
+	return Coming(ctx, d.hub.Places(ctx))
 }
 
 func TestRemoteStation(t *testing.T) {

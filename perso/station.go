@@ -31,6 +31,34 @@ func These(all ...Station) <-chan Station {
 	return c
 }
 
+// Coming is stations that are there from the start, and then the places that
+// come, until ctx ends or come is closed.
+func Coming(ctx context.Context, come <-chan station.Place, first ...Station) <-chan Station {
+	all := make(chan Station)
+	go func() {
+		defer close(all)
+		send := func(s Station) bool {
+			select {
+			case all <- s:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
+		for _, s := range first {
+			if !send(s) {
+				return
+			}
+		}
+		for p := range come {
+			if !send(Station{Name: p.Name, Open: p.Open}) {
+				return
+			}
+		}
+	}()
+	return all
+}
+
 // Time limits of a station.
 const (
 	answerTime = 10 * time.Second // for a command

@@ -169,26 +169,7 @@ func (s *plant) places(ctx context.Context) <-chan perso.Station {
 	if s.line.hub == nil {
 		return perso.These(fixed...)
 	}
-	all := make(chan perso.Station)
-	go func() {
-		defer close(all)
-		come := s.line.hub.Places(ctx)
-		for _, st := range fixed {
-			select {
-			case all <- st:
-			case <-ctx.Done():
-				return
-			}
-		}
-		for p := range come {
-			select {
-			case all <- perso.Station{Name: p.Name, Open: p.Open}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return all
+	return perso.Coming(ctx, s.line.hub.Places(ctx), fixed...)
 }
 
 // serveStations takes stations in as long as the site runs.

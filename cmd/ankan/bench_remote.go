@@ -82,18 +82,7 @@ func (w *workshop) remote(ctx context.Context, lot *chipLot, n int) (<-chan pers
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	all := make(chan perso.Station)
-	go func() {
-		defer close(all)
-		for p := range hub.Places(ctx) {
-			select {
-			case all <- perso.Station{Name: p.Name, Open: p.Open}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return all, nil
+	return perso.Coming(ctx, hub.Places(ctx)), nil
 }
 
 func (benchStationsCmd) Run(a *app) error {
