@@ -71,9 +71,11 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 		Deeds: map[string]site.Deed{
 			"key.accept":    {Propose: s.proposeAccept, Do: s.doAccept},
 			"order.release": {Propose: s.proposeRelease, Do: s.doRelease},
+			"order.refuse":  {Propose: s.proposeRefuse, Do: s.doRefuse},
 			"order.destroy": {Propose: s.proposeDestroy, Do: s.doDestroy},
 		},
 		Steps: map[order.State]func(context.Context, order.Order) error{
+			order.Refusing:   s.forget,
 			order.Released:   s.generate,
 			order.Generated:  s.offer,
 			order.Offered:    s.sendBatch,
@@ -83,6 +85,9 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 			order.Destroyed:  s.certify,
 		},
 		View: s.view,
+		Routes: map[string]site.Route{
+			"POST /v1/ledger": at.BySigner("ledger.ask", s.askLedger),
+		},
 	}, nil
 }
 

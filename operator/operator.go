@@ -309,7 +309,11 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 	if _, err := order.Get(ctx, s.Store(), id); errors.Is(err, order.ErrNoOrder) && !m.Accepted {
 		return s.stray(ctx, a, m)
 	}
-	o, err := s.about(ctx, a, id, order.Submitted)
+	states := []order.State{order.Submitted}
+	if !m.Accepted {
+		states = append(states, order.Accepted) // a bureau may take it back until it draws keys
+	}
+	o, err := s.about(ctx, a, id, states...)
 	if err != nil {
 		return err
 	}
