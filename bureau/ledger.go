@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net/http"
 	"time"
 
@@ -20,21 +19,26 @@ import (
 func (s *bureau) reserve(ctx context.Context, o order.Order, in *order.Input) (clashes []error, err error) {
 	err = s.ledger.Reserve(ctx, s.Store(), order.Holder{Order: o.ID, Operator: o.Partner}, in.Identities())
 	var all order.Clashes
-	if errors.As(err, &all) {
+	if in.Err() == nil && errors.As(err, &all) {
 		return all.Unwrap(), nil
 	}
-	return nil, err
+	return nil, errors.Join(err, in.Err())
 }
 
-// retired yields the identities of an order that no card carries.
-func retired(in *order.Input, remakes []order.Remake) iter.Seq2[int, sim.Identity] {
-	return func(yield func(int, sim.Identity) bool) {
-		for _, r := range remakes {
-			if r.KeySet < 0 && !yield(r.Card, in.At(r.Card)) {
-				return
-			}
+// retired is the identities of an order that no card carries.
+func (s *bureau) retired(ctx context.Context, o order.Order, remakes []order.Remake) ([]sim.Identity, error) {
+	j, err := s.job(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer j.close()
+	var gone []sim.Identity
+	for _, r := range remakes {
+		if r.KeySet < 0 {
+			gone = append(gone, j.input.At(r.Card))
 		}
 	}
+	return gone, j.input.Err()
 }
 
 // An Answer is what the identity ledger knows of a number. It names no number.
