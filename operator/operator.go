@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"time"
 
 	"ankan/aka"
 	"ankan/audit"
@@ -195,7 +194,7 @@ func (s *operator) draft(ctx context.Context, name string, r io.Reader) (order.O
 	if err != nil {
 		return order.Order{}, err
 	}
-	if errs := c.Check(in, time.Now()); len(errs) > 0 {
+	if errs := c.Check(in, s.Store().Now()); len(errs) > 0 {
 		return order.Order{}, errors.Join(errs...)
 	}
 	digest := in.Digest()

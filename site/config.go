@@ -65,6 +65,9 @@ type Config struct {
 	Console  Console `yaml:"console,omitempty"`
 	Notify   Notify  `yaml:"notify,omitempty"`
 
+	// Clock tells the time; nil is the machine's own. No document sets it.
+	Clock Clock `yaml:"-"`
+
 	file string
 }
 

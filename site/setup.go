@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
@@ -129,7 +128,7 @@ func makeCard(ctx context.Context, c *Config, token hsm.Module) error {
 // checkFounding refuses a founding that is not this site's, before anything is
 // made.
 func checkFounding(c *Config, f act.Founding) error {
-	if err := f.Check(time.Now()); err != nil {
+	if err := f.Check(c.clock().Now()); err != nil {
 		return err
 	}
 	a, err := act.Parse([]byte(f.Act))
@@ -177,7 +176,7 @@ func FoundHere(c *Config, people []act.Person, dir string) (access.Founding, err
 		}
 		keys[who.ID] = k
 	}
-	f, err := act.Found(c.Site, access.DefaultPolicy(), people, keys, time.Now())
+	f, err := act.Found(c.Site, access.DefaultPolicy(), people, keys, c.clock().Now())
 	return access.Founding{Founding: f}, err
 }
 
@@ -301,7 +300,7 @@ func openStore(ctx context.Context, c *Config, t hsm.Module, parts []Part) (*sto
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n}, Schemas(parts...)...)
+	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n, Now: c.clock().Now}, Schemas(parts...)...)
 }
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its
@@ -315,7 +314,7 @@ func makeMailKey(ctx context.Context, c *Config, t hsm.Module) error {
 	if err != nil {
 		return err
 	}
-	id, err := exchange.NewIdentity(c.Display+", "+c.Site, time.Now(), sign, open)
+	id, err := exchange.NewIdentity(c.Display+", "+c.Site, c.clock().Now(), sign, open)
 	if err != nil {
 		return err
 	}
