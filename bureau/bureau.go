@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"ankan/aka"
 	"ankan/audit"
@@ -132,7 +131,7 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		}
 		return r
 	}
-	errs := c.Check(in, time.Now())
+	errs := c.Check(in, s.Store().Now())
 	if len(errs) == 0 {
 		errs = s.checkMeans(ctx, a.Partner, c, in) // what is not agreed need not be here
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ankan/audit"
 	"ankan/custody"
 	"ankan/message"
 	"ankan/order"
@@ -57,6 +58,9 @@ func (s *bureau) doRefuse(ctx context.Context, w custody.Warrant) error {
 			return err
 		}
 		if err := s.ledger.Release(tx, o.ID); err != nil {
+			return err
+		}
+		if err := tx.Append(audit.Entry{Kind: "order.refusing", Actor: "system:site", Subject: "order/" + o.ID}); err != nil {
 			return err
 		}
 		return site.Owe(tx, o.Partner, o.ID+".refused.receipt.pgp", message.Receipt{File: o.Name, Order: o.ID, Digest: o.Digest, Reasons: []string{why}})

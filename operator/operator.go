@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"time"
 
 	"ankan/aka"
 	"ankan/audit"
@@ -197,7 +196,7 @@ func (s *operator) draft(ctx context.Context, name string, r io.Reader) (order.O
 	}
 	defer staged.Close()
 	in := staged.Input
-	if errs := c.Check(in, time.Now()); len(errs) > 0 {
+	if errs := c.Check(in, s.Store().Now()); len(errs) > 0 {
 		return order.Order{}, errors.Join(errs...)
 	}
 	if err := in.Err(); err != nil {
@@ -399,7 +398,7 @@ func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
 	if err := os.MkdirAll(s.Config().Path("held"), 0o700); err != nil {
 		return err
 	}
-	if err := keep(a.Path, s.heldPath(a.Name)); err != nil {
+	if err := s.keep(a.Path, s.heldPath(a.Name)); err != nil {
 		return err
 	}
 	data := map[string]any{"cards": rows, "content_sha256": fmt.Sprintf("%x", digest.Sum(nil)), "kcv": want.kcv.String()}
@@ -434,8 +433,8 @@ func (s *operator) heldPath(name string) string {
 }
 
 // keep gives a file a second name that outlives the spool's.
-func keep(from, to string) error {
-	if err := os.Link(from, to); err != nil && !errors.Is(err, os.ErrExist) {
+func (s *operator) keep(from, to string) error {
+	if err := s.Config().Link(from, to); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	return nil
@@ -713,7 +712,7 @@ func (s *operator) takeCertificate(ctx context.Context, a *site.Arrival) error {
 		end  string
 		body []byte
 	}{{".json", m.Document}, {".pdf", m.PDF}} {
-		if err := site.WriteNew(dir+"/"+c.Number+f.end, f.body, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := s.Config().WriteNew(dir+"/"+c.Number+f.end, f.body, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 	}

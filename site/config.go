@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"ankan/document"
+	"ankan/durable"
 	"ankan/notice"
 	"ankan/station"
 )
@@ -64,6 +65,12 @@ type Config struct {
 	Counting string  `yaml:"counting,omitempty"`
 	Console  Console `yaml:"console,omitempty"`
 	Notify   Notify  `yaml:"notify,omitempty"`
+
+	// Clock tells the time; nil is the machine's own. No document sets it.
+	Clock Clock `yaml:"-"`
+	// Steps is what every durable step of the site goes through; nil: nothing. No
+	// document sets it either.
+	Steps durable.Steps `yaml:"-"`
 
 	file string
 }
