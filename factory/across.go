@@ -137,8 +137,11 @@ func (c *check) issued(b *books, imsi, iccid, ord string) error {
 		if err != nil {
 			return err
 		}
-		if was == nil || was.Order != ord || was.Hold != order.Issued {
-			b.finding("identity %s, %s is loaded, and the ledger of %s says %+v", imsi, iccid, bureau.name, was)
+		switch {
+		case was == nil:
+			b.finding("identity %s, %s is loaded, and the ledger of %s does not know it", imsi, iccid, bureau.name)
+		case was.Order != ord || was.Hold != order.Issued:
+			b.finding("identity %s, %s is loaded, and in the ledger of %s it is %s for order %s", imsi, iccid, bureau.name, was.Hold, was.Order)
 		}
 	}
 	return nil
