@@ -204,6 +204,7 @@ func (c *Column) source(s call, rest []call) ([]call, error) {
 	switch s.name {
 	case "iccid":
 		is(iccidCell, 18, 20, digits+"F")
+		c.slot = "ICCID"
 		if len(s.args) > 0 {
 			v, err := sim.ParseICCIDVariant(strings.Join(s.args, " "))
 			if err != nil {
@@ -217,10 +218,13 @@ func (c *Column) source(s call, rest []call) ([]call, error) {
 		}
 	case "imsi":
 		is(imsiCell, 15, 15, digits)
+		c.slot = "IMSI"
 	case "msisdn":
 		is(msisdnCell, 5, 15, digits)
+		c.slot = "MSISDN"
 	case "acc":
 		is(accCell, 4, 4, hexes)
+		c.slot = "ACC"
 	case "word":
 		is(textCell, 1, 64, word())
 	case "serial":

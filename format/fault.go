@@ -72,7 +72,7 @@ type scanner struct {
 
 func scan(name string, r io.Reader, most int64) *scanner {
 	if most == 0 {
-		most = 1 << 30
+		most = 64 << 30
 	}
 	return &scanner{name: name, r: bufio.NewReaderSize(r, 1<<16), most: most}
 }
@@ -178,6 +178,10 @@ func split[T string | []byte](text T) (key string, at, end int, ok bool) {
 	}
 	return strings.Trim(string(text[:colon]), blanks), at, end, true
 }
+
+// BadByte is where text stops being plain UTF-8 without control characters; -1 if
+// it does not.
+func BadByte(text string) int { return badByte(text) }
 
 // badByte is where text stops being UTF-8 without control characters; -1 if it
 // does not.

@@ -97,8 +97,16 @@ func (f Field) shape() (least, most int, chars charset) {
 	return 0, 120, line
 }
 
-// wrong says what is wrong with value as a value of f, as "found, want
+// Wrong says what is wrong with value as a value of f, as "found, want
 // wanted"; "" if nothing is.
+func (f Field) Wrong(value string) string {
+	if badByte(value) >= 0 {
+		return "is not one line of plain text"
+	}
+	return f.wrong(value)
+}
+
+// wrong is Wrong of one line of plain text.
 func (f Field) wrong(value string) string {
 	switch f.base() {
 	case Quantity:
@@ -134,9 +142,6 @@ func (f Field) wrong(value string) string {
 			return "is empty"
 		}
 	}
-	if badByte(value) >= 0 {
-		return "is not one line of plain text"
-	}
 	if len(value) > 120 {
 		return fmt.Sprintf("has %d bytes, want at most 120", len(value))
 	}
@@ -164,6 +169,10 @@ func wrongNumber(value string, low, high int) string {
 	}
 	return ""
 }
+
+// WrongToken says what is wrong with value as one word of at most so many
+// characters; "" if nothing is.
+func WrongToken(value string, most int) string { return wrongToken(value, most) }
 
 func wrongToken(value string, most int) string {
 	if value == "" {

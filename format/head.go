@@ -88,6 +88,14 @@ func (h *Header) number(f Field) int {
 	return n
 }
 
+// Count says the quantity of a header that does not, and whose rows were counted
+// before.
+func (h *Header) Count(n int) {
+	if h.Value(Quantity) == "" {
+		h.set(Quantity, strconv.Itoa(n))
+	}
+}
+
 // set keeps a value that stands in no line of the head; it says what is wrong.
 func (h *Header) set(f Field, value string) string {
 	if has := h.Value(f); has != "" {
@@ -96,7 +104,7 @@ func (h *Header) set(f Field, value string) string {
 		}
 		return ""
 	}
-	if wrong := f.wrong(value); wrong != "" {
+	if wrong := f.Wrong(value); wrong != "" {
 		return wrong
 	}
 	if h.more == nil {
@@ -138,7 +146,7 @@ func ParseHeader(l *Layout, name string, text []byte) (*Header, error) {
 // With is the header with another value; the layout of its line stays. The field
 // must be in it.
 func (h *Header) With(f Field, value string) (*Header, error) {
-	if wrong := f.wrong(value); wrong != "" {
+	if wrong := f.Wrong(value); wrong != "" {
 		return nil, fmt.Errorf("%s %s", f, wrong)
 	}
 	c := *h
@@ -241,7 +249,11 @@ func readHeader(s *scanner, l *Layout, name string, reply bool) *Header {
 		}
 	}
 	if s.failed == nil && len(s.faults) == 0 {
-		s.faultAt(s.line, 1, "file ends without a line %s, so it is of no known dialect", openers(l))
+		of := "no known dialect"
+		if l != nil {
+			of = "another layout than " + l.name
+		}
+		s.faultAt(s.line, 1, "file ends without a line %s, so it is of %s", openers(l), of)
 	}
 	return nil
 }

@@ -159,6 +159,9 @@ func (o *Output) Layout() *Layout { return o.layout }
 // MaxRows is the most rows of one file; 0 if one file takes them all.
 func (o *Output) MaxRows() int { return o.most }
 
+// Echoes says that the file begins with the order's own lines.
+func (o *Output) Echoes() bool { return o.echo }
+
 // Columns are the values of a row, in turn. Where Chosen is true, a contract may
 // name others.
 func (o *Output) Columns() []Column { return slices.Clone(o.rows.columns) }

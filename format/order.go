@@ -273,7 +273,7 @@ type around struct{ before, after string }
 // ReadOrder reads an order file and gives its identities in the file's sequence
 // as runs; memory does not grow with them. They count only when the error is nil.
 // Its own errors are Faults, or that of r; an error of each ends reading and is
-// returned. The order's quantity is the sum of the runs.
+// returned, with the order so far. The order's quantity is the sum of the runs.
 func (rd Reading) ReadOrder(name string, r io.Reader, each func(Run) error) (*Order, error) {
 	s := scan(name, r, rd.MaxBytes)
 	if rd.Layout != nil && rd.Layout.order == nil {
@@ -288,10 +288,7 @@ func (rd Reading) ReadOrder(name string, r io.Reader, each func(Run) error) (*Or
 	if refused := s.err(); refused != nil {
 		return nil, refused
 	}
-	if err != nil {
-		return nil, err
-	}
-	return o, nil
+	return o, err
 }
 
 func (o *Order) readIdentities(s *scanner, each func(Run) error) error {
@@ -676,4 +673,14 @@ func (o *side) appendKeys(dst []byte, fields map[Field]string) []byte {
 		}
 	}
 	return dst
+}
+
+// KeyOf is what people call a field in order files of this layout.
+func (l *Layout) KeyOf(f Field) string {
+	if l.order != nil {
+		if s := l.order.find(f); s != nil {
+			return s.key
+		}
+	}
+	return string(f)
 }

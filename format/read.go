@@ -20,7 +20,7 @@ type Reading struct {
 	Layout   *Layout          // nil: as the file's first lines say
 	Output   *Output          // of a response; nil: the first of its layout
 	Variant  sim.ICCIDVariant // how the file writes ICCIDs; 0: 19 or 20 digits
-	MaxBytes int64            // of the whole file; 0: 1 GiB, enough for ten million cards with 100 bytes each
+	MaxBytes int64            // of the whole file; 0: 64 GiB. Files are read as they come, so it bounds time and not memory
 }
 
 // A Row is one card of a response that is read. It holds secrets: it prints
@@ -433,8 +433,10 @@ func (rr *rowReader) read(s *scanner, o *Output, lines []textLine, may bool, sum
 			return true
 		}
 		text := s.text
-		sums.add(text)
-		sums.add([]byte(s.newline))
+		if sums.crc != nil || sums.sha != nil {
+			sums.add(text)
+			sums.add([]byte(s.newline))
+		}
 		if n == len(lines)-1 && o.rows.between != "" {
 			var more bool
 			if text, more = bytes.CutSuffix(text, []byte(o.rows.between)); !more {

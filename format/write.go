@@ -161,12 +161,9 @@ func (d *Delivery) text(c *Column) (string, error) {
 	}
 	v := d.value(c.field)
 	if v == "" {
-		if c.least > 0 {
-			return "", nil // appendText says that it is too short, or leaves the line out
-		}
-		return "", nil
+		return "", nil // it is left out, or said to be too short
 	}
-	if wrong := c.field.wrong(v); wrong != "" {
+	if wrong := c.field.Wrong(v); wrong != "" {
 		return "", fmt.Errorf("%s %s", c.field, wrong)
 	}
 	return v, nil
