@@ -96,6 +96,9 @@ func (c Column) IV() []byte { return slices.Clone(c.iv) }
 // another column.
 func (c Column) KCV() hsm.KCVMethod { return c.method }
 
+// KCVBytes is the bytes of a column that carries a check value: 3 or 5.
+func (c Column) KCVBytes() int { return c.kcvDigits() / 2 }
+
 // Derived reports whether Row makes the cell from the identity, the header or the
 // card's number: the caller gives nil for it.
 func (c Column) Derived() bool {

@@ -72,8 +72,29 @@ func (h *Header) Value(f Field) string {
 // Quantity is the number of cards that the file is about.
 func (h *Header) Quantity() int { return h.number(Quantity) }
 
-// TransportKey is the index of the transport key of an order with one receiver.
-func (h *Header) TransportKey() int { return h.number(TransportKey) }
+// TransportKey is the index of the order's transport key; of several receivers',
+// that of the one that it names first.
+func (h *Header) TransportKey() int {
+	for f := range h.Fields() {
+		if f.base() == TransportKey {
+			return h.number(f)
+		}
+	}
+	return 0
+}
+
+// Receivers are the receivers whose transport keys the header names; "" is the one
+// without a name.
+func (h *Header) Receivers() []string {
+	var all []string
+	for f := range h.Fields() {
+		if f.base() == TransportKey {
+			_, receiver, _ := strings.Cut(string(f), ".")
+			all = append(all, receiver)
+		}
+	}
+	return all
+}
 
 // TransportKeyOf is the index of a receiver's transport key; 0 if the header
 // names none.

@@ -28,6 +28,15 @@ type Delivery struct {
 	Values   map[Field]string   // OrderID, Part, Parts, Written, and what the header does not have
 }
 
+// KCVOf is the check value of a receiver's transport key; zero if the file does not
+// say it.
+func (d *Delivery) KCVOf(receiver string) hsm.KCV {
+	if receiver == "" {
+		return d.KCV
+	}
+	return d.KCVs[receiver]
+}
+
 // A ResponseWriter writes the rows of a response file. It is used by one
 // goroutine, AppendRow by many.
 type ResponseWriter struct {

@@ -22,6 +22,7 @@ import (
 	"ankan/audit"
 	"ankan/custody"
 	"ankan/exchange"
+	"ankan/format"
 	"ankan/hlr"
 	"ankan/hsm"
 	"ankan/keys"
@@ -465,7 +466,7 @@ func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error)
 		in.Close()
 		return nil, err
 	}
-	return &expected{order: o, input: in, reading: order.Reading{Variant: c.ResponseICCID}, kcv: k.KCV, cards: agreed.Authentication()}, nil
+	return &expected{order: o, input: in, reading: c.ResponseReading(c.Responses[0]), kcv: k.KCV, cards: agreed.Authentication()}, nil
 }
 
 // read reads a response: its cards must be the order's, in the order's
@@ -473,25 +474,25 @@ func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error)
 func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (int, error) {
 	rows, next := 0, 0
 	begin := func(d order.Delivery) error {
-		e.ki, e.opc = -1, -1
-		for i, c := range d.Columns {
-			switch c.Slot() {
-			case "K":
-				e.ki = i
-			case "OPC":
-				e.opc = i
-			}
-		}
-		same, err := d.KCV.Matches(e.kcv)
+		e.ki, e.opc = format.Carries(d.Columns, "K"), format.Carries(d.Columns, "OPC")
 		switch {
 		case e.ki < 0 || (e.opc < 0) != (e.cards.VariantSize() == 0):
 			return site.Refused("%s: columns EKI and, but for XOR, EOPC must be there; the cards have %s", name, e.cards)
-		case err != nil:
-			return site.Refused("%s: check value of the transport key: %v", name, err)
-		case !same:
-			return site.Refused("%s: keys are under the transport key with check value %s, want %s", name, d.KCV, e.kcv)
-		case d.Header.Value(order.Batch) != e.order.Batch:
-			return site.Refused("%s: batch is %q, want %q", name, d.Header.Value(order.Batch), e.order.Batch)
+		case d.Columns[e.ki].IV() != nil || e.opc >= 0 && (d.Columns[e.opc].IV() != nil || d.Columns[e.opc].Receiver() != d.Columns[e.ki].Receiver()):
+			return site.Refused("%s: %s cannot be loaded: want K and OPc in ECB mode under one transport key", name, d.Columns[e.ki])
+		}
+		// A file that does not say under which key its keys are is taken at the order's word.
+		if kcv := d.KCVOf(d.Columns[e.ki].Receiver()); !kcv.IsZero() {
+			same, err := kcv.Matches(e.kcv)
+			switch {
+			case err != nil:
+				return site.Refused("%s: check value of the transport key: %v", name, err)
+			case !same:
+				return site.Refused("%s: keys are under the transport key with check value %s, want %s", name, kcv, e.kcv)
+			}
+		}
+		if batch := d.Header.Value(order.Batch); batch != "" && batch != e.order.Batch {
+			return site.Refused("%s: batch is %q, want %q", name, batch, e.order.Batch)
 		}
 		return nil
 	}

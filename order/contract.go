@@ -135,14 +135,19 @@ func (c *Contract) ResponseReading(f ResponseFile) Reading {
 	return Reading{Layout: f.Output.Layout(), Output: f.Output, Variant: c.ResponseICCID}
 }
 
-// Receivers are whose transport keys an order's response files are encrypted
-// under; "" is the order's only one.
-func (c *Contract) Receivers() []string {
+// ResponseColumns are the columns of all response files.
+func (c *Contract) ResponseColumns() []Column {
 	var all []Column
 	for _, f := range c.Responses {
 		all = append(all, f.Columns...)
 	}
-	return format.Receivers(all)
+	return all
+}
+
+// Receivers are whose transport keys an order's response files are encrypted
+// under; "" is the order's only one.
+func (c *Contract) Receivers() []string {
+	return format.Receivers(c.ResponseColumns())
 }
 
 // Profile finds the agreed profile that an order file names.
