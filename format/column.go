@@ -460,7 +460,7 @@ func newFunction(c call) (function, error) {
 func (f *function) swap() {
 	f.shape = func(c *Column) error {
 		if c.least != c.most || c.most%2 == 1 {
-			return fmt.Errorf("takes an even number of characters, %s has %s; fill it first: right(20, F)", c.name, c.size())
+			return fmt.Errorf("takes an even number of characters, %s has %s; fill it first", c.name, c.size())
 		}
 		return nil
 	}
@@ -661,7 +661,9 @@ func (f *function) pad(n int, fill byte, left bool) {
 		}
 		switch {
 		case c.least >= n, !c.chars.has(fill):
-		case number && left, c.kind == iccidCell && !left && fill == 'F', c.chars == line && fill == ' ':
+		case number && left, c.chars == line && fill == ' ':
+		case c.kind == iccidCell:
+			return errors.New("would fill an ICCID, which its own words do: iccid(18 check padded)")
 		default:
 			return fmt.Errorf("fills with %q, which stands in values of %s too: it could not be told apart", fill, c.name)
 		}

@@ -64,6 +64,7 @@ type scanner struct {
 	line    int // number of text
 	text    []byte
 	newline string
+	want    string // line ends that the file must have; "": LF or CR LF
 	held    bool // next gives text again
 	done    bool // nothing more comes
 	failed  error
@@ -108,6 +109,8 @@ func (s *scanner) next() bool {
 		s.stop(1, "file is longer than %d bytes", s.most)
 	case err == io.EOF:
 		s.stop(len(body)+1, "file ends without a line end, it may be cut short")
+	case s.line == 1 && s.want != "" && newline != s.want:
+		s.stop(len(body)+1, "line ends in %q, want %q", newline, s.want)
 	case s.line == 1:
 		s.newline = newline
 	case newline != s.newline:

@@ -92,6 +92,7 @@ func (rd Reading) readHead(s *scanner, name string) *Delivery {
 		}
 		rd.readEcho(s, d)
 	} else {
+		s.want = rd.Layout.newline
 		d.Header = &Header{layout: rd.Layout, newline: rd.Layout.newline}
 		d.Columns = rd.Output.rows.columns
 		d.Header.exact(s, d)

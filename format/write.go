@@ -121,7 +121,7 @@ func NewResponse(w io.Writer, d Delivery) (*ResponseWriter, error) {
 	if wrong := Quantity.wrong(strconv.Itoa(d.Quantity)); wrong != "" {
 		return nil, fmt.Errorf("response: quantity %s", wrong)
 	}
-	if d.KCV.IsZero() && !o.layout.named() {
+	if d.KCV.IsZero() && o.echo && !o.layout.named() {
 		return nil, fmt.Errorf("response: no check value of the transport key")
 	}
 	if d.Header.Value(TransportKCV) != "" {
