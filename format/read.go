@@ -583,11 +583,14 @@ func (rr *rowReader) cell(i int, cell []byte) (err error) {
 			return fmt.Errorf("%s", wrong)
 		}
 		n, _ := strconv.Atoi(string(text))
+		at := &r.Serial
 		if c.kind == countCell {
-			r.count = n
-		} else {
-			r.Serial = n
+			at = &r.count
 		}
+		if *at != 0 && *at != n {
+			return fmt.Errorf("is not the %s of this row", c.name)
+		}
+		*at = n
 	case accCell:
 		if len(text) != 4 {
 			return fmt.Errorf("has %d characters, want 4", len(text))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -135,6 +136,39 @@ func (c *Contract) ResponseReading(f ResponseFile) Reading {
 	return Reading{Layout: f.Output.Layout(), Output: f.Output, Variant: c.ResponseICCID}
 }
 
+// parts is how many files an output of n rows is.
+func (f ResponseFile) parts(n int) int {
+	if f.MaxRows == 0 {
+		return 1
+	}
+	return (n + f.MaxRows - 1) / f.MaxRows
+}
+
+// ResponseOf says which file of the response is file n of m, from 1, of an order of
+// so many cards: its kind, and which part of how many. Kinds follow each other as
+// the contract has them.
+func (c *Contract) ResponseOf(n, m, quantity int) (f ResponseFile, part, parts int, err error) {
+	total := func(good int) (sum int) {
+		for _, f := range c.Responses {
+			sum += f.parts(good)
+		}
+		return sum
+	}
+	// More good cards are never fewer files of any kind, so that the sum tells how
+	// many there are of each.
+	good := 1 + sort.Search(max(quantity-1, 0), func(i int) bool { return total(i+1) >= m })
+	if total(good) != m || n < 1 || n > m {
+		return f, 0, 0, fmt.Errorf("file %d of %d is none of a response to %d cards; the contract makes up to %d files", n, m, quantity, total(quantity))
+	}
+	for _, f := range c.Responses {
+		if parts = f.parts(good); n <= parts {
+			return f, n, parts, nil
+		}
+		n -= parts
+	}
+	return f, 0, 0, fmt.Errorf("the contract has no responses")
+}
+
 // ResponseColumns are the columns of all response files.
 func (c *Contract) ResponseColumns() []Column {
 	var all []Column
@@ -212,6 +246,7 @@ type contractFile struct {
 		OrderICCID    string   `yaml:"order_iccid"`
 		ResponseICCID string   `yaml:"response_iccid"`
 		Columns       string   `yaml:"columns"`
+		MaxRows       int      `yaml:"max_rows"`
 	} `yaml:"files"`
 	TransportKeys []struct {
 		Index int    `yaml:"index"`
@@ -406,6 +441,20 @@ func (r *contractReader) files() {
 		r.fault("$.files.response_iccid", "has a body of another length than order_iccid")
 	}
 	r.columns()
+	r.limitRows()
+}
+
+// limitRows takes the contract's limit where a layout has none, or a larger one.
+func (r *contractReader) limitRows() {
+	f, c := r.f.Files, r.c
+	if f.MaxRows < 0 || f.MaxRows > MaxQuantity {
+		r.fault("$.files.max_rows", "is %d, want 1 to %d, or nothing for no limit", f.MaxRows, MaxQuantity)
+	}
+	for i := range c.Responses {
+		if most := &c.Responses[i].MaxRows; f.MaxRows > 0 && (*most == 0 || f.MaxRows < *most) {
+			*most = f.MaxRows
+		}
+	}
 }
 
 // layouts takes the layouts of files: dialect names one for orders and responses.
