@@ -65,8 +65,8 @@ type scanner struct {
 	text    []byte
 	newline string
 	want    string // line ends that the file must have; "": LF or CR LF
-	held    bool // next gives text again
-	done    bool // nothing more comes
+	held    bool   // next gives text again
+	done    bool   // nothing more comes
 	failed  error
 	faults  Faults
 }

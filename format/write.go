@@ -8,6 +8,8 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 
 	"ankan/hsm"
@@ -106,6 +108,9 @@ func NewResponse(w io.Writer, d Delivery) (*ResponseWriter, error) {
 		d.Output = d.Header.layout.outputs[0]
 	}
 	o := d.Output
+	if o.echo && o.layout != d.Header.layout {
+		return nil, fmt.Errorf("response: %s/%s begins with the lines of an order of %s, and the order is of %s", o.layout.name, o.name, o.layout.name, d.Header.layout.name)
+	}
 	rows := o.rows
 	if d.Columns == nil {
 		d.Columns = o.rows.columns
@@ -212,8 +217,10 @@ func (rw *ResponseWriter) echo() error {
 	if !d.KCV.IsZero() {
 		head = head.after(TransportKey, TransportKCV, d.KCV.String())
 	}
-	for receiver, kcv := range d.KCVs {
-		head = head.after(TransportKey.of(receiver), TransportKCV.of(receiver), kcv.String())
+	for _, receiver := range slices.Sorted(maps.Keys(d.KCVs)) {
+		if f := TransportKCV.of(receiver); d.Header.layout.order.find(f) != nil {
+			head = head.after(TransportKey.of(receiver), f, d.KCVs[receiver].String())
+		}
 	}
 	if rw.buf, err = head.AppendText(rw.buf); err != nil {
 		return err

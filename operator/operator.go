@@ -477,13 +477,14 @@ func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (i
 			names[i] = c.String()
 		}
 		e.ki, e.opc = format.Carries(d.Columns, "K"), format.Carries(d.Columns, "OPC")
-		e.Columns, e.Keys = e.kind+strings.Join(names, "/"), e.ki >= 0
-		elsewhere := e.several && e.ki < 0 && e.opc < 0 // the keys are in another file
-		if !elsewhere && (e.ki < 0 || (e.opc < 0) != (e.cards.VariantSize() == 0)) {
+		if whole := e.ki >= 0 && (e.opc < 0) == (e.cards.VariantSize() == 0); !whole && e.several {
+			e.ki, e.opc = -1, -1 // another file has all that is loaded
+		} else if !whole {
 			return site.Refused("%s: columns EKI and, but for XOR, EOPC must be there; the cards have %s", name, e.cards)
 		}
+		e.Columns, e.Keys = e.kind+strings.Join(names, "/"), e.ki >= 0
 		for _, c := range d.Columns {
-			if k := c.Slot() == "K" || c.Slot() == "OPC"; k && c.Sealed() && (c.IV() != nil || c.Receiver() != d.Columns[max(e.ki, 0)].Receiver()) {
+			if k := c.Slot() == "K" || c.Slot() == "OPC"; k && e.Keys && c.Sealed() && (c.IV() != nil || c.Receiver() != d.Columns[max(e.ki, 0)].Receiver()) {
 				return site.Refused("%s: %s cannot be loaded: want K and OPc in ECB mode under one transport key", name, c)
 			}
 		}
