@@ -29,6 +29,7 @@ import (
 	"ankan/order"
 	"ankan/perso"
 	"ankan/profile"
+	"ankan/sim"
 	"ankan/site"
 	"ankan/store"
 )
@@ -220,44 +221,63 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 		case agreed.Digest != "" && agreed.Digest != fmt.Sprintf("%x", p.Digest()):
 			errs = append(errs, fmt.Errorf("profile %s has digest %x here, the contract says %s", agreed.Name, p.Digest(), agreed.Digest))
 		default:
-			errs = append(errs, checkAuthentication(agreed, p, c.Columns)...)
+			errs = append(errs, checkAuthentication(agreed, p, c.ResponseColumns(), in.First())...)
 			if k, err := s.Token().Key(ctx, message.OPKey(operator, in.TransportKey())); err == nil {
 				errs = append(errs, checkOP(p, k)...)
 			}
 		}
 	}
-	for _, id := range []string{message.TransportKey(operator, in.TransportKey()), message.OPKey(operator, in.TransportKey())} {
+	ids := []string{message.OPKey(operator, in.TransportKey())}
+	for _, receiver := range in.Receivers() {
+		ids = append(ids, message.TransportKey(operator, in.TransportKeyOf(receiver)))
+	}
+	slices.Reverse(ids) // the transport key first: OP comes with it
+	for _, id := range ids {
 		if _, err := s.Token().Key(ctx, id); err != nil {
 			errs = append(errs, fmt.Errorf("%w; the operator shares it, and two people here accept it", err))
 			break // both come together
 		}
 	}
-	if ref, err := c.Transport(in.Header); err == nil && !ref.KCV.IsZero() && len(errs) == 0 {
-		k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
-		if err != nil {
-			return []error{err}
-		}
-		if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
-			errs = append(errs, errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err))
+	for _, receiver := range in.Receivers() {
+		if err := s.checkTransport(ctx, operator, c, in, receiver); err != nil && len(errs) == 0 {
+			errs = append(errs, err)
 		}
 	}
 	return errs
 }
 
+// checkTransport compares a receiver's transport key with the contract.
+func (s *bureau) checkTransport(ctx context.Context, operator string, c *order.Contract, in *order.Input, receiver string) error {
+	ref, err := c.Transport(in.Header, receiver)
+	if err != nil || ref.KCV.IsZero() {
+		return nil // what is not agreed is said by the contract's own rule
+	}
+	k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
+	if err != nil {
+		return err
+	}
+	if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
+		return errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err)
+	}
+	return nil
+}
+
 // checkAuthentication compares the profile's algorithm with the contract's, by
 // which the operator will read the response, and the response's columns with
 // what the cards have.
-func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column) []error {
+func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column, first sim.Identity) []error {
 	var errs []error
 	if a := p.Parameters(); a != agreed.Authentication() {
 		errs = append(errs, fmt.Errorf("profile %s has the algorithm %s here, the contract says %s; write the profile's into the contract as algorithm", agreed.Name, a, agreed.Authentication()))
 	}
-	slots := map[string]bool{"": true, profile.SlotMSISDN.String(): true}
+	slots := map[string]bool{"": true}
 	for _, s := range p.Slots() {
 		slots[s.Name] = true
 	}
 	for _, c := range columns {
-		if !slots[c.Slot()] {
+		if msisdn := c.Slot() == profile.SlotMSISDN.String(); msisdn && first.MSISDN.IsZero() {
+			errs = append(errs, fmt.Errorf("column %s: the order gives no MSISDNs; agree on other columns, or on a layout of orders that has them", c))
+		} else if !msisdn && !slots[c.Slot()] {
 			errs = append(errs, fmt.Errorf("column %s: cards of profile %s have no %s; agree on other columns", c, agreed.Name, c.Slot()))
 		}
 	}
@@ -663,19 +683,15 @@ func (s *bureau) respond(ctx context.Context, o order.Order) error {
 	if o.Good == 0 {
 		return s.respondRetired(ctx, o)
 	}
-	j, err := s.job(ctx, o)
+	files, err := s.sendResponse(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer j.close()
-	name := o.ID + ".out.pgp"
-	err = s.SendForOfficers(ctx, o.Partner, name, func(w io.Writer) error {
-		return s.writeResponse(ctx, o, j, w)
-	})
-	if err != nil {
-		return err
+	data := map[string]any{"cards": o.Good, "file": files[0].File}
+	if len(files) > 1 {
+		data = map[string]any{"cards": o.Good, "files": len(files)}
 	}
-	return s.Step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": o.Good, "file": name}, nil)
+	return s.Step(ctx, o, "order.responded", order.Responded, data, nil)
 }
 
 // respondRetired tells the operator that no card of its order could be made: a
@@ -687,19 +703,6 @@ func (s *bureau) respondRetired(ctx context.Context, o order.Order) error {
 		return err
 	}
 	return s.Step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": 0, "retired": o.Retired, "file": name}, nil)
-}
-
-// writeResponse writes the response of an order that was made.
-func (s *bureau) writeResponse(ctx context.Context, o order.Order, j job, w io.Writer) error {
-	remakes, err := order.Remakes(ctx, s.Store(), o.ID)
-	if err != nil {
-		return err
-	}
-	r := Response{
-		Order: o.ID, Input: j.input, Key: message.TransportKey(o.Partner, o.Transport), Good: o.Good, Remakes: remakes,
-		Columns: j.contract.Columns, Variant: j.contract.ResponseICCID,
-	}
-	return r.Write(ctx, s.Store(), s.Token(), w)
 }
 
 // ---- acknowledgement and destruction
@@ -715,6 +718,13 @@ func (s *bureau) takeAck(ctx context.Context, a *site.Arrival) error {
 	}
 	if m.Cards != o.Good {
 		return site.Refused("%s: %d cards are acknowledged, want %d", a.Name, m.Cards, o.Good)
+	}
+	sent, err := s.sentFiles(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	if wrong := otherFile(m.Response, sent); wrong != "" {
+		return site.Refused("%s: %s", a.Name, wrong)
 	}
 	return a.Step(ctx, o, "order.received", order.Received, map[string]any{"cards": m.Cards, "by": m.By}, func(tx *store.Tx) error {
 		return putPaper(tx, o.ID, "ack", m)
@@ -819,10 +829,17 @@ func (s *bureau) destroy(ctx context.Context, o order.Order) error {
 		return err
 	}
 	d.Blocks = b.Blocks()
-	for name, to := range map[string]string{o.ID + ".out.pgp": o.Partner, o.ID + ".batch.pgp": s.Config().Plant} {
-		if err := s.Withdraw(to, name); err != nil {
+	sent, err := s.sentFiles(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	for _, f := range sent {
+		if err := s.Withdraw(o.Partner, f.File); err != nil {
 			return err
 		}
+	}
+	if err := s.Withdraw(s.Config().Plant, o.ID+".batch.pgp"); err != nil {
+		return err
 	}
 	return s.Step(ctx, o, "order.destroyed", order.Destroyed, map[string]any{"key": o.KEK, "blocks": d.Blocks}, func(tx *store.Tx) error {
 		d.LogIndex, d.At = tx.Index(), tx.Time()
