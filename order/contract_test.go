@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ankan/document"
+	"ankan/format"
 	"ankan/sim"
 )
 
@@ -169,6 +170,24 @@ func TestCheck(t *testing.T) {
 			found = found || errors.As(err, &r) && r.Error() == want && r.Rule == tt.rule && r.Clause != ""
 		}
 		if !found || tt.rule != "dialect" && len(errs) > 12 {
+			t.Errorf("got %v, want %s", errs, want)
+		}
+	}
+	// What the order says does not fit into the response, or is not there for it.
+	for want, doc := range map[string]string{
+		"own/out: response: customer has ' ' as character 7, where the layout ends it": "      ${customer} ${quantity}\n    row: ${iccid} ${imsi}\n",
+		"own/out: column msisdn: the order gives no MSISDNs":                           "      ${quantity}\n    row: ${iccid} ${imsi} ${msisdn}\n",
+		"own/out: response: transport_key.auc has 0 characters, want 1 to 2":           "      ${transport_key.auc} ${quantity}\n    row: ${iccid} ${imsi}\n",
+		"own/out: name of the response: version has 3 characters, want at most 2":      "      ${quantity}\n    row: ${iccid} ${imsi}\n    file: ${version | right(2)}\n",
+	} {
+		l, err := format.Parse("own.yaml", []byte("layout: own\nabout: own\noutputs:\n  - name: out\n    head: |\n"+doc))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		own := *c
+		own.Responses = []ResponseFile{{Output: l.Outputs()[0], Columns: l.Outputs()[0].Columns()}}
+		if errs := own.Check(parse(base(t)), now); len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), want) {
 			t.Errorf("got %v, want %s", errs, want)
 		}
 	}
