@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"slices"
@@ -90,7 +91,7 @@ func (s *bureau) sendResponse(ctx context.Context, o order.Order) ([]outgoing, e
 		}
 		err := s.SendForOfficers(ctx, o.Partner, files[i].File, func(w io.Writer) error {
 			sum := sha256.New()
-			if err := r.Write(ctx, s.Store(), s.Token(), io.MultiWriter(w, sum)); err != nil {
+			if err := r.Write(ctx, s.Store(), s.Token(), summing{w, sum}); err != nil {
 				return err
 			}
 			files[i].SHA256 = fmt.Sprintf("%x", sum.Sum(nil))
@@ -101,6 +102,23 @@ func (s *bureau) sendResponse(ctx context.Context, o order.Order) ([]outgoing, e
 		}
 	}
 	return files, nil
+}
+
+// A summing writer hashes what it writes, at the same time.
+type summing struct {
+	w   io.Writer
+	sum hash.Hash
+}
+
+func (s summing) Write(p []byte) (int, error) {
+	done := make(chan struct{})
+	go func() {
+		s.sum.Write(p)
+		close(done)
+	}()
+	n, err := s.w.Write(p)
+	<-done
+	return n, err
 }
 
 // keepFiles keeps the plan with the digest of file i, before that file can be sent.
