@@ -231,3 +231,33 @@ func FuzzParseContract(f *testing.F) {
 		}
 	})
 }
+
+// A layout that reads values out of the file's name finds it in what was sent.
+func TestSentName(t *testing.T) {
+	csv := &Contract{Order: layout("csv")}
+	o := Order{ID: "op.1-0123456789ab", Name: "B0001_11.csv"}
+	if got := csv.SentName(o); got != "op.1-0123456789ab.B0001_11.csv.inp.pgp" {
+		t.Error(got)
+	}
+	if got := (&Contract{Order: layout("dialect1")}).SentName(o); got != "op.1-0123456789ab.inp.pgp" {
+		t.Error(got)
+	}
+	const text = "ICCID,IMSI,MSISDN,PROFILE\n8991999000000000013,404990000000001,919000000001,usim\n8991999000000000021,404990000000009,919000000007,usim\n"
+	for _, name := range []string{"B0001_11.csv", "B0001_11.csv.inp.pgp", "B0001_11.csv.INP.asc", csv.SentName(o)} {
+		in, err := csv.Reading().ParseInput(name, strings.NewReader(text))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if in.Value(Batch) != "B0001" || in.TransportKey() != 11 || in.Quantity() != 2 || in.At(1).MSISDN.String() != "919000000007" {
+			t.Errorf("%s: batch %q, key %d, %d cards", name, in.Value(Batch), in.TransportKey(), in.Quantity())
+		}
+		var again strings.Builder
+		if err := in.Render(&again); err != nil || again.String() != text {
+			t.Errorf("%v: rendered as\n%s", err, again.String())
+		}
+	}
+	if _, err := csv.Reading().ParseInput("B0001.csv", strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), "the file's name") {
+		t.Error(err)
+	}
+}
