@@ -31,8 +31,8 @@ type state struct {
 func (w *works) state() (s state) {
 	w.t.Helper()
 	w.ask(demo.Bureau, `SELECT count(*) FROM orders`, &s.orders)
-	w.ask(demo.Bureau, `SELECT count(*) FROM ledger_block`, &s.ledger)
-	w.ask(demo.Bureau, `SELECT coalesce(group_concat(hex(block) || hex(issued)), '') FROM (SELECT * FROM ledger_block ORDER BY block)`, &s.issued)
+	w.ask(demo.Bureau, `SELECT count(*) FROM ledger_share`, &s.ledger)
+	w.ask(demo.Bureau, `SELECT coalesce(group_concat(hex(block) || hex(issued)), '') FROM (SELECT * FROM ledger_share ORDER BY block, ord)`, &s.issued)
 	w.ask(demo.Bureau, `SELECT count(*) FROM ledger_fingerprint`, &s.fingerprints)
 	var all []keys.Key
 	if err := w.Clients[demo.Bureau].Get(w.ctx, "/keys", &all); err != nil {
