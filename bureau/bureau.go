@@ -29,6 +29,7 @@ import (
 	"ankan/order"
 	"ankan/perso"
 	"ankan/profile"
+	"ankan/sim"
 	"ankan/site"
 	"ankan/store"
 )
@@ -220,44 +221,63 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 		case agreed.Digest != "" && agreed.Digest != fmt.Sprintf("%x", p.Digest()):
 			errs = append(errs, fmt.Errorf("profile %s has digest %x here, the contract says %s", agreed.Name, p.Digest(), agreed.Digest))
 		default:
-			errs = append(errs, checkAuthentication(agreed, p, c.Columns)...)
+			errs = append(errs, checkAuthentication(agreed, p, c.ResponseColumns(), in.First())...)
 			if k, err := s.Token().Key(ctx, message.OPKey(operator, in.TransportKey())); err == nil {
 				errs = append(errs, checkOP(p, k)...)
 			}
 		}
 	}
-	for _, id := range []string{message.TransportKey(operator, in.TransportKey()), message.OPKey(operator, in.TransportKey())} {
+	ids := []string{message.OPKey(operator, in.TransportKey())}
+	for _, receiver := range in.Receivers() {
+		ids = append(ids, message.TransportKey(operator, in.TransportKeyOf(receiver)))
+	}
+	slices.Reverse(ids) // the transport key first: OP comes with it
+	for _, id := range ids {
 		if _, err := s.Token().Key(ctx, id); err != nil {
 			errs = append(errs, fmt.Errorf("%w; the operator shares it, and two people here accept it", err))
 			break // both come together
 		}
 	}
-	if ref, err := c.Transport(in.Header); err == nil && !ref.KCV.IsZero() && len(errs) == 0 {
-		k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
-		if err != nil {
-			return []error{err}
-		}
-		if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
-			errs = append(errs, errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err))
+	for _, receiver := range in.Receivers() {
+		if err := s.checkTransport(ctx, operator, c, in, receiver); err != nil && len(errs) == 0 {
+			errs = append(errs, err)
 		}
 	}
 	return errs
 }
 
+// checkTransport compares a receiver's transport key with the contract.
+func (s *bureau) checkTransport(ctx context.Context, operator string, c *order.Contract, in *order.Input, receiver string) error {
+	ref, err := c.Transport(in.Header, receiver)
+	if err != nil || ref.KCV.IsZero() {
+		return nil // what is not agreed is said by the contract's own rule
+	}
+	k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
+	if err != nil {
+		return err
+	}
+	if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
+		return errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err)
+	}
+	return nil
+}
+
 // checkAuthentication compares the profile's algorithm with the contract's, by
 // which the operator will read the response, and the response's columns with
 // what the cards have.
-func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column) []error {
+func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column, first sim.Identity) []error {
 	var errs []error
 	if a := p.Parameters(); a != agreed.Authentication() {
 		errs = append(errs, fmt.Errorf("profile %s has the algorithm %s here, the contract says %s; write the profile's into the contract as algorithm", agreed.Name, a, agreed.Authentication()))
 	}
-	slots := map[string]bool{"": true, profile.SlotMSISDN.String(): true}
+	slots := map[string]bool{"": true}
 	for _, s := range p.Slots() {
 		slots[s.Name] = true
 	}
 	for _, c := range columns {
-		if !slots[c.Slot()] {
+		if msisdn := c.Slot() == profile.SlotMSISDN.String(); msisdn && first.MSISDN.IsZero() {
+			errs = append(errs, fmt.Errorf("column %s: the order gives no MSISDNs; agree on other columns, or on a layout of orders that has them", c))
+		} else if !msisdn && !slots[c.Slot()] {
 			errs = append(errs, fmt.Errorf("column %s: cards of profile %s have no %s; agree on other columns", c, agreed.Name, c.Slot()))
 		}
 	}

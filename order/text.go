@@ -242,6 +242,9 @@ func OpenText(ctx context.Context, s *store.Store, token hsm.Token, o Order, rd 
 		return rd.ParseInput(o.Name, text)
 	}
 	in, err := rd.readFirst(o.Name, text)
+	if err == nil {
+		in.Count(o.Quantity)
+	}
 	if err == nil && blocks != (o.Quantity+perList-1)/perList {
 		err = fmt.Errorf("order %s: %d blocks of identities, which is not %d cards", o.ID, blocks, o.Quantity)
 	}
