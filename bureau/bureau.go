@@ -838,6 +838,9 @@ func (s *bureau) destroy(ctx context.Context, o order.Order) error {
 	if err := s.Withdraw(s.Config().Plant, o.ID+".batch.pgp"); err != nil {
 		return err
 	}
+	if err := errors.Join(datagen.Wipe(ctx, s.Store(), o.ID), order.Wipe(ctx, s.Store(), o.ID)); err != nil {
+		return err
+	}
 	return s.Step(ctx, o, "order.destroyed", order.Destroyed, map[string]any{"key": o.KEK, "blocks": d.Blocks}, func(tx *store.Tx) error {
 		d.LogIndex, d.At = tx.Index(), tx.Time()
 		for i := range d.Keys {
