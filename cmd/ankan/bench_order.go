@@ -27,6 +27,8 @@ type benchOrderCmd struct {
 	Cards int    `help:"Cards of the order." default:"100000" placeholder:"N"`
 	To    string `help:"What the operator opens its mail with: ankan (AES-256-GCM, RFC 9580) or gnupg (AES-256-CFB with SHA-1, RFC 4880)." enum:"ankan,gnupg" default:"ankan"`
 	JSON  bool   `help:"Print JSON."`
+
+	benchDatabase
 }
 
 // responseColumns are those of the demonstration's contract.
@@ -41,7 +43,7 @@ func (c benchOrderCmd) Run(a *app) error {
 }
 
 func (c benchOrderCmd) measure(ctx context.Context) (result, error) {
-	w, err := newWorkshop(ctx)
+	w, err := newWorkshop(ctx, c.Database)
 	if err != nil {
 		return nil, err
 	}
