@@ -338,7 +338,7 @@ func (p *plant) killed(ctx context.Context, seed uint64) (kills int, err error) 
 		r := rand.New(rand.NewPCG(seed, 1))
 		for {
 			// Longer than a start takes, on the whole, so that the journey gets on.
-			pause := time.Duration(r.Int64N(int64(800 * time.Millisecond)))
+			pause := time.Duration(r.Int64N(int64(2 * time.Second)))
 			name := processes()[r.IntN(len(processes()))]
 			select {
 			case <-over.Done():
@@ -355,6 +355,9 @@ func (p *plant) killed(ctx context.Context, seed uint64) (kills int, err error) 
 	killer.Wait()
 	if err == nil && (!sum.Destroyed || sum.Responded != cards || sum.Loaded != cards) {
 		err = fmt.Errorf("the journey does not balance: %+v", sum)
+	}
+	if err == nil {
+		err = p.settled(ctx)
 	}
 	cancel()
 	if err := firstOf(err, s.wait()); err != nil {

@@ -21,6 +21,7 @@ import (
 	"ankan/demo"
 	"ankan/durable"
 	"ankan/examples"
+	"ankan/exchange/edge"
 	"ankan/factory"
 	"ankan/hsm"
 	"ankan/hsm/soft"
@@ -209,6 +210,9 @@ func (p *plant) journey(ctx context.Context, events ...event) (o outcome, err er
 	if err == nil && (!sum.Destroyed || sum.Responded != cards || sum.Loaded != cards || sum.Rejected > 1 || sum.Proved != 5) {
 		err = fmt.Errorf("the journey does not balance: %+v", sum)
 	}
+	if err == nil {
+		err = p.settled(ctx)
+	}
 	cancel()
 	err = errors.Join(err, s.wait())
 	if err != nil {
@@ -224,6 +228,34 @@ func (p *plant) journey(ctx context.Context, events ...event) (o outcome, err er
 	}
 	o.books, err = p.balanced(sum)
 	return o, err
+}
+
+// settled waits until no file is on its way: what failed last is tried again.
+func (p *plant) settled(ctx context.Context) error {
+	for quiet := 0; quiet < 3; {
+		n := 0
+		for _, name := range demo.Sites() {
+			s, err := edge.OpenSpool(p.Configs[name].SpoolDir())
+			if err != nil {
+				return err
+			}
+			in, err := s.Waiting()
+			out, outErr := s.Outgoing()
+			if err := errors.Join(err, outErr, s.Close()); err != nil {
+				return err
+			}
+			n += len(in) + len(out)
+		}
+		if quiet++; n > 0 {
+			quiet = 0
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d files are on their way: %w", n, ctx.Err())
+		case <-time.After(30 * time.Millisecond):
+		}
+	}
+	return nil
 }
 
 type silent struct{}
