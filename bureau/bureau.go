@@ -139,7 +139,11 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	}
 	switch had, err := order.ByBatch(ctx, s.Store(), a.Partner, o.Batch); {
 	case err == nil:
-		return refuse(fmt.Errorf("batch %s was ordered already with other content, as %s; give this order a batch number of its own", o.Batch, had.ID))
+		err := refuse(fmt.Errorf("batch %s was ordered already with other content, as %s; give this order a batch number of its own", o.Batch, had.ID))
+		if r := new(site.Refusal); errors.As(err, &r) {
+			r.Alarm = true
+		}
+		return err
 	case !errors.Is(err, order.ErrNoOrder):
 		return err
 	}

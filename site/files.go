@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"time"
 
+	"ankan/access"
 	"ankan/audit"
 	"ankan/exchange"
 	"ankan/exchange/edge"
 	"ankan/message"
+	"ankan/notice"
 	"ankan/order"
 	"ankan/store"
 )
@@ -22,6 +24,8 @@ import (
 type Refusal struct {
 	Reasons []string // at least one
 	Digest  string   // of the order's content, if it could be read
+	// Alarm says that this is no mistake of a file: the security officers are told.
+	Alarm bool
 }
 
 // Error is the first reason, and how many more there are.
@@ -222,12 +226,31 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 		if err != nil {
 			return err
 		}
+		if r.Alarm {
+			if err := s.alarm(ctx, tx, a, r); err != nil {
+				return err
+			}
+		}
 		k, _ := message.KindOf(a.Name)
 		if h := s.files[k]; h.Refused != nil && a.partner != nil {
 			return h.Refused(tx, a, r)
 		}
 		return nil
 	})
+}
+
+// alarm tells the security officers of a file that was refused.
+func (s *Site) alarm(ctx context.Context, tx *store.Tx, a *Arrival, r *Refusal) error {
+	people, err := access.In(tx).Holders(ctx, "security-officer")
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, who := range people {
+		ids = append(ids, who.ID)
+	}
+	text := fmt.Sprintf("A file of %s was put aside: %s. Ask %[1]s, by another way than files, whether it is theirs.", a.Partner, r.Error())
+	return notice.Tell(tx, ids, notice.Notice{Kind: "file.refused", Subject: "file/" + a.SHA256, Text: text})
 }
 
 // sealing is exchange.Seal or exchange.SealForOfficers.

@@ -449,6 +449,9 @@ func (w *works) open(name, path string) *store.Store {
 // balanced checks the books of all sites, which are stopped for it.
 func (w *works) balanced(b factory.Works) factory.Report {
 	w.t.Helper()
+	if len(w.up) == len(demo.Sites()) {
+		until(w.t, "the end of what is on its way", w.quiet)
+	}
 	for _, name := range demo.Sites() {
 		w.stop(name)
 		b.Sites = append(b.Sites, factory.Site{Config: w.Configs[name], Module: w.tokens[name], Parts: parts.All()})
@@ -459,6 +462,20 @@ func (w *works) balanced(b factory.Works) factory.Report {
 		w.t.Error(err)
 	}
 	return r
+}
+
+// quiet says whether no file lies in a spool to be sent or taken in.
+func (w *works) quiet() bool {
+	w.t.Helper()
+	for _, name := range demo.Sites() {
+		s := must[*edge.Spool](w.t)(edge.OpenSpool(w.Configs[name].SpoolDir()))
+		in := must[[]*edge.File](w.t)(s.Waiting())
+		out := must[[]edge.Meta](w.t)(s.Outgoing())
+		if s.Close(); len(in)+len(out) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // refusedWith checks that a site refused, and why.
