@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ankan/durable"
+	"ankan/store/storetest"
 )
 
 var (
@@ -46,6 +47,10 @@ func founded(t testing.TB) *plant {
 	idle.Lock()
 	defer idle.Unlock()
 	var p *plant
+	database := ""
+	if storetest.OnPostgres() {
+		database = storetest.Database(t) // it goes with the test
+	}
 	if n := len(idle.plants); n > 0 {
 		p, idle.plants = idle.plants[n-1], idle.plants[:n-1]
 	} else {
@@ -55,11 +60,17 @@ func founded(t testing.TB) *plant {
 			t.Fatal(err)
 		}
 		folders = append(folders, dir)
-		if p, err = found(t.Context(), dir); err != nil {
+		if p, err = found(t.Context(), dir, database); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Cleanup(func() {
+		if database != "" {
+			if err := p.onServer(context.Background(), "DROP DATABASE %[1]s_base"); err != nil {
+				t.Error(err)
+			}
+			return
+		}
 		idle.Lock()
 		defer idle.Unlock()
 		idle.plants = append(idle.plants, p)

@@ -12,12 +12,13 @@ import (
 	"ankan/factory"
 	"ankan/hsm"
 	"ankan/parts"
+	"ankan/store/storetest"
 )
 
 // TestBooks changes what lies at a site, behind its back, and has the check of
 // the books find it.
 func TestBooks(t *testing.T) {
-	w := start(t, options{cards: 60, faults: true})
+	w := start(t, options{cards: 60, faults: true, file: true})
 	sum := w.journey(nil)
 	if r := w.balanced(factory.Works{}); r.Certified != 1 {
 		t.Fatalf("%+v", r)
@@ -58,7 +59,7 @@ func TestBooks(t *testing.T) {
 					t.Fatal(err)
 				}
 			}()
-			db := openSQLite(t, path, "rw")
+			db := storetest.Open(t, path)
 			for _, q := range []string{`PRAGMA foreign_keys = off`, test.change, `PRAGMA wal_checkpoint(TRUNCATE)`} {
 				if _, err := db.Exec(q); err != nil {
 					t.Fatalf("%s: %v", q, err)
