@@ -75,7 +75,7 @@ type running struct {
 type options struct {
 	cards  int
 	faults bool
-	file   bool // databases are files, whatever the suite runs on
+	file   bool                                 // databases are files, whatever the suite runs on
 	random func(site string) io.Reader          // the modules' source; nil: the usual one
 	change func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
 }
