@@ -2,6 +2,7 @@
 # make build-pkcs11  builds with PKCS#11, for an HSM; needs gcc as well
 # make test   installs what the tests need (with apt, as root) and runs them all
 # make bench  measures against the peers, side by side
+# make crash  has a factory's processes die at every step; CRASHTIME=1h kills at random for as long
 # make fuzz   runs every fuzz target for FUZZTIME
 # make lint   runs the linters that are pinned in tools/go.mod
 
@@ -11,7 +12,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED = 0
 
-.PHONY: all build build-pkcs11 demo test packages vet bench fuzz lint clean
+.PHONY: all build build-pkcs11 demo test packages vet bench crash fuzz lint clean
 
 all: build
 
@@ -45,6 +46,13 @@ bench: build
 	bin/ankan bench line
 	bin/ankan bench order --cards 1000000
 	bin/ankan bench sftp
+
+# A factory's processes die at every step that outlives them, and every step
+# fails, on both databases. CRASHTIME=1h kills at random moments for an hour, on each.
+CRASHTIME ?= 1m
+crash:
+	$(GO) test -timeout 0 ./test/crash -v -every -time $(CRASHTIME)
+	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 0 ./test/crash -v -every -time $(CRASHTIME)
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)

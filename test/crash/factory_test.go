@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -388,6 +389,8 @@ func (p *plant) run(ctx context.Context, events []event) *supervisor {
 const mostLives = 60
 
 func (s *supervisor) keep(ctx context.Context, name string, args []string) {
+	runtime.LockOSThread() // with which its processes die, if the test is killed
+	defer runtime.UnlockOSThread()
 	for life := 1; ctx.Err() == nil; life++ {
 		if life > mostLives {
 			s.failed(fmt.Errorf("%s was started %d times; its last words: %s", name, mostLives, tail(s.logOf(name))))
@@ -418,6 +421,7 @@ func (s *supervisor) live(ctx context.Context, name string, args []string, life 
 	defer log.Close()
 	cmd := exec.Command(s.program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if life == 1 {
 		cmd.Env = append(os.Environ(), "ANKAN_STEPS="+s.traceOf(name))
 		var fails []string

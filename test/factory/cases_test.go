@@ -12,6 +12,7 @@ import (
 
 	"ankan/custody"
 	"ankan/demo"
+	"ankan/durable"
 	"ankan/exchange/edge"
 	"ankan/factory"
 	"ankan/order"
@@ -102,6 +103,12 @@ func TestCases(t *testing.T) {
 	w := start(t, options{cards: cards, change: wide})
 	var resealed []byte // the order again, signed and sealed anew
 	half := make(chan string, 1)
+	drops := &durable.Script{
+		Match: func(step string) bool {
+			return strings.HasPrefix(step, durable.Use+"hsm.") && step != durable.Use+"hsm.sign"
+		},
+		Fail: []durable.Event{{Step: 1, Shape: durable.Before}, {Step: 3, Shape: durable.After}, {Step: 5, Shape: durable.Before}, {Step: 8, Shape: durable.After}},
+	}
 	sum := w.journey(map[string]func(){
 		stageRelease: func() {
 			text := string(must[[]byte](t)(os.ReadFile(w.OrderFile)))
@@ -139,6 +146,11 @@ func TestCases(t *testing.T) {
 			t.Run("R11 a signer who is another partner", func(t *testing.T) {
 				w.refused(t, "signer.inp.pgp", w.sealed(demo.Plant, plain(ranged(t, "11", 600, 2).text())), `signer\.inp\.pgp: message is signed by key [0-9A-F]{16}, want `)
 			})
+			// R15: while keys are drawn, and later while they are sealed and sent, the
+			// bureau's module drops out of uses, and does one and says it did not.
+			w.stop(demo.Bureau)
+			w.Configs[demo.Bureau].Steps = drops.Steps()
+			w.start(demo.Bureau)
 		},
 		stageDestruction: func() {
 			t.Run("R17 the response again", func(t *testing.T) { w.responseAgain(t) })
@@ -146,6 +158,20 @@ func TestCases(t *testing.T) {
 			w.stop(demo.Plant)
 			go func() { half <- w.halfDestroyed() }()
 		},
+	})
+	t.Run("R15 the module drops while keys are drawn", func(t *testing.T) {
+		if n := drops.Count().All; n < 8 || sum.Generated != cards || sum.Responded != cards {
+			t.Errorf("%d uses of the module, %d key sets drawn and %d answered, want more than 8 uses and %d of each", n, sum.Generated, sum.Responded, cards)
+		}
+		drawn := map[string]int{}
+		for _, e := range w.log(demo.Bureau) {
+			if e.Kind == "batch.block-generated" {
+				drawn[fmt.Sprint(e.Data["block"])]++
+			}
+		}
+		if len(drawn) != 1 || drawn["0"] != 1 {
+			t.Errorf("blocks were drawn %v times, want each once", drawn)
+		}
 	})
 	t.Run("R18 half destroyed", func(t *testing.T) {
 		if why := <-half; why != "" {
