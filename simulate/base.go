@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"ankan/act"
 	"ankan/client"
@@ -82,8 +83,8 @@ const (
 // A Base is a factory that was founded once and is copied for each run: keys are
 // shared, the operating system is approved, a lot of chips is accepted.
 type Base struct {
-	dir    string
-	people map[string]map[string]string // by site: the number of who has a role
+	dir   string
+	began time.Time // when runs begin, by all clocks
 }
 
 // NewBase founds a factory in a folder, which must be empty or not be there.
@@ -98,7 +99,7 @@ func NewBase(ctx context.Context, dir string) (*Base, error) {
 	if had, err := os.ReadDir(dir); err != nil || len(had) > 0 {
 		return nil, errors.Join(fmt.Errorf("%s is not empty; the simulator founds its factory in a folder of its own", dir), err)
 	}
-	b := &Base{dir: dir, people: map[string]map[string]string{}}
+	b := &Base{dir: dir, began: time.Now().Truncate(time.Second)}
 	if err := b.found(ctx); err != nil {
 		return nil, fmt.Errorf("founding the factory: %w", err)
 	}
@@ -118,11 +119,18 @@ func (b *Base) found(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	b.began = b.began.Add(time.Minute) // after all that the founding logged
 	w, err := b.world(ctx, b.dir, discard())
 	if err != nil {
 		return err
 	}
-	return errors.Join(b.prepare(ctx, w, note), w.Close())
+	err = b.prepare(ctx, w, note)
+	for _, p := range w.places {
+		if p.clock.day.After(b.began) {
+			b.began = p.clock.day
+		}
+	}
+	return errors.Join(err, w.Close())
 }
 
 func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
@@ -306,7 +314,7 @@ func (b *Base) copyTo(dir string) error {
 		}
 		to := filepath.Join(dir, name)
 		switch {
-		case name == "samples" || name == "chips.sock":
+		case name == "samples" || name == "chips" || name == "chips.sock":
 			if d.IsDir() {
 				return fs.SkipDir
 			}

@@ -12,6 +12,7 @@ import (
 
 	"ankan/client"
 	"ankan/demo"
+	"ankan/durable"
 	"ankan/exchange/edge"
 	"ankan/hsm/soft"
 	"ankan/parts"
@@ -47,6 +48,7 @@ type place struct {
 	client *client.Client
 	spool  *edge.Spool
 	people map[string]client.Signer // by role
+	script *durable.Script          // of the steps that the site takes now
 }
 
 // A world is a factory while it runs.
@@ -55,6 +57,7 @@ type world struct {
 	log    *slog.Logger
 	places map[string]*place
 	rack   *simos.Rack
+	lot    []string           // files of the chips that were not fed to the line yet
 	stop   context.CancelFunc // of the rack
 	served chan error
 }
@@ -67,7 +70,10 @@ func (b *Base) world(ctx context.Context, dir string, log *slog.Logger) (_ *worl
 			err = errors.Join(err, w.Close())
 		}
 	}()
-	if w.rack, err = simos.NewRack(filepath.Join(dir, "chips")); err != nil {
+	if w.rack, err = simos.NewRack(""); err != nil {
+		return nil, err
+	}
+	if w.lot, err = filepath.Glob(filepath.Join(b.dir, "chips", "*.chip")); err != nil {
 		return nil, err
 	}
 	l, err := net.Listen("unix", filepath.Join(dir, "chips.sock"))
@@ -78,9 +84,8 @@ func (b *Base) world(ctx context.Context, dir string, log *slog.Logger) (_ *worl
 	serving, w.stop = context.WithCancel(ctx)
 	w.served = make(chan error, 1)
 	go func() { w.served <- w.rack.Serve(serving, l) }()
-	now := time.Now().Truncate(time.Second).Add(time.Minute) // after all that the founding logged
 	for _, name := range Sites() {
-		p := &place{name: name, clock: &clock{day: now}, people: map[string]client.Signer{}}
+		p := &place{name: name, clock: &clock{day: b.began}, script: &durable.Script{}, people: map[string]client.Signer{}}
 		w.places[name] = p
 		if err := writeConfig(dir, name); err != nil {
 			return nil, err
@@ -88,7 +93,7 @@ func (b *Base) world(ctx context.Context, dir string, log *slog.Logger) (_ *worl
 		if p.config, err = site.LoadConfig(filepath.Join(dir, name, "site.yaml")); err != nil {
 			return nil, err
 		}
-		p.config.Clock = p.clock
+		p.config.Clock, p.config.Steps = p.clock, p.step
 		for _, role := range cast(name) {
 			if p.people[role], err = signer(dir, name, role); err != nil {
 				return nil, err
@@ -104,7 +109,7 @@ func (b *Base) world(ctx context.Context, dir string, log *slog.Logger) (_ *worl
 // open opens a site from what lies in its folder.
 func (w *world) open(ctx context.Context, p *place) (err error) {
 	if p.token == nil {
-		if p.token, err = soft.Open(p.config.Token.File, []byte(pass)); err != nil {
+		if p.token, err = soft.Open(p.config.Token.File, []byte(pass), soft.WithSteps(p.step)); err != nil {
 			return fmt.Errorf("token of %s: %w", p.name, err)
 		}
 	}
@@ -124,6 +129,9 @@ func (w *world) open(ctx context.Context, p *place) (err error) {
 	p.client.Now = p.clock.Now
 	return nil
 }
+
+// step is a durable step of the site, which goes as the script has it.
+func (p *place) step(name string, do func() error) error { return p.script.Steps().Do(name, do) }
 
 // shut closes a site.
 func (p *place) shut() error {
@@ -175,6 +183,7 @@ func (w *world) settle(ctx context.Context) error {
 			p := w.places[name]
 			p.clock.pass(time.Second)
 			did, err := p.site.Turn(ctx)
+			w.rack.Rest()
 			if err != nil {
 				return fmt.Errorf("site %s: %w", name, err)
 			}
@@ -192,6 +201,21 @@ func (w *world) settle(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("the factory does not come to rest in %d rounds", turns)
+}
+
+// feed puts the next n chips of the lot into the reader's drawer.
+func (w *world) feed(n int) error {
+	for _, path := range w.lot[:min(n, len(w.lot))] {
+		c, err := simos.LoadChip(path)
+		if err != nil {
+			return err
+		}
+		if err := w.rack.Add(c); err != nil {
+			return err
+		}
+	}
+	w.lot = w.lot[min(n, len(w.lot)):]
+	return nil
 }
 
 // carryAll carries all files from one site to another.
