@@ -129,14 +129,12 @@ func (r *run) hostileFile() error {
 	if to.spool == nil {
 		return nil
 	}
-	r.hostile++
-	name := fmt.Sprintf("h%d.%s.pgp", r.hostile, kind)
+	name := fmt.Sprintf("h%d.%s.pgp", r.hostile+1, kind)
 	what := "a copy under another name"
 	switch r.rng.IntN(4) {
 	case 0:
 		what = "a copy under its own name"
 		err := to.spool.Bring(from, k.name, "stranger", bytes.NewReader(content))
-		r.hostile--
 		r.count("replays")
 		r.note("%s gets %s, of kind %s", k.to, what, kind)
 		if !errors.Is(err, edge.ErrUsed) {
@@ -152,6 +150,7 @@ func (r *run) hostileFile() error {
 		what, content = "a spoilt copy", bytes.Clone(content)
 		content[r.rng.IntN(len(content))] ^= byte(1 + r.rng.IntN(255))
 	}
+	r.hostile++
 	r.count("hostile files")
 	r.count("hostile: " + what)
 	r.note("%s gets %s, of kind %s", k.to, what, kind)

@@ -83,18 +83,11 @@ func (r *run) diligence() (did bool, err error) {
 		}
 		for _, w := range wishes {
 			before := len(r.deeds)
-			if err := r.ask(p, w); err != nil {
+			if err := r.errand(p, w, true); err != nil {
 				return did, err
 			}
 			if len(r.deeds) == before {
 				r.fault("%s: people may ask for %s of %s, and are refused", p.name, w.kind, r.named(w.ord))
-				continue
-			}
-			d := r.deeds[before]
-			for range len(errands()[w.kind].signs) + 1 {
-				if err := r.goOn(p, d); err != nil {
-					return did, err
-				}
 			}
 			did = true
 		}

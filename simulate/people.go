@@ -135,16 +135,34 @@ func (r *run) people() error {
 	}
 	at := r.rng.IntN(100)
 	switch {
-	case at < 50 && len(open) > 0:
+	case at < 35 && len(open) > 0:
 		return r.goOn(p, one(r, open))
-	case at < 82:
+	case at < 85:
 		wishes, err := r.wishes(p)
 		if err != nil || len(wishes) == 0 {
 			return err
 		}
-		return r.ask(p, one(r, wishes))
+		return r.errand(p, one(r, wishes), r.chance(70))
 	case len(all) > 0:
 		return r.mischief(p, one(r, all))
+	}
+	return nil
+}
+
+// errand asks for an act and, if people are prompt, has it signed and done.
+func (r *run) errand(p *place, w wish, prompt bool) error {
+	before := len(r.deeds)
+	if err := r.ask(p, w); err != nil || !prompt || len(r.deeds) == before {
+		return err
+	}
+	d := r.deeds[before]
+	for range len(errands()[w.kind].signs) + 1 {
+		if p.site == nil || d.used || d.rejected {
+			break
+		}
+		if err := r.goOn(p, d); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -155,6 +173,7 @@ func (r *run) try(p *place, what string, do func() error) (sure bool, err error)
 	r.plan(p)
 	err = do()
 	r.note("%s: %s: %s", p.name, what, outcome(err))
+	p.news = true
 	disturbed, rerr := r.after(p)
 	if rerr != nil {
 		return false, rerr

@@ -49,6 +49,7 @@ type place struct {
 	spool  *edge.Spool
 	people map[string]client.Signer // by role
 	script *durable.Script          // of the steps that the site takes now
+	news   bool                     // something happened that it may have waited for
 }
 
 // A world is a factory while it runs.
@@ -126,7 +127,7 @@ func (w *world) open(ctx context.Context, p *place) (err error) {
 		return fmt.Errorf("opening %s: %w", p.name, err)
 	}
 	p.client = client.Within(p.site.Control())
-	p.client.Now = p.clock.Now
+	p.client.Now, p.news = p.clock.Now, true
 	return nil
 }
 
@@ -259,6 +260,7 @@ func (w *world) bring(from, to string, m edge.Meta) error {
 		return err
 	}
 	defer r.Close()
+	w.places[to].news = true
 	if err := w.places[to].spool.Bring(from, m.Name, "carrier", r); !errors.Is(err, edge.ErrUsed) {
 		return err
 	}
