@@ -124,7 +124,9 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	}
 	errs := c.Check(in, s.Store().Now())
 	if len(errs) == 0 {
-		errs = s.checkMeans(ctx, a.Partner, c, in) // what is not agreed need not be here
+		if errs, err = s.checkMeans(ctx, a.Partner, c, in); err != nil { // what is not agreed need not be here
+			return err
+		}
 	}
 	if len(errs) > 0 {
 		return refuse(errs...)
@@ -192,9 +194,9 @@ func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Input, er
 	return in, err
 }
 
-// checkMeans says what this site lacks to make the order.
-func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contract, in *order.Input) []error {
-	var errs []error
+// checkMeans says what this site lacks to make the order. Its error is that it
+// could not find out.
+func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contract, in *order.Input) (errs []error, err error) {
 	if agreed, err := c.Profile(in.Header); err == nil {
 		switch p := s.Profile(agreed.Name); {
 		case p == nil:
@@ -209,21 +211,26 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 		}
 	}
 	for _, id := range []string{message.TransportKey(operator, in.TransportKey()), message.OPKey(operator, in.TransportKey())} {
-		if _, err := s.Token().Key(ctx, id); err != nil {
+		switch _, err := s.Token().Key(ctx, id); {
+		case err == nil:
+			continue
+		case !errors.Is(err, hsm.ErrNoKey) && !errors.Is(err, keys.ErrState):
+			return nil, err
+		default:
 			errs = append(errs, fmt.Errorf("%w; the operator shares it, and two people here accept it", err))
-			break // both come together
 		}
+		break // both come together
 	}
 	if ref, err := c.Transport(in.Header); err == nil && !ref.KCV.IsZero() && len(errs) == 0 {
 		k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
 		if err != nil {
-			return []error{err}
+			return nil, err
 		}
 		if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
 			errs = append(errs, errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err))
 		}
 	}
-	return errs
+	return errs, nil
 }
 
 // checkAuthentication compares the profile's algorithm with the contract's, by

@@ -337,6 +337,9 @@ func (s *plant) createBatch(ctx context.Context, run perso.Run, b *datagen.Batch
 		return err
 	}
 	if b.Wrapped, err = s.Token().TakeDataKey(keys.For(ctx, "order/"+b.Order), run.Agree, head.Given, message.BatchLabel(b.Order), b.KEK); err != nil {
+		if !errors.Is(err, hsm.ErrSealed) && !errors.Is(err, hsm.ErrPublicKey) {
+			return err // the module's trouble, not the file's
+		}
 		return site.Refused("order %s: its data key: %v", b.Order, err)
 	}
 	e := audit.Entry{Kind: "batch.created", Actor: "system:site", Subject: "order/" + b.Order, Data: map[string]any{"cards": b.Cards, "spares": b.Spares}}

@@ -42,6 +42,7 @@ type Arrival struct {
 	*edge.File
 	partner *exchange.Partner
 	message *exchange.Message
+	trouble error // why the content could not be read, which is not the sender's doing
 	site    *Site
 }
 
@@ -67,7 +68,40 @@ func (a *Arrival) Sender() *exchange.Partner { return a.partner }
 
 // Read gives the content to read, once it is decrypted and verified as a whole
 // (exchange.Message.Read).
-func (a *Arrival) Read(read func(io.Reader) error) error { return a.message.Read(read) }
+func (a *Arrival) Read(read func(io.Reader) error) error {
+	var own error
+	err := a.message.Read(func(r io.Reader) error {
+		own = read(&source{r, a})
+		return own
+	})
+	if err != nil && !errors.Is(err, own) {
+		a.troubled(err)
+	}
+	return err
+}
+
+// troubled remembers what kept the site from reading a file. Who reads takes it
+// for the content's fault; a file is not refused for it.
+func (a *Arrival) troubled(err error) {
+	var r *exchange.Refusal
+	if !errors.As(err, &r) {
+		a.trouble = err
+	}
+}
+
+// source is the content of an arrival.
+type source struct {
+	io.Reader
+	a *Arrival
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.a.troubled(err)
+	}
+	return n, err
+}
 
 // JSON reads the message as one JSON document. What is wrong with it is a
 // Refusal.
@@ -154,7 +188,12 @@ func (s *Site) dispatch(ctx context.Context, a *Arrival) error {
 	if a.message, err = exchange.Open(a.Path, s.mail, []*exchange.Partner{a.partner}, limits()); err != nil {
 		return err
 	}
-	return h.Take(ctx, a)
+	err = h.Take(ctx, a)
+	var r *Refusal
+	if a.trouble != nil && errors.As(err, &r) {
+		return a.trouble
+	}
+	return err
 }
 
 // replayed refuses a file that was taken in before. The same file in the same
