@@ -483,19 +483,21 @@ func (s *bureau) offer(ctx context.Context, o order.Order) error {
 
 // ofPlant finds the order that a plant writes about. Only the plant that it was
 // given to may.
-func (s *bureau) ofPlant(ctx context.Context, a *site.Arrival, id string, state order.State) (order.Order, error) {
+func (s *bureau) ofPlant(ctx context.Context, a *site.Arrival, id string, state, before order.State) (order.Order, error) {
 	o, err := order.Get(ctx, s.Store(), id)
-	return ours(a, o, err, id, s.Config().Plant, state)
+	return ours(a, o, err, id, s.Config().Plant, state, before)
 }
 
 // ofOperator finds the order that its operator writes about.
-func (s *bureau) ofOperator(ctx context.Context, a *site.Arrival, id string, state order.State) (order.Order, error) {
+func (s *bureau) ofOperator(ctx context.Context, a *site.Arrival, id string, state, before order.State) (order.Order, error) {
 	o, err := order.Get(ctx, s.Store(), id)
-	return ours(a, o, err, id, o.Partner, state)
+	return ours(a, o, err, id, o.Partner, state, before)
 }
 
-// ours refuses an order that is not here, not the sender's, or elsewhere in its life.
-func ours(a *site.Arrival, o order.Order, err error, id, sender string, state order.State) (order.Order, error) {
+// ours refuses an order that is not here, not the sender's, or elsewhere in its
+// life. In the state before, the file is the answer to one that this site sent and
+// did not come to note: it waits until that is done.
+func ours(a *site.Arrival, o order.Order, err error, id, sender string, state, before order.State) (order.Order, error) {
 	switch {
 	case errors.Is(err, order.ErrNoOrder):
 		return o, site.Refused("%s: %v", a.Name, err)
@@ -503,6 +505,8 @@ func ours(a *site.Arrival, o order.Order, err error, id, sender string, state or
 		return o, err
 	case a.Partner != sender:
 		return o, site.Refused("%s: order %s is not one of %s", a.Name, id, a.Partner)
+	case o.State == before && before != "":
+		return o, fmt.Errorf("%s: order %s is %s still; the file is taken when it is %s", a.Name, id, o.State, state)
 	case o.State != state:
 		return o, site.Refused("%s: order %s is %s, want %s", a.Name, id, o.State, state)
 	}
@@ -514,7 +518,7 @@ func (s *bureau) takeSlot(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofPlant(ctx, a, m.Order, order.Offered)
+	o, err := s.ofPlant(ctx, a, m.Order, order.Offered, order.Generated)
 	if err != nil {
 		return err
 	}
@@ -597,7 +601,7 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 	if err != nil {
 		return site.Refused("%s: %v", a.Name, err)
 	}
-	o, err := s.ofPlant(ctx, a, rep.Order, order.Sent)
+	o, err := s.ofPlant(ctx, a, rep.Order, order.Sent, order.Offered)
 	if err != nil {
 		return err
 	}
@@ -668,7 +672,7 @@ func (s *bureau) takeAck(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofOperator(ctx, a, m.Order, order.Responded)
+	o, err := s.ofOperator(ctx, a, m.Order, order.Responded, order.Made)
 	if err != nil {
 		return err
 	}
@@ -751,7 +755,7 @@ func (s *bureau) takeDestroyed(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofPlant(ctx, a, m.Order, order.Destroying)
+	o, err := s.ofPlant(ctx, a, m.Order, order.Destroying, "")
 	if err != nil {
 		return err
 	}

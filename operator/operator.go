@@ -274,8 +274,9 @@ func (s *operator) sendOrder(ctx context.Context, o order.Order) error {
 	return site.ErrIdle // until the receipt is here
 }
 
-// about finds the order that a manufacturer writes about.
-func (s *operator) about(ctx context.Context, a *site.Arrival, id string, states ...order.State) (order.Order, error) {
+// about finds the order that a manufacturer writes about. In the state before, a
+// file that was sent earlier is still on its way: this one waits for it.
+func (s *operator) about(ctx context.Context, a *site.Arrival, id string, state, before order.State) (order.Order, error) {
 	o, err := order.Get(ctx, s.Store(), id)
 	switch {
 	case errors.Is(err, order.ErrNoOrder):
@@ -284,13 +285,12 @@ func (s *operator) about(ctx context.Context, a *site.Arrival, id string, states
 		return o, err
 	case o.Partner != a.Partner:
 		return o, site.Refused("%s: order %s is not with %s", a.Name, id, a.Partner)
+	case o.State == state:
+		return o, nil
+	case o.State == before && before != "":
+		return o, fmt.Errorf("%s: order %s is %s still; the file is taken when it is %s", a.Name, id, o.State, state)
 	}
-	for _, st := range states {
-		if o.State == st {
-			return o, nil
-		}
-	}
-	return o, site.Refused("%s: order %s is %s, want %s", a.Name, id, o.State, states[0])
+	return o, site.Refused("%s: order %s is %s, want %s", a.Name, id, o.State, state)
 }
 
 func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
@@ -308,7 +308,7 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 	if _, err := order.Get(ctx, s.Store(), id); errors.Is(err, order.ErrNoOrder) && !m.Accepted {
 		return s.stray(ctx, a, m)
 	}
-	o, err := s.about(ctx, a, id, order.Submitted)
+	o, err := s.about(ctx, a, id, order.Submitted, "")
 	if err != nil {
 		return err
 	}
@@ -329,7 +329,7 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 // takeRetired ends the wait for a response that has no row: no card of the
 // order could be made. The receipt stands in its place.
 func (s *operator) takeRetired(ctx context.Context, a *site.Arrival, m message.Receipt) error {
-	o, err := s.about(ctx, a, m.Order, order.Accepted)
+	o, err := s.about(ctx, a, m.Order, order.Accepted, order.Submitted)
 	if err != nil {
 		return err
 	}
@@ -368,7 +368,7 @@ func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
 	if !ok {
 		return site.Refused("%s: the name must be ORDER.out.pgp", a.Name)
 	}
-	o, err := s.about(ctx, a, id, order.Accepted)
+	o, err := s.about(ctx, a, id, order.Accepted, order.Submitted)
 	if err != nil {
 		return err
 	}
@@ -672,7 +672,7 @@ func (s *operator) takeCertificate(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.about(ctx, a, m.Order, order.Acknowledged)
+	o, err := s.about(ctx, a, m.Order, order.Acknowledged, "")
 	if err != nil {
 		return err
 	}

@@ -390,6 +390,9 @@ func (s *plant) takeDestroy(ctx context.Context, a *site.Arrival) error {
 		return err
 	}
 	run, err := perso.GetRun(ctx, s.Store(), m.Order)
+	if err == nil && run.Bureau == a.Partner && run.State == "finished" {
+		return fmt.Errorf("%s: the report of order %s is sent and not noted yet; the file is taken then", a.Name, m.Order)
+	}
 	if errors.Is(err, perso.ErrNoRun) || err == nil && (run.Bureau != a.Partner || run.State != "reported") {
 		return site.Refused("%s: order %s is not one that %s may have destroyed now", a.Name, m.Order, a.Partner)
 	}
