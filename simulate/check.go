@@ -4,18 +4,17 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"ankan/custody"
-	"ankan/demo"
 	"ankan/durable"
-	"ankan/exchange"
+	"ankan/factory"
 	"ankan/operator"
 	"ankan/order"
+	"ankan/parts"
 	"ankan/sim"
 	"ankan/simos"
 	"ankan/station"
@@ -107,7 +106,7 @@ func text(rows *sql.Rows) (s string, err error) { return s, rows.Scan(&s) }
 
 // check compares the factory with the model.
 func (r *run) check() error {
-	for _, do := range []func() error{r.checkOrders, r.checkLeave, r.checkCards, r.checkSubscribers, r.checkStock, r.checkHostile, r.checkLogs} {
+	for _, do := range []func() error{r.checkOrders, r.checkLeave, r.checkCards, r.checkSubscribers, r.checkStock, r.checkHostile, r.checkBooks} {
 		if err := do(); err != nil {
 			return err
 		}
@@ -455,28 +454,28 @@ func (r *run) checkHostile() error {
 	return nil
 }
 
-// checkLogs verifies each log as a stranger would, and replays its acts.
-func (r *run) checkLogs() error {
+// checkBooks has the books of all sites looked at from outside, when the sites
+// are closed.
+func (r *run) checkBooks() error {
+	works := factory.Works{Settled: true}
 	for _, name := range Sites() {
 		p := r.places[name]
-		dir := filepath.Join(r.dir, "log-"+name)
-		if err := p.client.ExportLog(r.ctx, dir); err != nil {
-			return err
+		err := p.site.Close()
+		if p.site = nil; err != nil {
+			return fmt.Errorf("closing %s: %w", name, err)
 		}
-		doc, err := os.ReadFile(p.config.CardFile())
-		if err != nil {
-			return err
-		}
-		card, err := exchange.ParsePartner(p.config.CardFile(), doc)
-		if err != nil {
-			return err
-		}
-		size, signatures, err := demo.VerifyLog(os.DirFS(dir), card.Card().Log)
-		if err != nil {
-			r.fault("the log of %s: %v", name, err)
-		}
-		r.counts["log entries"] += int(size)
-		r.counts["signatures verified"] += signatures
+		works.Sites = append(works.Sites, factory.Site{Config: p.config, Module: p.token, Parts: parts.All()})
 	}
-	return nil
+	report, err := factory.CheckBooks(r.ctx, works)
+	if errors.Is(err, factory.ErrBooks) {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			r.fault("%s", line)
+		}
+		err = nil
+	}
+	for what, n := range map[string]int{"log entries": report.Entries, "signatures verified": report.Signatures, "warrants spent": report.Warrants,
+		"orders with a certificate": report.Certified, "subscribers": report.Subscribers, "keys destroyed": report.Destroyed} {
+		r.counts[what] += n
+	}
+	return err
 }

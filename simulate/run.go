@@ -371,6 +371,9 @@ func (r *run) newOrder() error {
 		if err := o.write(); err != nil {
 			return err
 		}
+		if slices.ContainsFunc(r.orders, func(x *wanted) bool { return x.id == o.id }) {
+			return nil // by chance, an order that is there already
+		}
 		r.orders = append(r.orders, o)
 	}
 	r.count("orders")
