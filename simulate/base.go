@@ -17,6 +17,7 @@ import (
 	"ankan/client"
 	"ankan/demo"
 	"ankan/exchange"
+	"ankan/hsm"
 	"ankan/hsm/soft"
 	"ankan/parts"
 	"ankan/passkey"
@@ -84,7 +85,10 @@ const (
 // shared, the operating system is approved, a lot of chips is accepted.
 type Base struct {
 	dir   string
-	began time.Time // when runs begin, by all clocks
+	began time.Time   // when runs begin, by all clocks
+	parts []site.Part // that its sites are made of
+	// module is what a site takes for its security module; nil: the module.
+	module func(name string, m hsm.Module) hsm.Module
 }
 
 // NewBase founds a factory in a folder, which must be empty or not be there.
@@ -99,7 +103,7 @@ func NewBase(ctx context.Context, dir string) (*Base, error) {
 	if had, err := os.ReadDir(dir); err != nil || len(had) > 0 {
 		return nil, errors.Join(fmt.Errorf("%s is not empty; the simulator founds its factory in a folder of its own", dir), err)
 	}
-	b := &Base{dir: dir, began: time.Now().Truncate(time.Second)}
+	b := &Base{dir: dir, began: time.Now().Truncate(time.Second), parts: parts.All()}
 	if err := b.found(ctx); err != nil {
 		return nil, fmt.Errorf("founding the factory: %w", err)
 	}

@@ -14,7 +14,6 @@ import (
 	"ankan/factory"
 	"ankan/operator"
 	"ankan/order"
-	"ankan/parts"
 	"ankan/sim"
 	"ankan/simos"
 	"ankan/station"
@@ -225,6 +224,16 @@ func (r *run) checkLeave() error {
 			case len(r.deeds[i].signed) != len(e.signs):
 				r.fault("%s did %s with %d signatures, want %d", name, r.deeds[i], len(r.deeds[i].signed), len(e.signs))
 			}
+		}
+	}
+	// No chip counts as destroyed without its act.
+	gone, err := collect(r, Plant, text, `SELECT DISTINCT ord FROM card WHERE state = 'destroyed'`)
+	if err != nil {
+		return err
+	}
+	for _, ord := range gone {
+		if !slices.ContainsFunc(r.deeds, func(d *deed) bool { return d.used && d.wish == wish{"chip.destroy", ord} }) {
+			r.fault("chips of %s count as destroyed, and nobody signed that", r.named(ord))
 		}
 	}
 	// What an act allows happens once to an order.
@@ -464,7 +473,7 @@ func (r *run) checkBooks() error {
 		if p.site = nil; err != nil {
 			return fmt.Errorf("closing %s: %w", name, err)
 		}
-		works.Sites = append(works.Sites, factory.Site{Config: p.config, Module: p.token, Parts: parts.All()})
+		works.Sites = append(works.Sites, factory.Site{Config: p.config, Module: p.token, Parts: r.base.parts})
 	}
 	report, err := factory.CheckBooks(r.ctx, works)
 	if errors.Is(err, factory.ErrBooks) {

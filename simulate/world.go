@@ -14,8 +14,8 @@ import (
 	"ankan/demo"
 	"ankan/durable"
 	"ankan/exchange/edge"
+	"ankan/hsm"
 	"ankan/hsm/soft"
-	"ankan/parts"
 	"ankan/simos"
 	"ankan/site"
 )
@@ -54,6 +54,7 @@ type place struct {
 
 // A world is a factory while it runs.
 type world struct {
+	base   *Base
 	dir    string
 	log    *slog.Logger
 	places map[string]*place
@@ -65,7 +66,7 @@ type world struct {
 
 // world opens a factory that lies in dir.
 func (b *Base) world(ctx context.Context, dir string, log *slog.Logger) (_ *world, err error) {
-	w := &world{dir: dir, log: log, places: map[string]*place{}}
+	w := &world{base: b, dir: dir, log: log, places: map[string]*place{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.Close())
@@ -122,7 +123,11 @@ func (w *world) open(ctx context.Context, p *place) (err error) {
 			return err
 		}
 	}
-	p.site, err = site.Open(ctx, p.config, p.token, w.log.With("site", p.name), parts.All()...)
+	var module hsm.Module = p.token
+	if w.base.module != nil {
+		module = w.base.module(p.name, module)
+	}
+	p.site, err = site.Open(ctx, p.config, module, w.log.With("site", p.name), w.base.parts...)
 	if err != nil {
 		return fmt.Errorf("opening %s: %w", p.name, err)
 	}
