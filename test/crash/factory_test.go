@@ -21,6 +21,7 @@ import (
 	"ankan/demo"
 	"ankan/durable"
 	"ankan/examples"
+	"ankan/exchange/edge"
 	"ankan/factory"
 	"ankan/hsm"
 	"ankan/hsm/soft"
@@ -99,8 +100,10 @@ func found(ctx context.Context, dir string) (*plant, error) {
 		return nil, err
 	}
 	for _, c := range p.Clients {
-		// People whom a site tells of a failure try again.
-		c.Again = func(r *client.Refusal) bool { return strings.Contains(r.Text, durable.ErrFailed.Error()) }
+		// People whom a site tells of a failure, or that it cannot reach a reader, try again.
+		c.Again = func(r *client.Refusal) bool {
+			return strings.Contains(r.Text, durable.ErrFailed.Error()) || strings.Contains(r.Text, "rack: ")
+		}
 	}
 	return p, copyTree(p.base, p.Dir)
 }
@@ -198,20 +201,16 @@ const patience = 90 * time.Second
 // journey drives one order through a fresh factory while the events happen, and
 // checks the books at its end.
 func (p *plant) journey(ctx context.Context, events ...event) (o outcome, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	o = outcome{events: events, deaths: map[string]string{}, counts: map[string]durable.Count{}, steps: map[string][]string{}}
 	if err := p.restore(); err != nil {
 		return o, err
 	}
 	s := p.run(ctx, events)
-	sum, err := p.Run(ctx, silent{})
-	if err == nil && (!sum.Destroyed || sum.Responded != cards || sum.Loaded != cards || sum.Rejected > 1 || sum.Proved != 5) {
-		err = fmt.Errorf("the journey does not balance: %+v", sum)
-	}
+	sum, err := p.drive(ctx)
 	cancel()
-	err = errors.Join(err, s.wait())
-	if err != nil {
+	if err := errors.Join(err, s.wait()); err != nil {
 		return o, err
 	}
 	for _, name := range processes() {
@@ -224,6 +223,75 @@ func (p *plant) journey(ctx context.Context, events ...event) (o outcome, err er
 	}
 	o.books, err = p.balanced(sum)
 	return o, err
+}
+
+// drive drives the order through the processes and waits until nothing is on its
+// way any more.
+func (p *plant) drive(ctx context.Context) (demo.Summary, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	sum, err := p.Run(ctx, silent{})
+	if err == nil && (!sum.Destroyed || sum.Responded != cards || sum.Loaded != cards || sum.Rejected > 1 || sum.Proved != 5) {
+		err = fmt.Errorf("the journey does not balance: %+v", sum)
+	}
+	if err == nil {
+		err = p.settled(ctx)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, p.stands())
+	}
+	return sum, err
+}
+
+// stands is how the orders stand, and what lies in the spools, for whoever looks
+// into a failure. The sites still run.
+func (p *plant) stands() string {
+	var b strings.Builder
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, name := range demo.Sites() {
+		c := client.New(p.Configs[name].Control)
+		for _, path := range []string{"/orders", "/runs"} {
+			var answer any
+			err := c.Get(ctx, path, &answer)
+			fmt.Fprintf(&b, "%s %s: %.800v %v\n", name, path, answer, err)
+		}
+		filepath.WalkDir(p.Configs[name].SpoolDir(), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				fmt.Fprintf(&b, "%s\n", path)
+			}
+			return nil
+		})
+	}
+	return b.String()
+}
+
+// settled waits until no file is on its way: what failed last is tried again.
+func (p *plant) settled(ctx context.Context) error {
+	for quiet := 0; quiet < 3; {
+		n := 0
+		for _, name := range demo.Sites() {
+			s, err := edge.OpenSpool(p.Configs[name].SpoolDir())
+			if err != nil {
+				return err
+			}
+			in, err := s.Waiting()
+			out, outErr := s.Outgoing()
+			if err := errors.Join(err, outErr, s.Close()); err != nil {
+				return err
+			}
+			n += len(in) + len(out)
+		}
+		if quiet++; n > 0 {
+			quiet = 0
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d files are on their way: %w", n, ctx.Err())
+		case <-time.After(30 * time.Millisecond):
+		}
+	}
+	return nil
 }
 
 type silent struct{}
