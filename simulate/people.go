@@ -122,7 +122,7 @@ func (r *run) people() error {
 	}
 	p := one(r, up)
 	p.clock.pass(time.Duration(1+r.rng.IntN(120)) * time.Second)
-	var open, all []*deed
+	var open, over, all []*deed
 	for _, d := range r.deeds {
 		if d.at != p.name {
 			continue
@@ -131,6 +131,8 @@ func (r *run) people() error {
 		all = append(all, d)
 		if !d.used && !d.rejected && !d.late {
 			open = append(open, d)
+		} else if !d.used {
+			over = append(over, d)
 		}
 	}
 	at := r.rng.IntN(100)
@@ -143,6 +145,8 @@ func (r *run) people() error {
 			return err
 		}
 		return r.errand(p, one(r, wishes), r.chance(70))
+	case len(over) > 0 && r.chance(50):
+		return r.mischief(p, one(r, over))
 	case len(all) > 0:
 		return r.mischief(p, one(r, all))
 	}

@@ -307,6 +307,9 @@ func (r *run) time() error {
 	switch r.rng.IntN(6) {
 	case 0, 1:
 		d := time.Duration(1+r.rng.IntN(90)) * time.Minute
+		if r.chance(20) {
+			d *= 24
+		}
 		r.note("%s passes", d)
 		for _, name := range Sites() {
 			r.places[name].clock.pass(d)

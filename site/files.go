@@ -141,6 +141,8 @@ func (s *Site) takeIn(ctx context.Context, f *edge.File) error {
 	case err == nil:
 		s.hurry()
 		return s.spool.Done(f)
+	case errors.Is(err, errRefused):
+		return s.spool.Quarantine(f, "it was refused, and the log says why; the site stopped before it was put aside")
 	case errors.As(err, &e):
 		// The refusal names the place in our spool, which is not the partner's business.
 		r = &Refusal{Reasons: []string{f.Name + ": " + e.Text}}
@@ -164,7 +166,14 @@ func (s *Site) arrival(f *edge.File) *Arrival {
 	return &Arrival{File: f, partner: s.partners[f.Partner], site: s}
 }
 
-var errSeen = errors.New("seen")
+var (
+	errSeen    = errors.New("seen")
+	errRefused = errors.New("refused before")
+)
+
+// refusedPlace is what the list of received files has as the place of a file that
+// was refused there.
+func refusedPlace(a *Arrival) string { return "refused " + a.Place() }
 
 func (s *Site) dispatch(ctx context.Context, a *Arrival) error {
 	if a.partner == nil {
@@ -208,6 +217,8 @@ func (s *Site) replayed(ctx context.Context, a *Arrival) error {
 		return err
 	case spool == a.Place():
 		return errSeen
+	case spool == refusedPlace(a):
+		return errRefused
 	}
 	return Refused("%s: the same file (SHA-256 %.12s…) came at %s and was dealt with; a file is taken once", a.Name, a.SHA256, at)
 }
@@ -218,7 +229,7 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 		Data: map[string]any{"file": a.Name, "size": a.Size, "reasons": r.Reasons[:min(len(r.Reasons), 20)], "count": len(r.Reasons)}}
 	return s.store.Change(ctx, e, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO received (sha256, partner, name, spool, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO NOTHING`,
-			a.SHA256, a.Partner, a.Name, a.Place(), tx.Time().Format(time.RFC3339Nano))
+			a.SHA256, a.Partner, a.Name, refusedPlace(a), tx.Time().Format(time.RFC3339Nano))
 		if err != nil {
 			return err
 		}
