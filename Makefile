@@ -3,15 +3,18 @@
 # make test   installs what the tests need (with apt, as root) and runs them all
 # make bench  measures against the peers, side by side
 # make fuzz   runs every fuzz target for FUZZTIME
+# make simulate  runs whole factories under SEED for SIMTIME
 # make lint   runs the linters that are pinned in tools/go.mod
 
 GO       ?= go
 FUZZTIME ?= 30s
+SEED     ?= 1
+SIMTIME  ?= 10m
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED = 0
 
-.PHONY: all build build-pkcs11 demo test packages vet bench fuzz lint clean
+.PHONY: all build build-pkcs11 demo test packages vet bench fuzz simulate lint clean
 
 all: build
 
@@ -48,6 +51,9 @@ bench: build
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
+
+simulate: build
+	bin/ankan simulate --seed $(SEED) --for $(SIMTIME)
 
 lint:
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
