@@ -12,6 +12,7 @@ import (
 	"ankan/factory"
 	"ankan/hsm"
 	"ankan/parts"
+	"ankan/store/storetest"
 )
 
 // TestBooks changes what lies at a site, behind its back, and has the check of
@@ -58,7 +59,7 @@ func TestBooks(t *testing.T) {
 					t.Fatal(err)
 				}
 			}()
-			db := openSQLite(t, path, "rw")
+			db := storetest.Open(t, path)
 			for _, q := range []string{`PRAGMA foreign_keys = off`, test.change, `PRAGMA wal_checkpoint(TRUNCATE)`} {
 				if _, err := db.Exec(q); err != nil {
 					t.Fatalf("%s: %v", q, err)
