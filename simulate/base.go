@@ -146,9 +146,9 @@ func (b *Base) writeContracts() error {
 	}
 	for _, name := range operators() {
 		first, last := agreed(name)
-		reject, spares := "remake", 1
+		reject, spares, rows := "remake", 1, 2
 		if name == South {
-			reject, spares = "retire", 0
+			reject, spares, rows = "retire", 0, 100
 		}
 		doc := fmt.Sprintf(`contract: SIM-%s
 operator: %[1]s
@@ -164,6 +164,7 @@ files:
   order_iccid: 18 check
   response_iccid: 18 check
   columns: ICCID/IMSI/PIN1/PUK1/PIN2/PUK2/ADM1/EKI/EOPC
+  max_rows: %d
 transport_keys:
   - {index: %d}
 iccid_issuer: "8991999"
@@ -175,7 +176,7 @@ spares: {percent: 1, min: %d}
 reject: %s
 destruction_limit: 30d
 alarms: [noc@operator.example]
-`, name, osRelease, p.Name, p.Digest(), transport, firstICCID+first, firstICCID+last, firstIMSI+first, firstIMSI+last, maxQuantity, spares, reject)
+`, name, osRelease, p.Name, p.Digest(), rows, transport, firstICCID+first, firstICCID+last, firstIMSI+first, firstIMSI+last, maxQuantity, spares, reject)
 		if err := os.WriteFile(filepath.Join(b.dir, "contract-"+name+".yaml"), []byte(doc), 0o600); err != nil {
 			return err
 		}

@@ -117,7 +117,7 @@ func (r *run) check() error {
 // a reason that is no fault; no identity is in two orders that were accepted, and
 // an order was refused for a clash only when there is one.
 func (r *run) checkOrders() error {
-	var made []*wanted
+	var had, made []*wanted // at the bureau; that it did not take back
 	states := map[string]order.Order{}
 	all, err := order.List(r.ctx, r.places[Bureau].site.Store())
 	if err != nil {
@@ -128,13 +128,17 @@ func (r *run) checkOrders() error {
 	}
 	for _, o := range r.orders {
 		if o.drafted {
-			if _, ok := states[o.id]; ok {
+			there, ok := states[o.id]
+			if ok {
+				had = append(had, o)
+			}
+			if ok && there.State != order.Refused {
 				made = append(made, o)
 			}
 		}
 	}
-	if len(made) != len(all) {
-		r.fault("the bureau has %d orders, and %d were placed", len(all), len(made))
+	if len(had) != len(all) {
+		r.fault("the bureau has %d orders, and %d were placed", len(all), len(had))
 	}
 	for i, o := range made {
 		for _, other := range made[:i] {
@@ -145,7 +149,7 @@ func (r *run) checkOrders() error {
 	}
 	for _, o := range r.orders {
 		if o.drafted {
-			if err := r.checkOrder(o, states, made); err != nil {
+			if err := r.checkOrder(o, states, had); err != nil {
 				return err
 			}
 		}
@@ -153,18 +157,23 @@ func (r *run) checkOrders() error {
 	return nil
 }
 
-func (r *run) checkOrder(o *wanted, bureau map[string]order.Order, made []*wanted) error {
+func (r *run) checkOrder(o *wanted, bureau map[string]order.Order, had []*wanted) error {
 	here, err := r.places[o.by].site.Order(r.ctx, o.id)
 	if err != nil {
 		return fmt.Errorf("%s is not there any more: %w", o, err)
 	}
 	there, taken := bureau[o.id]
 	switch {
+	case here.State == order.Refused && there.State == order.Refused:
+		r.count("orders taken back")
+		if !slices.ContainsFunc(r.deeds, func(d *deed) bool { return d.used && d.wish == wish{"order.refuse", o.id} }) {
+			r.fault("%s was taken back, and nobody signed that", o)
+		}
 	case here.State == order.Refused && taken:
 		r.fault("%s is refused at its operator and %s at the bureau", o, there.State)
 	case here.State == order.Refused:
 		r.count("orders refused by the bureau")
-		clash := slices.ContainsFunc(made, func(m *wanted) bool { return m.overlaps(o) })
+		clash := slices.ContainsFunc(had, func(m *wanted) bool { return m.overlaps(o) })
 		if !clash {
 			r.fault("%s is refused, and nothing speaks against it: %s", o, here.Reason)
 		}

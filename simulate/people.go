@@ -26,6 +26,7 @@ func errands() map[string]errand {
 		"hlr.load":          {"nodal-officer", nil},
 		"order.acknowledge": {"nodal-officer", nil},
 		"order.release":     {"data-preparation", []string{"key-manager", "security-officer"}},
+		"order.refuse":      {"key-manager", []string{"security-officer"}},
 		"order.destroy":     {"key-manager", []string{"hsm-administrator", "security-officer", "witness"}},
 		"chip.destroy":      {"shift-lead", []string{"warehouse", "security-officer"}},
 		"batch.destroy":     {"system-administrator", []string{"security-officer", "witness"}},
@@ -34,6 +35,13 @@ func errands() map[string]errand {
 
 // A wish is an act that the state of a site calls for.
 type wish struct{ kind, ord string }
+
+func (w wish) subject() string {
+	if w.kind == "order.refuse" {
+		return "order/" + w.ord + "/not wanted any more"
+	}
+	return "order/" + w.ord
+}
 
 // wishes is what people of a site would do now.
 func (r *run) wishes(p *place) ([]wish, error) {
@@ -144,7 +152,11 @@ func (r *run) people() error {
 		if err != nil || len(wishes) == 0 {
 			return err
 		}
-		return r.errand(p, one(r, wishes), r.chance(70))
+		w := one(r, wishes)
+		if w.kind == "order.release" && r.chance(8) {
+			w.kind = "order.refuse"
+		}
+		return r.errand(p, w, r.chance(70))
 	case len(over) > 0 && r.chance(50):
 		return r.mischief(p, one(r, over))
 	case len(all) > 0:
@@ -197,7 +209,7 @@ func (r *run) ask(p *place, w wish) error {
 	who := p.people[errands()[w.kind].asks]
 	var st custody.Status
 	sure, err := r.try(p, "ask for "+w.kind+" of "+r.named(w.ord), func() (err error) {
-		st, err = p.client.Request(r.ctx, who, w.kind, "order/"+w.ord)
+		st, err = p.client.Request(r.ctx, who, w.kind, w.subject())
 		return err
 	})
 	if err != nil {
