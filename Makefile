@@ -4,15 +4,18 @@
 # make bench  measures against the peers, side by side
 # make crash  has a factory's processes die at every step; CRASHTIME=1h kills at random for as long
 # make fuzz   runs every fuzz target for FUZZTIME
+# make simulate  runs whole factories under SEED for SIMTIME
 # make lint   runs the linters that are pinned in tools/go.mod
 
 GO       ?= go
 FUZZTIME ?= 30s
+SEED     ?= 1
+SIMTIME  ?= 10m
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED = 0
 
-.PHONY: all build build-pkcs11 demo test packages vet bench crash fuzz lint clean
+.PHONY: all build build-pkcs11 demo test packages vet bench crash fuzz simulate lint clean
 
 all: build
 
@@ -56,6 +59,9 @@ crash:
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
+
+simulate: build
+	bin/ankan simulate --seed $(SEED) --for $(SIMTIME)
 
 lint:
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...

@@ -124,7 +124,12 @@ func (f *bureau) identities() Identities {
 	f.must(err)
 	r, err := sim.NewIdentityRange(sim.Identity{ICCID: iccid, IMSI: imsi, MSISDN: msisdn}, 1e9)
 	f.must(err)
-	return func(i int) sim.Identity { return r.At(uint64(i)) }
+	return func(out []sim.Identity, first int) error {
+		for i := range out {
+			out[i] = r.At(uint64(first + i))
+		}
+		return nil
+	}
 }
 
 func (f *bureau) dataKey(b Batch) *hsm.DataKey {

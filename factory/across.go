@@ -129,16 +129,20 @@ func (c *check) issued(b *books, imsi, iccid, ord string) error {
 	if err != nil {
 		return err
 	}
-	was, err := ledger.IssuedIMSI(c.ctx, bureau.store, i)
-	if err != nil {
-		return err
-	}
-	also, err := ledger.IssuedICCID(c.ctx, bureau.store, n)
-	if err != nil {
-		return err
-	}
-	if !was || !also {
-		b.finding("identity %s, %s is loaded, and the ledger of %s does not know it", imsi, iccid, bureau.name)
+	for _, find := range []func() (*order.Issue, error){
+		func() (*order.Issue, error) { return ledger.FindIMSI(c.ctx, bureau.store, i) },
+		func() (*order.Issue, error) { return ledger.FindICCID(c.ctx, bureau.store, n) },
+	} {
+		was, err := find()
+		if err != nil {
+			return err
+		}
+		switch {
+		case was == nil:
+			b.finding("identity %s, %s is loaded, and the ledger of %s does not know it", imsi, iccid, bureau.name)
+		case was.Order != ord || was.Hold != order.Issued:
+			b.finding("identity %s, %s is loaded, and in the ledger of %s it is %s for order %s", imsi, iccid, bureau.name, was.Hold, was.Order)
+		}
 	}
 	return nil
 }

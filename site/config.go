@@ -55,7 +55,10 @@ type Config struct {
 	// Contracts between operators and this manufacturer (bureau), or between
 	// this operator and its manufacturer.
 	Contracts []string `yaml:"contracts,omitempty"`
-	Profiles  []string `yaml:"profiles,omitempty"` // electrical profiles: files, or builtin:NAME
+	// Formats are layouts of order and response files that contracts may name
+	// beside those of the program.
+	Formats  []string `yaml:"formats,omitempty"`
+	Profiles []string `yaml:"profiles,omitempty"` // electrical profiles: files, or builtin:NAME
 	// Plant is the partner that makes this bureau's cards.
 	Plant string `yaml:"plant,omitempty"`
 	// Stations are drawers of software chips, which this plant's line connects to.
@@ -222,7 +225,7 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 	if h := c.Notify.Webhook; h != nil {
 		abs(&h.SecretFile)
 	}
-	for _, list := range [][]string{c.Partners, c.Officers, c.Contracts} {
+	for _, list := range [][]string{c.Partners, c.Officers, c.Contracts, c.Formats} {
 		for i := range list {
 			abs(&list[i])
 		}

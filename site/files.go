@@ -2,6 +2,7 @@ package site
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -106,6 +107,9 @@ func (s *source) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Content is SHA-256 of the content.
+func (a *Arrival) Content() [sha256.Size]byte { return a.message.Plain }
 
 // JSON reads the message as one JSON document. What is wrong with it is a
 // Refusal.

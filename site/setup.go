@@ -301,7 +301,9 @@ func openStore(ctx context.Context, c *Config, t hsm.Module, parts []Part) (*sto
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, store.Config{Path: c.Database(), Password: c.DatabasePassword(), Origin: c.origin(), Signer: n, Now: c.clock().Now, Steps: c.Steps}, Schemas(parts...)...)
+	return store.Open(ctx, store.Config{
+		Path: c.Database(), Password: c.DatabasePassword(), Origin: c.origin(), Signer: n, Now: c.clock().Now, Steps: c.Steps,
+	}, Schemas(parts...)...)
 }
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its
