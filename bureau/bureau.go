@@ -28,7 +28,6 @@ import (
 	"ankan/order"
 	"ankan/perso"
 	"ankan/profile"
-	"ankan/sim"
 	"ankan/site"
 	"ankan/store"
 )
@@ -451,7 +450,7 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	}
 	defer op.Close()
 	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
-	if err := g.Run(ctx, b, func(i int) sim.Identity { return j.input.At(i) }, nil); err != nil {
+	if err := g.Run(ctx, b, datagen.At(j.input.At), nil); err != nil {
 		return err
 	}
 	return s.Step(ctx, o, "order.generated", order.Generated, map[string]any{"blocks": b.Blocks()}, nil)

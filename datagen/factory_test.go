@@ -124,7 +124,15 @@ func (f *bureau) identities() Identities {
 	f.must(err)
 	r, err := sim.NewIdentityRange(sim.Identity{ICCID: iccid, IMSI: imsi, MSISDN: msisdn}, 1e9)
 	f.must(err)
-	return func(i int) sim.Identity { return r.At(uint64(i)) }
+	return At(func(i int) sim.Identity { return r.At(uint64(i)) })
+}
+
+// identityOf is that of card i.
+func (f *bureau) identityOf(i int) sim.Identity {
+	f.Helper()
+	id := make([]sim.Identity, 1)
+	f.must(f.identities()(id, i))
+	return id[0]
 }
 
 func (f *bureau) dataKey(b Batch) *hsm.DataKey {

@@ -211,7 +211,7 @@ func (b *orderBench) takeIn(ctx context.Context, path string) error {
 	})
 }
 
-func (b *orderBench) draw(ctx context.Context) error { return b.generate(ctx, b.batch, b.input.At) }
+func (b *orderBench) draw(ctx context.Context) error { return b.generate(ctx, b.batch, datagen.At(b.input.At)) }
 
 const responseName = "bench.out.pgp"
 
