@@ -148,12 +148,9 @@ func pieces(spans []Span, n int) iter.Seq[Span] {
 	}
 }
 
-// sets is how many key sets lie in the blocks of spans.
-func (b Batch) sets(spans ...Span) (n int) {
-	for _, s := range spans {
-		n += min(s.To*b.BlockSize, b.Cards+b.Spares) - s.From*b.BlockSize
-	}
-	return n
+// sets is how many key sets lie in the blocks of a span.
+func (b Batch) sets(s Span) int {
+	return min(s.To*b.BlockSize, b.Cards+b.Spares) - s.From*b.BlockSize
 }
 
 // Missing is the blocks of b in a span that are not stored, in order.

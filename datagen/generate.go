@@ -47,11 +47,11 @@ func At(at func(i int) sim.Identity) Identities {
 }
 
 // Run draws all blocks of b that are not stored yet: Draw of all of them.
-func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, progress func(done int)) error {
+func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, stored func(sets int)) error {
 	if err := b.check(); err != nil {
 		return err
 	}
-	return g.Draw(ctx, b, Span{0, b.Blocks()}, ids, progress)
+	return g.Draw(ctx, b, Span{0, b.Blocks()}, ids, stored)
 }
 
 // Draw draws the blocks of b in a span that are not stored yet, and stores a
@@ -59,8 +59,9 @@ func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, progress f
 // and store in the same span at the same time: a block is stored once, whoever
 // comes first, and Draw ends when none is missing. Each block's first key has a
 // keyed fingerprint in the ledger; a repeated random stream is refused.
-// progress, which may be nil, is told how many key sets of the span are stored.
-func (g *Generator) Draw(ctx context.Context, b Batch, in Span, ids Identities, progress func(done int)) error {
+// stored, which may be nil, is told how many key sets were stored with each
+// change.
+func (g *Generator) Draw(ctx context.Context, b Batch, in Span, ids Identities, stored func(sets int)) error {
 	if err := b.check(); err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (g *Generator) Draw(ctx context.Context, b Batch, in Span, ids Identities, 
 		if err != nil || len(missing) == 0 {
 			return err
 		}
-		if err := g.draw(ctx, b, in, missing, ids, progress); !errors.Is(err, errStored) {
+		if err := g.draw(ctx, b, missing, ids, stored); !errors.Is(err, errStored) {
 			return err
 		}
 	}
@@ -90,7 +91,7 @@ const (
 
 // draw draws what is missing in a span. Blocks are drawn side by side, on all
 // processors, and others wait for the disk meanwhile.
-func (g *Generator) draw(ctx context.Context, b Batch, in Span, missing []Span, ids Identities, progress func(done int)) error {
+func (g *Generator) draw(ctx context.Context, b Batch, missing []Span, ids Identities, stored func(sets int)) error {
 	dk, err := g.Token.OpenDataKey(ctx, b.KEK, b.Wrapped)
 	if err != nil {
 		return err
@@ -103,8 +104,7 @@ func (g *Generator) draw(ctx context.Context, b Batch, in Span, missing []Span, 
 	processors := runtime.GOMAXPROCS(0)
 	share := max(1, min(perCommit, underWay/(2*processors), todo/processors))
 	drawing := make(chan struct{}, processors)
-	var mu sync.Mutex // over done, and progress
-	done := b.sets(in) - b.sets(missing...)
+	var telling sync.Mutex
 	// What is being drawn ends before the keys are closed, here and at the caller.
 	eg, drawn := errgroup.WithContext(ctx)
 	eg.SetLimit(2 * processors)
@@ -119,15 +119,12 @@ func (g *Generator) draw(ctx context.Context, b Batch, in Span, missing []Span, 
 			if err == nil {
 				err = g.put(drawn, b, piece.From, blocks)
 			}
-			if err != nil || progress == nil {
+			if err != nil || stored == nil {
 				return err
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			for n := piece.From; n < piece.To; n++ {
-				done += b.sets(Span{n, n + 1})
-				progress(done)
-			}
+			telling.Lock()
+			defer telling.Unlock()
+			stored(b.sets(piece))
 			return nil
 		})
 	}
