@@ -106,10 +106,12 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	if err != nil {
 		return site.Refused("%s: %v", a.Name, err)
 	}
-	in, err := s.readOrder(a, c)
+	staged, err := s.readOrder(a, c)
 	if err != nil {
 		return err
 	}
+	defer staged.Close()
+	in := staged.Input
 	digest := in.Digest()
 	o := order.Order{
 		ID: order.IDOf(a.Partner, digest), Partner: a.Partner, Name: a.Name, Batch: in.Value(order.Batch), Digest: fmt.Sprintf("%x", digest),
@@ -125,6 +127,9 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	errs := c.Check(in, time.Now())
 	if len(errs) == 0 {
 		errs = s.checkMeans(ctx, a.Partner, c, in) // what is not agreed need not be here
+	}
+	if err := in.Err(); err != nil {
+		return err // what was staged cannot be read again: not the order's fault
 	}
 	if len(errs) > 0 {
 		return refuse(errs...)
@@ -142,10 +147,11 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		return err
 	}
 	o.KEK = order.KEKName(o.ID, a.SHA256)
-	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, in)
+	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, staged)
 	if err != nil {
 		return err
 	}
+	defer text.Close()
 	e := audit.Entry{Kind: "order.accepted", Actor: "partner/" + a.Partner, Subject: "order/" + o.ID,
 		Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity, "batch": o.Batch, "profile": o.Profile}}
 	err = s.Store().Change(ctx, e, func(tx *store.Tx) error {
@@ -161,10 +167,10 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		if err := oweReceipt(tx, a, message.Receipt{Order: o.ID, Digest: o.Digest, Accepted: true}); err != nil {
 			return err
 		}
-		return s.ledger.Reserve(ctx, tx, in.Identities())
+		return errors.Join(s.ledger.Reserve(ctx, tx, in.Identities()), in.Err())
 	})
 	var clashes order.Clashes
-	if errors.As(err, &clashes) {
+	if errors.As(err, &clashes) && in.Err() == nil {
 		var errs []error
 		for _, c := range clashes {
 			errs = append(errs, c)
@@ -175,12 +181,18 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 }
 
 // readOrder reads the order; what is wrong with it is a refusal, place by place.
-func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Input, error) {
-	var in *order.Input
+func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Staged, error) {
+	var staged *order.Staged
 	err := a.Read(func(r io.Reader) (err error) {
-		in, err = c.Reading().ParseInput(a.Name, r)
+		staged, err = c.Reading().Stage(s.Config().Path("staged"), a.Name, r)
 		return err
 	})
+	if err == nil {
+		return staged, nil
+	}
+	if staged != nil { // the file changed behind what was read
+		staged.Close()
+	}
 	var faults order.Faults
 	if errors.As(err, &faults) {
 		r := &site.Refusal{}
@@ -189,7 +201,7 @@ func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Input, er
 		}
 		return nil, r
 	}
-	return in, err
+	return nil, err
 }
 
 // checkMeans says what this site lacks to make the order.
@@ -398,30 +410,44 @@ type job struct {
 	spares   int
 }
 
+// close drops the key of the order's identities.
+func (j job) close() { j.input.Close() }
+
+// job is what the order needs; the caller closes it.
 func (s *bureau) job(ctx context.Context, o order.Order) (job, error) {
-	var j job
-	var err error
-	if j.contract, err = s.Contract(o.Partner); err != nil {
-		return j, err
+	c, err := s.Contract(o.Partner)
+	if err != nil {
+		return job{}, err
 	}
-	if j.input, err = order.OpenText(ctx, s.Store(), s.Token(), o, j.contract.Reading()); err != nil {
-		return j, err
+	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+	if err != nil {
+		return job{}, err
 	}
+	j := job{contract: c, input: in}
+	if err := s.means(&j, o); err != nil {
+		j.close()
+		return job{}, err
+	}
+	return j, nil
+}
+
+// means adds what the contract and this site have for the order.
+func (s *bureau) means(j *job, o order.Order) error {
 	agreed, err := j.contract.Profile(j.input.Header)
 	if err != nil {
-		return j, err
+		return err
 	}
 	if j.product, err = j.contract.Product(agreed.Product); err != nil {
-		return j, err
+		return err
 	}
 	if j.profile = s.Profile(agreed.Name); j.profile == nil {
-		return j, fmt.Errorf("profile %s is not here", agreed.Name)
+		return fmt.Errorf("profile %s is not here", agreed.Name)
 	}
 	j.document = []byte(j.profile.String())
 	if j.contract.Remake {
 		j.spares = j.contract.Spares.For(o.Quantity)
 	}
-	return j, nil
+	return nil
 }
 
 func (s *bureau) generate(ctx context.Context, o order.Order) error {
@@ -430,9 +456,10 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	defer j.close()
 	b, err := datagen.Load(ctx, s.Store(), o.ID)
 	if errors.Is(err, datagen.ErrNoBatch) {
-		wrapped, _, terr := order.SealedPieces(ctx, s.Store(), o.ID)
+		wrapped, terr := order.Wrapped(ctx, s.Store(), o.ID)
 		if terr != nil {
 			return terr
 		}
@@ -450,7 +477,7 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	}
 	defer op.Close()
 	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
-	if err := g.Run(ctx, b, datagen.At(j.input.At), nil); err != nil {
+	if err := g.Run(ctx, b, j.input.Read, nil); err != nil {
 		return err
 	}
 	return s.Step(ctx, o, "order.generated", order.Generated, map[string]any{"blocks": b.Blocks()}, nil)
@@ -467,6 +494,7 @@ func (s *bureau) offer(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	defer j.close()
 	m := message.Offer{Order: o.ID, Operator: o.Partner, Cards: b.Cards, Spares: b.Spares, Profile: o.Profile, OS: j.product.OS}
 	if err := s.Send(ctx, s.Config().Plant, o.ID+".offer.pgp", message.JSON(m)); err != nil {
 		return err
@@ -547,6 +575,7 @@ func (s *bureau) sendBatch(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	defer j.close()
 	given, err := s.Token().GiveDataKey(ctx, b.KEK, b.Wrapped, to, message.BatchLabel(o.ID))
 	if err != nil {
 		return err
@@ -620,6 +649,7 @@ func (s *bureau) respond(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	defer j.close()
 	name := o.ID + ".out.pgp"
 	err = s.SendForOfficers(ctx, o.Partner, name, func(w io.Writer) error {
 		return s.writeResponse(ctx, o, j, w)

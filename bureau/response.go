@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -105,6 +106,7 @@ type rowMaker struct {
 	columns []order.Column
 	slots   []profile.SlotID // of each column
 	cards   []int            // of the rows
+	ids     []sim.Identity   // of the block
 	cells   [][]byte         // one column after the other
 	row     [][]byte
 	rows    []byte
@@ -140,7 +142,12 @@ func (m *rowMaker) make(ctx context.Context, reader *datagen.Reader, n int, r Re
 		return err
 	}
 	defer block.Close()
-	for card := block.First; card < min(block.First+block.Count, r.Input.Quantity()); card++ {
+	last := min(block.First+block.Count, r.Input.Quantity())
+	m.ids = slices.Grow(m.ids[:0], last-block.First)[:last-block.First]
+	if err := r.Input.Read(m.ids, block.First); err != nil {
+		return err
+	}
+	for card := block.First; card < last; card++ {
 		record := block.Record(card)
 		if keyset, remade := r.Remakes[card]; remade {
 			if keyset < 0 {
@@ -165,17 +172,17 @@ func (m *rowMaker) make(ctx context.Context, reader *datagen.Reader, n int, r Re
 			}
 		}
 	}
-	return m.append(r.Input, out)
+	return m.append(block.First, out)
 }
 
-// append lays the rows out.
-func (m *rowMaker) append(in *order.Input, out *order.ResponseWriter) (err error) {
+// append lays the rows out; first is the first card of the block.
+func (m *rowMaker) append(first int, out *order.ResponseWriter) (err error) {
 	for n, card := range m.cards {
 		for i := range m.columns {
 			w := m.width(i)
 			m.row[i] = m.cells[i][n*w : (n+1)*w]
 		}
-		if m.rows, err = out.AppendRow(m.rows, in.At(card), m.row); err != nil {
+		if m.rows, err = out.AppendRow(m.rows, m.ids[card-first], m.row); err != nil {
 			return fmt.Errorf("response: card %d: %w", card+1, err)
 		}
 	}

@@ -124,7 +124,7 @@ func (f *bureau) identities() Identities {
 	f.must(err)
 	r, err := sim.NewIdentityRange(sim.Identity{ICCID: iccid, IMSI: imsi, MSISDN: msisdn}, 1e9)
 	f.must(err)
-	return At(func(i int) sim.Identity { return r.At(uint64(i)) })
+	return inRange(r)
 }
 
 // identityOf is that of card i.

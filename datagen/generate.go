@@ -33,18 +33,8 @@ type OP interface {
 }
 
 // Identities fills ids with the identities of the order's cards from number
-// first on. It is called by many goroutines, for a block at a time.
+// first on (order.Input.Read). Blocks ask for theirs side by side.
 type Identities func(ids []sim.Identity, first int) error
-
-// At is the identities of an order that are had one by one.
-func At(at func(i int) sim.Identity) Identities {
-	return func(ids []sim.Identity, first int) error {
-		for i := range ids {
-			ids[i] = at(first + i)
-		}
-		return nil
-	}
-}
 
 // Run draws all blocks of b that are not stored yet: Draw of all of them.
 func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, stored func(sets int)) error {
@@ -165,17 +155,17 @@ func (g *Generator) block(ctx context.Context, dk *hsm.DataKey, b Batch, n int, 
 	layout, slots := b.Profile.Layout(), b.Profile.Slots()
 	records := make([]byte, count*layout.Size)
 	defer clear(records)
-	random, err := newDRBG(g.Token, b.aad(n))
-	if err != nil {
-		return nil, fingerprint, err
-	}
-	defer random.Close()
-	cards := make([]sim.Identity, max(0, min(count, b.Cards-first))) // the others are spares
+	cards := make([]sim.Identity, max(0, min(count, b.Cards-first))) // spares have none
 	if len(cards) > 0 {
 		if err := ids(cards, first); err != nil {
 			return nil, fingerprint, err
 		}
 	}
+	random, err := newDRBG(g.Token, b.aad(n))
+	if err != nil {
+		return nil, fingerprint, err
+	}
+	defer random.Close()
 	for i := range count {
 		r := records[i*layout.Size : (i+1)*layout.Size]
 		if err := g.record(r, b.Profile.Parameters(), layout, slots, random); err != nil {

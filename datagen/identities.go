@@ -53,7 +53,16 @@ func (b Batch) OpenRange(dk *hsm.DataKey) (Identities, error) {
 	if err != nil {
 		return nil, fmt.Errorf("order %s: identities: %w", b.Order, err)
 	}
-	return At(func(i int) sim.Identity { return r.At(uint64(i)) }), nil
+	return inRange(r), nil
+}
+
+func inRange(r sim.IdentityRange) Identities {
+	return func(ids []sim.Identity, first int) error {
+		for i := range ids {
+			ids[i] = r.At(uint64(first + i))
+		}
+		return nil
+	}
 }
 
 func parseRange(text []byte) (r sim.IdentityRange, err error) {

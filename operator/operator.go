@@ -191,12 +191,17 @@ func (s *operator) draft(ctx context.Context, name string, r io.Reader) (order.O
 	if err != nil {
 		return order.Order{}, err
 	}
-	in, err := c.Reading().ParseInput(name, r)
+	staged, err := c.Reading().Stage(s.Config().Path("staged"), name, r)
 	if err != nil {
 		return order.Order{}, err
 	}
+	defer staged.Close()
+	in := staged.Input
 	if errs := c.Check(in, time.Now()); len(errs) > 0 {
 		return order.Order{}, errors.Join(errs...)
+	}
+	if err := in.Err(); err != nil {
+		return order.Order{}, err
 	}
 	digest := in.Digest()
 	o := order.Order{
@@ -212,10 +217,11 @@ func (s *operator) draft(ctx context.Context, name string, r io.Reader) (order.O
 	if had, err := order.ByBatch(ctx, s.Store(), partner, o.Batch); err == nil {
 		return had, fmt.Errorf("%s: batch %s was ordered already, as %s; give this order a batch number of its own", name, o.Batch, had.ID)
 	}
-	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, in)
+	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, staged)
 	if err != nil {
 		return o, err
 	}
+	defer text.Close()
 	e := audit.Entry{Kind: "order.drafted", Actor: "system:site", Subject: "order/" + o.ID,
 		Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity, "batch": o.Batch, "profile": o.Profile, "file": name}}
 	return o, s.Store().Change(ctx, e, func(tx *store.Tx) error {
@@ -249,6 +255,7 @@ func (s *operator) proposeSubmit(ctx context.Context, subject string) (map[strin
 	if err != nil {
 		return nil, err
 	}
+	defer in.Close()
 	return map[string]string{
 		"manufacturer": o.Partner, "file": o.Name, "batch": o.Batch, "digest": o.Digest, "quantity": strconv.Itoa(o.Quantity),
 		"profile": o.Profile, "transport_key": message.TransportKey(s.Config().Site, o.Transport),
@@ -261,15 +268,10 @@ func (s *operator) doSubmit(ctx context.Context, w custody.Warrant) error {
 }
 
 func (s *operator) sendOrder(ctx context.Context, o order.Order) error {
-	c, _, err := s.manufacturer()
+	err := s.Send(ctx, o.Partner, o.ID+".inp.pgp", func(w io.Writer) error {
+		return order.CopyText(ctx, s.Store(), s.Token(), o, w)
+	})
 	if err != nil {
-		return err
-	}
-	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
-	if err != nil {
-		return err
-	}
-	if err := s.Send(ctx, o.Partner, o.ID+".inp.pgp", in.Render); err != nil {
 		return err
 	}
 	return site.ErrIdle // until the receipt is here
@@ -377,12 +379,16 @@ func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
 	if err != nil {
 		return err
 	}
+	defer want.input.Close()
 	digest := sha256.New()
 	var rows int
 	err = a.Read(func(r io.Reader) error {
 		rows, err = want.read(a.Name, io.TeeReader(r, digest), nil)
 		return err
 	})
+	if want.input.Err() != nil {
+		return want.input.Err() // not the response's fault
+	}
 	if err != nil {
 		return contentRefusal(err)
 	}
@@ -446,16 +452,17 @@ func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error)
 	if err != nil {
 		return nil, err
 	}
-	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+	k, err := s.Token().Key(ctx, message.TransportKey(s.Config().Site, o.Transport))
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.Token().Key(ctx, message.TransportKey(s.Config().Site, o.Transport))
+	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
 	if err != nil {
 		return nil, err
 	}
 	agreed, err := c.Profile(in.Header)
 	if err != nil {
+		in.Close()
 		return nil, err
 	}
 	return &expected{order: o, input: in, reading: order.Reading{Variant: c.ResponseICCID}, kcv: k.KCV, cards: agreed.Authentication()}, nil
@@ -489,8 +496,14 @@ func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (i
 		return nil
 	}
 	_, err := e.reading.ParseResponse(name, r, begin, func(r *order.Row) error {
-		for next < e.order.Quantity && e.input.At(next) != sameNumbers(r.ID, e.input.At(next)) {
+		for next < e.order.Quantity {
+			if id := e.input.At(next); id == sameNumbers(r.ID, id) {
+				break
+			}
 			next++ // an identity that no card carries
+		}
+		if err := e.input.Err(); err != nil {
+			return err
 		}
 		if next == e.order.Quantity {
 			return site.Refused("%s:%d: ICCID %s with IMSI %s was not ordered, or is not in its place", name, r.Line, r.ID.ICCID.Masked(), r.ID.IMSI.Masked())
@@ -576,6 +589,7 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	defer want.input.Close()
 	name := o.ID + ".out.pgp"
 	m, err := s.Unseal(s.heldPath(name), o.Partner)
 	if err != nil {

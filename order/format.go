@@ -19,7 +19,7 @@ import (
 // ICCIDs carry all digits with a right check digit.
 type Reading struct {
 	Variant  sim.ICCIDVariant // how the file writes ICCIDs; 0: 19 or 20 digits
-	MaxBytes int64            // of the whole file; 0: 1 GiB, enough for ten million cards with 100 bytes each
+	MaxBytes int64            // of the whole file; 0: 64 GiB. Files are read as they come, so it bounds time and not memory
 }
 
 const (
@@ -82,7 +82,7 @@ type scanner struct {
 func (rd Reading) scan(name string, r io.Reader) *scanner {
 	most := rd.MaxBytes
 	if most == 0 {
-		most = 1 << 30
+		most = 64 << 30
 	}
 	return &scanner{name: name, r: bufio.NewReaderSize(r, 1<<16), most: most}
 }

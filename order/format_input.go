@@ -4,10 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
-	"iter"
 	"strings"
 
 	"ankan/sim"
@@ -21,46 +21,61 @@ type Input struct {
 	layout  [2]layout // how the two lines of a pair are written
 	first   sim.Identity
 	span    sim.IdentityRange // zero for a list
-	list    pairs             // empty for a range
-	trailer []string          // decoration at the end
+	list    *identityList     // nil for a range
+	digest  [sha256.Size]byte
+	trailer []string // decoration at the end
+	head    bool     // reading stopped after the first identity
 }
 
 // A layout is what stands around the value of an input variable.
 type layout struct{ before, after string }
 
-// pairs holds a list of identities in 16 bytes each. Chunks, so that it grows
-// by what is really in the file and is never copied.
-type pairs struct {
-	chunks [][]pair
-	n      int
-}
-
-type pair struct{ body, imsi uint64 }
-
-const chunk = 1 << 14
-
-func (p *pairs) add(id sim.Identity) {
-	if p.n%chunk == 0 {
-		p.chunks = append(p.chunks, make([]pair, 0, chunk))
-	}
-	last := &p.chunks[len(p.chunks)-1]
-	*last = append(*last, pair{id.ICCID.Body(), id.IMSI.Value()})
-	p.n++
-}
-
 // ParseInput reads an order file with the strict default Reading.
 func ParseInput(name string, r io.Reader) (*Input, error) { return Reading{}.ParseInput(name, r) }
 
-// ParseInput reads an order file. It reads lines, not the file: memory is
-// bounded by the identities of an explicit list. The error is Faults, or that
-// of r. One pair of input variables is the first of Quantity consecutive
-// identities; otherwise there are exactly Quantity pairs, written alike.
+// ParseInput is ReadInput for orders that fit in memory: it keeps the
+// identities of a list, 16 bytes each, or 24 with an MSISDN.
 func (rd Reading) ParseInput(name string, r io.Reader) (*Input, error) {
+	var blocks [][]byte
+	w := listWriter{put: func(block []byte) error {
+		blocks = append(blocks, bytes.Clone(block))
+		return nil
+	}}
+	in, err := rd.ReadInput(name, r, w.add)
+	if err == nil {
+		err = w.flush()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if in.list != nil {
+		in.list.open = func(n int) ([]byte, error) { return blocks[n], nil }
+	}
+	return in, nil
+}
+
+// ReadInput reads an order file and gives each identity of a list to each, in
+// the file's order; a range is in the result. It keeps no list, so that memory
+// does not grow with it: each may be nil. What each got counts only when the
+// error is nil, for the last line may be wrong. The error is Faults, that of
+// each, or that of r. One pair of input variables is the first of Quantity
+// consecutive identities; otherwise there are exactly Quantity pairs, written
+// alike.
+func (rd Reading) ReadInput(name string, r io.Reader, each func(sim.Identity) error) (*Input, error) {
+	return rd.input(name, r, &pairReader{each: each})
+}
+
+// readFirst reads an order file up to its first identity.
+func (rd Reading) readFirst(name string, r io.Reader) (*Input, error) {
+	return rd.input(name, r, &pairReader{head: true})
+}
+
+func (rd Reading) input(name string, r io.Reader, p *pairReader) (*Input, error) {
 	s := rd.scan(name, r)
-	in := &Input{variant: rd.Variant, Header: readHeader(s, false)}
+	in := &Input{variant: rd.Variant, head: p.head, Header: readHeader(s, false)}
 	if in.Header != nil {
 		in.decorations(s)
-		in.readPairs(s)
+		p.read(s, in)
 	}
 	if err := s.err(); err != nil {
 		return nil, err
@@ -68,11 +83,20 @@ func (rd Reading) ParseInput(name string, r io.Reader) (*Input, error) {
 	return in, nil
 }
 
-func (in *Input) readPairs(s *scanner) {
+// A pairReader reads the pairs of input variables.
+type pairReader struct {
+	each func(sim.Identity) error // may be nil
+	head bool                     // stop after the first
+	hash hash.Hash                // of Digest
+	line []byte
+}
+
+func (p *pairReader) read(s *scanner, in *Input) {
 	quantity, key := in.Quantity(), in.dialect.find(Quantity).key
 	if len(s.faults) > 0 {
 		quantity = MaxQuantity // unknown; read on for the faults of the identities
 	}
+	p.hash = in.hashHeader()
 	start, n := 0, 0
 	for s.next() {
 		s.hold()
@@ -90,12 +114,18 @@ func (in *Input) readPairs(s *scanner) {
 		if !ok {
 			break
 		}
-		if n++; n == 1 {
+		n++
+		if n == 1 {
 			in.first = id
+			if p.head {
+				return
+			}
+			continue // whether it begins a list is not known yet
 		}
-		if len(s.faults) == 0 && quantity > 1 {
-			in.list.add(id)
+		if n == 2 {
+			p.give(s, "list\n", in.first)
 		}
+		p.give(s, "", id)
 	}
 	in.readTrailer(s)
 	switch {
@@ -103,15 +133,43 @@ func (in *Input) readPairs(s *scanner) {
 	case n == 0:
 		s.fault(1, "file ends and has no %s and %s", in.dialect.pair[0].key, in.dialect.pair[1].key)
 	case n == 1:
-		in.list = pairs{}
 		span, err := sim.NewIdentityRange(in.first, uint64(quantity))
 		if err != nil {
 			s.faultAt(start, 1, "%v", err)
 		}
 		in.span = span
+		p.sum("range\n", in.first) // Quantity is a field
 	case n != quantity:
 		s.fault(1, "%d pairs of input variables, want one, or %d (%s)", n, quantity, key)
+	default:
+		in.list = &identityList{n: n}
 	}
+	p.hash.Sum(in.digest[:0])
+}
+
+// give gives an identity of a list away, while the file is good so far.
+func (p *pairReader) give(s *scanner, before string, id sim.Identity) {
+	if len(s.faults) > 0 || s.failed != nil {
+		return
+	}
+	p.sum(before, id)
+	if p.each == nil {
+		return
+	}
+	if err := p.each(id); err != nil {
+		s.failed, s.done, s.held = err, true, false
+	}
+}
+
+// sum adds an identity to the digest, with all its digits.
+func (p *pairReader) sum(before string, id sim.Identity) {
+	p.line = id.ICCID.Append(append(p.line[:0], before...))
+	p.line = id.IMSI.Append(append(p.line, ' '))
+	if !id.MSISDN.IsZero() {
+		p.line = id.MSISDN.Append(append(p.line, ' '))
+	}
+	p.line = append(p.line, '\n')
+	p.hash.Write(p.line)
 }
 
 // readPair reads the two lines of a pair; false if the file ends before.
@@ -210,38 +268,11 @@ func (in *Input) readTrailer(s *scanner) {
 	}
 }
 
-// First is the first identity.
-func (in *Input) First() sim.Identity { return in.first }
-
-// Range is the identities as a range; false if the file lists each.
-func (in *Input) Range() (sim.IdentityRange, bool) { return in.span, in.list.n == 0 }
-
-// Identities yields every identity that the order asks for with its position,
-// from 0, in the file's order. It can be repeated.
-func (in *Input) Identities() iter.Seq2[int, sim.Identity] {
-	return func(yield func(int, sim.Identity) bool) {
-		for i := range int(in.span.Len()) {
-			if !yield(i, in.span.At(uint64(i))) {
-				return
-			}
-		}
-		i, digits := 0, in.first.ICCID.Digits()
-		for _, chunk := range in.list.chunks {
-			for _, p := range chunk {
-				// Both were read once, so they are read again.
-				iccid, _ := sim.NewICCID(p.body, digits)
-				imsi, _ := sim.NewIMSI(p.imsi)
-				if !yield(i, sim.Identity{ICCID: iccid, IMSI: imsi}) {
-					return
-				}
-				i++
-			}
-		}
-	}
-}
-
 // Render writes the file as it was read.
 func (in *Input) Render(w io.Writer) error {
+	if in.head {
+		return errors.New("order: only its head was read; CopyText gives the whole text")
+	}
 	bw := bufio.NewWriterSize(w, 1<<16)
 	head, err := in.MarshalText()
 	if err != nil {
@@ -260,7 +291,7 @@ func (in *Input) Render(w io.Writer) error {
 			line = append(line, in.layout[i].after...)
 			bw.Write(append(line, in.newline...))
 		}
-		if in.list.n == 0 {
+		if in.list == nil {
 			break
 		}
 	}
@@ -268,13 +299,17 @@ func (in *Input) Render(w io.Writer) error {
 		bw.WriteString(text)
 		bw.WriteString(in.newline)
 	}
-	return bw.Flush()
+	return errors.Join(bw.Flush(), in.Err())
 }
 
 // Digest is SHA-256 of what the order says, however it is laid out, named or
 // enveloped: dialect, fields in the file's order, and identities with all
-// their digits. Two files with one digest ask for the same cards.
-func (in *Input) Digest() [sha256.Size]byte {
+// their digits. Two files with one digest ask for the same cards. It is zero
+// where only the head was read: the order is known by its digest then.
+func (in *Input) Digest() [sha256.Size]byte { return in.digest }
+
+// hashHeader begins Digest.
+func (in *Input) hashHeader() hash.Hash {
 	h := sha256.New()
 	fmt.Fprintf(h, "ankan order 1\n%s\n", in.dialect.name)
 	for _, l := range in.lines {
@@ -282,24 +317,7 @@ func (in *Input) Digest() [sha256.Size]byte {
 			fmt.Fprintf(h, "%s %s\n", l.field, l.value())
 		}
 	}
-	in.hashIdentities(h)
-	return [sha256.Size]byte(h.Sum(nil))
-}
-
-func (in *Input) hashIdentities(h hash.Hash) {
-	form := "range"
-	if in.list.n > 0 {
-		form = "list"
-	}
-	fmt.Fprintf(h, "%s\n", form)
-	line := make([]byte, 0, 64)
-	for _, id := range in.Identities() {
-		line = append(id.ICCID.Append(line[:0]), ' ')
-		h.Write(append(id.IMSI.Append(line), '\n'))
-		if in.list.n == 0 {
-			break // Quantity is a field
-		}
-	}
+	return h
 }
 
 // A Draft is what an operator says to order a range of cards.

@@ -244,23 +244,6 @@ func Paper(ctx context.Context, s *store.Store, ord, kind string) ([]byte, error
 	return doc, err
 }
 
-// PutText keeps the order's own content, sealed in pieces by the caller.
-func PutText(tx *store.Tx, ord string, n int, sealed []byte) error {
-	_, err := tx.Exec(`INSERT INTO order_text (ord, n, sealed) VALUES ($1, $2, $3)`, ord, n, sealed)
-	return err
-}
-
-// Text is the sealed pieces of the order's content, in order.
-func Text(ctx context.Context, s *store.Store, ord string) ([][]byte, error) {
-	return store.Collect(s.Committed(ctx), store.Column[[]byte], `SELECT sealed FROM order_text WHERE ord = $1 ORDER BY n`, ord)
-}
-
-// WipeText deletes the order's content.
-func WipeText(tx *store.Tx, ord string) error {
-	_, err := tx.Exec(`DELETE FROM order_text WHERE ord = $1`, ord)
-	return err
-}
-
 // A Remake is an identity whose card carries other keys than were drawn for it
 // first: key set KeySet, or none at all if it is negative.
 type Remake struct{ Card, KeySet int }

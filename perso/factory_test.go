@@ -175,7 +175,12 @@ func (f *plant) batch(ord string, cards, spares int) {
 	ids, err := sim.NewIdentityRange(sim.Identity{ICCID: iccid, IMSI: imsi}, 1e6)
 	f.must(err)
 	g := datagen.Generator{Store: f.store, Token: f.token, Ledger: f.ledger, OP: op}
-	f.must(g.Run(f.Context(), b, datagen.At(func(i int) sim.Identity { return ids.At(uint64(i)) }), nil))
+	f.must(g.Run(f.Context(), b, func(out []sim.Identity, first int) error {
+		for i := range out {
+			out[i] = ids.At(uint64(first + i))
+		}
+		return nil
+	}, nil))
 }
 
 // load puts n fresh chips of the lot into the tray and returns their serials.

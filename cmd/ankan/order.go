@@ -131,7 +131,7 @@ func (o orderCheckCmd) Run(a *app) error {
 		return err
 	}
 	defer f.Close()
-	in, err := order.ParseInput(short(o.File), f)
+	in, err := order.Reading{}.ReadInput(short(o.File), f, nil)
 	if err != nil {
 		return err
 	}
