@@ -30,6 +30,7 @@ import (
 	"ankan/profile"
 	"ankan/site"
 	"ankan/store"
+	"ankan/worker"
 )
 
 const keyLedger = "ledger" // names the blocks of the identity ledger
@@ -48,6 +49,7 @@ func Part() site.Part {
 type bureau struct {
 	*site.Site
 	ledger *order.Ledger
+	drawer *worker.Drawer
 }
 
 func open(_ context.Context, at *site.Site) (site.Duties, error) {
@@ -56,6 +58,7 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 	if s.ledger, err = order.NewLedger(s.Token(), keyLedger); err != nil {
 		return site.Duties{}, err
 	}
+	s.drawer = &worker.Drawer{Store: s.Store(), Guard: s.Guard(), Ledger: s.ledger, Log: s.Logger()}
 	return site.Duties{
 		Files: map[message.Kind]site.Handler{
 			message.KindOrder:     {From: site.Operator, Take: s.takeOrder, Refused: s.refuseOrder},
@@ -450,37 +453,57 @@ func (s *bureau) means(j *job, o order.Order) error {
 	return nil
 }
 
+// generate has the order's key sets drawn: here, or by all that take part.
 func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	ctx = keys.For(ctx, "order/"+o.ID)
-	j, err := s.job(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer j.close()
 	b, err := datagen.Load(ctx, s.Store(), o.ID)
-	if errors.Is(err, datagen.ErrNoBatch) {
-		wrapped, terr := order.Wrapped(ctx, s.Store(), o.ID)
-		if terr != nil {
-			return terr
-		}
-		b = datagen.Batch{Order: o.ID, KEK: o.KEK, Wrapped: wrapped, Document: j.document, Profile: j.profile, Cards: o.Quantity, Spares: j.spares, BlockSize: datagen.BlockSize}
-		e := audit.Entry{Kind: "batch.created", Actor: "system:datagen", Subject: "order/" + o.ID,
-			Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "profile": j.profile.Name, "profile_sha256": fmt.Sprintf("%x", j.profile.Digest())}}
-		err = s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Create(tx, b) })
+	if errors.Is(err, datagen.ErrNoBatch) || err == nil && !b.Drawable() {
+		b, err = s.createBatch(ctx, o, err == nil)
 	}
 	if err != nil {
 		return err
 	}
-	op, err := s.Token().OP(ctx, message.OPKey(o.Partner, o.Transport))
-	if err != nil {
-		return err
-	}
-	defer op.Close()
-	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
-	if err := g.Run(ctx, b, j.input.Read, nil); err != nil {
+	if err := s.drawer.Draw(ctx, o.ID, datagen.Span{To: b.Blocks()}); err != nil {
 		return err
 	}
 	return s.Step(ctx, o, "order.generated", order.Generated, map[string]any{"blocks": b.Blocks()}, nil)
+}
+
+// createBatch records the batch of an order, with all that whoever draws it
+// needs. One that was there before had less from an older program.
+func (s *bureau) createBatch(ctx context.Context, o order.Order, there bool) (b datagen.Batch, err error) {
+	j, err := s.job(ctx, o)
+	if err != nil {
+		return b, err
+	}
+	defer j.close()
+	b = datagen.Batch{Order: o.ID, KEK: o.KEK, Document: j.document, Profile: j.profile, Cards: o.Quantity, Spares: j.spares, BlockSize: datagen.BlockSize}
+	if b.Wrapped, err = order.Wrapped(ctx, s.Store(), o.ID); err != nil {
+		return b, err
+	}
+	if j.profile.Parameters().VariantSize() > 0 {
+		b.OP = message.OPKey(o.Partner, o.Transport)
+	}
+	if r, ok := j.input.Range(); ok {
+		dk, err := s.Token().OpenDataKey(ctx, b.KEK, b.Wrapped)
+		if err != nil {
+			return b, err
+		}
+		defer dk.Close()
+		if b.Range, err = datagen.SealRange(dk, o.ID, r); err != nil {
+			return b, err
+		}
+	}
+	if there {
+		e := audit.Entry{Kind: "batch.completed", Actor: "system:datagen", Subject: "order/" + o.ID}
+		if err := s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Complete(tx, b) }); err != nil {
+			return b, err
+		}
+		return datagen.Load(ctx, s.Store(), o.ID)
+	}
+	e := audit.Entry{Kind: "batch.created", Actor: "system:datagen", Subject: "order/" + o.ID,
+		Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "profile": j.profile.Name, "profile_sha256": fmt.Sprintf("%x", j.profile.Digest())}}
+	return b, s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Create(tx, b) })
 }
 
 // ---- to the plant

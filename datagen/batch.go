@@ -57,6 +57,7 @@ type Batch struct {
 	// the algorithm has none; and the identities if they are a range (SealRange).
 	OP    string
 	Range []byte
+	old   bool // it has neither, from a program that kept them elsewhere
 }
 
 // Blocks is the number of blocks.
@@ -103,19 +104,31 @@ func Create(tx *store.Tx, b Batch) error {
 	return err
 }
 
+// Drawable says whether the batch has what whoever draws it needs: one of an
+// older program has not.
+func (b Batch) Drawable() bool { return !b.old }
+
+// Complete adds to a batch of an older program what whoever draws it needs, in
+// the transaction of the caller.
+func Complete(tx *store.Tx, b Batch) error {
+	_, err := tx.Exec(`UPDATE batch SET op = $1, identities = $2 WHERE ord = $3`, b.OP, b.Range, b.Order)
+	return err
+}
+
 // Load is the batch of an order; ErrNoBatch if there is none.
 func Load(ctx context.Context, s *store.Store, ord string) (Batch, error) {
 	b := Batch{Order: ord}
 	var wrapped []byte
+	var op sql.NullString
 	err := s.QueryRow(ctx, `SELECT kek, wrapped, profile, cards, spares, block_size, op, identities FROM batch WHERE ord = $1`, ord).
-		Scan(&b.KEK, &wrapped, &b.Document, &b.Cards, &b.Spares, &b.BlockSize, &b.OP, &b.Range)
+		Scan(&b.KEK, &wrapped, &b.Document, &b.Cards, &b.Spares, &b.BlockSize, &op, &b.Range)
 	if errors.Is(err, sql.ErrNoRows) {
 		return b, fmt.Errorf("order %s: %w", ord, ErrNoBatch)
 	}
 	if err != nil {
 		return b, err
 	}
-	b.Wrapped = wrapped
+	b.Wrapped, b.OP, b.old = wrapped, op.String, !op.Valid
 	if b.Profile, err = profile.Parse(ord+".profile.yaml", b.Document); err != nil {
 		return b, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"ankan/hsm"
 	"ankan/sim"
+	"ankan/store"
 )
 
 func TestSealRange(t *testing.T) {
@@ -63,4 +64,31 @@ func FuzzParseRange(f *testing.F) {
 			t.Errorf("a range of %d", r.Len())
 		}
 	})
+}
+
+// A batch of an older program is completed before it is drawn.
+func TestComplete(t *testing.T) {
+	f := newBureau(t)
+	b := f.batch("A1", 25, 0, 10)
+	b.OP, b.Range = "op/1", []byte("sealed")
+	load := func() Batch {
+		t.Helper()
+		had, err := Load(t.Context(), f.store, "A1")
+		f.must(err)
+		return had
+	}
+	if !load().Drawable() {
+		t.Error("a batch of this program cannot be drawn")
+	}
+	f.must(f.change("test.old", func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE batch SET op = NULL, identities = NULL WHERE ord = 'A1'`)
+		return err
+	}))
+	if load().Drawable() {
+		t.Error("a batch of an older program can be drawn")
+	}
+	f.must(f.change("batch.completed", func(tx *store.Tx) error { return Complete(tx, b) }))
+	if had := load(); !had.Drawable() || had.OP != "op/1" || string(had.Range) != "sealed" {
+		t.Errorf("completed: %q, %q", had.OP, had.Range)
+	}
 }
