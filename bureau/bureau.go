@@ -33,14 +33,12 @@ import (
 	"ankan/worker"
 )
 
-const keyLedger = "ledger" // names the blocks of the identity ledger
-
 // Part is the role bureau.
 func Part() site.Part {
 	return site.Part{
 		Role:    site.Bureau,
 		Schemas: []store.Schema{datagen.Schema()},
-		Keys:    []site.StandingKey{{ID: keyLedger, Purpose: hsm.Ledger, Algorithm: hsm.HMAC256}},
+		Keys:    []site.StandingKey{{ID: site.KeyLedger, Purpose: hsm.Ledger, Algorithm: hsm.HMAC256}},
 		Open:    open,
 	}
 }
@@ -55,7 +53,7 @@ type bureau struct {
 func open(_ context.Context, at *site.Site) (site.Duties, error) {
 	s := &bureau{Site: at}
 	var err error
-	if s.ledger, err = order.NewLedger(s.Token(), keyLedger); err != nil {
+	if s.ledger, err = order.NewLedger(s.Token(), site.KeyLedger); err != nil {
 		return site.Duties{}, err
 	}
 	s.drawer = &worker.Drawer{Store: s.Store(), Guard: s.Guard(), Ledger: s.ledger, Log: s.Logger()}

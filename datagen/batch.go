@@ -220,7 +220,7 @@ func putBlocks(ctx context.Context, s *store.Store, b Batch, n int, blocks []sea
 		return audit.Entry{Kind: kind, Actor: "system:datagen", Subject: "order/" + b.Order,
 			Data: map[string]any{"block": n + i, "first": first, "count": count, "sha256": hex.EncodeToString(blocks[i].sum[:])}}
 	}
-	return s.Change(ctx, entry(0), func(tx *store.Tx) error {
+	return s.Apart(ctx, entry(0), func(tx *store.Tx) error {
 		for i, block := range blocks {
 			if i > 0 {
 				if err := tx.Append(entry(i)); err != nil {

@@ -303,15 +303,16 @@ func (s *Store) runAll(g *group, changes []*change) error {
 // everything, and then the savepoint is gone.
 func (s *Store) runOne(g *group, c *change) error {
 	tx := &Tx{w: s.writer, index: g.next.tree.Size() + int64(len(g.leaves)), time: s.timeOf(c.entry, g.next.last)}
-	tx.entries = []audit.Entry{c.entry}
-	tx.entries[0].Time = tx.time
-	tx.apart = c.apart
+	tx.entries, tx.apart = []audit.Entry{c.entry}, c.apart
 	if c.fn != nil {
 		if err := s.writer.do("SAVEPOINT one"); err != nil {
 			return err
 		}
 		c.turn <- tx
 		c.err = <-c.ran
+	}
+	for i := range tx.entries { // one that was apart has not been told it
+		tx.entries[i].Time = tx.time
 	}
 	leaves, err := tx.leaves(c.err)
 	if c.err = err; err != nil {
