@@ -337,7 +337,7 @@ func Shared(tx *store.Tx, id, partner, place string) error {
 // same.
 func PutLink(tx *store.Tx, id, what string, uses int64) error {
 	_, err := tx.Exec(`INSERT INTO key_link (key, what, since, uses) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (key, what) DO UPDATE SET uses = uses + excluded.uses`, id, what, store.Stamp(tx.Time()), uses)
+		ON CONFLICT (key, what) DO UPDATE SET uses = key_link.uses + excluded.uses`, id, what, store.Stamp(tx.Time()), uses)
 	if partner, ok := strings.CutPrefix(what, "partner/"); ok && err == nil {
 		_, err = tx.Exec(`INSERT INTO compromise_party (key, party) SELECT key, $1 FROM compromise WHERE key = $2 ON CONFLICT DO NOTHING`, partner, id)
 	}

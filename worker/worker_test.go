@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -177,6 +178,32 @@ func (s *mainSite) batch(ord string, cards, blockSize int) datagen.Batch {
 	b := datagen.Batch{Order: ord, KEK: "kek", Wrapped: wrapped, Document: []byte(p.String()), Profile: p, Cards: cards, Spares: 7, BlockSize: blockSize, OP: "op"}
 	b.Range, err = datagen.SealRange(dk, ord, ids(s, cards))
 	s.must(err)
+	s.change(func(tx *store.Tx) error { return datagen.Create(tx, b) })
+	return b
+}
+
+// listed records the batch of an order that lists its identities, which are kept
+// beside it as they are when an order is taken in.
+func (s *mainSite) listed(ord string, cards int) datagen.Batch {
+	s.Helper()
+	var file strings.Builder
+	fmt.Fprintf(&file, "Customer: Op\nQuantity: %d\nType: in-5g-usim\nProfile: 1.0\nBatch: 1\nTransport_key: 1\nPO_ref_number: 1\nVar_In_List:\n", cards)
+	for _, id := range ids(s, cards).All() {
+		fmt.Fprintf(&file, "IMSI:%s\nSer_nb:%s\n", id.IMSI, id.ICCID)
+	}
+	staged, err := order.Reading{}.Stage(s.TempDir(), "order.inp", strings.NewReader(file.String()))
+	s.must(err)
+	defer staged.Close()
+	text, err := order.SealText(s.Context(), s.guard, ord, "kek/"+ord, staged)
+	s.must(err)
+	defer text.Close()
+	o := order.Order{ID: ord, Partner: "op", Name: "order.inp", Batch: "1", Quantity: cards, State: order.Accepted, KEK: "kek/" + ord}
+	s.change(func(tx *store.Tx) error { return errors.Join(order.Insert(tx, o), text.Put(tx, ord)) })
+	p, err := profile.Builtin("in-5g-usim")
+	s.must(err)
+	wrapped, err := order.Wrapped(s.Context(), s.store, ord)
+	s.must(err)
+	b := datagen.Batch{Order: ord, KEK: "kek/" + ord, Wrapped: wrapped, Document: []byte(p.String()), Profile: p, Cards: cards, Spares: 7, BlockSize: 100, OP: "op"}
 	s.change(func(tx *store.Tx) error { return datagen.Create(tx, b) })
 	return b
 }
