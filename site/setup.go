@@ -95,9 +95,8 @@ func Init(ctx context.Context, c *Config, token hsm.Module, f access.Founding, l
 }
 
 // Begun says that a try to set the site up came as far as its database.
-func Begun(c *Config) bool {
-	_, err := os.Stat(c.Database())
-	return err == nil
+func Begun(ctx context.Context, c *Config) (bool, error) {
+	return store.Begun(ctx, store.Config{Path: c.Database(), Password: c.DatabasePassword()})
 }
 
 // Finish sets a site up whose people founded it in a try that was cut short
@@ -301,7 +300,7 @@ func openStore(ctx context.Context, c *Config, t hsm.Module, parts []Part) (*sto
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n}, Schemas(parts...)...)
+	return store.Open(ctx, store.Config{Path: c.Database(), Password: c.DatabasePassword(), Origin: c.origin(), Signer: n}, Schemas(parts...)...)
 }
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its

@@ -5,9 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"ankan/audit"
 )
@@ -165,6 +168,25 @@ func (s *Store) open(ctx context.Context, beside bool, schemas []Schema) error {
 		return s.begin()
 	}
 	return nil
+}
+
+// Begun says whether there is a database at c.Path.
+func Begun(ctx context.Context, c Config) (bool, error) {
+	if !IsPostgres(c.Path) {
+		_, err := os.Stat(c.Path)
+		return err == nil, nil
+	}
+	p, err := newPostgres(c)
+	if err != nil {
+		return false, err
+	}
+	db := p.handle(nil, func(context.Context, *pgx.Conn) error { return nil })
+	defer db.Close()
+	var begun bool
+	if err := db.QueryRowContext(ctx, "SELECT to_regclass('log_checkpoint') IS NOT NULL").Scan(&begun); err != nil {
+		return false, fmt.Errorf("looking at %s: %w", c.Path, err)
+	}
+	return begun, nil
 }
 
 // Close waits for the changes under way and closes the database.
