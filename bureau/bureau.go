@@ -5,6 +5,7 @@ package bureau
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -48,15 +49,29 @@ type bureau struct {
 	*site.Site
 	ledger *order.Ledger
 	drawer *worker.Drawer
+	queue  *worker.Queue // of those who draw; nil where the site draws alone
 }
 
-func open(_ context.Context, at *site.Site) (site.Duties, error) {
+// ownSpans is how many spans of blocks the site itself draws at the same time
+// when others draw too.
+const ownSpans = 2
+
+func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 	s := &bureau{Site: at}
 	var err error
 	if s.ledger, err = order.NewLedger(s.Token(), site.KeyLedger); err != nil {
 		return site.Duties{}, err
 	}
 	s.drawer = &worker.Drawer{Store: s.Store(), Guard: s.Guard(), Ledger: s.ledger, Log: s.Logger()}
+	if c := s.Config(); store.IsPostgres(c.Database()) {
+		o := worker.Options{Address: c.Database(), Password: c.DatabasePassword(), Name: c.Site, Leads: true, Spans: ownSpans, Log: s.Logger()}
+		if c.Drawing == site.DrawWorkers {
+			o.Spans = 0
+		}
+		if s.queue, err = worker.Open(ctx, s.drawer, o); err != nil {
+			return site.Duties{}, err
+		}
+	}
 	return site.Duties{
 		Files: map[message.Kind]site.Handler{
 			message.KindOrder:     {From: site.Operator, Take: s.takeOrder, Refused: s.refuseOrder},
@@ -80,8 +95,15 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 			order.Emptied:    s.destroy,
 			order.Destroyed:  s.certify,
 		},
-		View: s.view,
+		View:  s.view,
+		Close: s.close,
 	}, nil
+}
+
+func (s *bureau) close() {
+	if s.queue != nil {
+		s.queue.Close()
+	}
 }
 
 // view adds how far an order was made.
@@ -461,7 +483,12 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
-	if err := s.drawer.Draw(ctx, o.ID, datagen.Span{To: b.Blocks()}); err != nil {
+	if s.queue == nil {
+		err = s.drawer.Draw(ctx, o.ID, datagen.Span{To: b.Blocks()})
+	} else if missing, offer := s.queue.Offer(ctx, b); offer != nil || missing > 0 {
+		err = cmp.Or(offer, site.ErrIdle) // it is asked again
+	}
+	if err != nil {
 		return err
 	}
 	return s.Step(ctx, o, "order.generated", order.Generated, map[string]any{"blocks": b.Blocks()}, nil)

@@ -32,6 +32,12 @@ const (
 	CountSite   = "site"
 )
 
+// Who draws key sets (Config.Drawing).
+const (
+	DrawSite    = "site"
+	DrawWorkers = "workers"
+)
+
 // Config is a site's one configuration file. Relative paths are relative to
 // the file.
 type Config struct {
@@ -55,6 +61,10 @@ type Config struct {
 	// this operator and its manufacturer.
 	Contracts []string `yaml:"contracts,omitempty"`
 	Profiles  []string `yaml:"profiles,omitempty"` // electrical profiles: files, or builtin:NAME
+	// Drawing says who draws this bureau's key sets when its database is on a
+	// PostgreSQL server: site, which is the default, and then workers help, or
+	// workers, and then nobody but them.
+	Drawing string `yaml:"drawing,omitempty"`
 	// Plant is the partner that makes this bureau's cards.
 	Plant string `yaml:"plant,omitempty"`
 	// Stations are drawers of software chips, which this plant's line connects to.
@@ -272,6 +282,9 @@ func (c *Config) check() error {
 	if c.Counting != "" && c.Counting != CountPeople && c.Counting != CountSite {
 		return fmt.Errorf("counting is %q, want %s or %s", c.Counting, CountPeople, CountSite)
 	}
+	if err := c.checkDrawing(); err != nil {
+		return err
+	}
 	for _, s := range c.Stations {
 		if s.Name == "" || s.Address == "" || s.Network != "tcp" && s.Network != "unix" {
 			return fmt.Errorf("stations: %q needs a name, network tcp or unix, and an address", s.Name)
@@ -310,6 +323,20 @@ func (s Server) check() error {
 	}
 	if _, err := store.ParseAddress(s.URL); err != nil {
 		return fmt.Errorf("database.url: %w", err)
+	}
+	return nil
+}
+
+func (c *Config) checkDrawing() error {
+	switch {
+	case c.Drawing == "":
+		return nil
+	case c.Drawing != DrawSite && c.Drawing != DrawWorkers:
+		return fmt.Errorf("drawing is %q, want %s or %s", c.Drawing, DrawSite, DrawWorkers)
+	case !c.Is(Bureau):
+		return errors.New("drawing: only a bureau draws")
+	case c.Drawing == DrawWorkers && !store.IsPostgres(c.Database()):
+		return errors.New("drawing: workers share a database on a PostgreSQL server with the site; name one under database, or let the site draw")
 	}
 	return nil
 }

@@ -26,11 +26,11 @@ const KeyLedger = "ledger"
 // WorkerConfig is the configuration of a process that draws for a bureau and
 // does nothing else. Relative paths are relative to the file.
 type WorkerConfig struct {
-	Site     string   `yaml:"site"` // whose orders it draws
-	Name     string   `yaml:"name"` // of this worker; default: the machine's
-	Database Database `yaml:"database"`
-	Token    Token    `yaml:"token"` // the site's module; a token file is opened beside the site
-	Spans    int      `yaml:"spans"` // of blocks that it draws at the same time; default: 2
+	Site   string `yaml:"site"` // whose orders it draws
+	Name   string `yaml:"name"` // of this worker; default: the machine's
+	Server Server `yaml:"database"`
+	Token  Token  `yaml:"token"` // the site's module; a token file is opened beside the site
+	Spans  int    `yaml:"spans"` // of blocks that it draws at the same time; default: 2
 
 	file string
 }
@@ -59,7 +59,7 @@ func ParseWorker(path string, doc []byte) (*WorkerConfig, error) {
 			*p = filepath.Join(filepath.Dir(path), *p)
 		}
 	}
-	for _, p := range []*string{&c.Database.Password, &c.Token.File, &c.Token.Passphrase} {
+	for _, p := range []*string{&c.Server.Password, &c.Token.File, &c.Token.Passphrase} {
 		abs(p)
 	}
 	if h := c.Token.PKCS11; h != nil {
@@ -84,12 +84,12 @@ func (c *WorkerConfig) check() error {
 		return errors.New("site is missing: name the site whose orders are drawn, as its site.yaml does")
 	case c.Name == "" || len(c.Name) > 60 || strings.ContainsAny(c.Name, " /"):
 		return fmt.Errorf("name is %q, want up to 60 characters without a space or a slash", c.Name)
-	case !store.IsPostgres(c.Database.URL):
+	case !store.IsPostgres(c.Server.URL):
 		return errors.New("database.url is no address of PostgreSQL, postgres://...: workers share the database with the site; a database in a file has the site alone")
 	case c.Spans < 1 || c.Spans > mostSpans:
 		return fmt.Errorf("spans is %d, want 1 to %d", c.Spans, mostSpans)
 	}
-	return c.Token.check()
+	return errors.Join(c.Server.check(), c.Token.check())
 }
 
 // open opens the site's module for use: an HSM by a session of the worker's
@@ -136,8 +136,8 @@ func RunWorker(ctx context.Context, c *WorkerConfig, log *slog.Logger) (err erro
 	if err != nil {
 		return err
 	}
-	password := c.Database.secret()
-	s, err := store.Open(ctx, store.Config{Path: c.Database.URL, Password: password, Origin: origin, Signer: signer, Beside: true},
+	password := (&Config{Server: c.Server}).DatabasePassword()
+	s, err := store.Open(ctx, store.Config{Path: c.Server.URL, Password: password, Origin: origin, Signer: signer, Beside: true},
 		order.Schema(), datagen.Schema(), keys.Schema())
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func RunWorker(ctx context.Context, c *WorkerConfig, log *slog.Logger) (err erro
 		return err
 	}
 	d := &worker.Drawer{Store: s, Guard: guard, Ledger: ledger, Log: log}
-	q, err := worker.Open(ctx, d, worker.Options{Address: c.Database.URL, Password: password, Name: c.Name, Spans: c.Spans, Log: log})
+	q, err := worker.Open(ctx, d, worker.Options{Address: c.Server.URL, Password: password, Name: c.Name, Spans: c.Spans, Log: log})
 	if err != nil {
 		return err
 	}
@@ -171,20 +171,4 @@ func RunWorker(ctx context.Context, c *WorkerConfig, log *slog.Logger) (err erro
 	log.Info("finishing what was begun")
 	q.Close()
 	return guard.Flush(context.WithoutCancel(ctx))
-}
-
-// Database TEMP
-type Database struct {
-	URL      string `yaml:"url"`
-	Password string `yaml:"password"`
-}
-
-func (d Database) secret() func() (string, error) {
-	if d.Password == "" {
-		return nil
-	}
-	return func() (string, error) {
-		b, err := readSecretFile(d.Password)
-		return string(b), err
-	}
 }

@@ -49,7 +49,9 @@ func TestGrants(t *testing.T) {
 	before := s.address
 	s.address = asRole(t, before, role)
 	t.Cleanup(func() { s.address = before })
-	grants := worker.Grants("public", role)
+	var schema string
+	s.must(owner.QueryRow(`SELECT current_schema()`).Scan(&schema))
+	grants := worker.Grants(schema, role)
 	for _, g := range grants {
 		s.must(exec(owner, g))
 	}
@@ -82,13 +84,13 @@ func TestGrants(t *testing.T) {
 	}
 	open := map[string]bool{}
 	for _, g := range grants {
-		if _, on, ok := strings.Cut(g, `"public".`); ok {
+		if _, on, ok := strings.Cut(g, ` ON "`+schema+`".`); ok {
 			table, _, _ := strings.Cut(on, " TO ")
 			open[strings.Trim(table, `"`)] = true
 		}
 	}
 	rows, err := owner.Query(`SELECT relname, has_any_column_privilege($1, oid, 'SELECT, INSERT, UPDATE, REFERENCES') OR has_table_privilege($1, oid, 'DELETE, TRUNCATE, TRIGGER')
-		FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'p')`, role)
+		FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v', 'p')`, role)
 	s.must(err)
 	defer rows.Close()
 	var tables []string
