@@ -37,6 +37,7 @@ type benchCmd struct {
 	Order benchOrderCmd `cmd:"" help:"An encrypted order in, an encrypted response out, without the line; peer: gpg."`
 	Line  benchLineCmd  `cmd:"" help:"Software cards personalised, read back and authenticated."`
 
+	Workers  benchWorkersCmd  `cmd:"" help:"Key sets drawn by several workers on PostgreSQL."`
 	Stations benchStationsCmd `cmd:"" hidden:"" help:"Stations of bench line --remote."`
 	Vectors  benchVectorsCmd  `cmd:"" help:"Authentication vectors, MILENAGE and TUAK."`
 	Audit    benchAuditCmd    `cmd:"" help:"Durable entries of the audit log."`
