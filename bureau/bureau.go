@@ -693,19 +693,15 @@ func (s *bureau) respond(ctx context.Context, o order.Order) error {
 	if o.Good == 0 {
 		return s.respondRetired(ctx, o)
 	}
-	j, err := s.job(ctx, o)
+	files, err := s.sendResponse(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer j.close()
-	name := o.ID + ".out.pgp"
-	err = s.SendForOfficers(ctx, o.Partner, name, func(w io.Writer) error {
-		return s.writeResponse(ctx, o, j, w)
-	})
-	if err != nil {
-		return err
+	data := map[string]any{"cards": o.Good, "file": files[0].File}
+	if len(files) > 1 {
+		data = map[string]any{"cards": o.Good, "files": len(files)}
 	}
-	return s.Step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": o.Good, "file": name}, nil)
+	return s.Step(ctx, o, "order.responded", order.Responded, data, nil)
 }
 
 // respondRetired tells the operator that no card of its order could be made: a
@@ -717,19 +713,6 @@ func (s *bureau) respondRetired(ctx context.Context, o order.Order) error {
 		return err
 	}
 	return s.Step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": 0, "retired": o.Retired, "file": name}, nil)
-}
-
-// writeResponse writes the response of an order that was made.
-func (s *bureau) writeResponse(ctx context.Context, o order.Order, j job, w io.Writer) error {
-	remakes, err := order.Remakes(ctx, s.Store(), o.ID)
-	if err != nil {
-		return err
-	}
-	r := Response{
-		Order: o.ID, Input: j.input, Key: message.TransportKey(o.Partner, o.Transport), Good: o.Good, Remakes: remakes,
-		Columns: j.contract.Columns, Variant: j.contract.ResponseICCID,
-	}
-	return r.Write(ctx, s.Store(), s.Token(), w)
 }
 
 // ---- acknowledgement and destruction
@@ -745,6 +728,13 @@ func (s *bureau) takeAck(ctx context.Context, a *site.Arrival) error {
 	}
 	if m.Cards != o.Good {
 		return site.Refused("%s: %d cards are acknowledged, want %d", a.Name, m.Cards, o.Good)
+	}
+	sent, err := s.sentFiles(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	if wrong := otherFile(m.Response, sent); wrong != "" {
+		return site.Refused("%s: %s", a.Name, wrong)
 	}
 	return a.Step(ctx, o, "order.received", order.Received, map[string]any{"cards": m.Cards, "by": m.By}, func(tx *store.Tx) error {
 		return putPaper(tx, o.ID, "ack", m)
@@ -849,10 +839,17 @@ func (s *bureau) destroy(ctx context.Context, o order.Order) error {
 		return err
 	}
 	d.Blocks = b.Blocks()
-	for name, to := range map[string]string{o.ID + ".out.pgp": o.Partner, o.ID + ".batch.pgp": s.Config().Plant} {
-		if err := s.Withdraw(to, name); err != nil {
+	sent, err := s.sentFiles(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	for _, f := range sent {
+		if err := s.Withdraw(o.Partner, f.File); err != nil {
 			return err
 		}
+	}
+	if err := s.Withdraw(s.Config().Plant, o.ID+".batch.pgp"); err != nil {
+		return err
 	}
 	return s.Step(ctx, o, "order.destroyed", order.Destroyed, map[string]any{"key": o.KEK, "blocks": d.Blocks}, func(tx *store.Tx) error {
 		d.LogIndex, d.At = tx.Index(), tx.Time()

@@ -23,7 +23,9 @@ type Response struct {
 	Order   string       // whose batch it is
 	Input   *order.Input // the order as it was placed
 	Key     string       // name of the transport key in the security module
-	Good    int          // rows: cards that are not retired
+	First   int          // card of the order that the file begins with
+	End     int          // card before which it ends; 0: with the last
+	Good    int          // rows: those of them that are not retired
 	Remakes map[int]int  // cards with the keys of a spare; -1: retired
 	Columns []order.Column
 	Variant sim.ICCIDVariant // how the file writes ICCIDs
@@ -60,7 +62,7 @@ func (r Response) Write(ctx context.Context, s *store.Store, t hsm.Token, w io.W
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(queue)
-		for n := 0; n*reader.Batch.BlockSize < r.Input.Quantity(); n++ {
+		for n := r.First / reader.Batch.BlockSize; n*reader.Batch.BlockSize < r.end(); n++ {
 			var m *rowMaker
 			select {
 			case m = <-free:
@@ -95,6 +97,14 @@ func (r Response) Write(ctx context.Context, s *store.Store, t hsm.Token, w io.W
 		return err
 	}
 	return out.Close()
+}
+
+// end is the card before which the file ends.
+func (r Response) end() int {
+	if r.End == 0 {
+		return r.Input.Quantity()
+	}
+	return min(r.End, r.Input.Quantity())
 }
 
 // A rowMaker makes the rows of a block of cards: it lays the values of each key
@@ -142,12 +152,12 @@ func (m *rowMaker) make(ctx context.Context, reader *datagen.Reader, n int, r Re
 		return err
 	}
 	defer block.Close()
-	last := min(block.First+block.Count, r.Input.Quantity())
-	m.ids = slices.Grow(m.ids[:0], last-block.First)[:last-block.First]
-	if err := r.Input.Read(m.ids, block.First); err != nil {
+	first, end := max(block.First, r.First), min(block.First+block.Count, r.end())
+	m.ids = slices.Grow(m.ids[:0], end-first)[:end-first]
+	if err := r.Input.Read(m.ids, first); err != nil {
 		return err
 	}
-	for card := block.First; card < last; card++ {
+	for card := first; card < end; card++ {
 		record := block.Record(card)
 		if keyset, remade := r.Remakes[card]; remade {
 			if keyset < 0 {
@@ -172,10 +182,10 @@ func (m *rowMaker) make(ctx context.Context, reader *datagen.Reader, n int, r Re
 			}
 		}
 	}
-	return m.append(block.First, out)
+	return m.append(first, out)
 }
 
-// append lays the rows out; first is the first card of the block.
+// append lays the rows out; the first identity is that of card first.
 func (m *rowMaker) append(first int, out *order.ResponseWriter) (err error) {
 	for n, card := range m.cards {
 		for i := range m.columns {

@@ -274,28 +274,36 @@ func Import(ctx context.Context, s *store.Store, dk *hsm.DataKey, b Batch, r io.
 	if err != nil {
 		return err
 	}
+	var group []sealedBlock      // to be stored in one change
+	put := func(end int) error { // the group, which ends before block end
+		if len(group) == 0 {
+			return nil
+		}
+		err := putBlocks(ctx, s, b, end-len(group), group, "batch.block-received", nil)
+		group = group[:0]
+		return err
+	}
 	for n := range b.Blocks() {
-		sealed, err := b.read(r, n)
+		sealed, err := b.take(dk, r, n)
 		if err != nil {
-			return fmt.Errorf("order %s: block %d of %d: %w", b.Order, n, b.Blocks(), err)
+			return cmp.Or(put(n), err)
 		}
-		blk, err := open(dk, b, n, sealed)
-		if errors.Is(err, hsm.ErrSealed) {
-			return fmt.Errorf("%w: %w", ErrBlocks, err)
-		}
-		if err != nil {
-			return err
-		}
-		blk.Close()
 		if len(missing) > 0 && n == missing[0].To {
 			missing = missing[1:]
 		}
-		if len(missing) == 0 || n < missing[0].From {
-			continue
+		if len(missing) > 0 && n >= missing[0].From {
+			group = append(group, sealedBlock{sealed: sealed, sum: sha256.Sum256(sealed)})
+			if len(group) < perCommit {
+				continue
+			}
+			n++
 		}
-		if err := putBlocks(ctx, s, b, n, []sealedBlock{{sealed: sealed, sum: sha256.Sum256(sealed)}}, "batch.block-received", nil); err != nil {
+		if err := put(n); err != nil {
 			return err
 		}
+	}
+	if err := put(b.Blocks()); err != nil {
+		return err
 	}
 	switch _, err := io.ReadFull(r, make([]byte, 1)); err {
 	case io.EOF:
@@ -305,6 +313,23 @@ func Import(ctx context.Context, s *store.Store, dk *hsm.DataKey, b Batch, r io.
 	default:
 		return fmt.Errorf("order %s: after the last block: %w", b.Order, err)
 	}
+}
+
+// take reads sealed block n and opens it, to see that it is one.
+func (b Batch) take(dk *hsm.DataKey, r io.Reader, n int) ([]byte, error) {
+	sealed, err := b.read(r, n)
+	if err != nil {
+		return nil, fmt.Errorf("order %s: block %d of %d: %w", b.Order, n, b.Blocks(), err)
+	}
+	blk, err := open(dk, b, n, sealed)
+	if errors.Is(err, hsm.ErrSealed) {
+		return nil, fmt.Errorf("%w: %w", ErrBlocks, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	blk.Close()
+	return sealed, nil
 }
 
 // read reads sealed block n. Its length is known before.

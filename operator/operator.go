@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -343,7 +344,7 @@ func (s *operator) takeRetired(ctx context.Context, a *site.Arrival, m message.R
 		if err := order.SetCounts(tx, o.ID, 0, m.Retired); err != nil {
 			return err
 		}
-		return order.PutPaper(tx, o.ID, "response", []byte(a.SHA256))
+		return putResponse(tx, o.ID, []arrived{{ResponseFile: message.ResponseFile{File: a.Name, SHA256: a.SHA256}, Number: 1, Of: 1}})
 	})
 }
 
@@ -362,50 +363,6 @@ func (s *operator) stray(ctx context.Context, a *site.Arrival, m message.Receipt
 }
 
 // ---- the response
-
-// takeResponse reads a response through, checks it against the order, and
-// keeps it sealed as it came. Its keys are opened by nobody here: loading
-// re-wraps them in the module.
-func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
-	id, ok := message.Base(a.Name)
-	if !ok {
-		return site.Refused("%s: the name must be ORDER.out.pgp", a.Name)
-	}
-	o, err := s.about(ctx, a, id, order.Accepted)
-	if err != nil {
-		return err
-	}
-	want, err := s.expect(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer want.input.Close()
-	digest := sha256.New()
-	var rows int
-	err = a.Read(func(r io.Reader) error {
-		rows, err = want.read(a.Name, io.TeeReader(r, digest), nil)
-		return err
-	})
-	if want.input.Err() != nil {
-		return want.input.Err() // not the response's fault
-	}
-	if err != nil {
-		return contentRefusal(err)
-	}
-	if err := os.MkdirAll(s.Config().Path("held"), 0o700); err != nil {
-		return err
-	}
-	if err := keep(a.Path, s.heldPath(a.Name)); err != nil {
-		return err
-	}
-	data := map[string]any{"cards": rows, "content_sha256": fmt.Sprintf("%x", digest.Sum(nil)), "kcv": want.kcv.String()}
-	return a.Step(ctx, o, "order.answered", order.Answered, data, func(tx *store.Tx) error {
-		if err := order.SetCounts(tx, o.ID, rows, o.Quantity-rows); err != nil {
-			return err
-		}
-		return order.PutPaper(tx, o.ID, "response", []byte(fmt.Sprintf("%x", digest.Sum(nil))))
-	})
-}
 
 func contentRefusal(err error) error {
 	var faults order.Faults
@@ -444,7 +401,10 @@ type expected struct {
 	reading order.Reading
 	kcv     hsm.KCV
 	cards   aka.Parameters // what their keys are for
-	ki, opc int            // columns; opc is -1 for an algorithm that has none
+	several bool           // it is one of several files, which need not have keys
+	ki, opc int            // columns; opc is -1 for an algorithm that has none, both in a file without keys
+
+	arrived // what read saw
 }
 
 func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error) {
@@ -470,11 +430,22 @@ func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error)
 
 // read reads a response: its cards must be the order's, in the order's
 // sequence, its keys under the key that the order named.
+func (e *expected) readFrom(a *site.Arrival) (rows int, err error) {
+	err = a.Read(func(r io.Reader) error {
+		rows, err = e.read(a.Name, r, nil)
+		return err
+	})
+	return rows, err
+}
+
 func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (int, error) {
 	rows, next := 0, 0
+	e.arrived = arrived{}
 	begin := func(d order.Delivery) error {
 		e.ki, e.opc = -1, -1
+		names := make([]string, len(d.Columns))
 		for i, c := range d.Columns {
+			names[i] = c.String()
 			switch c.Slot() {
 			case "K":
 				e.ki = i
@@ -482,16 +453,19 @@ func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (i
 				e.opc = i
 			}
 		}
+		e.Columns, e.Keys = strings.Join(names, "/"), e.ki >= 0
+		elsewhere := e.several && e.ki < 0 && e.opc < 0 // the keys are in another file
 		same, err := d.KCV.Matches(e.kcv)
 		switch {
-		case e.ki < 0 || (e.opc < 0) != (e.cards.VariantSize() == 0):
+		case !elsewhere && (e.ki < 0 || (e.opc < 0) != (e.cards.VariantSize() == 0)):
 			return site.Refused("%s: columns EKI and, but for XOR, EOPC must be there; the cards have %s", name, e.cards)
+		case d.Header.Value(order.Batch) != e.order.Batch:
+			return site.Refused("%s: batch is %q, want %q", name, d.Header.Value(order.Batch), e.order.Batch)
+		case elsewhere && d.KCV.IsZero(): // it has no encrypted column, or it were refused
 		case err != nil:
 			return site.Refused("%s: check value of the transport key: %v", name, err)
 		case !same:
 			return site.Refused("%s: keys are under the transport key with check value %s, want %s", name, d.KCV, e.kcv)
-		case d.Header.Value(order.Batch) != e.order.Batch:
-			return site.Refused("%s: batch is %q, want %q", name, d.Header.Value(order.Batch), e.order.Batch)
 		}
 		return nil
 	}
@@ -508,8 +482,12 @@ func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (i
 		if next == e.order.Quantity {
 			return site.Refused("%s:%d: ICCID %s with IMSI %s was not ordered, or is not in its place", name, r.Line, r.ID.ICCID.Masked(), r.ID.IMSI.Masked())
 		}
+		if rows++; rows == 1 {
+			e.First = next
+		}
+		e.Last = next
+		e.Mix += mixed(next)
 		next++
-		rows++
 		if err := e.lengths(name, r); err != nil {
 			return err
 		}
@@ -524,6 +502,9 @@ func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (i
 // lengths refuses a row whose keys are not as long as the cards' algorithm has
 // them: the subscriber store could not use them.
 func (e *expected) lengths(name string, r *order.Row) error {
+	if e.ki < 0 {
+		return nil
+	}
 	if n, want := len(r.Cell(e.ki)), e.cards.KeySize(); n != want {
 		return site.Refused("%s:%d: EKI has %d bytes, want %d of %s", name, r.Line, n, want, e.cards.Algorithm)
 	}
@@ -549,11 +530,15 @@ func (s *operator) proposeLoad(ctx context.Context, subject string) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	sum, err := order.Paper(ctx, s.Store(), o.ID, "response")
+	files, err := responseFiles(s.Store().Committed(ctx), o.ID)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"manufacturer": o.Partner, "cards": strconv.Itoa(o.Good), "retired": strconv.Itoa(o.Retired), "response_sha256": string(sum)}, nil
+	params := map[string]string{"manufacturer": o.Partner, "cards": strconv.Itoa(o.Good), "retired": strconv.Itoa(o.Retired), "response_sha256": responseDigest(files)}
+	if len(files) > 1 {
+		params["files"] = strconv.Itoa(len(files))
+	}
+	return params, nil
 }
 
 func (s *operator) doLoad(ctx context.Context, w custody.Warrant) error {
@@ -590,11 +575,6 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 		return err
 	}
 	defer want.input.Close()
-	name := o.ID + ".out.pgp"
-	m, err := s.Unseal(s.heldPath(name), o.Partner)
-	if err != nil {
-		return err
-	}
 	by, err := order.Paper(ctx, s.Store(), o.ID, "load-by")
 	if err != nil {
 		return err
@@ -603,10 +583,39 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	files, err := responseFiles(s.Store().Committed(ctx), o.ID)
+	if err != nil {
+		return err
+	}
+	for _, f := range loadable(files) {
+		if err := s.loadFile(ctx, loader, want, f); err != nil {
+			return fmt.Errorf("order %s: %s: %w", o.ID, f.File, err)
+		}
+	}
+	n, err := s.auc.Count(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	if n != o.Good {
+		return fmt.Errorf("order %s: %d subscribers are loaded, want %d", o.ID, n, o.Good)
+	}
+	return s.Step(ctx, o, "hlr.loaded", order.Loaded, map[string]any{"subscribers": n}, nil)
+}
+
+// loadFile loads one file of a response, which must be the one that was checked
+// when it came.
+func (s *operator) loadFile(ctx context.Context, loader *hlr.Loader, want *expected, f arrived) error {
+	m, err := s.Unseal(s.heldPath(f.File), want.order.Partner)
+	if err != nil {
+		return err
+	}
+	if sum := fmt.Sprintf("%x", m.Plain); sum != f.SHA256 {
+		return fmt.Errorf("it has the digest %.12s…, want %.12s… as when it came", sum, f.SHA256)
+	}
 	var ids []sim.Identity
 	var column []byte
 	flush := func() error {
-		sealed, err := s.Token().Translate(ctx, message.TransportKey(s.Config().Site, o.Transport), column, hlr.KeysSize(want.cards), s.auc.DataKey(), func(i int) []byte { return hlr.AAD(ids[i].IMSI) })
+		sealed, err := s.Token().Translate(ctx, message.TransportKey(s.Config().Site, want.order.Transport), column, hlr.KeysSize(want.cards), s.auc.DataKey(), func(i int) []byte { return hlr.AAD(ids[i].IMSI) })
 		if err != nil {
 			return err
 		}
@@ -617,8 +626,8 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 		ids, column = ids[:0], column[:0]
 		return loader.Load(ctx, records)
 	}
-	err = m.Read(func(r io.Reader) error {
-		_, err := want.read(name, r, func(r *order.Row) error {
+	return m.Read(func(r io.Reader) error {
+		_, err := want.read(f.File, r, func(r *order.Row) error {
 			ids = append(ids, r.ID)
 			column = append(column, r.Cell(want.ki)...)
 			if want.opc >= 0 {
@@ -634,17 +643,6 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 		}
 		return flush()
 	})
-	if err != nil {
-		return err
-	}
-	n, err := s.auc.Count(ctx, o.ID)
-	if err != nil {
-		return err
-	}
-	if n != o.Good {
-		return fmt.Errorf("order %s: %d subscribers are loaded, want %d", o.ID, n, o.Good)
-	}
-	return s.Step(ctx, o, "hlr.loaded", order.Loaded, map[string]any{"subscribers": n}, nil)
 }
 
 // factorySQN is the last sequence number that a line may have spent on its own
@@ -668,15 +666,22 @@ func (s *operator) doAck(ctx context.Context, w custody.Warrant) error {
 }
 
 func (s *operator) sendAck(ctx context.Context, o order.Order) error {
-	sum, err := order.Paper(ctx, s.Store(), o.ID, "response")
+	files, err := responseFiles(s.Store().Committed(ctx), o.ID)
 	if err != nil {
 		return err
+	}
+	ack := message.Ack{Order: o.ID, Cards: o.Good}
+	for _, f := range files {
+		if o.Good > 0 { // else a receipt stands in its place
+			ack.Response = append(ack.Response, f.ResponseFile)
+		}
 	}
 	by, err := order.Paper(ctx, s.Store(), o.ID, "ack-by")
 	if err != nil {
 		return err
 	}
-	if err := s.Send(ctx, o.Partner, o.ID+".ack.pgp", message.JSON(message.Ack{Order: o.ID, Response: string(sum), Cards: o.Good, By: string(by)})); err != nil {
+	ack.By = string(by)
+	if err := s.Send(ctx, o.Partner, o.ID+".ack.pgp", message.JSON(ack)); err != nil {
 		return err
 	}
 	return site.ErrIdle // until the certificate is here

@@ -31,6 +31,7 @@ type Contract struct {
 	OrderICCID       sim.ICCIDVariant // how order files write ICCIDs
 	ResponseICCID    sim.ICCIDVariant // how response files write them
 	Columns          []Column         // of response files
+	MaxRows          int              // cards of one response file; 0: all of them
 	TransportKeys    []TransportKeyRef
 	Issuer           string // digits that every ICCID starts with (E.118: 89, country, issuer)
 	Network          sim.PLMN
@@ -176,6 +177,7 @@ type contractFile struct {
 		OrderICCID    string `yaml:"order_iccid"`
 		ResponseICCID string `yaml:"response_iccid"`
 		Columns       string `yaml:"columns"`
+		MaxRows       int    `yaml:"max_rows"`
 	} `yaml:"files"`
 	TransportKeys []struct {
 		Index int    `yaml:"index"`
@@ -370,6 +372,9 @@ func (r *contractReader) files() {
 	}
 	if c.Columns, err = ParseColumns(f.Columns); err != nil {
 		r.fault("$.files.columns", "%v", err)
+	}
+	if c.MaxRows = f.MaxRows; c.MaxRows < 0 || c.MaxRows > MaxQuantity {
+		r.fault("$.files.max_rows", "is %d, want 1 to %d, or nothing for no limit", c.MaxRows, MaxQuantity)
 	}
 }
 

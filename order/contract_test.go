@@ -72,6 +72,8 @@ func TestContractRefused(t *testing.T) {
 		"c:29:16: files.order_iccid ICCID variant is":            {"order_iccid: 18 check", "order_iccid: check 18"},
 		"c:30:19: files.response_iccid has a body of ano":        {"response_iccid: 18 check padded", "response_iccid: 19 check"},
 		"c:30:19: files.response_iccid ICCID variant":            {"response_iccid: 18 check padded", "response_iccid: any"},
+		"c:31:13: files.max_rows is -1, want 1 to 100000":        {"  columns:", "  max_rows: -1\n  columns:"},
+		"c:31:13: files.max_rows is 100000001, want 1 to":        {"  columns:", "  max_rows: 100000001\n  columns:"},
 		"c:31:12: files.columns column KI would carry ke":        {"EKI", "KI"},
 		"c:34:13: transport_keys[0].index is 0 (not encr":        {"index: 11", "index: 0"},
 		"c:34:13: transport_keys[0].index is 100, want 1":        {"index: 11", "index: 100"},

@@ -234,10 +234,23 @@ func PutPaper(tx *store.Tx, ord, kind string, document []byte) error {
 	return err
 }
 
+// SetPaper keeps a document about an order in the place of the one that is
+// there, if there is one.
+func SetPaper(tx *store.Tx, ord, kind string, document []byte) error {
+	_, err := tx.Exec(`INSERT INTO order_paper (ord, kind, document) VALUES ($1, $2, $3)
+		ON CONFLICT (ord, kind) DO UPDATE SET document = excluded.document`, ord, kind, document)
+	return err
+}
+
 // Paper is a document about an order; ErrNoOrder if it is not there.
 func Paper(ctx context.Context, s *store.Store, ord, kind string) ([]byte, error) {
+	return ReadPaper(s.Committed(ctx), ord, kind)
+}
+
+// ReadPaper is Paper as q sees it.
+func ReadPaper(q store.Querier, ord, kind string) ([]byte, error) {
 	var doc []byte
-	err := s.QueryRow(ctx, `SELECT document FROM order_paper WHERE ord = $1 AND kind = $2`, ord, kind).Scan(&doc)
+	err := q.QueryRow(`SELECT document FROM order_paper WHERE ord = $1 AND kind = $2`, ord, kind).Scan(&doc)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("order %s: %s: %w", ord, kind, ErrNoOrder)
 	}

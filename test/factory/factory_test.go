@@ -72,10 +72,11 @@ type running struct {
 
 // options is how a works differs from the demonstration.
 type options struct {
-	cards  int
-	faults bool
-	random func(site string) io.Reader          // the modules' source; nil: the usual one
-	change func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
+	cards    int
+	document []byte // the order file; nil: the example
+	faults   bool
+	random   func(site string) io.Reader          // the modules' source; nil: the usual one
+	change   func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
 }
 
 // wide gives the operator more identities than it orders first, and a key that
@@ -106,13 +107,16 @@ func start(t *testing.T, o options) *works {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
+	if o.document == nil {
+		o.document = examples.Order()
+	}
 	w := &works{t: t, ctx: ctx, tokens: map[string]*soft.Token{}, up: map[string]*running{}}
 	database := ""
 	if storetest.OnPostgres() {
 		database = storetest.Database(t)
 	}
 	w.Factory = must[*demo.Factory](t)(demo.SetUp(ctx, demo.Plan{
-		Dir: dir, Order: "order.inp", Document: examples.Order(), Cards: o.cards, Stations: 4, Faults: o.faults, Database: database,
+		Dir: dir, Order: "order.inp", Document: o.document, Cards: o.cards, Stations: 4, Faults: o.faults, Database: database,
 		Token: func(c *site.Config) (hsm.Module, error) {
 			var random io.Reader
 			if o.random != nil {

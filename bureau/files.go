@@ -1,0 +1,160 @@
+package bureau
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"maps"
+	"slices"
+
+	"ankan/audit"
+	"ankan/message"
+	"ankan/order"
+	"ankan/store"
+)
+
+// A response is one file, or several: a file has no more rows than the contract
+// allows. Which file has which cards is planned once and kept, and so is what
+// each file says, before it can leave: the operator acknowledges exactly that.
+
+// paperFiles is the plan, and what was sent: a list of outgoing files.
+const paperFiles = "response-files"
+
+// An outgoing is a file of a response: its name, its digest once it was
+// written, and the cards that it is about, those that are retired among them.
+type outgoing struct {
+	message.ResponseFile
+	First int `json:"first"` // card of the order
+	End   int `json:"end"`   // after the last
+}
+
+// plan cuts an order into files of at most rows good cards; 0 is no limit.
+func plan(o order.Order, remakes map[int]int, rows int) []outgoing {
+	var retired []int
+	for _, card := range slices.Sorted(maps.Keys(remakes)) {
+		if remakes[card] < 0 {
+			retired = append(retired, card)
+		}
+	}
+	if rows == 0 {
+		rows = o.Good
+	}
+	var files []outgoing
+	for first, left := 0, o.Good; left > 0; {
+		f := outgoing{ResponseFile: message.ResponseFile{Cards: min(rows, left)}, First: first}
+		f.End = first + f.Cards
+		for len(retired) > 0 && retired[0] < f.End {
+			retired = retired[1:]
+			f.End++
+		}
+		if left -= f.Cards; left == 0 {
+			f.End = o.Quantity
+		}
+		first = f.End
+		files = append(files, f)
+	}
+	for i := range files {
+		files[i].File = message.ResponseName(o.ID, i+1, len(files))
+	}
+	return files
+}
+
+// sendResponse puts every file of an order's response into the spool. Cut
+// short, it goes on: a file that is there is not written again.
+func (s *bureau) sendResponse(ctx context.Context, o order.Order) ([]outgoing, error) {
+	j, err := s.job(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer j.close()
+	remakes, err := order.Remakes(ctx, s.Store(), o.ID)
+	if err != nil {
+		return nil, err
+	}
+	files, err := s.sentFiles(ctx, o.ID)
+	if err != nil {
+		return nil, err
+	}
+	if files == nil {
+		if files = plan(o, remakes, j.contract.MaxRows); len(files) > message.MaxResponseFiles {
+			return nil, fmt.Errorf("order %s: its response would be %d files, want at most %d; raise max_rows in the contract", o.ID, len(files), message.MaxResponseFiles)
+		}
+	}
+	for i := range files {
+		r := Response{
+			Order: o.ID, Input: j.input, Key: message.TransportKey(o.Partner, o.Transport), First: files[i].First, End: files[i].End,
+			Good: files[i].Cards, Remakes: remakes, Columns: j.contract.Columns, Variant: j.contract.ResponseICCID,
+		}
+		err := s.SendForOfficers(ctx, o.Partner, files[i].File, func(w io.Writer) error {
+			sum := sha256.New()
+			if err := r.Write(ctx, s.Store(), s.Token(), summing{w, sum}); err != nil {
+				return err
+			}
+			files[i].SHA256 = fmt.Sprintf("%x", sum.Sum(nil))
+			return s.keepFiles(ctx, o.ID, files, i)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// A summing writer hashes what it writes, at the same time.
+type summing struct {
+	w   io.Writer
+	sum hash.Hash
+}
+
+func (s summing) Write(p []byte) (int, error) {
+	done := make(chan struct{})
+	go func() {
+		s.sum.Write(p)
+		close(done)
+	}()
+	n, err := s.w.Write(p)
+	<-done
+	return n, err
+}
+
+// keepFiles keeps the plan with the digest of file i, before that file can be sent.
+func (s *bureau) keepFiles(ctx context.Context, ord string, files []outgoing, i int) error {
+	doc, err := json.Marshal(files)
+	if err != nil {
+		return err
+	}
+	f := files[i]
+	e := audit.Entry{Kind: "response.written", Actor: "system:site", Subject: "order/" + ord,
+		Data: map[string]any{"file": f.File, "cards": f.Cards, "content_sha256": f.SHA256, "number": i + 1, "files": len(files)}}
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error { return order.SetPaper(tx, ord, paperFiles, doc) })
+}
+
+// sentFiles is the files of an order's response; none before the first was
+// written, and none if every card is retired.
+func (s *bureau) sentFiles(ctx context.Context, ord string) ([]outgoing, error) {
+	var files []outgoing
+	err := s.paper(ctx, ord, paperFiles, &files)
+	if errors.Is(err, order.ErrNoOrder) {
+		return nil, nil
+	}
+	return files, err
+}
+
+// otherFile says in what the files that an operator acknowledges are not those
+// that were sent; "" in nothing.
+func otherFile(got []message.ResponseFile, sent []outgoing) string {
+	if len(got) != len(sent) {
+		return fmt.Sprintf("%d files of the response are acknowledged, want %d", len(got), len(sent))
+	}
+	for i, f := range sent {
+		if got[i] != f.ResponseFile {
+			return fmt.Sprintf("it acknowledges %s with %d cards and digest %.12s…, want %s with %d and %.12s…",
+				got[i].File, got[i].Cards, got[i].SHA256, f.File, f.Cards, f.SHA256)
+		}
+	}
+	return ""
+}
