@@ -185,7 +185,8 @@ func (r *Register) Keys(ctx context.Context, f Filter) ([]Key, int, error) {
 		arg("EXISTS (SELECT 1 FROM key_link WHERE key = id AND what = $%d)", "partner/"+f.Partner)
 	}
 	if f.Text != "" {
-		arg("(instr(lower(id), lower($%[1]d)) > 0 OR instr(lower(kcv), lower($%[1]d)) > 0)", f.Text)
+		// Has the text in it: without it, it is another.
+		arg("(replace(lower(id), lower($%[1]d), '') <> lower(id) OR replace(lower(kcv), lower($%[1]d), '') <> lower(kcv))", f.Text)
 	}
 	cond := strings.Join(where, " AND ")
 	var n int
