@@ -228,8 +228,12 @@ func (s *Store) beginGroup() error {
 		if err == nil {
 			err = s.follow(s.writer, signed)
 		}
-		if err != nil && s.engine.lost(err) {
+		switch {
+		case err == nil:
+		case s.engine.lost(err):
 			discard(s.writer.conn)
+		case errors.Is(err, ErrTampered):
+			_ = s.writer.do("ROLLBACK")
 		}
 		return err
 	})

@@ -390,6 +390,34 @@ func (p *postgresServer) pending(ctx context.Context) (done func(), err error) {
 	}, nil
 }
 
+// ready lets numbers that columns give by themselves go on after those that are
+// there: rows that came with their numbers, from a backup, have not told it.
+func (p *postgresServer) ready(ctx context.Context) error {
+	rows, err := p.db.QueryContext(ctx, `SELECT quote_ident(table_name), quote_ident(column_name), pg_get_serial_sequence(quote_ident(table_name), column_name)
+		FROM information_schema.columns WHERE table_schema = current_schema() AND is_identity = 'YES'`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var set []string
+	for rows.Next() {
+		var table, column, sequence string
+		if err := rows.Scan(&table, &column, &sequence); err != nil {
+			return err
+		}
+		set = append(set, fmt.Sprintf("SELECT setval('%[3]s', m) FROM (SELECT max(%[2]s) AS m FROM %[1]s) AS x WHERE m > (SELECT last_value FROM %[3]s)", table, column, sequence))
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, q := range set {
+		if _, err := p.db.ExecContext(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // scrub lets the server take deleted rows out of their pages. What its
 // write-ahead log and its backups still hold is sealed under keys that are gone.
 func (p *postgresServer) scrub(ctx context.Context, _ *Store) (busy bool, err error) {
