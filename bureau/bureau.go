@@ -16,8 +16,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
-	"time"
+	"sync"
 
 	"ankan/aka"
 	"ankan/audit"
@@ -29,6 +30,7 @@ import (
 	"ankan/order"
 	"ankan/perso"
 	"ankan/profile"
+	"ankan/sim"
 	"ankan/site"
 	"ankan/store"
 	"ankan/worker"
@@ -50,6 +52,7 @@ type bureau struct {
 	ledger *order.Ledger
 	drawer *worker.Drawer
 	queue  *worker.Queue // of those who draw; nil where the site draws alone
+	intake *sync.Mutex   // one order at a time enters its identities
 }
 
 // ownSpans is how many spans of blocks the site itself draws at the same time
@@ -57,7 +60,7 @@ type bureau struct {
 const ownSpans = 2
 
 func open(ctx context.Context, at *site.Site) (site.Duties, error) {
-	s := &bureau{Site: at}
+	s := &bureau{Site: at, intake: new(sync.Mutex)}
 	var err error
 	if s.ledger, err = order.NewLedger(s.Token(), site.KeyLedger); err != nil {
 		return site.Duties{}, err
@@ -84,9 +87,11 @@ func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 		Deeds: map[string]site.Deed{
 			"key.accept":    {Propose: s.proposeAccept, Do: s.doAccept},
 			"order.release": {Propose: s.proposeRelease, Do: s.doRelease},
+			"order.refuse":  {Propose: s.proposeRefuse, Do: s.doRefuse},
 			"order.destroy": {Propose: s.proposeDestroy, Do: s.doDestroy},
 		},
 		Steps: map[order.State]func(context.Context, order.Order) error{
+			order.Refusing:   s.forget,
 			order.Released:   s.generate,
 			order.Generated:  s.offer,
 			order.Offered:    s.sendBatch,
@@ -97,6 +102,9 @@ func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 		},
 		View:  s.view,
 		Close: s.close,
+		Routes: map[string]site.Route{
+			"POST /v1/ledger": at.BySigner("ledger.ask", s.askLedger),
+		},
 	}, nil
 }
 
@@ -147,7 +155,7 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		}
 		return r
 	}
-	errs := c.Check(in, time.Now())
+	errs := c.Check(in, s.Store().Now())
 	if len(errs) == 0 {
 		errs = s.checkMeans(ctx, a.Partner, c, in) // what is not agreed need not be here
 	}
@@ -157,6 +165,8 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	if len(errs) > 0 {
 		return refuse(errs...)
 	}
+	s.intake.Lock()
+	defer s.intake.Unlock()
 	switch had, err := order.Get(ctx, s.Store(), o.ID); {
 	case err == nil:
 		return refuse(fmt.Errorf("this order was taken already, as %s; it is %s", had.ID, had.State))
@@ -169,6 +179,12 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	case !errors.Is(err, order.ErrNoOrder):
 		return err
 	}
+	switch clashes, err := s.reserve(ctx, o, in); {
+	case err != nil:
+		return err
+	case clashes != nil:
+		return refuse(clashes...)
+	}
 	o.KEK = order.KEKName(o.ID, a.SHA256)
 	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, staged)
 	if err != nil {
@@ -177,7 +193,7 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	defer text.Close()
 	e := audit.Entry{Kind: "order.accepted", Actor: "partner/" + a.Partner, Subject: "order/" + o.ID,
 		Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity, "batch": o.Batch, "profile": o.Profile}}
-	err = s.Store().Change(ctx, e, func(tx *store.Tx) error {
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
 		if err := a.Taken(tx); err != nil {
 			return err
 		}
@@ -190,17 +206,8 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		if err := oweReceipt(tx, a, message.Receipt{Order: o.ID, Digest: o.Digest, Accepted: true}); err != nil {
 			return err
 		}
-		return errors.Join(s.ledger.Reserve(ctx, tx, in.Identities()), in.Err())
+		return s.ledger.Accept(tx, o.ID)
 	})
-	var clashes order.Clashes
-	if errors.As(err, &clashes) && in.Err() == nil {
-		var errs []error
-		for _, c := range clashes {
-			errs = append(errs, c)
-		}
-		return errors.Join(s.DestroyKey(ctx, o.KEK), refuse(errs...))
-	}
-	return err
 }
 
 // readOrder reads the order; what is wrong with it is a refusal, place by place.
@@ -237,44 +244,63 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 		case agreed.Digest != "" && agreed.Digest != fmt.Sprintf("%x", p.Digest()):
 			errs = append(errs, fmt.Errorf("profile %s has digest %x here, the contract says %s", agreed.Name, p.Digest(), agreed.Digest))
 		default:
-			errs = append(errs, checkAuthentication(agreed, p, c.Columns)...)
+			errs = append(errs, checkAuthentication(agreed, p, c.ResponseColumns(), in.First())...)
 			if k, err := s.Token().Key(ctx, message.OPKey(operator, in.TransportKey())); err == nil {
 				errs = append(errs, checkOP(p, k)...)
 			}
 		}
 	}
-	for _, id := range []string{message.TransportKey(operator, in.TransportKey()), message.OPKey(operator, in.TransportKey())} {
+	ids := []string{message.OPKey(operator, in.TransportKey())}
+	for _, receiver := range in.Receivers() {
+		ids = append(ids, message.TransportKey(operator, in.TransportKeyOf(receiver)))
+	}
+	slices.Reverse(ids) // the transport key first: OP comes with it
+	for _, id := range ids {
 		if _, err := s.Token().Key(ctx, id); err != nil {
 			errs = append(errs, fmt.Errorf("%w; the operator shares it, and two people here accept it", err))
 			break // both come together
 		}
 	}
-	if ref, err := c.Transport(in.Header); err == nil && !ref.KCV.IsZero() && len(errs) == 0 {
-		k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
-		if err != nil {
-			return []error{err}
-		}
-		if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
-			errs = append(errs, errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err))
+	for _, receiver := range in.Receivers() {
+		if err := s.checkTransport(ctx, operator, c, in, receiver); err != nil && len(errs) == 0 {
+			errs = append(errs, err)
 		}
 	}
 	return errs
 }
 
+// checkTransport compares a receiver's transport key with the contract.
+func (s *bureau) checkTransport(ctx context.Context, operator string, c *order.Contract, in *order.Input, receiver string) error {
+	ref, err := c.Transport(in.Header, receiver)
+	if err != nil || ref.KCV.IsZero() {
+		return nil // what is not agreed is said by the contract's own rule
+	}
+	k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
+	if err != nil {
+		return err
+	}
+	if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
+		return errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err)
+	}
+	return nil
+}
+
 // checkAuthentication compares the profile's algorithm with the contract's, by
 // which the operator will read the response, and the response's columns with
 // what the cards have.
-func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column) []error {
+func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column, first sim.Identity) []error {
 	var errs []error
 	if a := p.Parameters(); a != agreed.Authentication() {
 		errs = append(errs, fmt.Errorf("profile %s has the algorithm %s here, the contract says %s; write the profile's into the contract as algorithm", agreed.Name, a, agreed.Authentication()))
 	}
-	slots := map[string]bool{"": true, profile.SlotMSISDN.String(): true}
+	slots := map[string]bool{"": true}
 	for _, s := range p.Slots() {
 		slots[s.Name] = true
 	}
 	for _, c := range columns {
-		if !slots[c.Slot()] {
+		if msisdn := c.Slot() == profile.SlotMSISDN.String(); msisdn && first.MSISDN.IsZero() {
+			errs = append(errs, fmt.Errorf("column %s: the order gives no MSISDNs; agree on other columns, or on a layout of orders that has them", c))
+		} else if !msisdn && !slots[c.Slot()] {
 			errs = append(errs, fmt.Errorf("column %s: cards of profile %s have no %s; agree on other columns", c, agreed.Name, c.Slot()))
 		}
 	}
@@ -528,7 +554,12 @@ func (s *bureau) createBatch(ctx context.Context, o order.Order, there bool) (b 
 	}
 	e := audit.Entry{Kind: "batch.created", Actor: "system:datagen", Subject: "order/" + o.ID,
 		Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "profile": j.profile.Name, "profile_sha256": fmt.Sprintf("%x", j.profile.Digest())}}
-	return b, s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Create(tx, b) })
+	return b, s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := s.ledger.Confirm(tx, o.ID); err != nil {
+			return err
+		}
+		return datagen.Create(tx, b)
+	})
 }
 
 // ---- to the plant
@@ -674,12 +705,19 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 	if rep.Counts.Cards != o.Quantity || rep.Site != a.Partner {
 		return site.Refused("%s: %d cards of site %s, want %d of %s", a.Name, rep.Counts.Cards, rep.Site, o.Quantity, a.Partner)
 	}
+	gone, err := s.retired(ctx, o, remakes)
+	if err != nil {
+		return err
+	}
 	data := map[string]any{"good": rep.Counts.Good, "remade": rep.Counts.Remade, "retired": rep.Counts.Retired, "destroyed": rep.Counts.Destroyed, "plant": a.Partner}
 	return a.Step(ctx, o, "order.made", order.Made, data, func(tx *store.Tx) error {
 		if err := order.PutRemakes(tx, o.ID, remakes); err != nil {
 			return err
 		}
 		if err := order.SetCounts(tx, o.ID, rep.Counts.Good, rep.Counts.Retired); err != nil {
+			return err
+		}
+		if err := s.ledger.Retire(ctx, tx, order.Holder{Order: o.ID, Operator: o.Partner}, slices.All(gone)); err != nil {
 			return err
 		}
 		return putPaper(tx, o.ID, "report", rep)
@@ -849,6 +887,9 @@ func (s *bureau) destroy(ctx context.Context, o order.Order) error {
 		}
 	}
 	if err := s.Withdraw(s.Config().Plant, o.ID+".batch.pgp"); err != nil {
+		return err
+	}
+	if err := errors.Join(datagen.Wipe(ctx, s.Store(), o.ID), order.Wipe(ctx, s.Store(), o.ID)); err != nil {
 		return err
 	}
 	return s.Step(ctx, o, "order.destroyed", order.Destroyed, map[string]any{"key": o.KEK, "blocks": d.Blocks}, func(tx *store.Tx) error {

@@ -10,8 +10,10 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 
 	"ankan/audit"
+	"ankan/format"
 	"ankan/message"
 	"ankan/order"
 	"ankan/store"
@@ -28,12 +30,32 @@ const paperFiles = "response-files"
 // written, and the cards that it is about, those that are retired among them.
 type outgoing struct {
 	message.ResponseFile
+	Kind  int `json:"kind"`  // of the contract's responses
+	Part  int `json:"part"`  // of the files of this kind, from 1
+	Parts int `json:"parts"` // files of this kind
 	First int `json:"first"` // card of the order
 	End   int `json:"end"`   // after the last
 }
 
-// plan cuts an order into files of at most rows good cards; 0 is no limit.
-func plan(o order.Order, remakes map[int]int, rows int) []outgoing {
+// plan says all files of a response: those of each kind that the contract has, one
+// kind after the other.
+func plan(o order.Order, remakes map[int]int, kinds []order.ResponseFile) []outgoing {
+	var files []outgoing
+	for kind, of := range kinds {
+		cut := cut(o, remakes, of.MaxRows)
+		for i := range cut {
+			cut[i].Kind, cut[i].Part, cut[i].Parts = kind, i+1, len(cut)
+		}
+		files = append(files, cut...)
+	}
+	for i := range files {
+		files[i].File = message.ResponseName(o.ID, i+1, len(files))
+	}
+	return files
+}
+
+// cut cuts an order into files of at most rows good cards; 0 is no limit.
+func cut(o order.Order, remakes map[int]int, rows int) []outgoing {
 	var retired []int
 	for _, card := range slices.Sorted(maps.Keys(remakes)) {
 		if remakes[card] < 0 {
@@ -57,9 +79,6 @@ func plan(o order.Order, remakes map[int]int, rows int) []outgoing {
 		first = f.End
 		files = append(files, f)
 	}
-	for i := range files {
-		files[i].File = message.ResponseName(o.ID, i+1, len(files))
-	}
 	return files
 }
 
@@ -80,15 +99,12 @@ func (s *bureau) sendResponse(ctx context.Context, o order.Order) ([]outgoing, e
 		return nil, err
 	}
 	if files == nil {
-		if files = plan(o, remakes, j.contract.MaxRows); len(files) > message.MaxResponseFiles {
+		if files = plan(o, remakes, j.contract.Responses); len(files) > message.MaxResponseFiles {
 			return nil, fmt.Errorf("order %s: its response would be %d files, want at most %d; raise max_rows in the contract", o.ID, len(files), message.MaxResponseFiles)
 		}
 	}
 	for i := range files {
-		r := Response{
-			Order: o.ID, Input: j.input, Key: message.TransportKey(o.Partner, o.Transport), First: files[i].First, End: files[i].End,
-			Good: files[i].Cards, Remakes: remakes, Columns: j.contract.Columns, Variant: j.contract.ResponseICCID,
-		}
+		r := s.response(o, j, files[i], remakes)
 		err := s.SendForOfficers(ctx, o.Partner, files[i].File, func(w io.Writer) error {
 			sum := sha256.New()
 			if err := r.Write(ctx, s.Store(), s.Token(), summing{w, sum}); err != nil {
@@ -119,6 +135,25 @@ func (s summing) Write(p []byte) (int, error) {
 	n, err := s.w.Write(p)
 	<-done
 	return n, err
+}
+
+// response is what a file of a response is written from.
+func (s *bureau) response(o order.Order, j job, f outgoing, remakes map[int]int) Response {
+	kind := j.contract.Responses[f.Kind]
+	r := Response{
+		Order: o.ID, Input: j.input, First: f.First, End: f.End, Good: f.Cards, Remakes: remakes,
+		Output: kind.Output, Columns: kind.Columns, Variant: j.contract.ResponseICCID, Keys: map[string]string{},
+		Values: map[order.Field]string{format.OrderID: o.ID, format.Part: strconv.Itoa(f.Part), format.Parts: strconv.Itoa(f.Parts),
+			format.Written: s.Store().Now().UTC().Format("20060102150405")},
+	}
+	for _, receiver := range j.input.Receivers() {
+		if name := message.TransportKey(o.Partner, j.input.TransportKeyOf(receiver)); receiver == "" {
+			r.Key = name
+		} else {
+			r.Keys[receiver] = name
+		}
+	}
+	return r
 }
 
 // keepFiles keeps the plan with the digest of file i, before that file can be sent.

@@ -55,7 +55,7 @@ func TestPlan(t *testing.T) {
 			}
 		}
 		var got []string
-		for _, f := range plan(o, tt.remakes, tt.rows) {
+		for _, f := range plan(o, tt.remakes, rowsOf(tt.rows)) {
 			got = append(got, fmt.Sprintf("%s %d of %d-%d", f.File, f.Cards, f.First, f.End))
 		}
 		if strings.Join(got, ", ") != tt.want {
@@ -123,7 +123,7 @@ func newMadeOrder(t *testing.T, remakes ...order.Remake) *madeOrder {
 }
 
 // limit is the contract's max_rows.
-func (m *madeOrder) limit(rows int) { m.Contracts()[0].MaxRows = rows }
+func (m *madeOrder) limit(rows int) { m.Contracts()[0].Responses[0].MaxRows = rows }
 
 // spooled is the files for the operator, and their sealed bytes.
 func (m *madeOrder) spooled() map[string][]byte {
@@ -144,13 +144,13 @@ func TestResponseInFiles(t *testing.T) {
 	ctx := t.Context()
 	m.limit(1000)
 	// The site stopped when the first file lay in the spool.
-	files := plan(m.o, map[int]int{0: -1, 1400: -1}, 1000)
+	files := plan(m.o, map[int]int{0: -1, 1400: -1}, rowsOf(1000))
 	if len(files) != 3 {
 		t.Fatalf("%d files are planned, want 3", len(files))
 	}
 	j := sitetest.Must[job](t)(m.job(ctx, m.o))
 	r := Response{Order: m.o.ID, Input: j.input, Key: message.TransportKey("op", 11), First: files[0].First, End: files[0].End, Good: files[0].Cards,
-		Remakes: map[int]int{0: -1, 1000: testCards + 3, 1400: -1}, Columns: j.contract.Columns, Variant: j.contract.ResponseICCID}
+		Remakes: map[int]int{0: -1, 1000: testCards + 3, 1400: -1}, Columns: j.contract.Responses[0].Columns, Variant: j.contract.ResponseICCID}
 	var text bytes.Buffer
 	if err := r.Write(ctx, m.Store(), m.Token(), &text); err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func TestFilesAreTheResponse(t *testing.T) {
 	_, want := r.parse(t, whole)
 	for _, rows := range []int{100, 999, 1000, 1001, 2495} {
 		var got []madeRow
-		for _, f := range plan(o, remakes, rows) {
+		for _, f := range plan(o, remakes, rowsOf(rows)) {
 			q := r.response
 			q.First, q.End, q.Good, q.Remakes = f.First, f.End, f.Cards, remakes
 			var out bytes.Buffer
@@ -261,3 +261,6 @@ func TestTooManyFiles(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// rowsOf is a response of one kind with at most so many rows a file.
+func rowsOf(rows int) []order.ResponseFile { return []order.ResponseFile{{MaxRows: rows}} }

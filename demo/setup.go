@@ -272,7 +272,7 @@ spares: {percent: 1, min: 10}
 reject: remake
 destruction_limit: 30d
 alarms: [noc@operator.example]
-`, Operator, in.Value(order.Customer), osRelease, p.Name, version, p.Digest(), in.Dialect().Name(), variant, variant,
+`, Operator, in.Value(order.Customer), osRelease, p.Name, version, p.Digest(), in.Layout().Name(), variant, variant,
 		in.TransportKey(), body(first.ICCID)[:7], plmn.MCC(), plmn.MNC(),
 		body(first.ICCID), body(last.ICCID), first.IMSI, last.IMSI)
 	if in.Value(order.ProfileName) != p.Name {

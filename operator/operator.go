@@ -11,18 +11,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"ankan/aka"
 	"ankan/audit"
 	"ankan/custody"
 	"ankan/exchange"
+	"ankan/format"
 	"ankan/hlr"
 	"ankan/hsm"
 	"ankan/keys"
@@ -198,7 +199,7 @@ func (s *operator) draft(ctx context.Context, name string, r io.Reader) (order.O
 	}
 	defer staged.Close()
 	in := staged.Input
-	if errs := c.Check(in, time.Now()); len(errs) > 0 {
+	if errs := c.Check(in, s.Store().Now()); len(errs) > 0 {
 		return order.Order{}, errors.Join(errs...)
 	}
 	if err := in.Err(); err != nil {
@@ -312,7 +313,11 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 	if _, err := order.Get(ctx, s.Store(), id); errors.Is(err, order.ErrNoOrder) && !m.Accepted {
 		return s.stray(ctx, a, m)
 	}
-	o, err := s.about(ctx, a, id, order.Submitted)
+	states := []order.State{order.Submitted}
+	if !m.Accepted {
+		states = append(states, order.Accepted) // a bureau may take it back until it draws keys
+	}
+	o, err := s.about(ctx, a, id, states...)
 	if err != nil {
 		return err
 	}
@@ -387,8 +392,8 @@ func (s *operator) heldPath(name string) string {
 }
 
 // keep gives a file a second name that outlives the spool's.
-func keep(from, to string) error {
-	if err := os.Link(from, to); err != nil && !errors.Is(err, os.ErrExist) {
+func (s *operator) keep(from, to string) error {
+	if err := s.Config().Link(from, to); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	return nil
@@ -396,13 +401,16 @@ func keep(from, to string) error {
 
 // expected is what a response to an order must be.
 type expected struct {
-	order   order.Order
-	input   *order.Input
-	reading order.Reading
-	kcv     hsm.KCV
-	cards   aka.Parameters // what their keys are for
-	several bool           // it is one of several files, which need not have keys
-	ki, opc int            // columns; opc is -1 for an algorithm that has none, both in a file without keys
+	order     order.Order
+	input     *order.Input
+	reading   order.Reading
+	kcv       hsm.KCV            // of the order's transport key
+	kcvs      map[string]hsm.KCV // of those of named receivers
+	kind      string             // of the file, in front of its columns' names, where there are several kinds
+	cards     aka.Parameters     // what their keys are for
+	several   bool               // it is one of several files, which need not have keys
+	transport int                // index of the key that its keys are under
+	ki, opc   int                // columns; opc is -1 for an algorithm that has none, both in a file without keys
 
 	arrived // what read saw
 }
@@ -425,7 +433,32 @@ func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error)
 		in.Close()
 		return nil, err
 	}
-	return &expected{order: o, input: in, reading: order.Reading{Variant: c.ResponseICCID}, kcv: k.KCV, cards: agreed.Authentication()}, nil
+	e := &expected{order: o, input: in, kcv: k.KCV, kcvs: map[string]hsm.KCV{}, cards: agreed.Authentication()}
+	for _, receiver := range in.Receivers() {
+		if receiver == "" {
+			continue
+		}
+		k, err := s.Token().Key(ctx, message.TransportKey(s.Config().Site, in.TransportKeyOf(receiver)))
+		if err != nil {
+			in.Close()
+			return nil, err
+		}
+		e.kcvs[receiver] = k.KCV
+	}
+	return e, nil
+}
+
+// file says which of the response's files comes next.
+func (e *expected) file(c *order.Contract, n, of int) error {
+	f, _, _, err := c.ResponseOf(n, of, e.order.Quantity)
+	if err != nil {
+		return err
+	}
+	e.reading, e.several, e.kind = c.ResponseReading(f), of > 1, ""
+	if len(c.Responses) > 1 {
+		e.kind = f.Output.Layout().Name() + "/" + f.Output.Name() + ": "
+	}
+	return nil
 }
 
 // read reads a response: its cards must be the order's, in the order's
@@ -442,36 +475,36 @@ func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (i
 	rows, next := 0, 0
 	e.arrived = arrived{}
 	begin := func(d order.Delivery) error {
-		e.ki, e.opc = -1, -1
 		names := make([]string, len(d.Columns))
 		for i, c := range d.Columns {
 			names[i] = c.String()
-			switch c.Slot() {
-			case "K":
-				e.ki = i
-			case "OPC":
-				e.opc = i
+		}
+		e.ki, e.opc = format.Carries(d.Columns, "K"), format.Carries(d.Columns, "OPC")
+		if whole := e.ki >= 0 && (e.opc < 0) == (e.cards.VariantSize() == 0); !whole && e.several {
+			e.ki, e.opc = -1, -1 // another file has all that is loaded
+		} else if !whole {
+			return site.Refused("%s: columns EKI and, but for XOR, EOPC must be there; the cards have %s", name, e.cards)
+		}
+		e.Columns, e.Keys = e.kind+strings.Join(names, "/"), e.ki >= 0
+		for _, c := range d.Columns {
+			if k := c.Slot() == "K" || c.Slot() == "OPC"; k && e.Keys && c.Sealed() && (c.IV() != nil || c.Receiver() != d.Columns[max(e.ki, 0)].Receiver()) {
+				return site.Refused("%s: %s cannot be loaded: want K and OPc in ECB mode under one transport key", name, c)
 			}
 		}
-		e.Columns, e.Keys = strings.Join(names, "/"), e.ki >= 0
-		elsewhere := e.several && e.ki < 0 && e.opc < 0 // the keys are in another file
-		same, err := d.KCV.Matches(e.kcv)
-		switch {
-		case !elsewhere && (e.ki < 0 || (e.opc < 0) != (e.cards.VariantSize() == 0)):
-			return site.Refused("%s: columns EKI and, but for XOR, EOPC must be there; the cards have %s", name, e.cards)
-		case d.Header.Value(order.Batch) != e.order.Batch:
-			return site.Refused("%s: batch is %q, want %q", name, d.Header.Value(order.Batch), e.order.Batch)
-		case elsewhere && d.KCV.IsZero(): // it has no encrypted column, or it were refused
-		case err != nil:
-			return site.Refused("%s: check value of the transport key: %v", name, err)
-		case !same:
-			return site.Refused("%s: keys are under the transport key with check value %s, want %s", name, d.KCV, e.kcv)
+		if batch := d.Header.Value(order.Batch); batch != "" && batch != e.order.Batch {
+			return site.Refused("%s: batch is %q, want %q", name, batch, e.order.Batch)
 		}
-		return nil
+		if e.ki >= 0 {
+			if e.transport = e.order.Transport; d.Columns[e.ki].Receiver() != "" {
+				e.transport = e.input.TransportKeyOf(d.Columns[e.ki].Receiver())
+			}
+		}
+		return e.checkKeys(name, d)
 	}
 	_, err := e.reading.ParseResponse(name, r, begin, func(r *order.Row) error {
 		for next < e.order.Quantity {
-			if id := e.input.At(next); id == sameNumbers(r.ID, id) {
+			if id := e.input.At(next); !(r.ID.ICCID.IsZero() && r.ID.IMSI.IsZero()) && id == sameNumbers(r.ID, id) {
+				r.ID = id
 				break
 			}
 			next++ // an identity that no card carries
@@ -481,6 +514,9 @@ func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (i
 		}
 		if next == e.order.Quantity {
 			return site.Refused("%s:%d: ICCID %s with IMSI %s was not ordered, or is not in its place", name, r.Line, r.ID.ICCID.Masked(), r.ID.IMSI.Masked())
+		}
+		if r.Serial != 0 && r.Serial != next+1 {
+			return site.Refused("%s:%d: number is %d, want %d as in the order", name, r.Line, r.Serial, next+1)
 		}
 		if rows++; rows == 1 {
 			e.First = next
@@ -497,6 +533,27 @@ func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (i
 		return row(r)
 	})
 	return rows, err
+}
+
+// checkKeys compares the transport keys that a file names with the order's. A file
+// that does not say under which key its keys are is taken at the order's word.
+func (e *expected) checkKeys(name string, d order.Delivery) error {
+	kcvs := map[string]hsm.KCV{"": e.kcv}
+	maps.Copy(kcvs, e.kcvs)
+	for receiver, want := range kcvs {
+		kcv := d.KCVOf(receiver)
+		if kcv.IsZero() {
+			continue
+		}
+		same, err := kcv.Matches(want)
+		switch {
+		case err != nil:
+			return site.Refused("%s: check value of the transport key: %v", name, err)
+		case !same:
+			return site.Refused("%s: keys are under the transport key with check value %s, want %s", name, kcv, want)
+		}
+	}
+	return nil
 }
 
 // lengths refuses a row whose keys are not as long as the cards' algorithm has
@@ -521,6 +578,12 @@ func (e *expected) lengths(name string, r *order.Row) error {
 func sameNumbers(id, ordered sim.Identity) sim.Identity {
 	if id.MSISDN.IsZero() {
 		id.MSISDN = ordered.MSISDN
+	}
+	if id.ICCID.IsZero() {
+		id.ICCID = ordered.ICCID
+	}
+	if id.IMSI.IsZero() {
+		id.IMSI = ordered.IMSI
 	}
 	return id
 }
@@ -587,7 +650,14 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	c, _, err := s.manufacturer()
+	if err != nil {
+		return err
+	}
 	for _, f := range loadable(files) {
+		if err := want.file(c, f.Number, f.Of); err != nil {
+			return fmt.Errorf("order %s: %w", o.ID, err)
+		}
 		if err := s.loadFile(ctx, loader, want, f); err != nil {
 			return fmt.Errorf("order %s: %s: %w", o.ID, f.File, err)
 		}
@@ -615,7 +685,7 @@ func (s *operator) loadFile(ctx context.Context, loader *hlr.Loader, want *expec
 	var ids []sim.Identity
 	var column []byte
 	flush := func() error {
-		sealed, err := s.Token().Translate(ctx, message.TransportKey(s.Config().Site, want.order.Transport), column, hlr.KeysSize(want.cards), s.auc.DataKey(), func(i int) []byte { return hlr.AAD(ids[i].IMSI) })
+		sealed, err := s.Token().Translate(ctx, message.TransportKey(s.Config().Site, want.transport), column, hlr.KeysSize(want.cards), s.auc.DataKey(), func(i int) []byte { return hlr.AAD(ids[i].IMSI) })
 		if err != nil {
 			return err
 		}
@@ -714,7 +784,7 @@ func (s *operator) takeCertificate(ctx context.Context, a *site.Arrival) error {
 		end  string
 		body []byte
 	}{{".json", m.Document}, {".pdf", m.PDF}} {
-		if err := site.WriteNew(dir+"/"+c.Number+f.end, f.body, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := s.Config().WriteNew(dir+"/"+c.Number+f.end, f.body, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 	}

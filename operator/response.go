@@ -164,7 +164,13 @@ func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
 		return err
 	}
 	defer want.input.Close()
-	want.several = of > 1
+	c, _, err := s.manufacturer()
+	if err != nil {
+		return err
+	}
+	if err := want.file(c, n, of); err != nil {
+		return site.Refused("%s: %v", a.Name, err)
+	}
 	rows, err := want.readFrom(a)
 	if want.input.Err() != nil {
 		return want.input.Err() // not the response's fault
@@ -178,7 +184,7 @@ func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
 	if err := os.MkdirAll(s.Config().Path("held"), 0o700); err != nil {
 		return err
 	}
-	if err := keep(a.Path, s.heldPath(a.Name)); err != nil {
+	if err := s.keep(a.Path, s.heldPath(a.Name)); err != nil {
 		return err
 	}
 	return s.gather(ctx, a, o, f, want.kcv.String())

@@ -9,6 +9,7 @@ import (
 
 	"ankan/aka"
 	"ankan/examples"
+	"ankan/format"
 	"ankan/hsm"
 	"ankan/message"
 	"ankan/order"
@@ -91,11 +92,11 @@ func TestFileWithoutKeys(t *testing.T) {
 	in := sitetest.Must[*order.Input](t)(order.ParseInput("order.inp", bytes.NewReader(examples.Order())))
 	kcv := sitetest.Must[hsm.KCV](t)(hsm.ParseKCV("C35280 GP"))
 	var out bytes.Buffer
-	w := sitetest.Must[*order.ResponseWriter](t)(order.NewResponse(&out, order.Delivery{
+	w := sitetest.Must[*order.ResponseWriter](t)(format.NewResponse(&out, order.Delivery{
 		Header: in.Header, First: in.First(), Quantity: 3, KCV: kcv, Columns: sitetest.Must[[]order.Column](t)(order.ParseColumns("ICCID/IMSI/PIN1")), Variant: sim.Digits18 | sim.CheckDigit,
 	}))
 	for _, card := range []int{4, 6, 9} {
-		if err := w.Row(in.At(card), [][]byte{nil, nil, []byte("1234")}); err != nil {
+		if err := w.Row(card+1, in.At(card), [][]byte{nil, nil, []byte("1234")}); err != nil {
 			t.Fatal(err)
 		}
 	}

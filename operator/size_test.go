@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ankan/bureau"
+	"ankan/datagen"
 	"ankan/examples"
 	"ankan/hsm"
 	"ankan/message"
@@ -100,7 +101,18 @@ func TestSize(t *testing.T) {
 	r.step(r.op, r.does, order.Loading, nil)
 	sitetest.Get(t, r.op, r.id, order.Loaded)
 	r.at("loaded")
-	sitetest.Change(t, r.maker, func(tx *store.Tx) error { return order.WipeText(tx, r.id) })
+	if err := errors.Join(order.Wipe(t.Context(), r.maker.Store(), r.id), datagen.Wipe(t.Context(), r.maker.Store(), r.id)); err != nil {
+		t.Fatal(err)
+	}
+	sitetest.Change(t, r.maker, func(tx *store.Tx) error {
+		return errors.Join(order.WipeText(tx, r.id), datagen.Delete(tx, r.id))
+	})
+	for _, table := range []string{"order_text", "order_identity", "batch", "block"} {
+		var n int
+		if err := r.maker.Store().QueryRow(t.Context(), `SELECT count(*) FROM `+table).Scan(&n); err != nil || n > 0 {
+			t.Errorf("%s has %d rows (%v), want none", table, n, err)
+		}
+	}
 	if err := r.maker.Store().Scrub(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"ankan/document"
+	"ankan/durable"
 	"ankan/notice"
 	"ankan/station"
 	"ankan/store"
@@ -60,11 +61,10 @@ type Config struct {
 	// Contracts between operators and this manufacturer (bureau), or between
 	// this operator and its manufacturer.
 	Contracts []string `yaml:"contracts,omitempty"`
-	Profiles  []string `yaml:"profiles,omitempty"` // electrical profiles: files, or builtin:NAME
-	// Drawing says who draws this bureau's key sets when its database is on a
-	// PostgreSQL server: site, which is the default, and then workers help, or
-	// workers, and then nobody but them.
-	Drawing string `yaml:"drawing,omitempty"`
+	// Formats are layouts of order and response files that contracts may name
+	// beside those of the program.
+	Formats  []string `yaml:"formats,omitempty"`
+	Profiles []string `yaml:"profiles,omitempty"` // electrical profiles: files, or builtin:NAME
 	// Plant is the partner that makes this bureau's cards.
 	Plant string `yaml:"plant,omitempty"`
 	// Stations are drawers of software chips, which this plant's line connects to.
@@ -74,9 +74,19 @@ type Config struct {
 	// Counting says who counts this plant's chips and cards: people, which is the
 	// default, or site, for chips that are software: then the site moves them by
 	// itself as the line takes them.
-	Counting string  `yaml:"counting,omitempty"`
-	Console  Console `yaml:"console,omitempty"`
-	Notify   Notify  `yaml:"notify,omitempty"`
+	Counting string `yaml:"counting,omitempty"`
+	// Drawing says who draws this bureau's key sets when its database is on a
+	// PostgreSQL server: site, which is the default, and then workers help, or
+	// workers, and then nobody but them.
+	Drawing string  `yaml:"drawing,omitempty"`
+	Console Console `yaml:"console,omitempty"`
+	Notify  Notify  `yaml:"notify,omitempty"`
+
+	// Clock tells the time; nil is the machine's own. No document sets it.
+	Clock Clock `yaml:"-"`
+	// Steps is what every durable step of the site goes through; nil: nothing. No
+	// document sets it either.
+	Steps durable.Steps `yaml:"-"`
 
 	file string
 }
@@ -225,7 +235,7 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 	if h := c.Notify.Webhook; h != nil {
 		abs(&h.SecretFile)
 	}
-	for _, list := range [][]string{c.Partners, c.Officers, c.Contracts} {
+	for _, list := range [][]string{c.Partners, c.Officers, c.Contracts, c.Formats} {
 		for i := range list {
 			abs(&list[i])
 		}

@@ -237,6 +237,10 @@ func (b *orderBench) takeIn(ctx context.Context, path string) error {
 	}
 	defer text.Close()
 	e := audit.Entry{Kind: "order.accepted", Actor: "partner/operator", Subject: "order/" + o.ID, Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity}}
+	err = errors.Join(b.ledger.Reserve(ctx, b.store, order.Holder{Order: o.ID, Operator: "operator"}, staged.Identities()), staged.Err())
+	if err != nil {
+		return err
+	}
 	err = b.store.Change(ctx, e, func(tx *store.Tx) error {
 		if err := order.Insert(tx, o); err != nil {
 			return err
@@ -244,7 +248,7 @@ func (b *orderBench) takeIn(ctx context.Context, path string) error {
 		if err := text.Put(tx, o.ID); err != nil {
 			return err
 		}
-		return errors.Join(b.ledger.Reserve(ctx, tx, staged.Identities()), staged.Err())
+		return b.ledger.Accept(tx, o.ID)
 	})
 	if err != nil {
 		return err

@@ -119,8 +119,10 @@ func (b *bureau) released(ord string, cards int) {
 	sealed := sitetest.Must[*order.SealedText](b)(order.SealText(b.Context(), b.site.Token(), ord, "kek/"+ord, staged))
 	defer sealed.Close()
 	o := order.Order{ID: ord, Partner: "op", Name: "order.inp", Batch: ord, Profile: in.Value(order.ProfileName), Quantity: cards, Transport: in.TransportKey(), State: order.Accepted, KEK: "kek/" + ord}
+	ledger := sitetest.Must[*order.Ledger](b)(order.NewLedger(b.site.Token(), site.KeyLedger))
+	b.must(ledger.Reserve(b.Context(), b.site.Store(), order.Holder{Order: ord, Operator: "op"}, staged.Identities()))
 	sitetest.Change(b.T, b.site, func(tx *store.Tx) error {
-		return errors.Join(order.Insert(tx, o), sealed.Put(tx, ord), order.Move(tx, ord, order.Accepted, order.Released))
+		return errors.Join(order.Insert(tx, o), ledger.Accept(tx, ord), sealed.Put(tx, ord), order.Move(tx, ord, order.Accepted, order.Released))
 	})
 }
 
