@@ -30,7 +30,6 @@ import (
 	"ankan/order"
 	"ankan/perso"
 	"ankan/profile"
-	"ankan/sim"
 	"ankan/site"
 	"ankan/store"
 	"ankan/worker"
@@ -244,7 +243,7 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 		case agreed.Digest != "" && agreed.Digest != fmt.Sprintf("%x", p.Digest()):
 			errs = append(errs, fmt.Errorf("profile %s has digest %x here, the contract says %s", agreed.Name, p.Digest(), agreed.Digest))
 		default:
-			errs = append(errs, checkAuthentication(agreed, p, c.ResponseColumns(), in.First())...)
+			errs = append(errs, checkAuthentication(agreed, p, c.ResponseColumns())...)
 			if k, err := s.Token().Key(ctx, message.OPKey(operator, in.TransportKey())); err == nil {
 				errs = append(errs, checkOP(p, k)...)
 			}
@@ -288,19 +287,17 @@ func (s *bureau) checkTransport(ctx context.Context, operator string, c *order.C
 // checkAuthentication compares the profile's algorithm with the contract's, by
 // which the operator will read the response, and the response's columns with
 // what the cards have.
-func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column, first sim.Identity) []error {
+func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column) []error {
 	var errs []error
 	if a := p.Parameters(); a != agreed.Authentication() {
 		errs = append(errs, fmt.Errorf("profile %s has the algorithm %s here, the contract says %s; write the profile's into the contract as algorithm", agreed.Name, a, agreed.Authentication()))
 	}
-	slots := map[string]bool{"": true}
+	slots := map[string]bool{"": true, profile.SlotMSISDN.String(): true}
 	for _, s := range p.Slots() {
 		slots[s.Name] = true
 	}
 	for _, c := range columns {
-		if msisdn := c.Slot() == profile.SlotMSISDN.String(); msisdn && first.MSISDN.IsZero() {
-			errs = append(errs, fmt.Errorf("column %s: the order gives no MSISDNs; agree on other columns, or on a layout of orders that has them", c))
-		} else if !msisdn && !slots[c.Slot()] {
+		if !slots[c.Slot()] {
 			errs = append(errs, fmt.Errorf("column %s: cards of profile %s have no %s; agree on other columns", c, agreed.Name, c.Slot()))
 		}
 	}

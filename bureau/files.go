@@ -120,23 +120,6 @@ func (s *bureau) sendResponse(ctx context.Context, o order.Order) ([]outgoing, e
 	return files, nil
 }
 
-// A summing writer hashes what it writes, at the same time.
-type summing struct {
-	w   io.Writer
-	sum hash.Hash
-}
-
-func (s summing) Write(p []byte) (int, error) {
-	done := make(chan struct{})
-	go func() {
-		s.sum.Write(p)
-		close(done)
-	}()
-	n, err := s.w.Write(p)
-	<-done
-	return n, err
-}
-
 // response is what a file of a response is written from.
 func (s *bureau) response(o order.Order, j job, f outgoing, remakes map[int]int) Response {
 	kind := j.contract.Responses[f.Kind]
@@ -154,6 +137,23 @@ func (s *bureau) response(o order.Order, j job, f outgoing, remakes map[int]int)
 		}
 	}
 	return r
+}
+
+// A summing writer hashes what it writes, at the same time.
+type summing struct {
+	w   io.Writer
+	sum hash.Hash
+}
+
+func (s summing) Write(p []byte) (int, error) {
+	done := make(chan struct{})
+	go func() {
+		s.sum.Write(p)
+		close(done)
+	}()
+	n, err := s.w.Write(p)
+	<-done
+	return n, err
 }
 
 // keepFiles keeps the plan with the digest of file i, before that file can be sent.

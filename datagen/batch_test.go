@@ -340,8 +340,8 @@ func TestDestruction(t *testing.T) {
 // A great batch is wiped a few blocks in each change, and goes on where it was.
 func TestWipe(t *testing.T) {
 	f := newBureau(t)
-	f.generated("A1", 3*perCommit, 5, 1)
-	f.generated("B2", perCommit+3, 0, 1)
+	f.generated("A1", 3*perWipe, 5, 1)
+	f.generated("B2", perWipe+3, 0, 1)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	f.want("after the end", Wipe(ended, f.store, "A1"), context.Canceled)
@@ -349,8 +349,8 @@ func TestWipe(t *testing.T) {
 	f.must(Wipe(t.Context(), f.store, "A1"))
 	n, err := Have(t.Context(), f.store, "A1")
 	f.must(err)
-	if changes := f.store.Size() - before; n != perCommit || changes != 3 {
-		t.Errorf("%d blocks are left after %d changes, want %d after 3", n, changes, perCommit)
+	if changes := f.store.Size() - before; n != perWipe || changes != 3 {
+		t.Errorf("%d blocks are left after %d changes, want %d after 3", n, changes, perWipe)
 	}
 	f.must(Wipe(t.Context(), f.store, "A1"))
 	f.must(Wipe(t.Context(), f.store, "none"))
@@ -361,7 +361,7 @@ func TestWipe(t *testing.T) {
 	if n, err := Have(t.Context(), f.store, "A1"); err != nil || n > 0 {
 		t.Errorf("%d blocks are left (%v)", n, err)
 	}
-	if n, err := Have(t.Context(), f.store, "B2"); err != nil || n != perCommit+3 {
-		t.Errorf("another batch has %d blocks (%v), want %d", n, err, perCommit+3)
+	if n, err := Have(t.Context(), f.store, "B2"); err != nil || n != perWipe+3 {
+		t.Errorf("another batch has %d blocks (%v), want %d", n, err, perWipe+3)
 	}
 }

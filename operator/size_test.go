@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"ankan/bureau"
 	"ankan/datagen"
 	"ankan/examples"
@@ -87,10 +89,13 @@ func TestSize(t *testing.T) {
 	r.at("response sealed")
 	r.move(r.op, order.Submitted, order.Accepted)
 	files := (*sizeCards - retired + *sizeRows - 1) / *sizeRows
+	var g errgroup.Group
+	g.SetLimit(8)                // as many as a site takes in at the same time
 	for i := files; i > 0; i-- { // in whatever sequence
-		if err := sitetest.Hand(t, r.maker, r.op, message.ResponseName(r.id, i, files)); err != nil {
-			t.Fatal(err)
-		}
+		g.Go(func() error { return sitetest.Hand(t, r.maker, r.op, message.ResponseName(r.id, i, files)) })
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	if o := sitetest.Get(t, r.op, r.id, order.Answered); o.Good != *sizeCards-retired {
 		t.Fatalf("%d good cards, want %d", o.Good, *sizeCards-retired)

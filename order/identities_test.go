@@ -294,7 +294,7 @@ func TestWipe(t *testing.T) {
 				return err
 			}
 		}
-		for n := 10; n < 2*wipeText+1; n++ {
+		for n := 1; n < 2*wipeText+1; n++ {
 			if _, err := tx.Exec(`INSERT INTO order_text (ord, n, sealed) VALUES ($1, $2, $3)`, c.order.ID, n, []byte{1}); err != nil {
 				return err
 			}

@@ -297,7 +297,7 @@ func CopyText(ctx context.Context, s *store.Store, token hsm.Token, o Order, w i
 
 // Rows that are wiped in one change: a database keeps in memory what a change
 // overwrites.
-const wipeText, wipeBlocks = 16, 500
+const wipeText, wipeBlocks = 4, 200
 
 // Wipe deletes an order's content but for its beginning, which WipeText takes,
 // a few rows in each change, each with its entry. Cut short, it is called again.
