@@ -58,7 +58,7 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 	}
 	return site.Duties{
 		Files: map[message.Kind]site.Handler{
-			message.KindOrder:     {From: site.Operator, Take: s.takeOrder, Refused: s.refuseOrder},
+			message.KindOrder:     {From: site.Operator, Begins: true, Take: s.takeOrder, Refused: s.refuseOrder},
 			message.KindKeys:      {From: site.Operator, Take: s.takeKeys},
 			message.KindSlot:      {From: site.Plant, Take: s.takeSlot},
 			message.KindReport:    {From: site.Plant, Take: s.takeReport},
@@ -425,6 +425,9 @@ func (s *bureau) job(ctx context.Context, o order.Order) (job, error) {
 }
 
 func (s *bureau) generate(ctx context.Context, o order.Order) error {
+	if err := s.MayBegin(); err != nil {
+		return err
+	}
 	ctx = keys.For(ctx, "order/"+o.ID)
 	j, err := s.job(ctx, o)
 	if err != nil {
@@ -450,7 +453,12 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	}
 	defer op.Close()
 	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
-	if err := g.Run(ctx, b, func(i int) sim.Identity { return j.input.At(i) }, nil); err != nil {
+	may, end := s.WhileMay(ctx)
+	defer end()
+	if err := g.Run(may, b, func(i int) sim.Identity { return j.input.At(i) }, nil); err != nil {
+		if ctx.Err() == nil && may.Err() != nil {
+			return context.Cause(may)
+		}
 		return err
 	}
 	return s.Step(ctx, o, "order.generated", order.Generated, map[string]any{"blocks": b.Blocks()}, nil)

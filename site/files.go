@@ -90,8 +90,10 @@ func (a *Arrival) Step(ctx context.Context, o order.Order, kind string, to order
 	})
 }
 
-// limits bound what one file may hold.
-func limits() exchange.Limits { return exchange.Limits{MaxCipher: 64 << 30, MaxPlain: 64 << 30} }
+// limits bound what one file may hold, and when it was signed.
+func (s *Site) limits() exchange.Limits {
+	return exchange.Limits{MaxCipher: 64 << 30, MaxPlain: 64 << 30, Now: s.store.Now}
+}
 
 // takeIn opens a file that arrived, checks who sent it, and hands it to what
 // it is for. It is refused, or done, or tried again later: never half done.
@@ -150,8 +152,17 @@ func (s *Site) dispatch(ctx context.Context, a *Arrival) error {
 	if h.Take == nil || h.From != "" && !a.partner.Has(h.From) {
 		return Refused("%s: this site takes no %q files from %s", a.Name, k, a.Partner)
 	}
+	if h.Begins {
+		if err := s.MayBegin(); err != nil {
+			return err
+		}
+	}
+	if c, ok := s.keeper.condition(); ok && c.Stops {
+		// By a wrong clock, a good signature would be refused for ever.
+		return fmt.Errorf("%w: %s %s", ErrStopped, c.Text, c.Next)
+	}
 	var err error
-	if a.message, err = exchange.Open(a.Path, s.mail, []*exchange.Partner{a.partner}, limits()); err != nil {
+	if a.message, err = exchange.Open(a.Path, s.mail, []*exchange.Partner{a.partner}, s.limits()); err != nil {
 		return err
 	}
 	return h.Take(ctx, a)
@@ -241,7 +252,7 @@ func (s *Site) Withdraw(to, name string) error { return s.spool.Withdraw(to, nam
 
 // Unseal opens a file that came from a partner and was kept as it came.
 func (s *Site) Unseal(path, from string) (*exchange.Message, error) {
-	return exchange.Open(path, s.mail, []*exchange.Partner{s.partners[from]}, limits())
+	return exchange.Open(path, s.mail, []*exchange.Partner{s.partners[from]}, s.limits())
 }
 
 // logTransfers moves the edge's transfer records into the audit log.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
@@ -77,7 +78,7 @@ func Init(ctx context.Context, c *Config, token hsm.Module, f access.Founding, l
 	if err := makeMailKey(ctx, c, token); err != nil {
 		return err
 	}
-	db, err := openStore(ctx, c, token, parts)
+	db, err := openStore(ctx, c, c.clock().Now, token, parts)
 	if err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func Begun(c *Config) bool {
 // Finish sets a site up whose people founded it in a try that was cut short
 // before the card for its partners was there.
 func Finish(ctx context.Context, c *Config, token hsm.Module, parts ...Part) error {
-	db, err := openStore(ctx, c, token, parts)
+	db, err := openStore(ctx, c, c.clock().Now, token, parts)
 	if err != nil {
 		return err
 	}
@@ -291,7 +292,7 @@ func readSecretFile(path string) ([]byte, error) {
 // origin names a site's audit log.
 func (c *Config) origin() string { return "ankan/" + c.Site }
 
-func openStore(ctx context.Context, c *Config, t hsm.Module, parts []Part) (*store.Store, error) {
+func openStore(ctx context.Context, c *Config, now func() time.Time, t hsm.Module, parts []Part) (*store.Store, error) {
 	signer, err := t.Signer(ctx, keyLog)
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", keyLog, err)
@@ -300,7 +301,7 @@ func openStore(ctx context.Context, c *Config, t hsm.Module, parts []Part) (*sto
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n, Now: c.clock().Now}, Schemas(parts...)...)
+	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n, Now: now}, Schemas(parts...)...)
 }
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its
