@@ -279,6 +279,14 @@ func (s *Site) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return s.serveControl(ctx, control) })
 	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.store.Failed():
+			return store.ErrInDoubt // whoever runs the program starts it again
+		}
+	})
+	g.Go(func() error {
 		t := time.NewTicker(tick)
 		defer t.Stop()
 		for {

@@ -310,6 +310,14 @@ func (s *Store) sign(h *head) (err error) {
 // checkpoint in the database tells. nil means that it did. When even that
 // cannot be read, the store takes no more changes.
 func (s *Store) lookAfter(failed error, g *group) error {
+	if unsafe(failed) {
+		// What the system shows now may be in its memory alone: fsync
+		// fails once, and then says that all is well. Opening the database
+		// again writes everything anew.
+		s.broken = fmt.Errorf("%w: committing: %w", ErrInDoubt, failed)
+		close(s.failed)
+		return s.broken
+	}
 	_ = s.writer.do("ROLLBACK") // says that there is no transaction, if it happened
 	var signed []byte
 	err := s.writer.queryRow("SELECT signed FROM log_checkpoint WHERE id = 1").Scan(&signed)
@@ -323,5 +331,6 @@ func (s *Store) lookAfter(failed error, g *group) error {
 		err = errors.New("the checkpoint is neither the old one nor the new one")
 	}
 	s.broken = fmt.Errorf("%w: committing: %w; looking after it: %w", ErrInDoubt, failed, err)
+	close(s.failed)
 	return s.broken
 }

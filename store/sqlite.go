@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -11,7 +12,8 @@ import (
 	"path/filepath"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // the driver "sqlite"
+	sqlitelib "modernc.org/sqlite/lib"
 )
 
 // What is particular to SQLite stands in this file and in the folder of its
@@ -77,6 +79,31 @@ func openSQLite(path string, pragmas ...string) (*sql.DB, error) {
 	}
 	q := url.Values{"_pragma": append([]string{"busy_timeout(1000)"}, pragmas...), "_defensive": {"1"}, "_dqs": {"0"}}
 	return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}).String())
+}
+
+// settle writes what a process before this one left in the write-ahead log into
+// the database, and waits for the disk: if an fsync of that process failed, the
+// log may be in the system's memory alone.
+func settle(ctx context.Context, db *sql.DB) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	busy, err := truncateWAL(ctx, conn)
+	if err == nil && busy {
+		err = errors.New("another program reads the database; stop it first")
+	}
+	if err != nil {
+		return fmt.Errorf("settling the write-ahead log: %w", err)
+	}
+	return nil
+}
+
+// unsafe reports whether an error leaves open what is on the disk.
+func unsafe(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_IOERR
 }
 
 // truncateWAL moves everything from the write-ahead log into the database and

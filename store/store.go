@@ -49,7 +49,8 @@ type Store struct {
 
 	writing sync.Mutex // held over a group or a scrub; guards writer and broken
 	writer  *writer
-	broken  error // not nil once the outcome of a commit could not be found out
+	failed  chan struct{} // closed when broken is set
+	broken  error         // not nil once the outcome of a commit could not be found out
 }
 
 // A head is the log as committed: its right edge, its signed checkpoint, and
@@ -67,7 +68,7 @@ func Open(ctx context.Context, c Config, schemas ...Schema) (*Store, error) {
 	if c.Signer == nil || c.Signer.Name() != c.Origin || c.Origin == "" {
 		return nil, fmt.Errorf("opening %s: log %q needs a signer of the same name", c.Path, c.Origin)
 	}
-	s := &Store{path: c.Path, signer: c.Signer, now: c.Now, done: make(chan struct{})}
+	s := &Store{path: c.Path, signer: c.Signer, now: c.Now, done: make(chan struct{}), failed: make(chan struct{})}
 	s.wake.L = &s.mu
 	if s.now == nil {
 		s.now = time.Now
@@ -96,6 +97,9 @@ func (s *Store) open(ctx context.Context, schemas []Schema) (err error) {
 		return err
 	}
 	s.writer = &writer{db: db}
+	if err := settle(ctx, db); err != nil {
+		return err
+	}
 	// The log first: no migration touches a database that was tampered with.
 	if err := migrate(ctx, db, []Schema{logSchema()}); err != nil {
 		return err
@@ -118,6 +122,10 @@ func (s *Store) open(ctx context.Context, schemas []Schema) (err error) {
 	}
 	return nil
 }
+
+// Failed is closed when the store takes no more changes, because it does not know
+// what became of its last (ErrInDoubt): the program must end and start again.
+func (s *Store) Failed() <-chan struct{} { return s.failed }
 
 // Close waits for the changes under way and closes the database.
 func (s *Store) Close() error {
