@@ -391,7 +391,7 @@ func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
 	if err := os.MkdirAll(s.Config().Path("held"), 0o700); err != nil {
 		return err
 	}
-	if err := keep(a.Path, s.heldPath(a.Name)); err != nil {
+	if err := s.keep(a.Path, s.heldPath(a.Name)); err != nil {
 		return err
 	}
 	data := map[string]any{"cards": rows, "content_sha256": fmt.Sprintf("%x", digest.Sum(nil)), "kcv": want.kcv.String()}
@@ -426,8 +426,8 @@ func (s *operator) heldPath(name string) string {
 }
 
 // keep gives a file a second name that outlives the spool's.
-func keep(from, to string) error {
-	if err := os.Link(from, to); err != nil && !errors.Is(err, os.ErrExist) {
+func (s *operator) keep(from, to string) error {
+	if err := s.Config().Link(from, to); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	return nil
@@ -697,7 +697,7 @@ func (s *operator) takeCertificate(ctx context.Context, a *site.Arrival) error {
 		end  string
 		body []byte
 	}{{".json", m.Document}, {".pdf", m.PDF}} {
-		if err := site.WriteNew(dir+"/"+c.Number+f.end, f.body, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := s.Config().WriteNew(dir+"/"+c.Number+f.end, f.body, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 	}

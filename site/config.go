@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"ankan/document"
+	"ankan/durable"
 	"ankan/notice"
 	"ankan/station"
 )
@@ -72,6 +73,9 @@ type Config struct {
 
 	// Clock tells the time; nil is the machine's own. No document sets it.
 	Clock Clock `yaml:"-"`
+	// Steps is what every durable step of the site goes through; nil: nothing. No
+	// document sets it either.
+	Steps durable.Steps `yaml:"-"`
 
 	file string
 }

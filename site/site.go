@@ -100,6 +100,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 			s.Close()
 		}
 	}()
+	token = hsm.Stepped(token, c.Steps)
 	if s.partners, err = loadPartners(c); err != nil {
 		return nil, err
 	}
@@ -122,6 +123,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	if s.spool, err = edge.OpenSpool(c.SpoolDir()); err != nil {
 		return nil, err
 	}
+	s.spool.Steps = c.Steps
 	if err := s.plug(ctx, append([]Part{s.keyRoom(), s.staff(), s.shipments()}, parts...)); err != nil {
 		return nil, err
 	}
@@ -323,6 +325,7 @@ func RunEdge(ctx context.Context, c *Config, log *slog.Logger) error {
 		return err
 	}
 	defer spool.Close()
+	spool.Steps = c.Steps
 	var peers []edge.Peer
 	for _, p := range partners {
 		peers = append(peers, edge.Peer{Name: p.Name(), Certificate: p.Certificate(), SSH: p.SSH(), Address: p.Card().Address})

@@ -185,7 +185,7 @@ func (s *Store) commit(changes []*change) error {
 		_ = s.writer.do("ROLLBACK")
 		return err
 	}
-	if err := s.writer.commit(); err != nil {
+	if err := s.steps.Do("store.commit", s.writer.commit); err != nil {
 		if err := s.lookAfter(err, g); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ankan/audit"
+	"ankan/durable"
 )
 
 // A Config says where a store is and who signs its log.
@@ -19,6 +20,7 @@ type Config struct {
 	Origin string           // the log's name; the signer's must be the same
 	Signer *audit.Signer    // of checkpoints
 	Now    func() time.Time // the clock; time.Now when nil
+	Steps  durable.Steps    // what its commits go through; nil: nothing
 }
 
 // Errors that callers branch on.
@@ -34,6 +36,7 @@ type Store struct {
 	path   string
 	signer *audit.Signer
 	now    func() time.Time
+	steps  durable.Steps
 
 	lock    *lockFile
 	readers *sql.DB
@@ -68,7 +71,7 @@ func Open(ctx context.Context, c Config, schemas ...Schema) (*Store, error) {
 	if c.Signer == nil || c.Signer.Name() != c.Origin || c.Origin == "" {
 		return nil, fmt.Errorf("opening %s: log %q needs a signer of the same name", c.Path, c.Origin)
 	}
-	s := &Store{path: c.Path, signer: c.Signer, now: c.Now, done: make(chan struct{}), failed: make(chan struct{})}
+	s := &Store{path: c.Path, signer: c.Signer, now: c.Now, steps: c.Steps, done: make(chan struct{}), failed: make(chan struct{})}
 	s.wake.L = &s.mu
 	if s.now == nil {
 		s.now = time.Now
