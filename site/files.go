@@ -264,6 +264,12 @@ func (s *Site) logTransfers(ctx context.Context) error {
 	for _, r := range records {
 		e := audit.Entry{Kind: "transfer." + r.Outcome, Actor: "partner/" + r.Partner, Subject: "file/" + r.SHA256,
 			Data: map[string]any{"direction": r.Direction, "file": r.File, "size": r.Size, "text": r.Text, "remote": r.Remote}}
+		if r.Took > 0 {
+			e.Data["took_ms"] = r.Took
+		}
+		if r.From > 0 {
+			e.Data["from"] = r.From
+		}
 		if err := s.store.Enter(ctx, e); err != nil {
 			return err
 		}

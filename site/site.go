@@ -330,7 +330,9 @@ func RunEdge(ctx context.Context, c *Config, log *slog.Logger) error {
 	for _, p := range partners {
 		peers = append(peers, edge.Peer{Name: p.Name(), Certificate: p.Certificate(), SSH: p.SSH(), Address: p.Card().Address})
 	}
-	e, err := edge.New(edge.Config{Name: c.Site, Listen: c.Edge.Listen, Keys: keys, Spool: spool, Peers: peers})
+	disk := c.Disk.withDefaults()
+	e, err := edge.New(edge.Config{Name: c.Site, Listen: c.Edge.Listen, Keys: keys, Spool: spool, Peers: peers,
+		Limits: edge.Limits{Free: disk.Stop, Enough: int64(disk.Enough) << 20}})
 	if err != nil {
 		return err
 	}
