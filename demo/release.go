@@ -80,12 +80,15 @@ func (j *journey) ask(who client.Signer, path string, v any) error {
 	for end := time.Now().Add(patience); ; {
 		err := j.Clients[Plant].Ask(j.ctx, who, path, body, nil)
 		var refused *client.Refusal
-		if err == nil || errors.As(err, &refused) || j.ctx.Err() != nil || time.Now().After(end) {
+		if err == nil || errors.As(err, &refused) && !again(j.Clients[Plant], refused) || j.ctx.Err() != nil || time.Now().After(end) {
 			return err
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
 }
+
+// again says whether a client asks again after a refusal.
+func again(c *client.Client, r *client.Refusal) bool { return c.Again != nil && c.Again(r) }
 
 // unseen says of what the suite does not show that nobody looked at it.
 func unseen(report conformance.Report) []release.Finding {

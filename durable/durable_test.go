@@ -102,6 +102,12 @@ func TestParseEvent(t *testing.T) {
 			t.Errorf("%s: %v, %v", text, e, err)
 		}
 	}
+	if all, err := ParseEvents("1,7:after"); err != nil || len(all) != 2 || all[1] != (Event{7, After}) {
+		t.Errorf("%v, %v", all, err)
+	}
+	if _, err := ParseEvents("1,,2"); err == nil {
+		t.Error("an empty event is taken")
+	}
 	for _, text := range []string{"", "0", "-1", "x", "1:", "1:later", "1:after:2", "1 "} {
 		if e, err := ParseEvent(text); err == nil {
 			t.Errorf("%q is %v", text, e)

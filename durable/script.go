@@ -46,6 +46,18 @@ func ParseEvent(text string) (Event, error) {
 	return e, nil
 }
 
+// ParseEvents reads several, separated by commas.
+func ParseEvents(text string) (all []Event, err error) {
+	for one := range strings.SplitSeq(text, ",") {
+		e, err := ParseEvent(one)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
 // String is what ParseEvent reads.
 func (e Event) String() string { return fmt.Sprintf("%d:%s", e.Step, e.Shape) }
 

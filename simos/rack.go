@@ -3,6 +3,7 @@ package simos
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -59,7 +60,8 @@ type bay struct {
 	taken  bool // somebody has had it
 	inUse  bool
 	fault  Fault
-	seen   int // commands since the fault was set
+	seen   int               // commands since the fault was set
+	kept   [sha256.Size]byte // of what its file holds
 }
 
 // A Fault makes a chip of a rack go wrong, for demonstrations and tests.
@@ -166,14 +168,19 @@ func loadChip(path string) (c *Chip, taken bool, err error) {
 
 // SaveChip writes a chip to a file as a rack has it, as one that somebody has
 // had, all or nothing. The file holds the chip's keys; only its owner reads it.
-func SaveChip(path string, c *Chip) error { return saveChip(path, c, true) }
+func SaveChip(path string, c *Chip) error { return saveChip(path, fileOf(c, true)) }
 
-func saveChip(path string, c *Chip, taken bool) error {
+// fileOf is what a chip's file holds.
+func fileOf(c *Chip, taken bool) []byte {
 	b := []byte{0}
 	if taken {
 		b[0] = 1
 	}
-	err := durable.Do("chip.write", func() error { return os.WriteFile(path+".new", append(b, c.Marshal()...), 0o600) })
+	return append(b, c.Marshal()...)
+}
+
+func saveChip(path string, b []byte) error {
+	err := durable.Do("chip.write", func() error { return os.WriteFile(path+".new", b, 0o600) })
 	if err != nil {
 		return err
 	}
@@ -182,12 +189,21 @@ func saveChip(path string, c *Chip, taken bool) error {
 
 func (r *Rack) path(name string) string { return filepath.Join(r.dir, name+".chip") }
 
-// store writes a chip to its file, all or nothing.
+// store writes a chip to its file, all or nothing, unless the file holds it.
 func (r *Rack) store(y *bay) error {
 	if r.dir == "" {
 		return nil
 	}
-	return saveChip(r.path(y.serial.String()), y.chip, y.taken)
+	b := fileOf(y.chip, y.taken)
+	sum := sha256.Sum256(b)
+	if sum == y.kept {
+		return nil
+	}
+	if err := saveChip(r.path(y.serial.String()), b); err != nil {
+		return err
+	}
+	y.kept = sum
+	return nil
 }
 
 // Add puts a chip into the drawer, which owns it from then on, and takes its
@@ -288,6 +304,7 @@ func (r *Rack) give(y *bay) (*bay, byte) {
 // back takes a chip out of a slot and stores it.
 func (r *Rack) back(y *bay) error {
 	y.chip.Off()
+	y.kept = [sha256.Size]byte{} // whatever became of the file meanwhile
 	err := r.store(y)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -393,7 +410,11 @@ func (s *slot) power(what byte) {
 	case what == 0:
 		s.bay.chip.Off()
 	case what <= 2 && !s.bay.mute():
-		s.atr = s.bay.chip.Reset()
+		// A chip keeps what it was told even if the drawer dies: whoever has its
+		// answers from before a reset may rely on them.
+		if s.rack.store(s.bay) == nil {
+			s.atr = s.bay.chip.Reset()
+		}
 	}
 }
 

@@ -418,3 +418,29 @@ func BenchmarkRackTransmit(b *testing.B) {
 		}
 	}
 }
+
+// What a chip was told before a reset is in its file: a drawer that dies loses
+// nothing that a line has an answer to.
+func TestRackDies(t *testing.T) {
+	ctx := t.Context()
+	dir := filepath.Join(t.TempDir(), "rack")
+	address, _ := serve(t, rackOf(t, dir, 1))
+	r := dial(t, address)
+	s, err := r.Take(ctx)
+	must(t, err)
+	_, err = r.Reset(ctx)
+	must(t, err)
+	l := line{card: r, keys: keySet(t, 0x10)}
+	must(t, l.run(ctx))
+	_, err = r.Reset(ctx)
+	must(t, err)
+	// The rack has the chip in a slot still; another reads what it left.
+	after, err := simos.NewRack(dir)
+	must(t, err)
+	address, _ = serve(t, after)
+	r = dial(t, address)
+	must(t, r.Insert(ctx, s))
+	_, err = r.Reset(ctx)
+	must(t, err)
+	checkCard(t, r, 1)
+}

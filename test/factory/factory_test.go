@@ -23,6 +23,7 @@ import (
 	"ankan/examples"
 	"ankan/exchange"
 	"ankan/exchange/edge"
+	"ankan/factory"
 	"ankan/hsm"
 	"ankan/hsm/hsmtest"
 	"ankan/hsm/soft"
@@ -443,6 +444,21 @@ func (w *works) open(name, path string) *store.Store {
 		}
 	})
 	return s
+}
+
+// balanced checks the books of all sites, which are stopped for it.
+func (w *works) balanced(b factory.Works) factory.Report {
+	w.t.Helper()
+	for _, name := range demo.Sites() {
+		w.stop(name)
+		b.Sites = append(b.Sites, factory.Site{Config: w.Configs[name], Module: w.tokens[name], Parts: parts.All()})
+	}
+	b.Settled = true
+	r, err := factory.CheckBooks(w.ctx, b)
+	if err != nil {
+		w.t.Error(err)
+	}
+	return r
 }
 
 // refusedWith checks that a site refused, and why.
