@@ -121,6 +121,7 @@ func (s *plant) run(ctx context.Context, r perso.Run) error {
 	line.May = seldom(time.Second, func(ctx context.Context) error {
 		return errors.Join(s.MayBegin(), s.mayLoad(ctx, r, p.Image, l.Chip))
 	})
+	line.Again = func(err error) bool { return errors.Is(err, store.ErrFull) && s.MakeRoom() }
 	if err := line.May(ctx); err != nil {
 		return err
 	}

@@ -112,9 +112,10 @@ type disks struct {
 	paths   []string // folders that may be file systems of their own
 	ask     func(path string) (volume, error)
 
-	mu   sync.Mutex
-	next time.Duration // by the site's clock: when it looks again
-	now  []diskState
+	mu    sync.Mutex
+	given time.Time     // when the reserve was given up
+	next  time.Duration // by the site's clock: when it looks again
+	now   []diskState
 }
 
 // diskState is one file system.
@@ -248,7 +249,30 @@ func fill(f *os.File, size int64) error {
 }
 
 // giveReserve gives the reserve up. It reports whether there was any.
-func (d *disks) giveReserve() bool { return os.Remove(d.reserve) == nil }
+func (d *disks) giveReserve() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if os.Remove(d.reserve) != nil {
+		return false
+	}
+	d.given = time.Now()
+	return true
+}
+
+// MakeRoom gives the reserve up for something that has begun and must be written
+// down, though the disk is full. It reports whether there is room because of it.
+func (s *Site) MakeRoom() bool {
+	if s.disks.giveReserve() {
+		s.log.Error("the disk is full; its reserve was given up")
+		return true
+	}
+	s.disks.mu.Lock()
+	defer s.disks.mu.Unlock()
+	return time.Since(s.disks.given) < reserveLasts
+}
+
+// reserveLasts is how long others may count on a reserve that was given up.
+const reserveLasts = 10 * time.Second
 
 // diskEvery is how often the disks are looked at.
 const diskEvery = time.Second

@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"ankan/access"
 	"ankan/act"
@@ -434,13 +436,17 @@ func WriteNew(path string, b []byte, mode os.FileMode) error {
 
 // WriteNew is WriteNew for a file of the site's.
 func (c *Config) WriteNew(path string, b []byte, mode os.FileMode) error {
+	return c.writeNew(path, bytes.NewReader(b), mode)
+}
+
+func (c *Config) writeNew(path string, content io.Reader, mode os.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
 	err = c.Steps.Do("file.write", func() error {
-		_, err := f.Write(b)
+		_, err := io.Copy(f, content)
 		return err
 	})
 	if err := errors.Join(err, f.Chmod(mode), c.Steps.Do("file.sync", f.Sync), f.Close()); err != nil {
@@ -449,9 +455,19 @@ func (c *Config) WriteNew(path string, b []byte, mode os.FileMode) error {
 	return c.Link(f.Name(), path) // fails if path is there
 }
 
-// Link gives a file of the site's another name, durable when it returns.
+// Link gives a file of the site's another name, durable when it returns. On
+// another disk that is a copy.
 func (c *Config) Link(from, to string) error {
-	if err := c.Steps.Do("file.link", func() error { return os.Link(from, to) }); err != nil {
+	err := c.Steps.Do("file.link", func() error { return os.Link(from, to) })
+	if errors.Is(err, unix.EXDEV) {
+		f, err := os.Open(from)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return c.writeNew(to, f, 0o600)
+	}
+	if err != nil {
 		return err
 	}
 	d, err := os.Open(filepath.Dir(to))

@@ -135,10 +135,14 @@ func (s *Store) commitAll() {
 // change itself did. A change that failed on its own in a group that failed
 // gets the group's error, for it may have failed over what others wrote.
 func outcome(group, own error) error {
-	if group != nil {
-		return group
+	err := group
+	if err == nil {
+		err = own
 	}
-	return own
+	if full(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
 }
 
 // take waits for changes and takes up to maxGroup of them; nil when the store

@@ -175,7 +175,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatal("the disk is never full")
 		}
 	}
-	if !strings.Contains(err.Error(), "full") {
+	if !errors.Is(err, ErrFull) {
 		t.Errorf("error %v", err)
 	}
 	if n := count(t, s); n != added-1 {

@@ -106,6 +106,12 @@ func unsafe(err error) bool {
 	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_IOERR
 }
 
+// full reports whether an error is that of a disk with no room.
+func full(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_FULL
+}
+
 // truncateWAL moves everything from the write-ahead log into the database and
 // cuts the log to nothing. It reports whether a reader was in the way.
 func truncateWAL(ctx context.Context, conn *sql.Conn) (busy bool, err error) {

@@ -27,6 +27,7 @@ type Config struct {
 var (
 	ErrTampered = errors.New("the log in the database is not what its checkpoint signs")
 	ErrClosed   = errors.New("the store is closed")
+	ErrFull     = errors.New("the disk is full: nothing was written")
 	ErrInDoubt  = errors.New("the store does not know whether its last commit happened; restart to find out")
 )
 

@@ -39,7 +39,7 @@ func (s *session) record(r Record) error {
 // refused records what a partner was not allowed, and answers him.
 func (s *session) refused(direction, file string, err error) error {
 	if e := s.record(Record{Direction: direction, File: file, Outcome: OutcomeRefused, Text: err.Error()}); e != nil {
-		return e
+		return fmt.Errorf("%w (it could not be recorded: %w)", err, e)
 	}
 	return err
 }
