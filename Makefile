@@ -2,7 +2,7 @@
 # make build-pkcs11  builds with PKCS#11, for an HSM; needs gcc as well
 # make test   installs what the tests need (with apt, as root) and runs them all
 # make bench  measures against the peers, side by side
-# make fuzz   runs every fuzz target for FUZZTIME
+# make fuzz   runs every fuzz target for FUZZTIME; scripts/fuzz --total 60s all of them in a minute
 # make lint   runs the linters that are pinned in tools/go.mod
 
 GO       ?= go
