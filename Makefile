@@ -5,7 +5,7 @@
 # make test-postgres  runs the whole suite on PostgreSQL
 # make bench  measures against the peers, side by side
 # make crash  has a factory's processes die at every step; CRASHTIME=1h kills at random for as long
-# make fuzz   runs every fuzz target for FUZZTIME
+# make fuzz   runs every fuzz target for FUZZTIME; scripts/fuzz --total 60s all of them in a minute
 # make simulate  runs whole factories under SEED for SIMTIME
 # make lint   runs the linters that are pinned in tools/go.mod
 

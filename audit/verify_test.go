@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -330,6 +331,47 @@ func FuzzSplitBundle(f *testing.F) {
 		}
 		if !bytes.Equal(again, data) {
 			t.Fatalf("%x splits into %x", data, again)
+		}
+	})
+}
+
+// FuzzVerify reads an exported log in which a file has other bytes: all of them, or
+// some at a place. Whatever they are, either the log is the one that was signed,
+// or it is refused, and no entry is handed out that was not signed.
+func FuzzVerify(f *testing.F) {
+	s := testSigner(f, "ankan/test", 7)
+	leaves := testLeaves(f, 300) // a full tile and a part of one
+	files := exported(f, s, leaves)
+	names := slices.Sorted(maps.Keys(files))
+	for i, name := range names {
+		f.Add(uint(i), uint(0), files[name].Data)       // as it is
+		f.Add(uint(i), uint(3), []byte{0xff})           // a byte of it
+		f.Add(uint(i), uint(1)<<40, []byte("appended")) // longer
+	}
+	f.Fuzz(func(t *testing.T, which, at uint, b []byte) {
+		changed := maps.Clone(files)
+		name := names[which%uint(len(names))]
+		old := files[name].Data
+		data := bytes.Clone(b)
+		if at > 0 {
+			n := min(at, uint(len(old)))
+			data = append(append(bytes.Clone(old[:n]), b...), old[min(n+uint(len(b)), uint(len(old))):]...)
+		}
+		changed[name] = &fstest.MapFile{Data: data}
+		n := 0
+		_, err := Verify(changed, s.VerifierKey(), Options{Visit: func(i int64, e Entry) error {
+			if leaf, err := e.Leaf(); err != nil || i >= int64(len(leaves)) || !bytes.Equal(leaf, leaves[i]) {
+				t.Errorf("entry %d was handed out, and nobody signed it", i)
+			}
+			n++
+			return nil
+		}})
+		same := bytes.Equal(data, old)
+		if same && (err != nil || n != len(leaves)) {
+			t.Errorf("the log as it was signed: %d entries, %v", n, err)
+		}
+		if !same && err == nil && name != "checkpoint" {
+			t.Errorf("%s was changed, and the log verifies", name)
 		}
 	})
 }

@@ -76,7 +76,7 @@ func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 	}
 	return site.Duties{
 		Files: map[message.Kind]site.Handler{
-			message.KindOrder:     {From: site.Operator, Take: s.takeOrder, Refused: s.refuseOrder},
+			message.KindOrder:     {From: site.Operator, Begins: true, Take: s.takeOrder, Refused: s.refuseOrder},
 			message.KindKeys:      {From: site.Operator, Take: s.takeKeys},
 			message.KindSlot:      {From: site.Plant, Take: s.takeSlot},
 			message.KindReport:    {From: site.Plant, Take: s.takeReport},
@@ -512,6 +512,9 @@ func (s *bureau) means(j *job, o order.Order) error {
 
 // generate has the order's key sets drawn: here, or by all that take part.
 func (s *bureau) generate(ctx context.Context, o order.Order) error {
+	if err := s.MayBegin(); err != nil {
+		return err
+	}
 	ctx = keys.For(ctx, "order/"+o.ID)
 	b, err := datagen.Load(ctx, s.Store(), o.ID)
 	if errors.Is(err, datagen.ErrNoBatch) || err == nil && !b.Drawable() {
@@ -520,12 +523,17 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	may, end := s.WhileMay(ctx)
+	defer end()
 	if s.queue == nil {
-		err = s.drawer.Draw(ctx, o.ID, datagen.Span{To: b.Blocks()})
-	} else if missing, offer := s.queue.Offer(ctx, b); offer != nil || missing > 0 {
+		err = s.drawer.Draw(may, o.ID, datagen.Span{To: b.Blocks()})
+	} else if missing, offer := s.queue.Offer(may, b); offer != nil || missing > 0 {
 		err = cmp.Or(offer, site.ErrIdle) // it is asked again
 	}
 	if err != nil {
+		if ctx.Err() == nil && may.Err() != nil {
+			return context.Cause(may)
+		}
 		return err
 	}
 	return s.Step(ctx, o, "order.generated", order.Generated, map[string]any{"blocks": b.Blocks()}, nil)

@@ -34,6 +34,9 @@ const (
 type Limits struct {
 	MaxPlain  int64 // of the content
 	MaxCipher int64 // of the file
+
+	// Now is the time by which signatures are judged; nil is the machine's.
+	Now func() time.Time
 }
 
 // A Message is a file that was verified from its first to its last byte. Its
@@ -49,6 +52,7 @@ type Message struct {
 	path   string
 	me     *Identity
 	limits Limits
+	now    func() time.Time
 	pieces [][sha256.Size]byte // of the file, piece by piece
 }
 
@@ -80,7 +84,10 @@ func Open(path string, me *Identity, from []*Partner, limits Limits) (*Message, 
 	if info.Size() > limits.MaxCipher {
 		return nil, named(path, refuse(TooLarge, "file has %d bytes, want at most %d", info.Size(), limits.MaxCipher))
 	}
-	m := &Message{path: path, me: me, limits: limits}
+	m := &Message{path: path, me: me, limits: limits, now: limits.Now}
+	if m.now == nil {
+		m.now = time.Now
+	}
 	if err := m.verify(file, info.Size(), keys, from); err != nil {
 		return nil, named(path, err)
 	}
@@ -133,7 +140,7 @@ func (m *Message) verify(file io.Reader, size int64, keys openpgp.EntityList, fr
 	if err := plain.end(); err != nil {
 		return err
 	}
-	if m.From, err = plain.signer(from); err != nil {
+	if m.From, err = plain.signer(from, m.now()); err != nil {
 		return err
 	}
 	m.Size = n
@@ -169,7 +176,7 @@ func (m *Message) decrypt(r io.Reader, keys openpgp.EntityList) (*plaintext, err
 	p.frame = newFrame(binary, m.me.reads)
 	limit := m.limits.MaxPlain + wrapping
 	config := &packet.Config{
-		Time:                       func() time.Time { return time.Now().Add(clockSkew) },
+		Time:                       func() time.Time { return m.now().Add(clockSkew) },
 		MaxDecompressedMessageSize: &limit,
 	}
 	failed, _ := m.me.module.troubles()
@@ -268,7 +275,7 @@ func (p *plaintext) cause(err error) error {
 }
 
 // signer is the partner who signed, once all content was read.
-func (p *plaintext) signer(from []*Partner) (*Partner, error) {
+func (p *plaintext) signer(from []*Partner, now time.Time) (*Partner, error) {
 	md := p.md
 	if !md.IsSigned {
 		return nil, refuse(NotSigned, "message is not signed, want the partner's signature; ask the partner to sign and encrypt")
@@ -292,19 +299,16 @@ func (p *plaintext) signer(from []*Partner) (*Partner, error) {
 	if at < 0 {
 		return nil, refuse(UnknownSigner, "message is signed by %s, want %s", by, fingerprints(from))
 	}
-	return from[at], stillValid(md.SignedBy)
+	return from[at], stillValid(md.SignedBy, now)
 }
 
-// stillValid checks the signing key as of now; the library looks at the time
-// that the signature claims, which the holder of an old key may choose.
-func stillValid(key *openpgp.Key) error {
-	_, err := key.Entity.VerifyPrimaryKey(time.Now(), nil)
-	if err == nil && !key.IsPrimary() {
-		for i := range key.Entity.Subkeys {
-			if sub := &key.Entity.Subkeys[i]; sub.PublicKey == key.PublicKey {
-				_, err = sub.Verify(time.Now(), nil)
-			}
-		}
+// stillValid checks the signing key as of the present; the library looks at the
+// time that the signature claims, which the holder of an old key may choose. A
+// key may have been made a little ahead of our clock.
+func stillValid(key *openpgp.Key, now time.Time) error {
+	err := validAt(key, now)
+	if err != nil && validAt(key, now.Add(clockSkew)) == nil {
+		err = nil
 	}
 	switch {
 	case err == nil:
@@ -314,6 +318,18 @@ func stillValid(key *openpgp.Key) error {
 	default:
 		return refuse(KeyExpired, "signing key %016X is not valid now: %v; ask for a new partner card", key.PublicKey.KeyId, err)
 	}
+}
+
+func validAt(key *openpgp.Key, at time.Time) error {
+	_, err := key.Entity.VerifyPrimaryKey(at, nil)
+	if err == nil && !key.IsPrimary() {
+		for i := range key.Entity.Subkeys {
+			if sub := &key.Entity.Subkeys[i]; sub.PublicKey == key.PublicKey {
+				_, err = sub.Verify(at, nil)
+			}
+		}
+	}
+	return err
 }
 
 func fingerprints(from []*Partner) string {

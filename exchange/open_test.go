@@ -276,7 +276,7 @@ func TestOpenRefuses(t *testing.T) {
 			_, err := Open(path, bureau, []*Partner{toOperator}, l)
 			wantRefusal(t, err, TooLarge)
 		}
-		if _, err := Open(path, bureau, []*Partner{toOperator}, Limits{int64(len(content)), int64(len(good))}); err != nil {
+		if _, err := Open(path, bureau, []*Partner{toOperator}, Limits{MaxPlain: int64(len(content)), MaxCipher: int64(len(good))}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -525,7 +525,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(made(f, operator, []*openpgp.Entity{v1(bureau.entity)}, sealConfig(), content))
 	f.Add([]byte(armored(f, "PGP MESSAGE", func(w io.Writer) { w.Write(seal(f, operator, toBureau, content)) })))
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		m, err := Open(writeFile(t, "a", doc), bureau, []*Partner{toOperator}, Limits{1 << 20, 1 << 20})
+		m, err := Open(writeFile(t, "a", doc), bureau, []*Partner{toOperator}, Limits{MaxPlain: 1 << 20, MaxCipher: 1 << 20})
 		if err != nil {
 			return
 		}

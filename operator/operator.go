@@ -190,6 +190,9 @@ func (s *operator) sendKeys(ctx context.Context) error {
 // draft checks an order file against the contract and keeps it, sealed, until
 // people have signed order.submit.
 func (s *operator) draft(ctx context.Context, name string, r io.Reader) (order.Order, error) {
+	if err := s.MayBegin(); err != nil {
+		return order.Order{}, err
+	}
 	c, partner, err := s.manufacturer()
 	if err != nil {
 		return order.Order{}, err

@@ -41,6 +41,10 @@ type Line struct {
 	// Steps is what each burst at a chip goes through; nil: nothing.
 	Steps durable.Steps
 
+	// Again, if not nil, is asked when the outcome of a card could not be written:
+	// true has it written once more. It may have made room.
+	Again func(error) bool
+
 	// May, if not nil, is asked before a station begins another card, also one in
 	// doubt: its error ends the run when the cards that are being made are done.
 	May func(context.Context) error
@@ -571,8 +575,18 @@ func (r *run) outcome(ctx context.Context, s *seat, t task, serial [8]byte, trie
 		kind, state, reason = "card.reject", "reject", string(reject.Reason)
 		data["reason"], data["seen"] = reason, reject.Err.Error()
 	}
-	return r.store.Change(ctx, r.entry(kind, s.Name, data), func(tx *store.Tx) error {
-		if err := r.keepPace(tx, s.Name, reject == nil, took); err != nil {
+	write := func() error { return r.put(ctx, s, t, r.entry(kind, s.Name, data), state, reason, tries, took) }
+	err := write()
+	if err != nil && r.Again != nil && r.Again(err) {
+		err = write()
+	}
+	return err
+}
+
+// put writes what became of a card.
+func (r *run) put(ctx context.Context, s *seat, t task, e audit.Entry, state, reason string, tries int, took time.Duration) error {
+	return r.store.Change(ctx, e, func(tx *store.Tx) error {
+		if err := r.keepPace(tx, s.Name, state == "good", took); err != nil {
 			return err
 		}
 		return one(tx, fmt.Sprintf("order %s: card %d is not in doubt", r.ord, t.card),

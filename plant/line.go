@@ -118,7 +118,10 @@ func (s *plant) run(ctx context.Context, r perso.Run) error {
 	if err != nil {
 		return err
 	}
-	line.May = seldom(time.Second, func(ctx context.Context) error { return s.mayLoad(ctx, r, p.Image, l.Chip) })
+	line.May = seldom(time.Second, func(ctx context.Context) error {
+		return errors.Join(s.MayBegin(), s.mayLoad(ctx, r, p.Image, l.Chip))
+	})
+	line.Again = func(err error) bool { return errors.Is(err, store.ErrFull) && s.MakeRoom() }
 	if err := line.May(ctx); err != nil {
 		return err
 	}

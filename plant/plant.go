@@ -54,8 +54,8 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 	}
 	d := site.Duties{
 		Files: map[message.Kind]site.Handler{
-			message.KindOffer:   {From: site.Bureau, Take: s.takeOffer},
-			message.KindBatch:   {From: site.Bureau, Take: s.takeBatch},
+			message.KindOffer:   {From: site.Bureau, Begins: true, Take: s.takeOffer},
+			message.KindBatch:   {From: site.Bureau, Begins: true, Take: s.takeBatch},
 			message.KindDestroy: {From: site.Bureau, Take: s.takeDestroy},
 		},
 		Deeds: map[string]site.Deed{

@@ -10,5 +10,5 @@ import (
 // OpenStore opens the database of a site that is set up and does not run, for
 // whoever looks into its books. It is the caller's to close.
 func OpenStore(ctx context.Context, c *Config, token hsm.Module, parts ...Part) (*store.Store, error) {
-	return openStore(ctx, c, token, parts)
+	return openStore(ctx, c, c.clock().Now, token, parts)
 }

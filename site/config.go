@@ -82,6 +82,11 @@ type Config struct {
 	Console Console `yaml:"console,omitempty"`
 	Notify  Notify  `yaml:"notify,omitempty"`
 
+	// Disk says when a disk is too full for new work.
+	Disk Disk `yaml:"disk,omitempty"`
+	// Time says how far the site's time follows the machine's clock.
+	Time Time `yaml:"time,omitempty"`
+
 	// Clock tells the time; nil is the machine's own. No document sets it.
 	Clock Clock `yaml:"-"`
 	// Steps is what every durable step of the site goes through; nil: nothing. No
@@ -266,7 +271,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("%s is missing", key.name)
 		}
 	}
-	if err := c.Token.check(); err != nil {
+	if err := errors.Join(c.Token.check(), c.Disk.check(), c.Time.check()); err != nil {
 		return err
 	}
 	if err := c.Server.check(); err != nil {

@@ -58,6 +58,8 @@ type Status struct {
 	Partners  []string `json:"partners"`
 	PID       int      `json:"pid"`
 	SpoolWait int      `json:"spool_waiting"` // files that arrived and are not dealt with
+	// Conditions is what people must see to.
+	Conditions []Condition `json:"conditions"`
 }
 
 // listenControl opens the socket before anything else of the site runs: the
@@ -203,7 +205,7 @@ func (s *Site) Status() (Status, error) {
 		return Status{}, err
 	}
 	st := Status{Site: s.config.Site, Display: s.config.Display, Roles: s.config.Roles, Token: s.guard.Info(), LogSize: s.store.Size(),
-		Listen: s.config.Edge.Listen, PID: os.Getpid(), SpoolWait: len(waiting)}
+		Listen: s.config.Edge.Listen, PID: os.Getpid(), SpoolWait: len(waiting), Conditions: append([]Condition{}, s.Conditions()...)}
 	for name := range s.partners {
 		st.Partners = append(st.Partners, name)
 	}

@@ -51,3 +51,14 @@ func (s *Site) Owed(ctx context.Context) (names []string, err error) {
 	}
 	return names, err
 }
+
+// FakeDisk has a site take f for its disks, and look at them in its next round.
+func FakeDisk(s *Site, f func() (free, total int64, readOnly bool)) {
+	s.disks.mu.Lock()
+	defer s.disks.mu.Unlock()
+	s.disks.next, s.disks.now = 0, nil
+	s.disks.ask = func(string) (volume, error) {
+		free, total, readOnly := f()
+		return volume{id: 1, free: free, total: total, readOnly: readOnly}, nil
+	}
+}

@@ -132,8 +132,10 @@ func (a *Arrival) Step(ctx context.Context, o order.Order, kind string, to order
 	})
 }
 
-// limits bound what one file may hold.
-func limits() exchange.Limits { return exchange.Limits{MaxCipher: 64 << 30, MaxPlain: 64 << 30} }
+// limits bound what one file may hold, and when it was signed.
+func (s *Site) limits() exchange.Limits {
+	return exchange.Limits{MaxCipher: 64 << 30, MaxPlain: 64 << 30, Now: s.store.Now}
+}
 
 // mostTaking is how many files are taken in at the same time: each is opened
 // and read in some megabytes, and a response may have thousands.
@@ -211,8 +213,17 @@ func (s *Site) dispatch(ctx context.Context, a *Arrival) error {
 	if h.Take == nil || h.From != "" && !a.partner.Has(h.From) {
 		return Refused("%s: this site takes no %q files from %s", a.Name, k, a.Partner)
 	}
+	if h.Begins {
+		if err := s.MayBegin(); err != nil {
+			return err
+		}
+	}
+	if c, ok := s.keeper.condition(); ok && c.Stops {
+		// By a wrong clock, a good signature would be refused for ever.
+		return fmt.Errorf("%w: %s %s", ErrStopped, c.Text, c.Next)
+	}
 	var err error
-	if a.message, err = exchange.Open(a.Path, s.mail, []*exchange.Partner{a.partner}, limits()); err != nil {
+	if a.message, err = exchange.Open(a.Path, s.mail, []*exchange.Partner{a.partner}, s.limits()); err != nil {
 		return err
 	}
 	err = h.Take(ctx, a)
@@ -328,7 +339,7 @@ func (s *Site) Withdraw(to, name string) error { return s.spool.Withdraw(to, nam
 
 // Unseal opens a file that came from a partner and was kept as it came.
 func (s *Site) Unseal(path, from string) (*exchange.Message, error) {
-	return exchange.Open(path, s.mail, []*exchange.Partner{s.partners[from]}, limits())
+	return exchange.Open(path, s.mail, []*exchange.Partner{s.partners[from]}, s.limits())
 }
 
 // logTransfers moves the edge's transfer records into the audit log.
@@ -340,6 +351,12 @@ func (s *Site) logTransfers(ctx context.Context) error {
 	for _, r := range records {
 		e := audit.Entry{Kind: "transfer." + r.Outcome, Actor: "partner/" + r.Partner, Subject: "file/" + r.SHA256,
 			Data: map[string]any{"direction": r.Direction, "file": r.File, "size": r.Size, "text": r.Text, "remote": r.Remote}}
+		if r.Took > 0 {
+			e.Data["took_ms"] = r.Took
+		}
+		if r.From > 0 {
+			e.Data["from"] = r.From
+		}
 		if err := s.store.Enter(ctx, e); err != nil {
 			return err
 		}

@@ -82,6 +82,9 @@ const OwnProof = "own proof"
 // A Handler is what a part does with a kind of file.
 type Handler struct {
 	From string // role that the sender must have; "" takes it from every partner
+	// Begins says that the file begins new work: it waits while a condition of
+	// the site stops that (Site.MayBegin).
+	Begins bool
 	// Take does what the file asks for, in a transaction that calls
 	// Arrival.Taken. A *Refusal ends the file's life; after any other error it
 	// is tried again.

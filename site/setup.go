@@ -7,12 +7,15 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"ankan/access"
 	"ankan/act"
@@ -78,7 +81,7 @@ func Init(ctx context.Context, c *Config, token hsm.Module, f access.Founding, l
 	if err := makeMailKey(ctx, c, token); err != nil {
 		return err
 	}
-	db, err := openStore(ctx, c, token, parts)
+	db, err := openStore(ctx, c, c.clock().Now, token, parts)
 	if err != nil {
 		return err
 	}
@@ -103,7 +106,7 @@ func Begun(ctx context.Context, c *Config) (bool, error) {
 // before the card for its partners was there.
 func Finish(ctx context.Context, c *Config, token hsm.Module, parts ...Part) error {
 	token = hsm.Stepped(token, c.Steps)
-	db, err := openStore(ctx, c, token, parts)
+	db, err := openStore(ctx, c, c.clock().Now, token, parts)
 	if err != nil {
 		return err
 	}
@@ -292,7 +295,7 @@ func readSecretFile(path string) ([]byte, error) {
 // origin names a site's audit log.
 func (c *Config) origin() string { return "ankan/" + c.Site }
 
-func openStore(ctx context.Context, c *Config, t hsm.Module, parts []Part) (*store.Store, error) {
+func openStore(ctx context.Context, c *Config, now func() time.Time, t hsm.Module, parts []Part) (*store.Store, error) {
 	signer, err := t.Signer(ctx, keyLog)
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", keyLog, err)
@@ -302,7 +305,7 @@ func openStore(ctx context.Context, c *Config, t hsm.Module, parts []Part) (*sto
 		return nil, err
 	}
 	return store.Open(ctx, store.Config{
-		Path: c.Database(), Password: c.DatabasePassword(), Origin: c.origin(), Signer: n, Now: c.clock().Now, Steps: c.Steps,
+		Path: c.Database(), Password: c.DatabasePassword(), Origin: c.origin(), Signer: n, Now: now, Steps: c.Steps,
 	}, Schemas(parts...)...)
 }
 
@@ -434,13 +437,17 @@ func WriteNew(path string, b []byte, mode os.FileMode) error {
 
 // WriteNew is WriteNew for a file of the site's.
 func (c *Config) WriteNew(path string, b []byte, mode os.FileMode) error {
+	return c.writeNew(path, bytes.NewReader(b), mode)
+}
+
+func (c *Config) writeNew(path string, content io.Reader, mode os.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
 	err = c.Steps.Do("file.write", func() error {
-		_, err := f.Write(b)
+		_, err := io.Copy(f, content)
 		return err
 	})
 	if err := errors.Join(err, f.Chmod(mode), c.Steps.Do("file.sync", f.Sync), f.Close()); err != nil {
@@ -449,9 +456,19 @@ func (c *Config) WriteNew(path string, b []byte, mode os.FileMode) error {
 	return c.Link(f.Name(), path) // fails if path is there
 }
 
-// Link gives a file of the site's another name, durable when it returns.
+// Link gives a file of the site's another name, durable when it returns. On
+// another disk that is a copy.
 func (c *Config) Link(from, to string) error {
-	if err := c.Steps.Do("file.link", func() error { return os.Link(from, to) }); err != nil {
+	err := c.Steps.Do("file.link", func() error { return os.Link(from, to) })
+	if errors.Is(err, unix.EXDEV) {
+		f, err := os.Open(from)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return c.writeNew(to, f, 0o600)
+	}
+	if err != nil {
 		return err
 	}
 	d, err := os.Open(filepath.Dir(to))

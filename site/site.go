@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -40,6 +41,9 @@ var migrations embed.FS
 type Site struct {
 	config    *Config
 	clock     Clock
+	keeper    *keeper     // of the site's time
+	stood     atomic.Bool // the site's time did not follow its clock when it was last looked at
+	disks     *disks
 	log       *slog.Logger
 	guard     *keys.Guard // what all parts take for the security module
 	register  *keys.Register
@@ -89,7 +93,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 		return nil, fmt.Errorf("site %s is not set up; run: ankan site found -c %s --people founders.yaml", c.Site, c.file)
 	}
 	s := &Site{
-		config: c, clock: c.clock(), log: log, profiles: map[string]*profile.Profile{},
+		config: c, clock: c.clock(), keeper: newKeeper(c.clock(), c.Time.leap()), disks: newDisks(c), log: log, profiles: map[string]*profile.Profile{},
 		files: map[message.Kind]Handler{}, deeds: map[string]Deed{}, steps: map[order.State]func(context.Context, order.Order) error{},
 		wake: make(chan struct{}, 1), busy: map[string]*work{}, taking: make(chan struct{}, mostTaking),
 	}
@@ -103,9 +107,10 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	if s.partners, err = loadPartners(c); err != nil {
 		return nil, err
 	}
-	if s.store, err = openStore(ctx, c, token, parts); err != nil {
+	if s.store, err = openStore(ctx, c, s.keeper.Now, token, parts); err != nil {
 		return nil, err
 	}
+	s.keeper.from(s.store.Now())
 	s.people, s.opened = access.New(s.store), s.store.Now()
 	s.stock = stock.New(s.store)
 	s.desk = custody.New(c.Site, s.store, s.people)
@@ -302,6 +307,14 @@ func (s *Site) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return s.serveControl(ctx, control) })
 	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.store.Failed():
+			return store.ErrInDoubt // whoever runs the program starts it again
+		}
+	})
+	g.Go(func() error {
 		t := time.NewTicker(tick)
 		defer t.Stop()
 		for {
@@ -343,7 +356,9 @@ func RunEdge(ctx context.Context, c *Config, log *slog.Logger) error {
 	for _, p := range partners {
 		peers = append(peers, edge.Peer{Name: p.Name(), Certificate: p.Certificate(), SSH: p.SSH(), Address: p.Card().Address})
 	}
-	e, err := edge.New(edge.Config{Name: c.Site, Listen: c.Edge.Listen, Keys: keys, Spool: spool, Peers: peers})
+	disk := c.Disk.withDefaults()
+	e, err := edge.New(edge.Config{Name: c.Site, Listen: c.Edge.Listen, Keys: keys, Spool: spool, Peers: peers,
+		Limits: edge.Limits{Free: disk.Stop, Enough: int64(disk.Enough) << 20}})
 	if err != nil {
 		return err
 	}
@@ -378,6 +393,10 @@ func (s *Site) poke() {
 
 // round takes in what has arrived, logs transfers, and lets every order go on.
 func (s *Site) round(ctx context.Context, run func(work func() error)) error {
+	// First, and whatever becomes of the rest: people must hear of it.
+	if err := errors.Join(s.watchClock(ctx), s.watchDisks(ctx)); err != nil {
+		s.log.Error("watching clock and disks", "err", err)
+	}
 	if err := s.logTransfers(ctx); err != nil {
 		return err
 	}

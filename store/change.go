@@ -140,10 +140,14 @@ func (s *Store) commitAll() {
 // change itself did. A change that failed on its own in a group that failed
 // gets the group's error, for it may have failed over what others wrote.
 func outcome(group, own error) error {
-	if group != nil {
-		return group
+	err := group
+	if err == nil {
+		err = own
 	}
-	return own
+	if full(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
 }
 
 // take waits for changes and takes up to maxGroup of them; nil when the store
@@ -416,6 +420,12 @@ func (s *Store) sign(w *writer, h *head) (err error) {
 // a server comes back to it with its next change: what it finds then is what is
 // so, but who asked for this change is not told any more.
 func (s *Store) lookAfter(failed error, g *group) error {
+	if unsafe(failed) {
+		// What the system shows now may be in its memory alone: fsync
+		// fails once, and then says that all is well. Opening the database
+		// again writes everything anew.
+		return s.breaks(fmt.Errorf("%w: committing: %w", ErrInDoubt, failed))
+	}
 	before := s.head.Load()
 	happened, err := s.look(before, g)
 	switch {
@@ -427,8 +437,15 @@ func (s *Store) lookAfter(failed error, g *group) error {
 	comesBack := s.engine.lost(err)
 	err = fmt.Errorf("%w: committing: %w; looking after it: %w", ErrInDoubt, failed, err)
 	if !comesBack {
-		s.broken = err
+		return s.breaks(err)
 	}
+	return err
+}
+
+// breaks has the store take no more changes.
+func (s *Store) breaks(err error) error {
+	s.broken = err
+	close(s.failed)
 	return err
 }
 

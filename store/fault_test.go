@@ -176,7 +176,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatal("the disk is never full")
 		}
 	}
-	if !strings.Contains(err.Error(), "full") {
+	if !errors.Is(err, ErrFull) {
 		t.Errorf("error %v", err)
 	}
 	if n := count(t, s); n != added-1 {
@@ -302,4 +302,73 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	t.Logf("%d items were committed before the kills", len(said))
+}
+
+// TestFsyncFails has the system refuse an fsync of a real process (strace gives
+// the answer in the kernel's place). The change is in doubt, the store takes none
+// after it, though the next fsync would say that all is well, and a restart finds
+// books that balance.
+func TestFsyncFails(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Fatal("strace is missing; install the package strace")
+	}
+	path := filepath.Join(t.TempDir(), "test.db")
+	s := openTest(t, path)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]bool{}
+	for _, n := range []int{5, 12, 40} {
+		cmd := exec.Command(strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync",
+			"-e", fmt.Sprintf("inject=fsync,fdatasync:error=EIO:when=%d", n), os.Args[0])
+		cmd.Env = append(os.Environ(), "ANKAN_STORE_TEST_CHILD="+path)
+		out, err := cmd.Output()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+			t.Fatalf("fsync %d failed, and the process ended with %v: %s", n, err, out)
+		}
+		doubt := false
+		for line := range strings.Lines(string(out)) {
+			line = strings.TrimSpace(line)
+			if id, ok := strings.CutPrefix(line, "added "); ok {
+				said[id] = true
+			} else if doubt = strings.HasPrefix(line, ErrInDoubt.Error()); !doubt {
+				t.Fatalf("fsync %d: the child says %q", n, line)
+			} else {
+				break
+			}
+		}
+		if !doubt {
+			t.Errorf("fsync %d failed, and nobody was told: %s", n, out)
+		}
+		s := openTest(t, path)
+		for id := range said {
+			if err := s.QueryRow(t.Context(), "SELECT id FROM item WHERE id = $1", id).Scan(new(string)); err != nil {
+				t.Fatalf("item %s was committed and is gone: %v", id, err)
+			}
+		}
+		checkBooks(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(said) == 0 {
+		t.Error("nothing was committed before the failures: this test cannot fail")
+	}
+}
+
+// TestFailed: who waits on Failed hears of a commit in doubt.
+func TestFailed(t *testing.T) {
+	s := newTest(t)
+	select {
+	case <-s.Failed():
+		t.Fatal("a new store has failed")
+	default:
+	}
+	s.writer.commit = func() error { return errors.Join(s.writer.conn.Close(), errDisk) }
+	if err := add(s, "x"); !errors.Is(err, ErrInDoubt) {
+		t.Fatal(err)
+	}
+	<-s.Failed()
 }

@@ -11,7 +11,8 @@ import (
 	"path/filepath"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // the driver "sqlite"
+	sqlitelib "modernc.org/sqlite/lib"
 )
 
 // sqliteReaders is the number of reader handles. SQLite's readers share memory
@@ -38,7 +39,7 @@ func (f *sqliteFile) pending(context.Context) (func(), error) { return func() {}
 // open locks the file and opens the one handle that writes. synchronous(FULL)
 // makes a commit wait for the disk; secure_delete overwrites what is deleted;
 // temp_store keeps intermediate results out of files.
-func (f *sqliteFile) open(context.Context) (_ *sql.DB, err error) {
+func (f *sqliteFile) open(ctx context.Context) (_ *sql.DB, err error) {
 	if f.lock, err = lock(f.path + ".lock"); err != nil {
 		return nil, err
 	}
@@ -47,10 +48,11 @@ func (f *sqliteFile) open(context.Context) (_ *sql.DB, err error) {
 	}
 	f.db, err = openSQLite(f.path, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
 		"secure_delete(ON)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)", "cache_size(-16000)")
-	if err == nil {
-		f.db.SetMaxOpenConns(1)
+	if err != nil {
+		return nil, err
 	}
-	return f.db, err
+	f.db.SetMaxOpenConns(1)
+	return f.db, settle(ctx, f.db)
 }
 
 // createFile makes the database file readable for its owner only; SQLite gives
@@ -89,7 +91,46 @@ func openSQLite(path string, pragmas ...string) (*sql.DB, error) {
 	return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}).String())
 }
 
+// settle writes what a process before this one left in the write-ahead log into
+// the database, and waits for the disk: if an fsync of that process failed, the
+// log may be in the system's memory alone.
+func settle(ctx context.Context, db *sql.DB) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	busy, err := truncateWAL(ctx, conn)
+	if err == nil && busy {
+		err = errors.New("another program reads the database; stop it first")
+	}
+	if err != nil {
+		return fmt.Errorf("settling the write-ahead log: %w", err)
+	}
+	return nil
+}
+
+// unsafe reports whether an error leaves open what is on the disk.
+func unsafe(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_IOERR
+}
+
+// full reports whether an error is that of a disk with no room.
+func full(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_FULL
+}
+
 func (f *sqliteFile) begin(w *writer) ([]byte, error) { return nil, w.do("BEGIN IMMEDIATE") }
+
+// truncateWAL moves everything from the write-ahead log into the database and
+// cuts the log to nothing. It reports whether a reader was in the way.
+func truncateWAL(ctx context.Context, conn *sql.Conn) (busy bool, err error) {
+	var blocked, frames, moved int
+	err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &frames, &moved)
+	return blocked != 0, err
+}
 
 // scrub moves everything from the write-ahead log into the database, where
 // deleted rows are overwritten, and cuts the log to nothing.
@@ -99,9 +140,8 @@ func (f *sqliteFile) scrub(ctx context.Context, s *Store) (busy bool, err error)
 	if s.writer == nil || s.isClosed() {
 		return false, ErrClosed
 	}
-	var blocked, frames, moved int
-	if err := s.writer.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &frames, &moved); err != nil || blocked != 0 {
-		return blocked != 0, err
+	if busy, err = truncateWAL(ctx, s.writer.conn); busy || err != nil {
+		return busy, err
 	}
 	st, err := os.Stat(f.path + "-wal")
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

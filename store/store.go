@@ -38,6 +38,7 @@ type Config struct {
 var (
 	ErrTampered = errors.New("the log in the database is not what its checkpoint signs")
 	ErrClosed   = errors.New("the store is closed")
+	ErrFull     = errors.New("the disk is full: nothing was written")
 	ErrInDoubt  = errors.New("the store does not know whether its last commit happened; restart to find out")
 )
 
@@ -65,7 +66,8 @@ type Store struct {
 
 	writing gate // held over a group, or the end of a change apart; guards writer, broken and the making of heads
 	writer  *writer
-	broken  error // not nil once the outcome of a commit could not be found out
+	failed  chan struct{} // closed when broken is set
+	broken  error         // not nil once the outcome of a commit could not be found out
 }
 
 // A gate is a mutex that can be waited for no longer than a while.
@@ -98,7 +100,7 @@ func Open(ctx context.Context, c Config, schemas ...Schema) (*Store, error) {
 	if c.Signer == nil || c.Signer.Name() != c.Origin || c.Origin == "" {
 		return nil, fmt.Errorf("opening %s: log %q needs a signer of the same name", c.Path, c.Origin)
 	}
-	s := &Store{path: c.Path, signer: c.Signer, now: c.Now, steps: c.Steps, done: make(chan struct{}), writing: make(gate, 1)}
+	s := &Store{path: c.Path, signer: c.Signer, now: c.Now, steps: c.Steps, done: make(chan struct{}), failed: make(chan struct{}), writing: make(gate, 1)}
 	s.wake.L = &s.mu
 	if s.now == nil {
 		s.now = time.Now
@@ -191,6 +193,10 @@ func Begun(ctx context.Context, c Config) (bool, error) {
 	}
 	return begun, nil
 }
+
+// Failed is closed when the store takes no more changes, because it does not know
+// what became of its last (ErrInDoubt): the program must end and start again.
+func (s *Store) Failed() <-chan struct{} { return s.failed }
 
 // Close waits for the changes under way and closes the database.
 func (s *Store) Close() error {

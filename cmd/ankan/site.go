@@ -114,6 +114,9 @@ func (s siteStatusCmd) Run(a *app) error {
 		a.printf("security module   %s, %s\n", st.Token.Model, st.Token.Certificate)
 		a.printf("listens on        %s\npartners          %s\n", orNone(st.Listen), orNone(strings.Join(st.Partners, ", ")))
 		a.printf("audit log         %s\nfiles waiting     %d\n", count(st.LogSize, "entry", "entries"), st.SpoolWait)
+		for _, c := range st.Conditions {
+			a.printf("\n%s\n%s\n", c.Text, c.Next)
+		}
 	})
 }
 

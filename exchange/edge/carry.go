@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path"
 	"time"
 )
@@ -75,5 +76,6 @@ func (s *Spool) Carried(m Meta, remote string) error {
 	return s.removeOut(m.Partner, m.Name)
 }
 
-// Recover puts right what a crash left behind, as the edge does when it starts.
-func (s *Spool) Recover() error { return s.recover(time.Time{}) }
+// Recover puts right what a crash left behind, as the edge does when it starts. It
+// forgets no name.
+func (s *Spool) Recover() error { return s.recover(math.MaxInt64) }

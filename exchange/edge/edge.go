@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -57,6 +59,7 @@ type Limits struct {
 	MaxFile  int64         // bytes of a file; 64 GiB
 	MaxSpool int64         // bytes of a partner's that wait; 256 GiB
 	MaxOpen  int           // open files of a connection; 16
+	MaxParts int           // files of a partner that were begun and not ended; 200
 	PerPeer  int           // connections of a partner; 4
 	MaxConns int           // connections in all; 256
 	Login    time.Duration // to log in; 20 s
@@ -65,6 +68,12 @@ type Limits struct {
 	Failures int           // refused logins before an address or partner has to wait; 5
 	Keep     time.Duration // how long a file name stays used up; 400 days
 	Retry    time.Duration // longest wait between two attempts to send; 5 min
+	Parts    time.Duration // how long a part that nobody goes on with is kept; 14 days
+
+	// Free is what partners leave free on the spool's disk: so many percent of it,
+	// or Enough bytes if that is less. 5 percent, 4 GiB.
+	Free   int
+	Enough int64
 }
 
 func (l Limits) withDefaults() Limits {
@@ -86,6 +95,10 @@ func (l Limits) withDefaults() Limits {
 	or(&l.MaxFile, 64<<30)
 	or(&l.MaxSpool, 256<<30)
 	orInt(&l.MaxOpen, 16)
+	orInt(&l.MaxParts, 200)
+	orInt(&l.Free, 5)
+	or(&l.Enough, 4<<30)
+	orTime(&l.Parts, 14*24*time.Hour)
 	orInt(&l.PerPeer, 4)
 	orInt(&l.MaxConns, 256)
 	orInt(&l.Records, 20_000)
@@ -148,7 +161,7 @@ func New(c Config) (*Edge, error) {
 	if e.lock, err = lockFile(filepath.Join(c.Spool.dir, "edge.lock")); err != nil {
 		return nil, err
 	}
-	if err = e.spool.recover(time.Now().Add(-e.limits.Keep)); err == nil && c.Listen != "" {
+	if err = e.spool.recover(e.limits.Keep); err == nil && c.Listen != "" {
 		e.listener, err = net.Listen("tcp", c.Listen)
 	}
 	if err != nil {
@@ -205,6 +218,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		g.Go(func() error { return e.serve(ctx) })
 	}
 	g.Go(func() error { return e.send(ctx) })
+	g.Go(func() error { return e.sweep(ctx) })
 	err := g.Wait()
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
@@ -227,6 +241,57 @@ func (e *Edge) pinned(c *x509.Certificate) (Peer, bool) {
 		}
 	}
 	return Peer{}, false
+}
+
+// roomy refuses more of a partner's files while the spool's disk is short: what
+// is left is for the site's own log.
+func (e *Edge) roomy() error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(e.spool.dir, &fs); err != nil {
+		return err
+	}
+	total, free := int64(fs.Blocks)*fs.Frsize, int64(fs.Bavail)*fs.Frsize
+	if fs.Flags&unix.ST_RDONLY != 0 {
+		return fmt.Errorf("this site's disk can only be read; try later: %w", sftp.ErrSSHFxFailure)
+	}
+	if free < min(total/100*int64(e.limits.Free), e.limits.Enough) {
+		return fmt.Errorf("this site's disk has %d MiB free; try later: %w", free>>20, sftp.ErrSSHFxFailure)
+	}
+	return nil
+}
+
+// sweepEvery is how often parts are looked for that nobody goes on with.
+const sweepEvery = time.Hour
+
+// sweep removes parts that nobody went on with for long, and records it.
+func (e *Edge) sweep(ctx context.Context) error {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		if err := e.sweepOnce(time.Now()); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+func (e *Edge) sweepOnce(now time.Time) error {
+	return e.spool.each(partDir, func(dir, name string) error {
+		partner := path.Base(dir)
+		info, err := e.spool.root.Stat(path.Join(dir, name))
+		if err != nil || now.Sub(info.ModTime()) < e.limits.Parts || e.writing(partner, name) != nil {
+			return nil
+		}
+		if err := e.spool.remove(path.Join(dir, name)); err != nil {
+			return err
+		}
+		return e.spool.record(Record{Direction: DirectionIn, Partner: partner, File: name, Size: info.Size(), Outcome: OutcomeRefused,
+			Text: fmt.Sprintf("begun and not gone on with since %s; removed", info.ModTime().UTC().Format(time.RFC3339))})
+	})
 }
 
 // ---- files being written
@@ -273,10 +338,10 @@ func (e *Edge) writing(partner, part string) *upload {
 }
 
 // keepSum remembers the hash of a part that was closed; u is locked.
-func (e *Edge) keepSum(u *upload, sum string) {
+func (e *Edge) keepSum(u *upload) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.sums[uploadKey(u.s.peer.Name, u.part)] = partSum{u.began, u.next, sum}
+	e.sums[uploadKey(u.s.peer.Name, u.part)] = partSum{u.began, u.from, u.next, u.hash}
 }
 
 func (e *Edge) dropSum(u *upload) {

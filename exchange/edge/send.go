@@ -2,7 +2,9 @@ package edge
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -231,12 +233,17 @@ func (c *client) put(m Meta) error {
 		if info.Size() != m.Size {
 			return fmt.Errorf("partner has another %s of %d bytes, ours has %d; withdraw it and send it under a new name", m.Name, info.Size(), m.Size)
 		}
-		return c.sent(m, "was there from an attempt before")
+		return c.sent(m, Record{Text: "was there from an attempt before"})
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	steps := c.s.edge.spool.Steps
-	if err := steps.Do("sftp.upload", func() error { return c.upload(m, whole+partial) }); err != nil {
+	began, from := time.Now(), int64(0)
+	err := steps.Do("sftp.upload", func() (err error) {
+		from, err = c.upload(m, whole+partial)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	info, err := c.Stat(whole + partial)
@@ -249,20 +256,21 @@ func (c *client) put(m Meta) error {
 	if err := steps.Do("sftp.rename", func() error { return c.Rename(whole+partial, whole) }); err != nil {
 		return err
 	}
-	return c.sent(m, "")
+	return c.sent(m, Record{From: from, Took: since(began)})
 }
 
-// upload writes the part, from where it was left if the server can be trusted
-// with that.
-func (c *client) upload(m Meta, part string) error {
+// upload writes the part, from where it was left if what is there is ours. It
+// returns from where.
+func (c *client) upload(m Meta, part string) (from int64, err error) {
 	local, err := c.s.edge.spool.root.Open(path.Join(outDir, m.Partner, m.Name+dataExt))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer local.Close()
-	var from int64
-	if info, err := c.Stat(part); err == nil && c.resume && info.Size() <= m.Size {
-		from = info.Size()
+	if c.resume {
+		if from, err = c.left(local, m, part); err != nil {
+			return 0, err
+		}
 	}
 	flags := os.O_WRONLY | os.O_CREATE
 	if from == 0 {
@@ -270,10 +278,10 @@ func (c *client) upload(m Meta, part string) error {
 	}
 	remote, err := c.OpenFile(part, flags)
 	if err != nil {
-		return err
+		return from, err
 	}
 	if from == m.Size && from > 0 {
-		return remote.Close()
+		return from, remote.Close()
 	}
 	_, err = local.Seek(from, io.SeekStart)
 	if err == nil {
@@ -282,15 +290,44 @@ func (c *client) upload(m Meta, part string) error {
 	if err == nil {
 		_, err = remote.ReadFrom(local)
 	}
-	return errors.Join(err, remote.Close())
+	return from, errors.Join(err, remote.Close())
+}
+
+// left is how many bytes of a file are with the partner. They are counted only
+// if they are this file's, by the hash that the partner gives of them: in doubt
+// the file is sent from its beginning.
+func (c *client) left(local io.Reader, m Meta, part string) (int64, error) {
+	info, err := c.Stat(part)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	n := info.Size()
+	st, ok := info.Sys().(*sftp.FileStat)
+	if !ok || n <= 0 || n > m.Size {
+		return 0, nil
+	}
+	for _, x := range st.Extended {
+		if x.ExtType != sumAttribute {
+			continue
+		}
+		hash := sha256.New()
+		if _, err := io.CopyN(hash, local, n); err != nil {
+			return 0, err
+		}
+		if x.ExtData == hex.EncodeToString(hash.Sum(nil)) {
+			return n, nil
+		}
+	}
+	return 0, nil
 }
 
 // sent notes the delivery and removes the file.
-func (c *client) sent(m Meta, text string) error {
-	r := Record{
-		Direction: DirectionOut, Partner: m.Partner, File: m.Name, Size: m.Size, SHA256: m.SHA256,
-		Outcome: OutcomeSent, Remote: c.remote, Text: text,
-	}
+func (c *client) sent(m Meta, r Record) error {
+	r.Direction, r.Partner, r.File, r.Size, r.SHA256 = DirectionOut, m.Partner, m.Name, m.Size, m.SHA256
+	r.Outcome, r.Remote = OutcomeSent, c.remote
 	m.Ended, m.Remote, m.Text = time.Now().UTC(), c.remote, OutcomeSent
 	m.TLS, m.SSH = c.s.peer.tlsPin(), c.s.peer.sshPrint()
 	if err := c.s.edge.spool.delivered(m, false); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,7 +109,8 @@ func (e *Edge) session(ctx context.Context, c *conn) {
 	e.failures.succeeded(network(c.RemoteAddr()), peer.Name)
 	c.keepAlive()
 	go ssh.DiscardRequests(requests)
-	s := &session{edge: e, peer: peer, remote: c.RemoteAddr().String(), cancel: func() { c.Close() }}
+	s := &session{edge: e, peer: peer, remote: c.RemoteAddr().String(), ours: strings.HasPrefix(string(shell.ClientVersion()), version),
+		cancel: func() { c.Close() }}
 	var all sync.WaitGroup
 	for offered := range channels {
 		if offered.ChannelType() != "session" {

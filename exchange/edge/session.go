@@ -2,7 +2,6 @@ package edge
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +22,7 @@ type session struct {
 	edge   *Edge
 	peer   Peer
 	remote string
+	ours   bool   // it is an edge of this program
 	cancel func() // ends the connection
 	open   atomic.Int32
 }
@@ -39,7 +39,7 @@ func (s *session) record(r Record) error {
 // refused records what a partner was not allowed, and answers him.
 func (s *session) refused(direction, file string, err error) error {
 	if e := s.record(Record{Direction: direction, File: file, Outcome: OutcomeRefused, Text: err.Error()}); e != nil {
-		return e
+		return fmt.Errorf("%w (it could not be recorded: %w)", err, e)
 	}
 	return err
 }
@@ -91,7 +91,7 @@ func (s *session) upload(name string, flags sftp.FileOpenFlags) (*upload, error)
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	if err := s.room(); err != nil {
+	if err := s.room(name); err != nil {
 		return nil, err
 	}
 	if err := s.take(); err != nil {
@@ -141,10 +141,12 @@ func (u *upload) start(flags sftp.FileOpenFlags) error {
 		return err
 	}
 	u.file = file
+	known, _ := u.s.edge.sumOf(u.s.peer.Name, u.part)
 	u.s.edge.dropSum(u)
 	info, err := file.Stat()
 	if err == nil {
-		err = u.restart(info.Size())
+		u.from = info.Size()
+		err = u.restart(info.Size(), known)
 	}
 	if err != nil {
 		return errors.Join(err, file.Close())
@@ -152,11 +154,18 @@ func (u *upload) start(flags sftp.FileOpenFlags) error {
 	return nil
 }
 
-// room refuses when the partner has too much in the spool, or the site does
-// not take the records away.
-func (s *session) room() error {
-	if err := s.edge.spool.full(s.edge.limits.Records); err != nil {
+// room refuses when the partner has too much in the spool, the disk is short, or
+// the site does not take the records away.
+func (s *session) room(part string) error {
+	if err := errors.Join(s.edge.spool.full(s.edge.limits.Records), s.edge.roomy()); err != nil {
 		return err
+	}
+	parts, err := s.edge.spool.list(path.Join(partDir, s.peer.Name))
+	if err != nil {
+		return err
+	}
+	if len(parts) >= s.edge.limits.MaxParts && !slices.ContainsFunc(parts, func(e fs.DirEntry) bool { return e.Name() == part }) {
+		return denied("%d files were begun and not ended, the most at a time; end or remove one", len(parts))
 	}
 	used, err := s.edge.spool.used(s.peer.Name)
 	if err != nil {
@@ -169,15 +178,16 @@ func (s *session) room() error {
 }
 
 // handIn ends an upload: from now on the site has the file.
-func (s *session) handIn(part, name string, began time.Time, size int64, sum string) error {
+func (s *session) handIn(part, name string, p partSum) error {
 	m := Meta{
-		Partner: s.peer.Name, Name: name, Size: size, SHA256: sum, Began: began, Ended: time.Now().UTC(), Remote: s.remote,
+		Partner: s.peer.Name, Name: name, Size: p.size, SHA256: p.sum(), Began: p.began, Ended: time.Now().UTC(), Remote: s.remote,
 		TLS: s.peer.tlsPin(), SSH: s.peer.sshPrint(),
 	}
 	if err := s.edge.spool.handIn(part, m); err != nil {
 		return err
 	}
-	return s.record(Record{Direction: DirectionIn, File: name, Size: size, SHA256: sum, Outcome: OutcomeReceived})
+	return s.record(Record{Direction: DirectionIn, File: name, Size: p.size, SHA256: m.SHA256, Outcome: OutcomeReceived,
+		From: p.from, Took: since(p.began)})
 }
 
 // Fileread implements sftp.FileReader: /outbox/name.
@@ -276,7 +286,11 @@ func (s *session) setstat(r *sftp.Request, folder, name string) error {
 	if folder != inbox || u == nil || u.s != s {
 		return denied("the size of %s is not to be set", name)
 	}
-	return u.truncate(int64(r.Attributes().Size))
+	attributes := r.Attributes()
+	if attributes == nil {
+		return fmt.Errorf("the attributes of %s are cut short: %w", name, sftp.ErrSSHFxBadMessage)
+	}
+	return u.truncate(int64(attributes.Size))
 }
 
 func (s *session) rename(name, target string) error {
@@ -305,7 +319,7 @@ func (s *session) rename(name, target string) error {
 	if err != nil {
 		return err
 	}
-	return s.handIn(name, whole, sum.began, sum.size, sum.sum)
+	return s.handIn(name, whole, sum)
 }
 
 // partSum is the hash of a part, remembered or read.
@@ -327,7 +341,26 @@ func (s *session) partSum(name string) (partSum, error) {
 	}
 	hash := sha256.New()
 	n, err := io.Copy(hash, file)
-	return partSum{began: info.ModTime().UTC(), size: n, sum: hex.EncodeToString(hash.Sum(nil))}, err
+	return partSum{began: info.ModTime().UTC(), size: n, hash: hash}, err
+}
+
+// summed adds the hash of a part to what is told of it. Whoever still writes it on
+// another connection is ended, as when it is opened.
+func (s *session) summed(info *fileInfo) error {
+	u := &upload{s: s, part: info.name, gone: make(chan struct{}), cancel: s.cancel}
+	if err := s.edge.claim(u); err != nil {
+		return nil // it is being written on this very connection
+	}
+	defer s.edge.drop(u)
+	sum, err := s.partSum(info.name)
+	if err != nil {
+		return err
+	}
+	info.size, info.sum = sum.size, sum.sum()
+	s.edge.mu.Lock()
+	defer s.edge.mu.Unlock()
+	s.edge.sums[uploadKey(s.peer.Name, info.name)] = sum
+	return nil
 }
 
 func (s *session) removePart(name string) error {
@@ -380,6 +413,9 @@ func (s *session) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 		info, err := s.stat(folder, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = missing(r.Filepath)
+		}
+		if err == nil && s.ours && info.mode == partMode {
+			err = s.summed(&info)
 		}
 		return listing{info}, err
 	default:
@@ -475,6 +511,20 @@ type fileInfo struct {
 	size int64
 	mode fs.FileMode
 	when time.Time
+	sum  string // SHA-256 of a part, for an edge of this program
+}
+
+// sumAttribute is the extended attribute with the SHA-256, in hexadecimal, of the
+// bytes of a part: by it our sender knows that they are its own, before it goes
+// on after them (draft-ietf-secsh-filexfer-02, section 5).
+const sumAttribute = "sha256@ankan"
+
+// Extended implements sftp.FileInfoExtendedData.
+func (f fileInfo) Extended() []sftp.StatExtended {
+	if f.sum == "" {
+		return nil
+	}
+	return []sftp.StatExtended{{ExtType: sumAttribute, ExtData: f.sum}}
 }
 
 func folderInfo(name string) fileInfo { return fileInfo{name: name, mode: fs.ModeDir | 0o500} }

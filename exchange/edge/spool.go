@@ -14,6 +14,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -119,7 +120,12 @@ type Record struct {
 	Outcome   string    `json:"outcome"`
 	Remote    string    `json:"remote,omitempty"`
 	Text      string    `json:"text,omitempty"`
+	From      int64     `json:"from,omitempty"`    // bytes that were there from before
+	Took      int64     `json:"took_ms,omitempty"` // milliseconds
 }
+
+// since is how long something took, in milliseconds, at least one.
+func since(began time.Time) int64 { return max(1, time.Since(began).Milliseconds()) }
 
 // OpenSpool opens the spool in the folder dir, making it if there is none.
 func OpenSpool(dir string) (*Spool, error) {
@@ -438,9 +444,10 @@ func (s *Spool) used(partner string) (int64, error) {
 	return n, nil
 }
 
-// recover puts right what a crash left behind, and forgets names that were
-// used before the time given.
-func (s *Spool) recover(before time.Time) error {
+// recover puts right what a crash left behind, and forgets names that were used
+// so long before the last that was: by the names' own times, since a clock that
+// is wrong must not bring a name back.
+func (s *Spool) recover(keep time.Duration) error {
 	for _, top := range []string{partDir, inDir, gotDir, quarantineDir, outDir, sentDir} {
 		err := s.each(top, func(dir, name string) error {
 			// The other side may be writing one now.
@@ -453,6 +460,9 @@ func (s *Spool) recover(before time.Time) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := s.number(); err != nil {
+		return err
 	}
 	err := s.each(inDir, func(dir, file string) error {
 		base, ok := strings.CutSuffix(file, dataExt)
@@ -472,6 +482,21 @@ func (s *Spool) recover(before time.Time) error {
 	if err != nil {
 		return err
 	}
+	last := time.Time{}
+	for _, top := range []string{gotDir, sentDir} {
+		err := s.eachMeta(top, func(_, _ string, m Meta) {
+			if m.Ended.After(last) {
+				last = m.Ended
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if now := time.Now(); last.After(now) {
+		last = now
+	}
+	before := last.Add(-keep)
 	for _, top := range []string{gotDir, sentDir} {
 		err := s.eachMeta(top, func(dir, base string, m Meta) {
 			if m.Ended.Before(before) {
@@ -482,6 +507,33 @@ func (s *Spool) recover(before time.Time) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// number goes on from the numbers that files and records have, whatever the clock
+// says now.
+func (s *Spool) number() error {
+	var last int64
+	look := func(_, name string) error {
+		digits, _, _ := strings.Cut(strings.TrimSuffix(name, metaExt), "-")
+		if n, err := strconv.ParseInt(digits, 10, 64); err == nil && len(digits) == len(seqName(0)) {
+			last = max(last, n)
+		}
+		return nil
+	}
+	records, err := s.list(logDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range records {
+		look(logDir, e.Name())
+	}
+	if err := errors.Join(s.each(inDir, look), s.each(quarantineDir, look)); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = max(s.last, last)
 	return nil
 }
 

@@ -19,6 +19,10 @@ import (
 // a few dozen writes of 32 KiB on the way, which arrive in any order.
 const window = 8 << 20
 
+// lookEvery is how many bytes of a file are written between two looks at the room
+// that is left on the disk.
+const lookEvery = 16 << 20
+
 // An upload writes a file that arrives in pieces of any order, strictly from
 // its beginning to its end, so that what is on disk is always the beginning of
 // the file: it can be resumed after any crash, has no holes, and is hashed as
@@ -28,12 +32,14 @@ type upload struct {
 	part    string // its name in the partner's part folder, and to the client
 	max     int64
 	began   time.Time
+	from    int64         // bytes that were there before
 	gone    chan struct{} // closed when the file is closed
 	cancel  func()        // ends the connection that writes it
 	mu      sync.Mutex
 	file    *os.File
 	hash    hash.Hash
 	next    int64            // bytes on disk
+	room    int64            // up to where there was room on the disk when it was last looked at
 	ahead   map[int64][]byte // writes beyond next
 	waiting int              // bytes in ahead
 	err     error            // what broke it
@@ -75,6 +81,12 @@ func (u *upload) write(p []byte, off int64) error {
 		u.waiting += len(p)
 		return nil
 	}
+	if end > u.room {
+		if err := u.s.edge.roomy(); err != nil {
+			return err
+		}
+		u.room = end + lookEvery
+	}
 	for {
 		err := u.s.edge.spool.Steps.Do("edge.write", func() error {
 			_, err := u.file.Write(p)
@@ -107,12 +119,21 @@ func (u *upload) truncate(size int64) error {
 	if size == u.next {
 		return nil
 	}
-	return u.restart(size)
+	return u.restart(size, partSum{})
 }
 
-// restart goes on from the first size bytes of the file.
-func (u *upload) restart(size int64) error {
+// restart goes on from the first size bytes of the file. They are read again,
+// unless their hash is known from when they came.
+func (u *upload) restart(size int64, known partSum) error {
 	if err := u.file.Truncate(size); err != nil {
+		return err
+	}
+	if c, ok := known.hash.(hash.Cloner); ok && known.size == size {
+		h, err := c.Clone()
+		if err == nil {
+			u.hash, u.next = h, size
+			_, err = u.file.Seek(size, io.SeekStart)
+		}
 		return err
 	}
 	if _, err := u.file.Seek(0, io.SeekStart); err != nil {
@@ -144,41 +165,54 @@ func (u *upload) Close() error {
 	if u.err == nil && len(u.ahead) > 0 {
 		u.err = fmt.Errorf("file has a hole at %d: %w", u.next, sftp.ErrSSHFxFailure)
 	}
-	if err := errors.Join(u.s.edge.spool.Steps.Do("edge.sync", u.file.Sync), u.file.Close()); u.err == nil {
+	synced := u.s.edge.spool.Steps.Do("edge.sync", u.file.Sync)
+	if err := errors.Join(synced, u.file.Close()); u.err == nil {
 		u.err = err
 	}
 	sum := hex.EncodeToString(u.hash.Sum(nil))
 	if u.err != nil {
-		return u.broke(sum)
+		return u.broke(sum, synced != nil)
 	}
 	if path.Ext(u.part) == partial {
-		u.s.edge.keepSum(u, sum)
+		u.s.edge.keepSum(u)
 		return nil
 	}
-	return u.s.handIn(u.part, u.part, u.began, u.next, sum)
+	return u.s.handIn(u.part, u.part, partSum{began: u.began, from: u.from, size: u.next, hash: u.hash})
 }
 
-func (u *upload) broke(sum string) error {
+// broke records that the upload ended before the file did. What is there is kept
+// to be gone on from, unless the file was too large, or the disk did not take it:
+// then nobody knows what is there.
+func (u *upload) broke(sum string, lost bool) error {
 	outcome := OutcomeBroken
-	if errors.Is(u.err, errTooLarge) {
+	switch {
+	case errors.Is(u.err, errTooLarge):
 		outcome = OutcomeRefused
 		u.s.edge.spool.remove(path.Join(partDir, u.s.peer.Name, u.part))
+	case lost:
+		u.s.edge.spool.remove(path.Join(partDir, u.s.peer.Name, u.part))
+	default:
+		u.s.edge.keepSum(u)
 	}
 	err := u.s.record(Record{
 		Direction: DirectionIn, File: u.part, Size: u.next, SHA256: sum, Outcome: outcome, Text: u.err.Error(),
+		From: u.from, Took: since(u.began),
 	})
 	return errors.Join(u.err, err)
 }
 
 var errTooLarge = errors.New("too large")
 
-// A partSum remembers what a finished part is, so that its rename need not
-// read it again.
+// A partSum remembers what a part is, so that its rename, or its next upload,
+// need not read it again.
 type partSum struct {
 	began time.Time
+	from  int64 // bytes that were there when it was last opened
 	size  int64
-	sum   string
+	hash  hash.Hash // of the bytes; it is not written to any more
 }
+
+func (p partSum) sum() string { return hex.EncodeToString(p.hash.Sum(nil)) }
 
 // A fetch is a file being read by a partner. It knows when every byte of it
 // has been.
