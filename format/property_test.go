@@ -327,3 +327,81 @@ func TestRanges(t *testing.T) {
 }
 
 func mustKCV(text string) hsm.KCV { return must(hsm.ParseKCV(text)) }
+
+// randomOrder is a layout of orders alone.
+func randomOrder(t *rapid.T) string {
+	pick := func(name string, from ...string) string { return rapid.SampledFrom(from).Draw(t, name) }
+	keys := rapid.Bool().Draw(t, "keys")
+	fields := []string{"${batch}", "${profile}", "${transport_key}", "${quantity}"}
+	for _, more := range []string{"${customer}", "${date | date(DD/MM/YYYY)}", "${x_a | right(30)}", "${po?}", "${version}", "${graph_ref?}", "${transport_key.ota | left(3, 0)}"} {
+		if rapid.Bool().Draw(t, more) {
+			fields = append(fields, more)
+		}
+	}
+	fields = rapid.Permutation(fields).Draw(t, "fields")
+	doc := "layout: random\nabout: random\n" + pick("newline", "", "newline: crlf\n") + "order:\n"
+	identities := pick("identities", "first", "list", "first or list", "ranges")
+	doc += "  style: " + map[bool]string{true: "keys", false: "exact"}[keys] + "\n  identities: " + identities + "\n"
+	if keys && rapid.Bool().Draw(t, "decoration") {
+		doc += "  decoration: \"#\"\n"
+	}
+	doc += "  head: |\n"
+	for i, f := range fields {
+		doc += fmt.Sprintf("    F%d: %s\n", i, f)
+	}
+	marker := keys && rapid.Bool().Draw(t, "marker")
+	if marker {
+		doc += "    Numbers: ${input}\n"
+	}
+	ids := rapid.Permutation([]string{"${iccid}", pick("imsi", "${imsi}", "${imsi | ef}", "${imsi | without(404)}")}).Draw(t, "ids")
+	if rapid.Bool().Draw(t, "msisdn") {
+		ids = append(ids, "${msisdn}")
+	}
+	if identities == "ranges" {
+		ids = append(ids, "${count}")
+	}
+	doc += "  row: |\n"
+	if keys && (!marker || rapid.Bool().Draw(t, "row of keys")) {
+		for i, id := range ids {
+			doc += fmt.Sprintf("    N%d: %s\n", i, id)
+		}
+	} else {
+		doc += "    " + strings.Join(ids, pick("separator", ";", ",", " ", "|")) + "\n"
+	}
+	if !keys {
+		doc += pick("between", "", "  between: \",\"\n") + pick("tail", "", "  tail: |\n    END\n")
+	}
+	return doc
+}
+
+// An order that is written by any layout that is taken is read, and written again
+// as it was; with any byte changed it is refused, or is written again as it then is.
+func TestRandomOrders(t *testing.T) {
+	taken := 0
+	rapid.Check(t, func(t *rapid.T) {
+		doc := randomOrder(t)
+		l, err := Parse("random.yaml", []byte(doc))
+		if err != nil {
+			return
+		}
+		taken++
+		s := &Sample{Layout: l, Cards: rapid.IntRange(1, 5).Draw(t, "cards")}
+		f, err := s.Order()
+		if err != nil {
+			t.Fatalf("%v\n%s\n%s", err, doc, f.text())
+		}
+		if s.order.Quantity() != s.Cards || s.order.Value(Batch) != "B0001" || s.order.TransportKey() != 11 {
+			t.Fatalf("%d cards, batch %q, key %d\n%s\n%s", s.order.Quantity(), s.order.Value(Batch), s.order.TransportKey(), doc, f.Text)
+		}
+		at := rapid.IntRange(0, len(f.Text)-1).Draw(t, "at")
+		spoilt := bytes.Clone(f.Text)
+		spoilt[at] = rapid.Byte().Draw(t, "byte")
+		var faults Faults
+		if err := (&Sample{Layout: l}).Take(f.Name, bytes.NewReader(spoilt)); err != nil && !errors.As(err, &faults) {
+			t.Fatalf("%v\n%s\n%s", err, doc, spoilt)
+		}
+	})
+	if taken == 0 {
+		t.Error("no random layout was taken")
+	}
+}
