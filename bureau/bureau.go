@@ -17,7 +17,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"time"
+	"sync"
 
 	"ankan/aka"
 	"ankan/audit"
@@ -49,10 +49,11 @@ func Part() site.Part {
 type bureau struct {
 	*site.Site
 	ledger *order.Ledger
+	intake *sync.Mutex // one order at a time enters its identities
 }
 
 func open(_ context.Context, at *site.Site) (site.Duties, error) {
-	s := &bureau{Site: at}
+	s := &bureau{Site: at, intake: new(sync.Mutex)}
 	var err error
 	if s.ledger, err = order.NewLedger(s.Token(), keyLedger); err != nil {
 		return site.Duties{}, err
@@ -69,9 +70,11 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 		Deeds: map[string]site.Deed{
 			"key.accept":    {Propose: s.proposeAccept, Do: s.doAccept},
 			"order.release": {Propose: s.proposeRelease, Do: s.doRelease},
+			"order.refuse":  {Propose: s.proposeRefuse, Do: s.doRefuse},
 			"order.destroy": {Propose: s.proposeDestroy, Do: s.doDestroy},
 		},
 		Steps: map[order.State]func(context.Context, order.Order) error{
+			order.Refusing:   s.forget,
 			order.Released:   s.generate,
 			order.Generated:  s.offer,
 			order.Offered:    s.sendBatch,
@@ -81,6 +84,9 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 			order.Destroyed:  s.certify,
 		},
 		View: s.view,
+		Routes: map[string]site.Route{
+			"POST /v1/ledger": at.BySigner("ledger.ask", s.askLedger),
+		},
 	}, nil
 }
 
@@ -125,7 +131,7 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		}
 		return r
 	}
-	errs := c.Check(in, time.Now())
+	errs := c.Check(in, s.Store().Now())
 	if len(errs) == 0 {
 		errs = s.checkMeans(ctx, a.Partner, c, in) // what is not agreed need not be here
 	}
@@ -135,6 +141,8 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	if len(errs) > 0 {
 		return refuse(errs...)
 	}
+	s.intake.Lock()
+	defer s.intake.Unlock()
 	switch had, err := order.Get(ctx, s.Store(), o.ID); {
 	case err == nil:
 		return refuse(fmt.Errorf("this order was taken already, as %s; it is %s", had.ID, had.State))
@@ -147,6 +155,12 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	case !errors.Is(err, order.ErrNoOrder):
 		return err
 	}
+	switch clashes, err := s.reserve(ctx, o, in); {
+	case err != nil:
+		return err
+	case clashes != nil:
+		return refuse(clashes...)
+	}
 	o.KEK = order.KEKName(o.ID, a.SHA256)
 	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, staged)
 	if err != nil {
@@ -155,7 +169,7 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	defer text.Close()
 	e := audit.Entry{Kind: "order.accepted", Actor: "partner/" + a.Partner, Subject: "order/" + o.ID,
 		Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity, "batch": o.Batch, "profile": o.Profile}}
-	err = s.Store().Change(ctx, e, func(tx *store.Tx) error {
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
 		if err := a.Taken(tx); err != nil {
 			return err
 		}
@@ -168,17 +182,8 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		if err := oweReceipt(tx, a, message.Receipt{Order: o.ID, Digest: o.Digest, Accepted: true}); err != nil {
 			return err
 		}
-		return errors.Join(s.ledger.Reserve(ctx, tx, in.Identities()), in.Err())
+		return s.ledger.Accept(tx, o.ID)
 	})
-	var clashes order.Clashes
-	if errors.As(err, &clashes) && in.Err() == nil {
-		var errs []error
-		for _, c := range clashes {
-			errs = append(errs, c)
-		}
-		return errors.Join(s.DestroyKey(ctx, o.KEK), refuse(errs...))
-	}
-	return err
 }
 
 // readOrder reads the order; what is wrong with it is a refusal, place by place.
@@ -484,7 +489,12 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 		b = datagen.Batch{Order: o.ID, KEK: o.KEK, Wrapped: wrapped, Document: j.document, Profile: j.profile, Cards: o.Quantity, Spares: j.spares, BlockSize: datagen.BlockSize}
 		e := audit.Entry{Kind: "batch.created", Actor: "system:datagen", Subject: "order/" + o.ID,
 			Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "profile": j.profile.Name, "profile_sha256": fmt.Sprintf("%x", j.profile.Digest())}}
-		err = s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Create(tx, b) })
+		err = s.Store().Change(ctx, e, func(tx *store.Tx) error {
+			if err := s.ledger.Confirm(tx, o.ID); err != nil {
+				return err
+			}
+			return datagen.Create(tx, b)
+		})
 	}
 	if err != nil {
 		return err
@@ -644,12 +654,19 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 	if rep.Counts.Cards != o.Quantity || rep.Site != a.Partner {
 		return site.Refused("%s: %d cards of site %s, want %d of %s", a.Name, rep.Counts.Cards, rep.Site, o.Quantity, a.Partner)
 	}
+	gone, err := s.retired(ctx, o, remakes)
+	if err != nil {
+		return err
+	}
 	data := map[string]any{"good": rep.Counts.Good, "remade": rep.Counts.Remade, "retired": rep.Counts.Retired, "destroyed": rep.Counts.Destroyed, "plant": a.Partner}
 	return a.Step(ctx, o, "order.made", order.Made, data, func(tx *store.Tx) error {
 		if err := order.PutRemakes(tx, o.ID, remakes); err != nil {
 			return err
 		}
 		if err := order.SetCounts(tx, o.ID, rep.Counts.Good, rep.Counts.Retired); err != nil {
+			return err
+		}
+		if err := s.ledger.Retire(ctx, tx, order.Holder{Order: o.ID, Operator: o.Partner}, slices.All(gone)); err != nil {
 			return err
 		}
 		return putPaper(tx, o.ID, "report", rep)
@@ -819,6 +836,9 @@ func (s *bureau) destroy(ctx context.Context, o order.Order) error {
 		}
 	}
 	if err := s.Withdraw(s.Config().Plant, o.ID+".batch.pgp"); err != nil {
+		return err
+	}
+	if err := errors.Join(datagen.Wipe(ctx, s.Store(), o.ID), order.Wipe(ctx, s.Store(), o.ID)); err != nil {
 		return err
 	}
 	return s.Step(ctx, o, "order.destroyed", order.Destroyed, map[string]any{"key": o.KEK, "blocks": d.Blocks}, func(tx *store.Tx) error {

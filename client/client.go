@@ -31,6 +31,8 @@ type Client struct {
 	// Patience is how long a call is tried again while nobody answers at the
 	// socket; 0 gives up at once. Every call may be repeated.
 	Patience time.Duration
+	// Now is the clock of those who sign; nil is the machine's.
+	Now func() time.Time
 }
 
 // New is a client of the site at a control socket.
@@ -38,6 +40,41 @@ func New(socket string) *Client {
 	var d net.Dialer
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) }}
 	return &Client{socket: socket, http: &http.Client{Transport: t}}
+}
+
+// Within is a client of a control socket's handler in this process, without the
+// socket.
+func Within(h http.Handler) *Client {
+	return &Client{socket: "this process", http: &http.Client{Transport: within{h}}}
+}
+
+// within is the way to a handler in this process. The answer is read when the
+// handler has ended.
+type within struct{ http.Handler }
+
+func (w within) RoundTrip(r *http.Request) (*http.Response, error) {
+	a := answer{header: http.Header{}, status: http.StatusOK}
+	w.ServeHTTP(&a, r)
+	return &http.Response{StatusCode: a.status, Header: a.header, Body: io.NopCloser(&a.body), Request: r}, nil
+}
+
+// answer is what a handler wrote.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answer) Header() http.Header         { return a.header }
+func (a *answer) WriteHeader(status int)      { a.status = status }
+func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
+
+// now is the time of those who sign.
+func (c *Client) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
 }
 
 // A Refusal is what a site answered instead of doing what was asked.
@@ -153,12 +190,12 @@ type Signer struct {
 	Key    *passkey.Soft
 }
 
-func (p Signer) sign(a act.Act, v act.Verb, reason string) (act.Signature, error) {
+func (p Signer) sign(a act.Act, v act.Verb, reason string, at time.Time) (act.Signature, error) {
 	assertion, err := p.Key.Sign(a.Challenge(v))
 	if err != nil {
 		return act.Signature{}, err
 	}
-	return act.Signature{Person: p.Person, Verb: v, At: time.Now().UTC().Truncate(time.Second), Reason: reason, Assertion: assertion}, nil
+	return act.Signature{Person: p.Person, Verb: v, At: at.UTC().Truncate(time.Second), Reason: reason, Assertion: assertion}, nil
 }
 
 // Ask sends a request that is no act in the name of p, who signs it, and reads
@@ -169,7 +206,7 @@ func (c *Client) Ask(ctx context.Context, p Signer, path string, body []byte, v 
 	if err := c.Get(ctx, "/status", &st); err != nil {
 		return err
 	}
-	q := site.NewSigned(p.Person, body, time.Now())
+	q := site.NewSigned(p.Person, body, c.now())
 	var err error
 	if q.Assertion, err = p.Key.Sign(q.Challenge(st.Site, http.MethodPost+" /v1"+path)); err != nil {
 		return err
@@ -194,8 +231,8 @@ func (c *Client) Request(ctx context.Context, p Signer, kind, subject string) (c
 	if err := c.Get(ctx, "/proposal?"+url.Values{"kind": {kind}, "subject": {subject}}.Encode(), &proposal); err != nil {
 		return st, err
 	}
-	a := act.New(proposal.Site, kind, subject, p.Person, proposal.Params, proposal.Rule, time.Now())
-	sig, err := p.sign(a, act.Request, "")
+	a := act.New(proposal.Site, kind, subject, p.Person, proposal.Params, proposal.Rule, c.now())
+	sig, err := p.sign(a, act.Request, "", c.now())
 	if err != nil {
 		return st, err
 	}
@@ -212,7 +249,7 @@ func (c *Client) Sign(ctx context.Context, p Signer, id string, v act.Verb, reas
 	if d := st.Act.Digest(); fmt.Sprintf("%x", d) != st.Digest {
 		return st, fmt.Errorf("act %s: the site shows other bytes than it names", id)
 	}
-	sig, err := p.sign(st.Act, v, reason)
+	sig, err := p.sign(st.Act, v, reason, c.now())
 	if err != nil {
 		return st, err
 	}

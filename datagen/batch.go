@@ -115,8 +115,33 @@ func Load(ctx context.Context, s *store.Store, ord string) (Batch, error) {
 	return b, b.check()
 }
 
+// perWipe is how many blocks are overwritten in one change: some 3 MB.
+const perWipe = 8
+
+// Wipe deletes the blocks of a batch but for the last few, which Delete takes.
+// It does so a few in each change, each with its entry: a database keeps in
+// memory what one change overwrites. Cut short, it is called again.
+func Wipe(ctx context.Context, s *store.Store, ord string) error {
+	for {
+		have, err := Have(ctx, s, ord)
+		if err != nil || have <= perWipe {
+			return err
+		}
+		first := max(perWipe, have-perWipe)
+		e := audit.Entry{Kind: "batch.blocks-wiped", Actor: "system:datagen", Subject: "order/" + ord, Data: map[string]any{"first": first, "count": have - first}}
+		err = s.Change(ctx, e, func(tx *store.Tx) error {
+			_, err := tx.Exec(`DELETE FROM block WHERE ord = $1 AND n >= $2`, ord, first)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // Delete removes a batch and its blocks, in the transaction of the caller. The
-// key is destroyed in the module before.
+// key is destroyed in the module before, and of a great batch most blocks
+// (Wipe).
 func Delete(tx *store.Tx, ord string) error {
 	_, err := tx.Exec(`DELETE FROM batch WHERE ord = $1`, ord)
 	return err

@@ -18,7 +18,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"ankan/aka"
 	"ankan/audit"
@@ -200,7 +199,7 @@ func (s *operator) draft(ctx context.Context, name string, r io.Reader) (order.O
 	}
 	defer staged.Close()
 	in := staged.Input
-	if errs := c.Check(in, time.Now()); len(errs) > 0 {
+	if errs := c.Check(in, s.Store().Now()); len(errs) > 0 {
 		return order.Order{}, errors.Join(errs...)
 	}
 	if err := in.Err(); err != nil {
@@ -319,7 +318,11 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 	if _, err := order.Get(ctx, s.Store(), id); errors.Is(err, order.ErrNoOrder) && !m.Accepted {
 		return s.stray(ctx, a, m)
 	}
-	o, err := s.about(ctx, a, id, order.Submitted)
+	states := []order.State{order.Submitted}
+	if !m.Accepted {
+		states = append(states, order.Accepted) // a bureau may take it back until it draws keys
+	}
+	o, err := s.about(ctx, a, id, states...)
 	if err != nil {
 		return err
 	}
@@ -407,8 +410,8 @@ func (s *operator) heldPath(name string) string {
 }
 
 // keep gives a file a second name that outlives the spool's.
-func keep(from, to string) error {
-	if err := os.Link(from, to); err != nil && !errors.Is(err, os.ErrExist) {
+func (s *operator) keep(from, to string) error {
+	if err := s.Config().Link(from, to); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	return nil
@@ -799,7 +802,7 @@ func (s *operator) takeCertificate(ctx context.Context, a *site.Arrival) error {
 		end  string
 		body []byte
 	}{{".json", m.Document}, {".pdf", m.PDF}} {
-		if err := site.WriteNew(dir+"/"+c.Number+f.end, f.body, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := s.Config().WriteNew(dir+"/"+c.Number+f.end, f.body, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 	}

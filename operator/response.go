@@ -184,7 +184,7 @@ func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
 	if err := os.MkdirAll(s.Config().Path("held"), 0o700); err != nil {
 		return err
 	}
-	if err := keep(a.Path, s.heldPath(a.Name)); err != nil {
+	if err := s.keep(a.Path, s.heldPath(a.Name)); err != nil {
 		return err
 	}
 	return s.gather(ctx, a, o, f, want.kcv.String())

@@ -27,11 +27,13 @@ const (
 )
 
 // The states of an order at the bureau that makes it. Accepted is the
-// operator's too, once the receipt came; Refused is the operator's alone: a
-// bureau keeps nothing of an order that it refused but the log entry.
+// operator's too, once the receipt came; A bureau keeps
+// nothing of an order that it refused at once but the log entry; of one that it
+// took back later, that it is Refused and why.
 const (
 	Accepted   State = "accepted"   // checked, every identity reserved
 	Refused    State = "refused"    // with reasons
+	Refusing   State = "refusing"   // two people took it back; its key is not gone yet
 	Released   State = "released"   // two people approved exactly this order
 	Generated  State = "generated"  // all blocks are sealed
 	Offered    State = "offered"    // the plant was asked for the key to seal to
@@ -50,7 +52,8 @@ var next = map[State][]State{
 	"":           {Drafted, Accepted},
 	Drafted:      {Submitted},
 	Submitted:    {Accepted, Refused},
-	Accepted:     {Released, Answered},
+	Accepted:     {Released, Answered, Refusing, Refused},
+	Refusing:     {Refused},
 	Answered:     {Loading},
 	Loading:      {Loaded},
 	Loaded:       {Acknowledged},

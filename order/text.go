@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 
+	"ankan/audit"
 	"ankan/hsm"
 	"ankan/sim"
 	"ankan/store"
@@ -282,7 +283,44 @@ func CopyText(ctx context.Context, s *store.Store, token hsm.Token, o Order, w i
 	return err
 }
 
-// WipeText deletes the order's content.
+// Rows that are wiped in one change: a database keeps in memory what a change
+// overwrites.
+const wipeText, wipeBlocks = 4, 200
+
+// Wipe deletes an order's content but for its beginning, which WipeText takes,
+// a few rows in each change, each with its entry. Cut short, it is called again.
+func Wipe(ctx context.Context, s *store.Store, ord string) error {
+	for _, t := range []struct {
+		what, last, wipe string
+		most             int
+	}{
+		{"identities", `SELECT COALESCE(max(n), 0) FROM order_identity WHERE ord = $1`, `DELETE FROM order_identity WHERE ord = $1 AND n >= $2`, wipeBlocks},
+		{"text", `SELECT COALESCE(max(n), 0) FROM order_text WHERE ord = $1`, `DELETE FROM order_text WHERE ord = $1 AND n >= $2`, wipeText},
+	} {
+		for {
+			var last int
+			if err := s.QueryRow(ctx, t.last, ord).Scan(&last); err != nil {
+				return err
+			}
+			if last < t.most {
+				break
+			}
+			first := max(t.most, last+1-t.most)
+			e := audit.Entry{Kind: "order.content-wiped", Actor: "system:site", Subject: "order/" + ord, Data: map[string]any{"what": t.what, "first": first, "count": last + 1 - first}}
+			err := s.Change(ctx, e, func(tx *store.Tx) error {
+				_, err := tx.Exec(t.wipe, ord, first)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// WipeText deletes the order's content; of a great order Wipe took most of it
+// before.
 func WipeText(tx *store.Tx, ord string) error {
 	if _, err := tx.Exec(`DELETE FROM order_identity WHERE ord = $1`, ord); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -30,6 +29,7 @@ import (
 	"ankan/simos"
 	"ankan/station"
 	"ankan/store"
+	"ankan/store/storetest"
 	"ankan/uicc"
 )
 
@@ -61,7 +61,7 @@ type plant struct {
 
 func newPlant(t testing.TB) *plant {
 	t.Helper()
-	f := &plant{TB: t, path: filepath.Join(t.TempDir(), "site.db"), token: hsmtest.Soft(t, nil), master: bytes.Repeat([]byte{0x5A}, 32), tray: newTray()}
+	f := &plant{TB: t, path: storetest.New(t), token: hsmtest.Soft(t, nil), master: bytes.Repeat([]byte{0x5A}, 32), tray: newTray()}
 	for id, k := range map[string]struct {
 		hsm.Purpose
 		hsm.Algorithm

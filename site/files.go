@@ -97,9 +97,19 @@ func (a *Arrival) Step(ctx context.Context, o order.Order, kind string, to order
 // limits bound what one file may hold.
 func limits() exchange.Limits { return exchange.Limits{MaxCipher: 64 << 30, MaxPlain: 64 << 30} }
 
+// mostTaking is how many files are taken in at the same time: each is opened
+// and read in some megabytes, and a response may have thousands.
+const mostTaking = 8
+
 // takeIn opens a file that arrived, checks who sent it, and hands it to what
 // it is for. It is refused, or done, or tried again later: never half done.
 func (s *Site) takeIn(ctx context.Context, f *edge.File) error {
+	select {
+	case s.taking <- struct{}{}:
+		defer func() { <-s.taking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if _, err := os.Stat(f.Path); errors.Is(err, os.ErrNotExist) {
 		return nil // the list was older than the file's end
 	}

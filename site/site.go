@@ -39,6 +39,7 @@ var migrations embed.FS
 // A Site is a running installation. Only Open makes one.
 type Site struct {
 	config    *Config
+	clock     Clock
 	log       *slog.Logger
 	guard     *keys.Guard // what all parts take for the security module
 	register  *keys.Register
@@ -64,18 +65,20 @@ type Site struct {
 	nonces nonces    // of signed requests
 	opened time.Time // signed requests from before are not taken
 
-	wake   chan struct{}
-	mu     sync.Mutex
-	busy   map[string]*work
-	housed time.Time // when the site last looked after what the clock brings
+	wake chan struct{}
+	mu   sync.Mutex
+	busy map[string]*work
+	// taking holds an element for each file that is being taken in.
+	taking chan struct{}
+	house  time.Duration // of the clock: when the site next looks after what time brings
 }
 
 // work is what is being done for one order or batch.
 type work struct {
 	running bool
-	failed  int       // times in a row
-	next    time.Time // not before
-	note    string    // why it waits, for people
+	failed  int           // times in a row
+	next    time.Duration // of the site's clock: not before
+	note    string        // why it waits, for people
 }
 
 // Open opens a site that Init set up, with the parts that it is made of (package
@@ -86,9 +89,9 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 		return nil, fmt.Errorf("site %s is not set up; run: ankan site found -c %s --people founders.yaml", c.Site, c.file)
 	}
 	s := &Site{
-		config: c, log: log, profiles: map[string]*profile.Profile{},
+		config: c, clock: c.clock(), log: log, profiles: map[string]*profile.Profile{},
 		files: map[message.Kind]Handler{}, deeds: map[string]Deed{}, steps: map[order.State]func(context.Context, order.Order) error{},
-		wake: make(chan struct{}, 1), busy: map[string]*work{},
+		wake: make(chan struct{}, 1), busy: map[string]*work{}, taking: make(chan struct{}, mostTaking),
 	}
 	s.routes = s.ownRoutes()
 	defer func() {
@@ -96,6 +99,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 			s.Close()
 		}
 	}()
+	token = hsm.Stepped(token, c.Steps)
 	if s.partners, err = loadPartners(c); err != nil {
 		return nil, err
 	}
@@ -117,6 +121,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	if s.spool, err = edge.OpenSpool(c.SpoolDir()); err != nil {
 		return nil, err
 	}
+	s.spool.Steps = c.Steps
 	if err := s.plug(ctx, append([]Part{s.keyRoom(), s.staff(), s.shipments()}, parts...)); err != nil {
 		return nil, err
 	}
@@ -300,7 +305,7 @@ func (s *Site) Run(ctx context.Context) error {
 		t := time.NewTicker(tick)
 		defer t.Stop()
 		for {
-			if err := s.round(ctx, g); err != nil && ctx.Err() == nil {
+			if err := s.round(ctx, g.Go); err != nil && ctx.Err() == nil {
 				s.log.Error("round", "err", err)
 			}
 			select {
@@ -333,6 +338,7 @@ func RunEdge(ctx context.Context, c *Config, log *slog.Logger) error {
 		return err
 	}
 	defer spool.Close()
+	spool.Steps = c.Steps
 	var peers []edge.Peer
 	for _, p := range partners {
 		peers = append(peers, edge.Peer{Name: p.Name(), Certificate: p.Certificate(), SSH: p.SSH(), Address: p.Card().Address})
@@ -345,6 +351,23 @@ func RunEdge(ctx context.Context, c *Config, log *slog.Logger) error {
 	return e.Run(ctx)
 }
 
+// Turn is one round of Run without Run, for who has the site take its steps one
+// by one: the same work in the same order, each piece at its end before the next
+// begins. It reports whether any was done, and not only found that it waits.
+// What rests after it failed, or for something to happen, rests by the site's
+// clock.
+func (s *Site) Turn(ctx context.Context) (done bool, err error) {
+	err = s.round(ctx, func(work func() error) {
+		work() // it keeps its error itself
+	})
+	select {
+	case <-s.wake:
+		done = true
+	default:
+	}
+	return done, err
+}
+
 // poke has the next round begin at once.
 func (s *Site) poke() {
 	select {
@@ -354,7 +377,7 @@ func (s *Site) poke() {
 }
 
 // round takes in what has arrived, logs transfers, and lets every order go on.
-func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
+func (s *Site) round(ctx context.Context, run func(work func() error)) error {
 	if err := s.logTransfers(ctx); err != nil {
 		return err
 	}
@@ -363,14 +386,14 @@ func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	for _, f := range files {
-		s.begin(ctx, g, "file "+f.Path, func(ctx context.Context) error { return s.takeIn(ctx, f) })
+		s.begin(ctx, run, "file "+f.Path, func(ctx context.Context) error { return s.takeIn(ctx, f) })
 	}
 	answers, err := s.owed(ctx)
 	if err != nil {
 		return err
 	}
 	for _, o := range answers {
-		s.begin(ctx, g, "answer "+o.partner+" "+o.name, func(ctx context.Context) error { return s.pay(ctx, o) })
+		s.begin(ctx, run, "answer "+o.partner+" "+o.name, func(ctx context.Context) error { return s.pay(ctx, o) })
 	}
 	orders, err := order.Active(ctx, s.store)
 	if err != nil {
@@ -378,7 +401,7 @@ func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
 	}
 	for _, o := range orders {
 		if step := s.steps[o.State]; step != nil {
-			s.begin(ctx, g, "order "+o.ID, func(ctx context.Context) error {
+			s.begin(ctx, run, "order "+o.ID, func(ctx context.Context) error {
 				// The list may be older than the step that ended just now.
 				if now, err := order.Get(ctx, s.store, o.ID); err != nil || now.State != o.State {
 					return err
@@ -387,7 +410,7 @@ func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
 			})
 		}
 	}
-	begin := func(name string, do func(context.Context) error) { s.begin(ctx, g, name, do) }
+	begin := func(name string, do func(context.Context) error) { s.begin(ctx, run, name, do) }
 	for _, p := range s.parts {
 		if p.Round == nil {
 			continue
@@ -406,20 +429,20 @@ var ErrIdle = errors.New("nothing to do")
 const idle = time.Second
 
 // begin starts a piece of work unless it is under way or waits after a failure.
-func (s *Site) begin(ctx context.Context, g *errgroup.Group, name string, do func(context.Context) error) {
+func (s *Site) begin(ctx context.Context, run func(work func() error), name string, do func(context.Context) error) {
 	s.mu.Lock()
 	w := s.busy[name]
 	if w == nil {
 		w = &work{}
 		s.busy[name] = w
 	}
-	if w.running || time.Now().Before(w.next) {
+	if w.running || s.clock.Elapsed() < w.next {
 		s.mu.Unlock()
 		return
 	}
 	w.running = true
 	s.mu.Unlock()
-	g.Go(func() error {
+	run(func() error {
 		err := do(ctx)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -430,7 +453,7 @@ func (s *Site) begin(ctx context.Context, g *errgroup.Group, name string, do fun
 			s.poke()
 			return nil
 		case errors.Is(err, ErrIdle):
-			w.next = time.Now().Add(idle)
+			w.next = s.clock.Elapsed() + idle
 			return nil
 		case ctx.Err() != nil:
 			return nil
@@ -440,7 +463,7 @@ func (s *Site) begin(ctx context.Context, g *errgroup.Group, name string, do fun
 		}
 		w.failed++
 		w.note = err.Error()
-		w.next = time.Now().Add(min(time.Duration(w.failed)*time.Second, 30*time.Second))
+		w.next = s.clock.Elapsed() + min(time.Duration(w.failed)*time.Second, 30*time.Second)
 		return nil
 	})
 }
@@ -451,7 +474,7 @@ func (s *Site) hurry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, w := range s.busy {
-		w.next = time.Time{}
+		w.next = 0
 	}
 	s.poke()
 }

@@ -30,6 +30,8 @@ type benchOrderCmd struct {
 	List  bool   `help:"The order lists each identity, scattered over ten times as many numbers, instead of a range."`
 	To    string `help:"What the operator opens its mail with: ankan (AES-256-GCM, RFC 9580) or gnupg (AES-256-CFB with SHA-1, RFC 4880)." enum:"ankan,gnupg" default:"ankan"`
 	JSON  bool   `help:"Print JSON."`
+
+	benchDatabase
 }
 
 // responseColumns are those of the demonstration's contract.
@@ -44,7 +46,7 @@ func (c benchOrderCmd) Run(a *app) error {
 }
 
 func (c benchOrderCmd) measure(ctx context.Context) (result, error) {
-	w, err := newWorkshop(ctx)
+	w, err := newWorkshop(ctx, c.Database)
 	if err != nil {
 		return nil, err
 	}
@@ -237,6 +239,10 @@ func (b *orderBench) takeIn(ctx context.Context, path string) error {
 	}
 	defer text.Close()
 	e := audit.Entry{Kind: "order.accepted", Actor: "partner/operator", Subject: "order/" + o.ID, Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity}}
+	err = errors.Join(b.ledger.Reserve(ctx, b.store, order.Holder{Order: o.ID, Operator: "operator"}, staged.Identities()), staged.Err())
+	if err != nil {
+		return err
+	}
 	err = b.store.Change(ctx, e, func(tx *store.Tx) error {
 		if err := order.Insert(tx, o); err != nil {
 			return err
@@ -244,7 +250,7 @@ func (b *orderBench) takeIn(ctx context.Context, path string) error {
 		if err := text.Put(tx, o.ID); err != nil {
 			return err
 		}
-		return errors.Join(b.ledger.Reserve(ctx, tx, staged.Identities()), staged.Err())
+		return b.ledger.Accept(tx, o.ID)
 	})
 	if err != nil {
 		return err

@@ -42,6 +42,7 @@ type cli struct {
 	Site    siteCmd    `cmd:"" help:"Set up a site, or show how it is."`
 	Partner partnerCmd `cmd:"" help:"Partner cards: whom a site exchanges files with."`
 	Order   orderCmd   `cmd:"" help:"Draft and follow orders."`
+	Ledger  ledgerCmd  `cmd:"" help:"The identity ledger of a bureau: which order a number went to."`
 	Act     actCmd     `cmd:"" help:"Ask for an act, sign it, do it."`
 	Key     keyCmd     `cmd:"" help:"Keys of the site."`
 

@@ -14,6 +14,7 @@ import (
 	"ankan/audit"
 	"ankan/datagen"
 	"ankan/demo"
+	"ankan/factory"
 	"ankan/hsm"
 	"ankan/order"
 )
@@ -120,13 +121,12 @@ func (w *works) emptied(t *testing.T, name string, sealed []byte) {
 			t.Errorf("%s has %d rows, want none", table, n)
 		}
 	}
-	n := needles{}
+	n := &factory.Secrets{}
 	for at := 0; at+32 <= len(sealed); at += 997 {
-		n.add(fmt.Sprintf("sealed block from byte %d on", at), sealed[at:at+32], false)
+		n.Text(fmt.Sprintf("sealed block from byte %d on", at), sealed[at:at+32])
 	}
-	nothing := func(string) bool { return false }
-	if files, found := n.search(t, nothing, w.Configs[name].Data); files < 10 || len(found) > 0 {
-		t.Errorf("in %d files: %q", files, found)
+	if files, found, err := n.Search(nil, w.Configs[name].Data); err != nil || files < 10 || len(found) > 0 {
+		t.Errorf("in %d files: %q, %v", files, found, err)
 	}
 }
 

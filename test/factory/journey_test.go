@@ -13,6 +13,7 @@ import (
 	"ankan/access"
 	"ankan/act"
 	"ankan/demo"
+	"ankan/factory"
 	"ankan/keys"
 	"ankan/message"
 	"ankan/operator"
@@ -39,9 +40,12 @@ func TestJourney(t *testing.T) {
 	t.Run("cards", func(t *testing.T) { w.everyCard(t, sum) })
 	t.Run("certificate", func(t *testing.T) { w.certificatePage(t, sum) })
 	t.Run("logs", func(t *testing.T) { w.logs(t, sum) })
-	for _, name := range demo.Sites() {
-		w.stop(name)
-	}
+	t.Run("books from outside", func(t *testing.T) {
+		r := w.balanced(factory.Works{})
+		if r.Cards != cards || r.Subscribers != cards || r.Rejects != 2 || r.Aside != 1 || r.Orders != 2 || r.Certified != 1 || r.Destroyed < 3 || r.Warrants < 9 || r.Rows < 150 || r.Postings < 5 {
+			t.Errorf("%+v", r)
+		}
+	})
 	t.Run("books", func(t *testing.T) { w.books(t, sum) })
 	t.Run("genealogy", func(t *testing.T) { w.genealogy(t, sum) })
 }
@@ -223,7 +227,7 @@ func (w *works) identities(t *testing.T, sum demo.Summary, stores map[string]*st
 		t.Errorf("plant: %+v does not balance with %+v", c, sum)
 	}
 	plant := stores[demo.Plant]
-	if n := plant.number(t, `SELECT count(DISTINCT chip) FROM (SELECT chip FROM card UNION ALL SELECT chip FROM set_aside)`); n != c.Good+c.Destroyed+c.Aside {
+	if n := plant.number(t, `SELECT count(DISTINCT chip) FROM (SELECT chip FROM card UNION ALL SELECT chip FROM set_aside) AS seen`); n != c.Good+c.Destroyed+c.Aside {
 		t.Errorf("plant: %d chips were taken, want %d good, %d destroyed and %d aside", n, c.Good, c.Destroyed, c.Aside)
 	}
 	if n := plant.number(t, `SELECT count(DISTINCT keyset) FROM card`); n != c.Good+c.Destroyed {
@@ -250,17 +254,22 @@ func (w *works) identities(t *testing.T, sum demo.Summary, stores map[string]*st
 // issued checks the ledger: all that was ordered, and nothing beside it.
 func (w *works) issued(t *testing.T, sum demo.Summary, bureau *storeOf) {
 	ledger := must[*order.Ledger](t)(order.NewLedger(w.tokens[demo.Bureau], "ledger"))
-	in := w.input(t)
+	in, out := w.input(t), 0
 	for i := range sum.Ordered {
 		id := in.At(i)
-		iccid := must[bool](t)(ledger.IssuedICCID(w.ctx, bureau.Store, id.ICCID))
-		imsi := must[bool](t)(ledger.IssuedIMSI(w.ctx, bureau.Store, id.IMSI))
-		if !iccid || !imsi {
-			t.Errorf("card %d: ICCID issued %v, IMSI issued %v", i, iccid, imsi)
+		iccid := must[*order.Issue](t)(ledger.FindICCID(w.ctx, bureau.Store, id.ICCID))
+		imsi := must[*order.Issue](t)(ledger.FindIMSI(w.ctx, bureau.Store, id.IMSI))
+		if iccid == nil || imsi == nil || iccid.Hold != imsi.Hold || iccid.Hold != order.Issued && iccid.Hold != order.Retired {
+			t.Errorf("card %d: ICCID %+v, IMSI %+v", i, iccid, imsi)
+		} else if iccid.Hold == order.Retired {
+			out++
 		}
 	}
+	if out != sum.Retired {
+		t.Errorf("the ledger retired %d identities, want %d", out, sum.Retired)
+	}
 	beside := identity(t, sum.Ordered)
-	if must[bool](t)(ledger.IssuedICCID(w.ctx, bureau.Store, beside.ICCID)) || must[bool](t)(ledger.IssuedIMSI(w.ctx, bureau.Store, beside.IMSI)) {
+	if must[*order.Issue](t)(ledger.FindICCID(w.ctx, bureau.Store, beside.ICCID)) != nil || must[*order.Issue](t)(ledger.FindIMSI(w.ctx, bureau.Store, beside.IMSI)) != nil {
 		t.Error("the ledger has an identity that nobody ordered")
 	}
 }
