@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -403,5 +404,49 @@ func TestRandomOrders(t *testing.T) {
 	})
 	if taken == 0 {
 		t.Error("no random layout was taken")
+	}
+}
+
+// How fast rows of the shipped layouts are written and read.
+func BenchmarkShipped(b *testing.B) {
+	const cards = 2000
+	for _, l := range Shipped() {
+		for _, o := range l.Outputs() {
+			s := &Sample{Layout: l, Cards: cards}
+			if l.Orders() {
+				if _, err := s.Order(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			f, err := s.Response(o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run("read/"+l.name+"/"+o.name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := (Reading{Output: o}).ParseResponse("r", bytes.NewReader(f.Text), nil, func(*Row) error { return nil }); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(cards*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
+			b.Run("write/"+l.name+"/"+o.name, func(b *testing.B) {
+				d := Delivery{Output: o, Header: s.Header(), First: s.card(0), Quantity: MaxQuantity, KCV: mustKCV("C35280 GP"), KCVs: map[string]hsm.KCV{"auc": mustKCV("C35280 GP"), "ota": mustKCV("C35280 GP")},
+					Values: map[Field]string{Part: "1", Parts: "1", Written: "20260102030405"}}
+				w, err := NewResponse(io.Discard, d)
+				if err != nil {
+					b.Fatal(err)
+				}
+				id, cells := s.card(0), sampleCells(o.Columns(), 0)
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := w.Row(1, id, cells); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
+		}
 	}
 }
