@@ -299,7 +299,7 @@ func TestContractLayouts(t *testing.T) {
 		}
 	}
 	for want, files := range map[string]string{
-		"c:28:12: files.dialect and order are both there, want one":           was + "  order: dialect1\n",
+		"c:28:12: files.dialect and order are both there, want one":          was + "  order: dialect1\n",
 		"files.order layout agsui has no order files":                        "  order: agsui\n  responses: [dialect1]\n",
 		"files.responses[0] layout \"none\" is unknown, want one of":         was + "  responses: [none]\n",
 		"files.responses[0] layout three-files has no output \"none\"":       was + "  responses: [three-files/none]\n",
