@@ -313,9 +313,7 @@ func (s *Store) runAll(g *group, changes []*change) error {
 // everything, and then the savepoint is gone.
 func (s *Store) runOne(g *group, c *change) error {
 	tx := &Tx{w: s.writer, index: g.next.tree.Size() + int64(len(g.leaves)), time: s.timeOf(c.entry, g.next.last)}
-	tx.entries = []audit.Entry{c.entry}
-	tx.entries[0].Time = tx.time
-	tx.apart = c.apart
+	tx.entries, tx.apart = []audit.Entry{c.entry}, c.apart
 	if c.fn != nil {
 		again := []string{"SAVEPOINT one"}
 		if g.savepoint { // that of the change before
@@ -327,6 +325,9 @@ func (s *Store) runOne(g *group, c *change) error {
 		g.savepoint = true
 		c.turn <- tx
 		c.err = <-c.ran
+	}
+	for i := range tx.entries { // one that was apart has not been told it
+		tx.entries[i].Time = tx.time
 	}
 	leaves, err := tx.leaves(c.err)
 	if c.err = err; err != nil {

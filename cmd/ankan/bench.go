@@ -38,6 +38,7 @@ type benchCmd struct {
 	Ledger benchLedgerCmd `cmd:"" help:"Identities reserved in the ledger, in a row and scattered, and its size."`
 	Line   benchLineCmd   `cmd:"" help:"Software cards personalised, read back and authenticated."`
 
+	Workers  benchWorkersCmd  `cmd:"" help:"Key sets drawn by several workers on PostgreSQL."`
 	Stations benchStationsCmd `cmd:"" hidden:"" help:"Stations of bench line --remote."`
 	Vectors  benchVectorsCmd  `cmd:"" help:"Authentication vectors, MILENAGE and TUAK."`
 	Audit    benchAuditCmd    `cmd:"" help:"Durable entries of the audit log."`
