@@ -354,8 +354,9 @@ type function struct {
 	shape func(c *Column) error // what becomes of length and characters
 	do    func(dst []byte, from int) ([]byte, error)
 	undo  func(dst, text []byte) ([]byte, error)
-	from  int // of a substring
-	size  int // likewise; 0 for other functions
+	from  int  // of a substring
+	size  int  // likewise; 0 for other functions
+	blank bool // fills with blanks
 }
 
 var errUndo = errors.New("is not what the layout's functions make of any value")
@@ -649,6 +650,7 @@ func (f *function) json() {
 
 // pad fills with one character up to n.
 func (f *function) pad(n int, fill byte, left bool) {
+	f.blank = fill == ' '
 	f.shape = func(c *Column) error {
 		// Values whose longest is longer than what partners really use: a longer
 		// one is refused when it comes.

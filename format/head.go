@@ -242,7 +242,6 @@ func readHeader(s *scanner, l *Layout, name string, reply bool) *Header {
 		h.named(s, name, reply)
 		h.text(s, l.order.head)
 		h.newline = cmp.Or(s.newline, l.newline)
-		h.complete(s)
 		return h
 	}
 	var raw []string

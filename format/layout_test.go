@@ -275,3 +275,37 @@ func TestHowTo(t *testing.T) {
 		}
 	}
 }
+
+// What only a head of keys can have wrong.
+func TestKeysRefused(t *testing.T) {
+	const good = "layout: k\nabout: k\norder:\n  style: keys\n  identities: list\n  head: |\n    A: ${batch}\n    B: ${profile}\n    C: ${transport_key}\n    D: ${quantity}\n    In: ${input}\n  row: |\n    N: ${iccid}\n    M: ${imsi}\n"
+	if _, err := Parse("k", []byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string][2]string{
+		`order.head has a line "A: ${batch}" that fills with blanks`:  {"${batch}", "${batch | right(20)}"},
+		`order.row has a line "M: ${imsi}" that fills with blanks`:    {"${imsi}", "${imsi | right(20)}"},
+		`order.head has a line "A ${batch}", want KEY: ${value}`:      {"A: ", "A "},
+		`order.head has b twice`:                                      {"    B: ${profile}", "    B: ${profile}\n    b: ${version}"},
+		`order.head has E twice`:                                      {"    In:", "    E: ${batch}\n    In:"},
+		`order.head has lines after ${input}, which ends it`:          {"    In: ${input}\n", "    In: ${input}\n    E: ${po}\n"},
+		`order.head ends nowhere: want a line KEY: ${input}, or rows`: {"    In: ${input}\n  row: |\n    N: ${iccid}\n    M: ${imsi}\n", "  row: |\n    ${iccid};${imsi}\n"},
+		`order.row has a line that may be left out`:                   {"M: ${imsi}", "M: ${imsi?}"},
+		`order.head input is no value of a head`:                      {"style: keys", "style: exact"},
+	} {
+		text := strings.Replace(good, change[0], change[1], 1)
+		_, err := Parse("k", []byte(text))
+		if err == nil || !strings.Contains(err.Error(), ": "+want) || text == good {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	// A head of keys without a line that ends it ends at the first row.
+	l, err := Parse("k", []byte(strings.Replace(good, "    In: ${input}\n", "", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Sample{Layout: l}
+	if err := s.Take("o", strings.NewReader("b : p\n\nD:2\nC: 7\na: B1\nn: 8991999000000000013\nM:404990000000001\nn: 8991999000000000021\nM:404990000000002\n\n")); err != nil || s.Cards != 2 {
+		t.Errorf("%d cards: %v", s.Cards, err)
+	}
+}

@@ -119,10 +119,18 @@ func (c *compiler) specs(path string, o *side) {
 			c.fault(path, "has %s twice", s.key)
 		}
 		seen["key "+strings.ToLower(s.key)], seen["value "+string(s.field)] = true, true
+		if col.blank() {
+			c.fault(path, "has a line %s that fills with blanks, which are free around values here; take another character, or style exact", l.pattern())
+		}
 		if s.field == fieldInput && i != len(o.head)-1 {
 			c.fault(path, "has lines after ${input}, which ends it")
 		}
 		o.specs = append(o.specs, s)
+	}
+	for _, l := range o.rows.lines {
+		if lineKey(l) != "" && l.parts[1].col.blank() {
+			c.fault("$.order.row", "has a line %s that fills with blanks, which are free around values here; take another character, or style exact", l.pattern())
+		}
 	}
 	if o.marker() == "" && o.rowKey() == "" {
 		c.fault(path, "ends nowhere: want a line KEY: ${input}, or rows that start with KEY:")
@@ -180,6 +188,11 @@ func (o *side) check(c *compiler, path string) {
 			c.fault(path+".head", "has a value with >, which style keys alone knows")
 		}
 	}
+}
+
+// blank says that the value is filled with blanks.
+func (c *Column) blank() bool {
+	return slices.ContainsFunc(c.does, func(f function) bool { return f.blank })
 }
 
 // marker is the key that opens the input variables; "" if no line does.
@@ -624,7 +637,7 @@ func (l *Layout) AppendOrder(dst []byte, fields map[Field]string, run Run, v sim
 		name = string(b)
 	}
 	if side.keys() {
-		dst = side.appendKeys(dst, all)
+		dst = side.appendKeys(dst, all, l.newline)
 	} else if dst, err = appendText(dst, side.head, l.newline, value); err != nil {
 		return dst, name, err
 	}
@@ -652,24 +665,27 @@ func (l *Layout) AppendOrder(dst []byte, fields map[Field]string, run Run, v sim
 	return dst, name, err
 }
 
-// appendKeys appends a head of keys. What is wrong with values is for the reader
-// to say, with its place.
-func (o *side) appendKeys(dst []byte, fields map[Field]string) []byte {
+// appendKeys appends a head of keys, with the lines whose values are there. What is
+// wrong with values is for the reader to say, with its place.
+func (o *side) appendKeys(dst []byte, fields map[Field]string, newline string) []byte {
 	for _, l := range o.head {
+		text, there := []byte(nil), true
 		for _, p := range l.parts {
-			if p.col != nil && p.col.field != fieldInput {
-				if v, there := fields[p.col.field]; there {
-					dst = append(append(dst, l.parts[0].text...), v...)
-					dst = append(dst, '\n')
+			if p.col == nil {
+				text = append(text, p.text...)
+			} else if p.col.field != fieldInput {
+				var v string
+				v, there = fields[p.col.field]
+				from := len(text)
+				if changed, err := p.col.apply(append(text, v...), from); err == nil {
+					text = changed
+				} else {
+					text = append(text[:from], v...)
 				}
-				break
-			}
-			if p.col == nil && len(l.parts) == 1 || p.col != nil {
-				dst = append(append(dst, l.parts[0].text...), '\n')
 			}
 		}
-		if len(l.parts) == 0 {
-			dst = append(dst, '\n')
+		if there {
+			dst = append(append(dst, text...), newline...)
 		}
 	}
 	return dst

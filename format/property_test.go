@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -327,3 +328,125 @@ func TestRanges(t *testing.T) {
 }
 
 func mustKCV(text string) hsm.KCV { return must(hsm.ParseKCV(text)) }
+
+// randomOrder is a layout of orders alone.
+func randomOrder(t *rapid.T) string {
+	pick := func(name string, from ...string) string { return rapid.SampledFrom(from).Draw(t, name) }
+	keys := rapid.Bool().Draw(t, "keys")
+	fields := []string{"${batch}", "${profile}", "${transport_key}", "${quantity}"}
+	for _, more := range []string{"${customer}", "${date | date(DD/MM/YYYY)}", "${x_a | right(30)}", "${po?}", "${version}", "${graph_ref?}", "${transport_key.ota | left(3, 0)}"} {
+		if rapid.Bool().Draw(t, more) {
+			fields = append(fields, more)
+		}
+	}
+	fields = rapid.Permutation(fields).Draw(t, "fields")
+	doc := "layout: random\nabout: random\n" + pick("newline", "", "newline: crlf\n") + "order:\n"
+	identities := pick("identities", "first", "list", "first or list", "ranges")
+	doc += "  style: " + map[bool]string{true: "keys", false: "exact"}[keys] + "\n  identities: " + identities + "\n"
+	if keys && rapid.Bool().Draw(t, "decoration") {
+		doc += "  decoration: \"#\"\n"
+	}
+	doc += "  head: |\n"
+	for i, f := range fields {
+		doc += fmt.Sprintf("    F%d: %s\n", i, f)
+	}
+	marker := keys && rapid.Bool().Draw(t, "marker")
+	if marker {
+		doc += "    Numbers: ${input}\n"
+	}
+	ids := rapid.Permutation([]string{"${iccid}", pick("imsi", "${imsi}", "${imsi | ef}", "${imsi | without(404)}")}).Draw(t, "ids")
+	if rapid.Bool().Draw(t, "msisdn") {
+		ids = append(ids, "${msisdn}")
+	}
+	if identities == "ranges" {
+		ids = append(ids, "${count}")
+	}
+	doc += "  row: |\n"
+	if keys && (!marker || rapid.Bool().Draw(t, "row of keys")) {
+		for i, id := range ids {
+			doc += fmt.Sprintf("    N%d: %s\n", i, id)
+		}
+	} else {
+		doc += "    " + strings.Join(ids, pick("separator", ";", ",", " ", "|")) + "\n"
+	}
+	if !keys {
+		doc += pick("between", "", "  between: \",\"\n") + pick("tail", "", "  tail: |\n    END\n")
+	}
+	return doc
+}
+
+// An order that is written by any layout that is taken is read, and written again
+// as it was; with any byte changed it is refused, or is written again as it then is.
+func TestRandomOrders(t *testing.T) {
+	taken := 0
+	rapid.Check(t, func(t *rapid.T) {
+		doc := randomOrder(t)
+		l, err := Parse("random.yaml", []byte(doc))
+		if err != nil {
+			return
+		}
+		taken++
+		s := &Sample{Layout: l, Cards: rapid.IntRange(1, 5).Draw(t, "cards")}
+		f, err := s.Order()
+		if err != nil {
+			t.Fatalf("%v\n%s\n%s", err, doc, f.text())
+		}
+		if s.order.Quantity() != s.Cards || s.order.Value(Batch) != "B0001" || s.order.TransportKey() != 11 {
+			t.Fatalf("%d cards, batch %q, key %d\n%s\n%s", s.order.Quantity(), s.order.Value(Batch), s.order.TransportKey(), doc, f.Text)
+		}
+		at := rapid.IntRange(0, len(f.Text)-1).Draw(t, "at")
+		spoilt := bytes.Clone(f.Text)
+		spoilt[at] = rapid.Byte().Draw(t, "byte")
+		var faults Faults
+		if err := (&Sample{Layout: l}).Take(f.Name, bytes.NewReader(spoilt)); err != nil && !errors.As(err, &faults) {
+			t.Fatalf("%v\n%s\n%s", err, doc, spoilt)
+		}
+	})
+	if taken == 0 {
+		t.Error("no random layout was taken")
+	}
+}
+
+// How fast rows of the shipped layouts are written and read.
+func BenchmarkShipped(b *testing.B) {
+	const cards = 2000
+	for _, l := range Shipped() {
+		for _, o := range l.Outputs() {
+			s := &Sample{Layout: l, Cards: cards}
+			if l.Orders() {
+				if _, err := s.Order(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			f, err := s.Response(o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run("read/"+l.name+"/"+o.name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := (Reading{Output: o}).ParseResponse("r", bytes.NewReader(f.Text), nil, func(*Row) error { return nil }); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(cards*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
+			b.Run("write/"+l.name+"/"+o.name, func(b *testing.B) {
+				d := Delivery{Output: o, Header: s.Header(), First: s.card(0), Quantity: MaxQuantity, KCV: mustKCV("C35280 GP"), KCVs: map[string]hsm.KCV{"auc": mustKCV("C35280 GP"), "ota": mustKCV("C35280 GP")},
+					Values: map[Field]string{Part: "1", Parts: "1", Written: "20260102030405"}}
+				w, err := NewResponse(io.Discard, d)
+				if err != nil {
+					b.Fatal(err)
+				}
+				id, cells := s.card(0), sampleCells(o.Columns(), 0)
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := w.Row(1, id, cells); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
+		}
+	}
+}

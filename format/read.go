@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -241,7 +242,7 @@ func (rd Reading) readRows(s *scanner, d *Delivery, row func(*Row) error) error 
 	}
 	sums := newSums(o.tail)
 	rows, last := 0, false
-	tail := literal(o.tail)
+	tail, key := literal(o.tail), o.key()
 	for !(o.expects && rows == d.Quantity && !o.echo) && s.next() {
 		if o.echo && (len(s.text) == 0 || s.text[0] == ' ') {
 			s.blankEnd()
@@ -255,7 +256,7 @@ func (rd Reading) readRows(s *scanner, d *Delivery, row func(*Row) error) error 
 			s.hold()
 			break
 		}
-		if key := o.key(); key != "" && o.echo {
+		if key != "" && o.echo {
 			if found, _, _, ok := split(s.text); ok && strings.EqualFold(found, key) {
 				s.stop(1, "second %s, want one", found)
 				return nil
@@ -523,17 +524,12 @@ func (rr *rowReader) cell(i int, cell []byte) (err error) {
 		if len(cell) < c.least || len(cell) > c.most {
 			return fmt.Errorf("has %d characters, want %s", len(cell), c.size())
 		}
-		for k, b := range cell {
-			if !c.chars.has(b) {
-				return fmt.Errorf("has a wrong character at %d", k+1)
-			}
-		}
 		if c.lossy {
 			(*r.cells)[i] = cell
-			return nil
+			return c.wrongCharacter(cell)
 		}
 		if text, r.blocks, err = c.plain(r.blocks, cell); err != nil {
-			return err
+			return cmp.Or(c.wrongCharacter(cell), err)
 		}
 	}
 	switch c.kind {
@@ -572,6 +568,9 @@ func (rr *rowReader) cell(i int, cell []byte) (err error) {
 		}
 		text, err = rr.unhex(text)
 	case fieldCell:
+		if known := rr.head.Value(c.field); known != "" && known == string(text) {
+			break
+		}
 		if wrong := c.field.wrong(string(text)); wrong != "" {
 			return fmt.Errorf("%s", wrong)
 		}
@@ -601,6 +600,16 @@ func (rr *rowReader) cell(i int, cell []byte) (err error) {
 	}
 	(*r.cells)[i] = text
 	return err
+}
+
+// wrongCharacter is the first character that the column's values do not have.
+func (c *Column) wrongCharacter(cell []byte) error {
+	for k, b := range cell {
+		if !c.chars.has(b) {
+			return fmt.Errorf("has a wrong character at %d", k+1)
+		}
+	}
+	return nil
 }
 
 // unhex decodes hexadecimal digits into the row's blocks.

@@ -261,3 +261,64 @@ func TestSentName(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What a contract may say of layouts.
+func TestContractLayouts(t *testing.T) {
+	good := string(files(t, "contract/*.yaml")["bharat-demo.yaml"])
+	const was = "  dialect: dialect1\n"
+	own, err := format.Parse("own.yaml", []byte("layout: own\nabout: own\noutputs:\n  - {name: a, row: \"${iccid}\", max_rows: 700, file: \"${part}\"}\n  - {name: b, row: \"${imsi};${k | seal}\"}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	noColumns := func(doc string) string {
+		head, rest, _ := strings.Cut(doc, "  columns:")
+		_, rest, _ = strings.Cut(rest, "\n")
+		return head + rest
+	}
+	c, err := ParseContract("c", []byte(noColumns(strings.Replace(good, was, "  order: dialect2\n  responses: [dialect2, own, three-files/server]\n  max_rows: 6000\n", 1))), own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, f := range c.Responses {
+		kinds = append(kinds, fmt.Sprintf("%s/%s %d", f.Output.Layout().Name(), f.Output.Name(), f.MaxRows))
+	}
+	if got := strings.Join(kinds, ", "); c.Order.Name() != "dialect2" || got != "dialect2/response 6000, own/a 700, own/b 6000, three-files/server 5000" {
+		t.Errorf("orders of %s, responses %s", c.Order.Name(), got)
+	}
+	// Which file of a response is which follows from its number.
+	for n, want := range map[int]string{1: "dialect2/response 1 of 2", 2: "dialect2/response 2 of 2", 3: "own/a 1 of 9", 11: "own/a 9 of 9", 12: "own/b 1 of 2", 14: "three-files/server 1 of 2", 15: "three-files/server 2 of 2"} {
+		f, part, parts, err := c.ResponseOf(n, 15, 10_000)
+		if got := fmt.Sprintf("%s/%s %d of %d", f.Output.Layout().Name(), f.Output.Name(), part, parts); err != nil || got != want {
+			t.Errorf("file %d of 15 is %s (%v), want %s", n, got, err, want)
+		}
+	}
+	for _, n := range [][2]int{{1, 3}, {0, 15}, {16, 15}, {1, 1000}} {
+		if _, _, _, err := c.ResponseOf(n[0], n[1], 10_000); err == nil {
+			t.Errorf("file %d of %d is of the response", n[0], n[1])
+		}
+	}
+	for want, files := range map[string]string{
+		"c:28:12: files.dialect and order are both there, want one":          was + "  order: dialect1\n",
+		"files.order layout agsui has no order files":                        "  order: agsui\n  responses: [dialect1]\n",
+		"files.responses[0] layout \"none\" is unknown, want one of":         was + "  responses: [none]\n",
+		"files.responses[0] layout three-files has no output \"none\"":       was + "  responses: [three-files/none]\n",
+		"files.responses[1] dialect1/response is there twice":                was + "  responses: [dialect1, dialect1/response]\n",
+		"files.responses[0] dialect2 begins with the order's own lines":      was + "  responses: [dialect2]\n",
+		"files.responses[0] layout orders has no responses":                  was + "  responses: [orders]\n",
+		"files.columns is there, but no response lets its columns be chosen": was + "  responses: [json]\n",
+	} {
+		orders, err := format.Parse("o.yaml", []byte("layout: orders\nabout: o\norder: {style: exact, identities: list, head: \"${batch} ${profile} ${transport_key}\", row: \"${iccid} ${imsi}\"}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = ParseContract("c", []byte(strings.Replace(good, was, files, 1)), orders)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+	_, err = ParseContract("c", []byte(strings.Replace(good, "/EKI/", "/EKI/Code ADM/", 1)))
+	if err == nil || !strings.Contains(err.Error(), "files.columns Code ADM is a word that nobody gives") {
+		t.Error(err)
+	}
+}
