@@ -74,6 +74,8 @@ type running struct {
 type options struct {
 	cards  int
 	faults bool
+	// database is of a PostgreSQL server, whatever the suite runs on; empty: the suite's
+	database string
 	random func(site string) io.Reader          // the modules' source; nil: the usual one
 	change func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
 }
@@ -107,8 +109,8 @@ func start(t *testing.T, o options) *works {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	w := &works{t: t, ctx: ctx, tokens: map[string]*soft.Token{}, up: map[string]*running{}}
-	database := ""
-	if storetest.OnPostgres() {
+	database := o.database
+	if database == "" && storetest.OnPostgres() {
 		database = storetest.Database(t)
 	}
 	w.Factory = must[*demo.Factory](t)(demo.SetUp(ctx, demo.Plan{
