@@ -41,7 +41,7 @@ func (c benchLedgerCmd) measure(ctx context.Context) (result, error) {
 	if c.Cards < 1 || c.Cards > benchPlaces/4 {
 		return nil, fmt.Errorf("cards is %d, want 1 to %d", c.Cards, benchPlaces/4)
 	}
-	w, err := newWorkshop(ctx)
+	w, err := newWorkshop(ctx, "")
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,8 @@ type options struct {
 	cards    int
 	document []byte // the order file; nil: the example
 	faults   bool
+	// database is of a PostgreSQL server, whatever the suite runs on; empty: the suite's
+	database string
 	random   func(site string) io.Reader          // the modules' source; nil: the usual one
 	change   func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
 }
@@ -112,8 +114,8 @@ func start(t *testing.T, o options) *works {
 		o.document = examples.Order()
 	}
 	w := &works{t: t, ctx: ctx, tokens: map[string]*soft.Token{}, up: map[string]*running{}}
-	database := ""
-	if storetest.OnPostgres() {
+	database := o.database
+	if database == "" && storetest.OnPostgres() {
 		database = storetest.Database(t)
 	}
 	w.Factory = must[*demo.Factory](t)(demo.SetUp(ctx, demo.Plan{
