@@ -156,7 +156,9 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	}
 	errs := c.Check(in, s.Store().Now())
 	if len(errs) == 0 {
-		errs = s.checkMeans(ctx, a.Partner, c, in) // what is not agreed need not be here
+		if errs, err = s.checkMeans(ctx, a.Partner, c, in); err != nil { // what is not agreed need not be here
+			return err
+		}
 	}
 	if err := in.Err(); err != nil {
 		return err // what was staged cannot be read again: not the order's fault
@@ -174,7 +176,11 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	}
 	switch had, err := order.ByBatch(ctx, s.Store(), a.Partner, o.Batch); {
 	case err == nil:
-		return refuse(fmt.Errorf("batch %s was ordered already with other content, as %s; give this order a batch number of its own", o.Batch, had.ID))
+		err := refuse(fmt.Errorf("batch %s was ordered already with other content, as %s; give this order a batch number of its own", o.Batch, had.ID))
+		if r := new(site.Refusal); errors.As(err, &r) {
+			r.Alarm = true
+		}
+		return err
 	case !errors.Is(err, order.ErrNoOrder):
 		return err
 	}
@@ -233,9 +239,9 @@ func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Staged, e
 	return nil, err
 }
 
-// checkMeans says what this site lacks to make the order.
-func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contract, in *order.Input) []error {
-	var errs []error
+// checkMeans says what this site lacks to make the order. Its error is that it
+// could not find out.
+func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contract, in *order.Input) (errs []error, err error) {
 	if agreed, err := c.Profile(in.Header); err == nil {
 		switch p := s.Profile(agreed.Name); {
 		case p == nil:
@@ -255,17 +261,25 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 	}
 	slices.Reverse(ids) // the transport key first: OP comes with it
 	for _, id := range ids {
-		if _, err := s.Token().Key(ctx, id); err != nil {
+		switch _, err := s.Token().Key(ctx, id); {
+		case err == nil:
+			continue
+		case !errors.Is(err, hsm.ErrNoKey) && !errors.Is(err, keys.ErrState):
+			return nil, err
+		default:
 			errs = append(errs, fmt.Errorf("%w; the operator shares it, and two people here accept it", err))
-			break // both come together
 		}
+		break // both come together
 	}
 	for _, receiver := range in.Receivers() {
-		if err := s.checkTransport(ctx, operator, c, in, receiver); err != nil && len(errs) == 0 {
+		if len(errs) > 0 {
+			break
+		}
+		if err := s.checkTransport(ctx, operator, c, in, receiver); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	return errs
+	return errs, nil
 }
 
 // checkTransport compares a receiver's transport key with the contract.
@@ -580,19 +594,21 @@ func (s *bureau) offer(ctx context.Context, o order.Order) error {
 
 // ofPlant finds the order that a plant writes about. Only the plant that it was
 // given to may.
-func (s *bureau) ofPlant(ctx context.Context, a *site.Arrival, id string, state order.State) (order.Order, error) {
+func (s *bureau) ofPlant(ctx context.Context, a *site.Arrival, id string, state, before order.State) (order.Order, error) {
 	o, err := order.Get(ctx, s.Store(), id)
-	return ours(a, o, err, id, s.Config().Plant, state)
+	return ours(a, o, err, id, s.Config().Plant, state, before)
 }
 
 // ofOperator finds the order that its operator writes about.
-func (s *bureau) ofOperator(ctx context.Context, a *site.Arrival, id string, state order.State) (order.Order, error) {
+func (s *bureau) ofOperator(ctx context.Context, a *site.Arrival, id string, state, before order.State) (order.Order, error) {
 	o, err := order.Get(ctx, s.Store(), id)
-	return ours(a, o, err, id, o.Partner, state)
+	return ours(a, o, err, id, o.Partner, state, before)
 }
 
-// ours refuses an order that is not here, not the sender's, or elsewhere in its life.
-func ours(a *site.Arrival, o order.Order, err error, id, sender string, state order.State) (order.Order, error) {
+// ours refuses an order that is not here, not the sender's, or elsewhere in its
+// life. In the state before, the file is the answer to one that this site sent and
+// did not come to note: it waits until that is done.
+func ours(a *site.Arrival, o order.Order, err error, id, sender string, state, before order.State) (order.Order, error) {
 	switch {
 	case errors.Is(err, order.ErrNoOrder):
 		return o, site.Refused("%s: %v", a.Name, err)
@@ -600,6 +616,8 @@ func ours(a *site.Arrival, o order.Order, err error, id, sender string, state or
 		return o, err
 	case a.Partner != sender:
 		return o, site.Refused("%s: order %s is not one of %s", a.Name, id, a.Partner)
+	case o.State == before && before != "":
+		return o, fmt.Errorf("%s: order %s is %s still; the file is taken when it is %s", a.Name, id, o.State, state)
 	case o.State != state:
 		return o, site.Refused("%s: order %s is %s, want %s", a.Name, id, o.State, state)
 	}
@@ -611,7 +629,7 @@ func (s *bureau) takeSlot(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofPlant(ctx, a, m.Order, order.Offered)
+	o, err := s.ofPlant(ctx, a, m.Order, order.Offered, order.Generated)
 	if err != nil {
 		return err
 	}
@@ -695,7 +713,7 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 	if err != nil {
 		return site.Refused("%s: %v", a.Name, err)
 	}
-	o, err := s.ofPlant(ctx, a, rep.Order, order.Sent)
+	o, err := s.ofPlant(ctx, a, rep.Order, order.Sent, order.Offered)
 	if err != nil {
 		return err
 	}
@@ -757,7 +775,7 @@ func (s *bureau) takeAck(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofOperator(ctx, a, m.Order, order.Responded)
+	o, err := s.ofOperator(ctx, a, m.Order, order.Responded, order.Made)
 	if err != nil {
 		return err
 	}
@@ -847,7 +865,7 @@ func (s *bureau) takeDestroyed(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofPlant(ctx, a, m.Order, order.Destroying)
+	o, err := s.ofPlant(ctx, a, m.Order, order.Destroying, "")
 	if err != nil {
 		return err
 	}

@@ -277,7 +277,7 @@ func TestGenerateRefuses(t *testing.T) {
 
 // A restored snapshot that repeats its random stream draws a block again: its
 // fingerprint is in the ledger, and nothing of it is stored.
-func TestRepeatedRandom(t *testing.T) {
+func TestR16_RepeatedRandom(t *testing.T) {
 	f := newBureau(t)
 	g, b := f.generator(), f.batch("A1", 20, 0, 10)
 	sealed, print, err := g.block(t.Context(), f.dataKey(b), b, 0, f.identities())

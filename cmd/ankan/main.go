@@ -65,6 +65,7 @@ type cli struct {
 	Person   personCmd   `cmd:"" help:"A site's people: list, write down, register; software passkeys."`
 	Chips    chipsCmd    `cmd:"" help:"Serve a drawer of software chips."`
 	Bench    benchCmd    `cmd:"" help:"Measure, side by side with peers."`
+	Simulate simulateCmd `cmd:"" help:"Run whole factories under seeds, and look for what must not be."`
 
 	Completion completionCmd    `cmd:"" help:"Print a shell's completion script: source <(ankan completion bash)."`
 	Man        manCmd           `cmd:"" help:"Print the manual page: ankan man | man -l -."`
