@@ -76,8 +76,8 @@ type options struct {
 	faults bool
 	// database is of a PostgreSQL server, whatever the suite runs on; empty: the suite's
 	database string
-	random func(site string) io.Reader          // the modules' source; nil: the usual one
-	change func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
+	random   func(site string) io.Reader          // the modules' source; nil: the usual one
+	change   func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
 }
 
 // wide gives the operator more identities than it orders first, and a key that
