@@ -80,6 +80,10 @@ func TestConfigRefused(t *testing.T) {
 		{"  file: data/token\n", "  path: data/token\n", `site.yaml:8:3: unknown field "path"`},
 		{"site: works\n", "site: works\nsite: again\n", "site.yaml:2:1: "},
 		{"roles: [operator, bureau, plant]", "roles: [operator", "site.yaml:"},
+		{"plant: makers\n", "plant: makers\ndatabase: {password: p}\n", "site.yaml: database.url is missing"},
+		{"plant: makers\n", "plant: makers\ndatabase: {url: data/ankan.db}\n", "site.yaml: database.url: database address is none, want postgres://"},
+		{"plant: makers\n", "plant: makers\ndatabase: {url: \"postgres://a:b@localhost/c\"}\n", "site.yaml: database.url: database address has a password in it"},
+		{"plant: makers\n", "plant: makers\ndatabase: {url: \"postgres://a@db.example/c?sslmode=require\"}\n", `site.yaml: database.url: database address: sslmode is "require", want verify-full`},
 	} {
 		doc := strings.Replace(goodConfig, tt.old, tt.new, 1)
 		if doc == goodConfig {
@@ -89,6 +93,32 @@ func TestConfigRefused(t *testing.T) {
 		if c != nil || err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q instead of %q: %v, want %q", tt.new, tt.old, err, tt.want)
 		}
+	}
+}
+
+// A database on a server has its password in a file.
+func TestConfigOfServer(t *testing.T) {
+	dir := t.TempDir()
+	const address = "postgres://ankan@db.example/ankan"
+	c, err := ParseConfig(filepath.Join(dir, "site.yaml"), []byte(goodConfig+"database: {url: \""+address+"\", password: pw}\n"))
+	if err != nil || c.Database() != address {
+		t.Fatalf("%s, %v", c.Database(), err)
+	}
+	if _, err := c.DatabasePassword()(); !os.IsNotExist(err) {
+		t.Errorf("error %v", err)
+	}
+	pw := filepath.Join(dir, "pw")
+	if err := os.WriteFile(pw, []byte("secret\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.DatabasePassword()(); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("error %v", err)
+	}
+	if err := os.Chmod(pw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.DatabasePassword()(); got != "secret" || err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

@@ -40,7 +40,7 @@ func (s *Store) Apart(ctx context.Context, e audit.Entry, fn func(*Tx) error) er
 		// Two that met are not to meet again.
 		select {
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		case <-time.After(time.Duration(rand.Int64N(int64(20 * time.Millisecond)))):
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -67,11 +68,11 @@ func again(ctx context.Context, e engine, do func() error) error {
 			return err
 		}
 		if time.Now().Add(wait).After(until) {
-			return errors.Join(ErrAway, err)
+			return fmt.Errorf("%w: %w", ErrAway, err)
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		case <-time.After(wait):
 		}
 	}

@@ -194,7 +194,8 @@ func (s *Store) Size() int64 {
 }
 
 // Checkpoint is the signed checkpoint over all that is committed: what to give
-// to witnesses and to print on forms.
+// to witnesses and to print on forms. Where other processes write too, it is
+// that of this one's last change, or of theirs before it.
 func (s *Store) Checkpoint() []byte {
 	h := s.head.Load()
 	if h == nil {

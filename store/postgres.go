@@ -189,10 +189,11 @@ func (p *postgresServer) open(ctx context.Context) (*sql.DB, error) {
 		"default_transaction_isolation":       "read committed",
 		"idle_in_transaction_session_timeout": "60000",
 	}, p.prepare)
-	p.db.SetMaxIdleConns(postgresReaders)
 	if err := p.look(ctx); err != nil {
 		return nil, err
 	}
+	p.db.SetMaxIdleConns(0) // the one that looked did not know the lock yet that others have
+	p.db.SetMaxIdleConns(postgresReaders)
 	if p.beside {
 		return p.db, nil
 	}

@@ -161,7 +161,9 @@ func (s *Store) open(ctx context.Context, beside bool, schemas []Schema) error {
 			err = errors.New("the log has not begun; start the site's main process first")
 		}
 	} else {
-		err = errors.Join(migrate(ctx, db, s.engine, schemas), s.engine.ready(ctx))
+		if err = migrate(ctx, db, s.engine, schemas); err == nil {
+			err = s.engine.ready(ctx)
+		}
 	}
 	if err != nil {
 		return err

@@ -30,13 +30,13 @@ func (s *mainSite) queue(p *process, o worker.Options) *worker.Queue {
 // offer offers a batch until it is drawn, as a site does.
 func (s *mainSite) offer(q *worker.Queue, b datagen.Batch) {
 	s.Helper()
-	for until := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		missing, err := q.Offer(s.Context(), b)
 		if err == nil && missing == 0 {
 			return
 		}
 		if time.Now().After(until) {
-			s.Fatalf("order %s: %d blocks are missing after a minute, %v", b.Order, missing, err)
+			s.Fatalf("order %s: %d blocks are missing after three minutes, %v", b.Order, missing, err)
 		}
 	}
 }
@@ -69,7 +69,7 @@ func TestQueueTellsTrouble(t *testing.T) {
 	b := s.batch("A1", 95, 10)
 	s.state("kek", keys.Suspended)
 	lead := s.queue(s.process, worker.Options{Name: "site", Leads: true, Spans: 1})
-	for until := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		missing, err := lead.Offer(t.Context(), b)
 		if err != nil {
 			if missing != b.Blocks() || !strings.Contains(err.Error(), "kek") || !strings.Contains(err.Error(), "suspended") {
@@ -97,7 +97,7 @@ func TestQueueOfNoBatch(t *testing.T) {
 	s.change(func(tx *store.Tx) error { return datagen.Delete(tx, "A1") })
 	s.queue(s.beside(), worker.Options{Name: "one", Spans: 1})
 	db := storetest.Open(t, s.address)
-	for until := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		var open int
 		s.must(db.QueryRow(`SELECT count(*) FROM river_job WHERE state <> 'cancelled'`).Scan(&open))
 		if open == 0 {

@@ -77,6 +77,7 @@ type options struct {
 	document []byte // the order file; nil: the example
 	faults   bool
 	file     bool                                 // databases are files, whatever the suite runs on
+	database string                               // of a PostgreSQL server, whatever the suite runs on; empty: the suite's
 	random   func(site string) io.Reader          // the modules' source; nil: the usual one
 	change   func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
 }
@@ -113,8 +114,8 @@ func start(t *testing.T, o options) *works {
 		o.document = examples.Order()
 	}
 	w := &works{t: t, ctx: ctx, tokens: map[string]*soft.Token{}, up: map[string]*running{}}
-	database := ""
-	if storetest.OnPostgres() && !o.file {
+	database := o.database
+	if database == "" && storetest.OnPostgres() && !o.file {
 		database = storetest.Database(t)
 	}
 	w.Factory = must[*demo.Factory](t)(demo.SetUp(ctx, demo.Plan{

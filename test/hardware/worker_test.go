@@ -129,7 +129,7 @@ func (b *bureau) released(ord string, cards int) {
 // await waits until it is so; it tells why the order waits if it never is.
 func (b *bureau) await(ord string, so func() bool) {
 	b.Helper()
-	for until := time.Now().Add(time.Minute); !so(); time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(3 * time.Minute); !so(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(until) {
 			b.Fatalf("order %s waits: %s", ord, b.site.Waiting("order "+ord))
 		}

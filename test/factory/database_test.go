@@ -1,0 +1,52 @@
+package factory
+
+import (
+	"sync"
+	"testing"
+
+	"ankan/demo"
+	"ankan/store/storetest"
+)
+
+// TestDatabaseDies kills the PostgreSQL server of all three sites at every stage
+// of an order's journey, and has it started again while they work. Nobody
+// restarts a site; the journey ends, and the books balance.
+func TestDatabaseDies(t *testing.T) {
+	server := storetest.Start(t)
+	w := start(t, options{cards: 8, faults: true, database: server.New(t)})
+	var one sync.Mutex
+	kills := 0
+	kill := func() {
+		one.Lock()
+		defer one.Unlock()
+		kills++
+		server.Kill()
+		if err := server.Run(); err != nil {
+			t.Error(err)
+		}
+	}
+	var wait []chan struct{}
+	hooks := map[string]func(){}
+	for _, stage := range []string{stageOrder, stageRelease, stageLine, stageResponse, stageProof, stageDestruction} {
+		hooks[stage] = func() {
+			done := make(chan struct{})
+			wait = append(wait, done)
+			go func() { // while the sites work
+				defer close(done)
+				kill()
+			}()
+		}
+	}
+	sum := w.journey(hooks)
+	for _, done := range wait {
+		<-done
+	}
+	if kills != len(hooks) {
+		t.Errorf("the server was killed %d times, want %d", kills, len(hooks))
+	}
+	for _, name := range demo.Sites() {
+		w.stop(name)
+	}
+	w.logs(t, sum)
+	w.books(t, sum)
+}
