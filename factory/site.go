@@ -496,7 +496,7 @@ func (b *books) destroyed() error {
 		}
 		tables := []string{"block", "batch"}
 		if b.is(site.Bureau) {
-			tables = append(tables, "order_text")
+			tables = append(tables, "order_text", "order_identity")
 		}
 		for _, table := range tables {
 			n, err := b.number(`SELECT count(*) FROM `+table+` WHERE ord = $1`, ord)

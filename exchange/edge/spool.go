@@ -402,8 +402,10 @@ func (s *Spool) handIn(part string, m Meta) error {
 		return err
 	}
 	if err := s.writeMeta(dir, base, m); err != nil {
-		// Not handed in: give the client something to resume.
-		return errors.Join(err, s.rename(path.Join(dir, base+dataExt), path.Join(partDir, m.Partner, part)))
+		// Not handed in: give the client something to resume. The meta may be there
+		// all the same, if the disk failed after it; it goes first, or a file would
+		// be known that has no content.
+		return errors.Join(err, s.remove(path.Join(dir, base+metaExt)), s.rename(path.Join(dir, base+dataExt), path.Join(partDir, m.Partner, part)))
 	}
 	s.wake()
 	return nil

@@ -42,6 +42,7 @@ func TestBooks(t *testing.T) {
 		{"a subscriber less", demo.Operator, `DELETE FROM subscriber WHERE imsi = (SELECT min(imsi) FROM subscriber)`, "59 subscribers are loaded"},
 		{"a subscriber whom nobody issued", demo.Operator, `UPDATE subscriber SET imsi = '404999999999999' WHERE imsi = (SELECT min(imsi) FROM subscriber)`, "the ledger of bureau does not know it"},
 		{"another count at the operator", demo.Operator, `UPDATE orders SET good = 59, retired = 1`, "59, 1"},
+		{"identities that the ledger takes for free", demo.Bureau, `DELETE FROM ledger_share; DELETE FROM ledger_order`, "its identities are free in the ledger"},
 		{"rows of what is destroyed", demo.Bureau, `INSERT INTO order_text (ord, n, sealed) SELECT id, 0, x'00' FROM orders`, "1 rows of order_text are not"},
 		{"a key that the module has not", demo.Plant, `UPDATE key SET state = 'active' WHERE id LIKE 'batch/%'`, "is active, and not in the module"},
 		{"a key destroyed in the register alone", demo.Bureau, `UPDATE key SET state = 'destroyed' WHERE id = 'ledger'`, "key ledger was destroyed, and is in the module"},
