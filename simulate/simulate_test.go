@@ -182,8 +182,8 @@ func TestBroken(t *testing.T) {
 		parts []site.Part
 		want  string // in what is found; "": nothing is
 	}{
-		{"harmless", everyRound(site.Bureau, `DELETE FROM ledger_block WHERE block = $1`, []byte("none")), ""},
-		{"a ledger that forgets", everyRound(site.Bureau, `DELETE FROM ledger_block`), "the ledger of bureau does not know it"},
+		{"harmless", everyRound(site.Bureau, `DELETE FROM ledger_share WHERE block = $1`, []byte("none")), ""},
+		{"a ledger that forgets", everyRound(site.Bureau, `DELETE FROM ledger_share`), "the ledger of bureau does not know it"},
 		{"a warrant that can be used again", everyRound(site.Bureau, `UPDATE act SET state = 'approved' WHERE state = 'used'`), "act"},
 		{"a report that counts twice", changed(site.Bureau, func(s *site.Site, d *site.Duties) {
 			after(d, message.KindReport, func(ctx context.Context, _ *site.Arrival) error {
