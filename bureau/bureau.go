@@ -5,6 +5,7 @@ package bureau
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -29,19 +30,17 @@ import (
 	"ankan/order"
 	"ankan/perso"
 	"ankan/profile"
-	"ankan/sim"
 	"ankan/site"
 	"ankan/store"
+	"ankan/worker"
 )
-
-const keyLedger = "ledger" // names the blocks of the identity ledger
 
 // Part is the role bureau.
 func Part() site.Part {
 	return site.Part{
 		Role:    site.Bureau,
 		Schemas: []store.Schema{datagen.Schema()},
-		Keys:    []site.StandingKey{{ID: keyLedger, Purpose: hsm.Ledger, Algorithm: hsm.HMAC256}},
+		Keys:    []site.StandingKey{{ID: site.KeyLedger, Purpose: hsm.Ledger, Algorithm: hsm.HMAC256}},
 		Open:    open,
 	}
 }
@@ -50,14 +49,30 @@ func Part() site.Part {
 type bureau struct {
 	*site.Site
 	ledger *order.Ledger
-	intake *sync.Mutex // one order at a time enters its identities
+	drawer *worker.Drawer
+	queue  *worker.Queue // of those who draw; nil where the site draws alone
+	intake *sync.Mutex   // one order at a time enters its identities
 }
 
-func open(_ context.Context, at *site.Site) (site.Duties, error) {
+// ownSpans is how many spans of blocks the site itself draws at the same time
+// when others draw too.
+const ownSpans = 2
+
+func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 	s := &bureau{Site: at, intake: new(sync.Mutex)}
 	var err error
-	if s.ledger, err = order.NewLedger(s.Token(), keyLedger); err != nil {
+	if s.ledger, err = order.NewLedger(s.Token(), site.KeyLedger); err != nil {
 		return site.Duties{}, err
+	}
+	s.drawer = &worker.Drawer{Store: s.Store(), Guard: s.Guard(), Ledger: s.ledger, Log: s.Logger()}
+	if c := s.Config(); store.IsPostgres(c.Database()) {
+		o := worker.Options{Address: c.Database(), Password: c.DatabasePassword(), Name: c.Site, Leads: true, Spans: ownSpans, Log: s.Logger()}
+		if c.Drawing == site.DrawWorkers {
+			o.Spans = 0
+		}
+		if s.queue, err = worker.Open(ctx, s.drawer, o); err != nil {
+			return site.Duties{}, err
+		}
 	}
 	return site.Duties{
 		Files: map[message.Kind]site.Handler{
@@ -84,11 +99,18 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 			order.Emptied:    s.destroy,
 			order.Destroyed:  s.certify,
 		},
-		View: s.view,
+		View:  s.view,
+		Close: s.close,
 		Routes: map[string]site.Route{
 			"POST /v1/ledger": at.BySigner("ledger.ask", s.askLedger),
 		},
 	}, nil
+}
+
+func (s *bureau) close() {
+	if s.queue != nil {
+		s.queue.Close()
+	}
 }
 
 // view adds how far an order was made.
@@ -154,7 +176,11 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	}
 	switch had, err := order.ByBatch(ctx, s.Store(), a.Partner, o.Batch); {
 	case err == nil:
-		return refuse(fmt.Errorf("batch %s was ordered already with other content, as %s; give this order a batch number of its own", o.Batch, had.ID))
+		err := refuse(fmt.Errorf("batch %s was ordered already with other content, as %s; give this order a batch number of its own", o.Batch, had.ID))
+		if r := new(site.Refusal); errors.As(err, &r) {
+			r.Alarm = true
+		}
+		return err
 	case !errors.Is(err, order.ErrNoOrder):
 		return err
 	}
@@ -223,7 +249,7 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 		case agreed.Digest != "" && agreed.Digest != fmt.Sprintf("%x", p.Digest()):
 			errs = append(errs, fmt.Errorf("profile %s has digest %x here, the contract says %s", agreed.Name, p.Digest(), agreed.Digest))
 		default:
-			errs = append(errs, checkAuthentication(agreed, p, c.ResponseColumns(), in.First())...)
+			errs = append(errs, checkAuthentication(agreed, p, c.ResponseColumns())...)
 			if k, err := s.Token().Key(ctx, message.OPKey(operator, in.TransportKey())); err == nil {
 				errs = append(errs, checkOP(p, k)...)
 			}
@@ -275,19 +301,17 @@ func (s *bureau) checkTransport(ctx context.Context, operator string, c *order.C
 // checkAuthentication compares the profile's algorithm with the contract's, by
 // which the operator will read the response, and the response's columns with
 // what the cards have.
-func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column, first sim.Identity) []error {
+func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column) []error {
 	var errs []error
 	if a := p.Parameters(); a != agreed.Authentication() {
 		errs = append(errs, fmt.Errorf("profile %s has the algorithm %s here, the contract says %s; write the profile's into the contract as algorithm", agreed.Name, a, agreed.Authentication()))
 	}
-	slots := map[string]bool{"": true}
+	slots := map[string]bool{"": true, profile.SlotMSISDN.String(): true}
 	for _, s := range p.Slots() {
 		slots[s.Name] = true
 	}
 	for _, c := range columns {
-		if msisdn := c.Slot() == profile.SlotMSISDN.String(); msisdn && first.MSISDN.IsZero() {
-			errs = append(errs, fmt.Errorf("column %s: the order gives no MSISDNs; agree on other columns, or on a layout of orders that has them", c))
-		} else if !msisdn && !slots[c.Slot()] {
+		if !slots[c.Slot()] {
 			errs = append(errs, fmt.Errorf("column %s: cards of profile %s have no %s; agree on other columns", c, agreed.Name, c.Slot()))
 		}
 	}
@@ -486,42 +510,67 @@ func (s *bureau) means(j *job, o order.Order) error {
 	return nil
 }
 
+// generate has the order's key sets drawn: here, or by all that take part.
 func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	ctx = keys.For(ctx, "order/"+o.ID)
-	j, err := s.job(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer j.close()
 	b, err := datagen.Load(ctx, s.Store(), o.ID)
-	if errors.Is(err, datagen.ErrNoBatch) {
-		wrapped, terr := order.Wrapped(ctx, s.Store(), o.ID)
-		if terr != nil {
-			return terr
-		}
-		b = datagen.Batch{Order: o.ID, KEK: o.KEK, Wrapped: wrapped, Document: j.document, Profile: j.profile, Cards: o.Quantity, Spares: j.spares, BlockSize: datagen.BlockSize}
-		e := audit.Entry{Kind: "batch.created", Actor: "system:datagen", Subject: "order/" + o.ID,
-			Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "profile": j.profile.Name, "profile_sha256": fmt.Sprintf("%x", j.profile.Digest())}}
-		err = s.Store().Change(ctx, e, func(tx *store.Tx) error {
-			if err := s.ledger.Confirm(tx, o.ID); err != nil {
-				return err
-			}
-			return datagen.Create(tx, b)
-		})
+	if errors.Is(err, datagen.ErrNoBatch) || err == nil && !b.Drawable() {
+		b, err = s.createBatch(ctx, o, err == nil)
 	}
 	if err != nil {
 		return err
 	}
-	op, err := s.Token().OP(ctx, message.OPKey(o.Partner, o.Transport))
-	if err != nil {
-		return err
+	if s.queue == nil {
+		err = s.drawer.Draw(ctx, o.ID, datagen.Span{To: b.Blocks()})
+	} else if missing, offer := s.queue.Offer(ctx, b); offer != nil || missing > 0 {
+		err = cmp.Or(offer, site.ErrIdle) // it is asked again
 	}
-	defer op.Close()
-	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
-	if err := g.Run(ctx, b, j.input.Read, nil); err != nil {
+	if err != nil {
 		return err
 	}
 	return s.Step(ctx, o, "order.generated", order.Generated, map[string]any{"blocks": b.Blocks()}, nil)
+}
+
+// createBatch records the batch of an order, with all that whoever draws it
+// needs. One that was there before had less from an older program.
+func (s *bureau) createBatch(ctx context.Context, o order.Order, there bool) (b datagen.Batch, err error) {
+	j, err := s.job(ctx, o)
+	if err != nil {
+		return b, err
+	}
+	defer j.close()
+	b = datagen.Batch{Order: o.ID, KEK: o.KEK, Document: j.document, Profile: j.profile, Cards: o.Quantity, Spares: j.spares, BlockSize: datagen.BlockSize}
+	if b.Wrapped, err = order.Wrapped(ctx, s.Store(), o.ID); err != nil {
+		return b, err
+	}
+	if j.profile.Parameters().VariantSize() > 0 {
+		b.OP = message.OPKey(o.Partner, o.Transport)
+	}
+	if r, ok := j.input.Range(); ok {
+		dk, err := s.Token().OpenDataKey(ctx, b.KEK, b.Wrapped)
+		if err != nil {
+			return b, err
+		}
+		defer dk.Close()
+		if b.Range, err = datagen.SealRange(dk, o.ID, r); err != nil {
+			return b, err
+		}
+	}
+	if there {
+		e := audit.Entry{Kind: "batch.completed", Actor: "system:datagen", Subject: "order/" + o.ID}
+		if err := s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Complete(tx, b) }); err != nil {
+			return b, err
+		}
+		return datagen.Load(ctx, s.Store(), o.ID)
+	}
+	e := audit.Entry{Kind: "batch.created", Actor: "system:datagen", Subject: "order/" + o.ID,
+		Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "profile": j.profile.Name, "profile_sha256": fmt.Sprintf("%x", j.profile.Digest())}}
+	return b, s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := s.ledger.Confirm(tx, o.ID); err != nil {
+			return err
+		}
+		return datagen.Create(tx, b)
+	})
 }
 
 // ---- to the plant
@@ -853,6 +902,9 @@ func (s *bureau) destroy(ctx context.Context, o order.Order) error {
 		}
 	}
 	if err := s.Withdraw(s.Config().Plant, o.ID+".batch.pgp"); err != nil {
+		return err
+	}
+	if err := errors.Join(datagen.Wipe(ctx, s.Store(), o.ID), order.Wipe(ctx, s.Store(), o.ID)); err != nil {
 		return err
 	}
 	return s.Step(ctx, o, "order.destroyed", order.Destroyed, map[string]any{"key": o.KEK, "blocks": d.Blocks}, func(tx *store.Tx) error {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"slices"
@@ -106,7 +107,7 @@ func (s *bureau) sendResponse(ctx context.Context, o order.Order) ([]outgoing, e
 		r := s.response(o, j, files[i], remakes)
 		err := s.SendForOfficers(ctx, o.Partner, files[i].File, func(w io.Writer) error {
 			sum := sha256.New()
-			if err := r.Write(ctx, s.Store(), s.Token(), io.MultiWriter(w, sum)); err != nil {
+			if err := r.Write(ctx, s.Store(), s.Token(), summing{w, sum}); err != nil {
 				return err
 			}
 			files[i].SHA256 = fmt.Sprintf("%x", sum.Sum(nil))
@@ -136,6 +137,23 @@ func (s *bureau) response(o order.Order, j job, f outgoing, remakes map[int]int)
 		}
 	}
 	return r
+}
+
+// A summing writer hashes what it writes, at the same time.
+type summing struct {
+	w   io.Writer
+	sum hash.Hash
+}
+
+func (s summing) Write(p []byte) (int, error) {
+	done := make(chan struct{})
+	go func() {
+		s.sum.Write(p)
+		close(done)
+	}()
+	n, err := s.w.Write(p)
+	<-done
+	return n, err
 }
 
 // keepFiles keeps the plan with the digest of file i, before that file can be sent.

@@ -661,7 +661,7 @@ func (f *function) pad(n int, fill byte, left bool) {
 		}
 		switch {
 		case c.least >= n, !c.chars.has(fill):
-		case number && left, c.chars == line && fill == ' ':
+		case number && left && fill == '0', c.chars == line && fill == ' ':
 		case c.kind == iccidCell:
 			return errors.New("would fill an ICCID, which its own words do: iccid(18 check padded)")
 		default:

@@ -681,10 +681,7 @@ func hasMark(lines []textLine, f Field) bool {
 // ---- names of files
 
 // A rule is how files are named: one line of text with values of the header.
-type rule struct {
-	text textLine
-	path string // for faults
-}
+type rule struct{ text textLine }
 
 func (c *compiler) rule(path, text string) *rule {
 	if text == "" {

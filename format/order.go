@@ -684,3 +684,6 @@ func (l *Layout) KeyOf(f Field) string {
 	}
 	return string(f)
 }
+
+// NamesOrders says that values of an order stand in its file's name.
+func (l *Layout) NamesOrders() bool { return l.order != nil && l.order.rule != nil }

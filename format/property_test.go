@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"ankan/hsm"
 	"ankan/sim"
 )
 
@@ -324,3 +325,5 @@ func TestRanges(t *testing.T) {
 		}
 	}
 }
+
+func mustKCV(text string) hsm.KCV { return must(hsm.ParseKCV(text)) }

@@ -271,7 +271,11 @@ func (s *operator) doSubmit(ctx context.Context, w custody.Warrant) error {
 }
 
 func (s *operator) sendOrder(ctx context.Context, o order.Order) error {
-	err := s.Send(ctx, o.Partner, o.ID+".inp.pgp", func(w io.Writer) error {
+	c, _, err := s.manufacturer()
+	if err != nil {
+		return err
+	}
+	err = s.Send(ctx, o.Partner, c.SentName(o), func(w io.Writer) error {
 		return order.CopyText(ctx, s.Store(), s.Token(), o, w)
 	})
 	if err != nil {
@@ -312,6 +316,7 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 	if !ok {
 		return site.Refused("%s: it is about the file %q", a.Name, m.File)
 	}
+	id = s.orderNamed(ctx, id)
 	if _, err := order.Get(ctx, s.Store(), id); errors.Is(err, order.ErrNoOrder) && !m.Accepted {
 		return s.stray(ctx, a, m)
 	}
@@ -335,6 +340,19 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 		return site.Refused("%s: it accepts %s with digest %.12s…, want %s with %.12s…", a.Name, m.Order, m.Digest, o.ID, o.Digest)
 	}
 	return a.Step(ctx, o, "order.accepted", order.Accepted, nil, nil)
+}
+
+// orderNamed is the number of the order whose file was sent under a base name.
+func (s *operator) orderNamed(ctx context.Context, base string) string {
+	for at, c := range base {
+		if c != '.' {
+			continue
+		}
+		if o, err := order.Get(ctx, s.Store(), base[:at]); err == nil && base == o.ID+"."+o.Name {
+			return o.ID
+		}
+	}
+	return base
 }
 
 // takeRetired ends the wait for a response that has no row: no card of the

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ankan/document"
+	"ankan/format"
 	"ankan/sim"
 )
 
@@ -172,6 +173,24 @@ func TestCheck(t *testing.T) {
 			t.Errorf("got %v, want %s", errs, want)
 		}
 	}
+	// What the order says does not fit into the response, or is not there for it.
+	for want, doc := range map[string]string{
+		"own/out: response: customer has ' ' as character 7, where the layout ends it": "      ${customer} ${quantity}\n    row: ${iccid} ${imsi}\n",
+		"own/out: column msisdn: the order gives no MSISDNs":                           "      ${quantity}\n    row: ${iccid} ${imsi} ${msisdn}\n",
+		"own/out: response: transport_key.auc has 0 characters, want 1 to 2":           "      ${transport_key.auc} ${quantity}\n    row: ${iccid} ${imsi}\n",
+		"own/out: name of the response: version has 3 characters, want at most 2":      "      ${quantity}\n    row: ${iccid} ${imsi}\n    file: ${version | right(2)}\n",
+	} {
+		l, err := format.Parse("own.yaml", []byte("layout: own\nabout: own\noutputs:\n  - name: out\n    head: |\n"+doc))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		own := *c
+		own.Responses = []ResponseFile{{Output: l.Outputs()[0], Columns: l.Outputs()[0].Columns()}}
+		if errs := own.Check(parse(base(t)), now); len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), want) {
+			t.Errorf("got %v, want %s", errs, want)
+		}
+	}
 	// Every identity is outside: ten are named.
 	if errs := c.Check(change("IMSI:404990000000001", "IMSI:404980000000001"), now); len(errs) != 11 {
 		t.Errorf("%d errors, want 10 and the hint that there may be more", len(errs))
@@ -211,4 +230,34 @@ func FuzzParseContract(f *testing.F) {
 			t.Fatalf("accepted: %+v", c)
 		}
 	})
+}
+
+// A layout that reads values out of the file's name finds it in what was sent.
+func TestSentName(t *testing.T) {
+	csv := &Contract{Order: layout("csv")}
+	o := Order{ID: "op.1-0123456789ab", Name: "B0001_11.csv"}
+	if got := csv.SentName(o); got != "op.1-0123456789ab.B0001_11.csv.inp.pgp" {
+		t.Error(got)
+	}
+	if got := (&Contract{Order: layout("dialect1")}).SentName(o); got != "op.1-0123456789ab.inp.pgp" {
+		t.Error(got)
+	}
+	const text = "ICCID,IMSI,MSISDN,PROFILE\n8991999000000000013,404990000000001,919000000001,usim\n8991999000000000021,404990000000009,919000000007,usim\n"
+	for _, name := range []string{"B0001_11.csv", "B0001_11.csv.inp.pgp", "B0001_11.csv.INP.asc", csv.SentName(o)} {
+		in, err := csv.Reading().ParseInput(name, strings.NewReader(text))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if in.Value(Batch) != "B0001" || in.TransportKey() != 11 || in.Quantity() != 2 || in.At(1).MSISDN.String() != "919000000007" {
+			t.Errorf("%s: batch %q, key %d, %d cards", name, in.Value(Batch), in.TransportKey(), in.Quantity())
+		}
+		var again strings.Builder
+		if err := in.Render(&again); err != nil || again.String() != text {
+			t.Errorf("%v: rendered as\n%s", err, again.String())
+		}
+	}
+	if _, err := csv.Reading().ParseInput("B0001.csv", strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), "the file's name") {
+		t.Error(err)
+	}
 }

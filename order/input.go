@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"strconv"
+	"strings"
 
 	"ankan/format"
 	"ankan/sim"
@@ -60,7 +62,7 @@ func (rd Reading) ParseInput(name string, r io.Reader) (*Input, error) {
 func (rd Reading) ReadInput(name string, r io.Reader, each func(sim.Identity) error) (*Input, error) {
 	g := &gatherer{each: each}
 	var err error
-	if g.in.file, err = rd.file().ReadOrder(name, r, g.run); err != nil {
+	if g.in.file, err = rd.file().ReadOrder(rd.named(name), r, g.run); err != nil {
 		return nil, err
 	}
 	in := &g.in
@@ -80,6 +82,36 @@ func (rd Reading) ReadInput(name string, r io.Reader, each func(sim.Identity) er
 	return in, nil
 }
 
+// SentName is the name under which an order's file goes to the manufacturer: with
+// the operator's own name in it where the layout reads values out of that.
+func (c *Contract) SentName(o Order) string {
+	if c.Order.NamesOrders() {
+		return o.ID + "." + o.Name + ".inp.pgp"
+	}
+	return o.ID + ".inp.pgp"
+}
+
+// named is the operator's own name of a file that came by SentName, or from a
+// partner without Ankan: without what carries it.
+func (rd Reading) named(name string) string {
+	if rd.Layout == nil || !rd.Layout.NamesOrders() {
+		return name
+	}
+	for _, end := range []string{".pgp", ".gpg", ".asc", ".inp"} {
+		if n := len(name) - len(end); n > 0 && strings.EqualFold(name[n:], end) {
+			name = name[:n]
+		}
+	}
+	for at := range name {
+		if _, digits, ok := strings.Cut(name[at:], "."); name[at] == '-' && ok && len(name)-at > 13 && name[at+13] == '.' && digits != "" {
+			if _, err := hex.DecodeString(name[at+1 : at+13]); err == nil {
+				return name[at+14:]
+			}
+		}
+	}
+	return name
+}
+
 // errHead ends reading after the first identity.
 var errHead = errors.New("the head is enough")
 
@@ -87,7 +119,7 @@ var errHead = errors.New("the head is enough")
 func (rd Reading) readFirst(name string, r io.Reader) (*Input, error) {
 	in := &Input{head: true}
 	var err error
-	in.file, err = rd.file().ReadOrder(name, r, func(run format.Run) error {
+	in.file, err = rd.file().ReadOrder(rd.named(name), r, func(run format.Run) error {
 		in.first = run.First
 		return errHead
 	})

@@ -487,6 +487,9 @@ func (s *plant) empty(ctx context.Context, r perso.Run) error {
 		return err
 	}
 	proof.Blocks = b.Blocks()
+	if err := datagen.Wipe(ctx, s.Store(), r.Order); err != nil {
+		return err
+	}
 	return s.moveRun(ctx, r, "batch.emptied", "destroying", "emptied", func(tx *store.Tx) error {
 		tx.Note("keys", len(proof.Keys))
 		tx.Note("blocks", proof.Blocks)

@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"time"
 
+	"ankan/access"
 	"ankan/audit"
 	"ankan/exchange"
 	"ankan/exchange/edge"
 	"ankan/message"
+	"ankan/notice"
 	"ankan/order"
 	"ankan/store"
 )
@@ -23,6 +25,8 @@ import (
 type Refusal struct {
 	Reasons []string // at least one
 	Digest  string   // of the order's content, if it could be read
+	// Alarm says that this is no mistake of a file: the security officers are told.
+	Alarm bool
 }
 
 // Error is the first reason, and how many more there are.
@@ -131,9 +135,19 @@ func (a *Arrival) Step(ctx context.Context, o order.Order, kind string, to order
 // limits bound what one file may hold.
 func limits() exchange.Limits { return exchange.Limits{MaxCipher: 64 << 30, MaxPlain: 64 << 30} }
 
+// mostTaking is how many files are taken in at the same time: each is opened
+// and read in some megabytes, and a response may have thousands.
+const mostTaking = 8
+
 // takeIn opens a file that arrived, checks who sent it, and hands it to what
 // it is for. It is refused, or done, or tried again later: never half done.
 func (s *Site) takeIn(ctx context.Context, f *edge.File) error {
+	select {
+	case s.taking <- struct{}{}:
+		defer func() { <-s.taking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if _, err := os.Stat(f.Path); errors.Is(err, os.ErrNotExist) {
 		return nil // the list was older than the file's end
 	}
@@ -237,12 +251,31 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 		if err != nil {
 			return err
 		}
+		if r.Alarm {
+			if err := s.alarm(ctx, tx, a, r); err != nil {
+				return err
+			}
+		}
 		k, _ := message.KindOf(a.Name)
 		if h := s.files[k]; h.Refused != nil && a.partner != nil {
 			return h.Refused(tx, a, r)
 		}
 		return nil
 	})
+}
+
+// alarm tells the security officers of a file that was refused.
+func (s *Site) alarm(ctx context.Context, tx *store.Tx, a *Arrival, r *Refusal) error {
+	people, err := access.In(tx).Holders(ctx, "security-officer")
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, who := range people {
+		ids = append(ids, who.ID)
+	}
+	text := fmt.Sprintf("A file of %s was put aside: %s. Ask %[1]s, by another way than files, whether it is theirs.", a.Partner, r.Error())
+	return notice.Tell(tx, ids, notice.Notice{Kind: "file.refused", Subject: "file/" + a.SHA256, Text: text})
 }
 
 // sealing is exchange.Seal or exchange.SealForOfficers.

@@ -65,10 +65,12 @@ type Site struct {
 	nonces nonces    // of signed requests
 	opened time.Time // signed requests from before are not taken
 
-	wake  chan struct{}
-	mu    sync.Mutex
-	busy  map[string]*work
-	house time.Duration // of the clock: when the site next looks after what time brings
+	wake chan struct{}
+	mu   sync.Mutex
+	busy map[string]*work
+	// taking holds an element for each file that is being taken in.
+	taking chan struct{}
+	house  time.Duration // of the clock: when the site next looks after what time brings
 }
 
 // work is what is being done for one order or batch.
@@ -89,7 +91,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	s := &Site{
 		config: c, clock: c.clock(), log: log, profiles: map[string]*profile.Profile{},
 		files: map[message.Kind]Handler{}, deeds: map[string]Deed{}, steps: map[order.State]func(context.Context, order.Order) error{},
-		wake: make(chan struct{}, 1), busy: map[string]*work{},
+		wake: make(chan struct{}, 1), busy: map[string]*work{}, taking: make(chan struct{}, mostTaking),
 	}
 	s.routes = s.ownRoutes()
 	defer func() {

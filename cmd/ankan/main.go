@@ -38,6 +38,7 @@ const (
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run a site: its edge, its orders, its line, its control socket."`
 	Edge    edgeCmd    `cmd:"" help:"Run only a site's face to the network, as a process of its own."`
+	Worker  workerCmd  `cmd:"" help:"Draw key sets for a bureau on machines of their own."`
 	Demo    demoCmd    `cmd:"" help:"Drive one order through three sites on this machine."`
 	Site    siteCmd    `cmd:"" help:"Set up a site, or show how it is."`
 	Partner partnerCmd `cmd:"" help:"Partner cards: whom a site exchanges files with."`

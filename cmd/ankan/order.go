@@ -20,7 +20,7 @@ type orderCmd struct {
 
 type orderDraftCmd struct {
 	siteFlag
-	File string `arg:"" type:"existingfile" help:"Order file, dialect 1 or 2."`
+	File string `arg:"" type:"existingfile" help:"Order file, in the contract's layout."`
 }
 
 func (o orderDraftCmd) Run(a *app) error {
@@ -121,8 +121,9 @@ func (o orderShowCmd) nextAct(s order.State) string {
 }
 
 type orderCheckCmd struct {
-	File string `arg:"" type:"existingfile" help:"Order file, dialect 1 or 2."`
-	JSON bool   `help:"Print JSON."`
+	File   string `arg:"" type:"existingfile" help:"Order file."`
+	Format string `help:"Its layout: a file, or the name of one that comes with the program. Default: dialect1 or dialect2, as the file says." placeholder:"LAYOUT"`
+	JSON   bool   `help:"Print JSON."`
 }
 
 func (o orderCheckCmd) Run(a *app) error {
@@ -131,7 +132,13 @@ func (o orderCheckCmd) Run(a *app) error {
 		return err
 	}
 	defer f.Close()
-	in, err := order.Reading{}.ReadInput(short(o.File), f, nil)
+	var rd order.Reading
+	if o.Format != "" {
+		if rd.Layout, err = findLayout(o.Format); err != nil {
+			return err
+		}
+	}
+	in, err := rd.ReadInput(short(o.File), f, nil)
 	if err != nil {
 		return err
 	}

@@ -157,8 +157,11 @@ func Pair(t testing.TB, parts ...site.Part) (op, maker *site.Site) {
 func Hand(t testing.TB, from, to *site.Site, name string) error {
 	t.Helper()
 	path := filepath.Join(from.Config().SpoolDir(), "out", to.Config().Site, name+".data")
-	sum := sha256.Sum256(Must[[]byte](t)(os.ReadFile(path)))
-	return to.Dispatch(t.Context(), &edge.File{Meta: edge.Meta{Partner: from.Config().Site, Name: name, SHA256: fmt.Sprintf("%x", sum)}, Path: path})
+	f := Must[*os.File](t)(os.Open(path))
+	defer f.Close()
+	sum := sha256.New()
+	Must[int64](t)(io.Copy(sum, f))
+	return to.Dispatch(t.Context(), &edge.File{Meta: edge.Meta{Partner: from.Config().Site, Name: name, SHA256: fmt.Sprintf("%x", sum.Sum(nil))}, Path: path})
 }
 
 // Message has from send a message and to take it.

@@ -8,14 +8,18 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"ankan/client"
 	"ankan/demo"
@@ -58,17 +62,19 @@ func binDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("ankan-cra
 // each journey: its folders are copied back over themselves.
 type plant struct {
 	*demo.Factory
-	base    string // the founded folders
-	program string
+	base     string // the founded folders
+	program  string
+	database string // on a PostgreSQL server; "" is files
 }
 
-// found sets a factory up under dir.
-func found(ctx context.Context, dir string) (*plant, error) {
+// found sets a factory up under dir, with its tables in a database or, if that is
+// "", in files.
+func found(ctx context.Context, dir, database string) (*plant, error) {
 	bin, err := program()
 	if err != nil {
 		return nil, err
 	}
-	p := &plant{base: filepath.Join(dir, "base"), program: bin}
+	p := &plant{base: filepath.Join(dir, "base"), program: bin, database: database}
 	var tokens []*soft.Token
 	defer func() {
 		for _, t := range tokens {
@@ -76,7 +82,7 @@ func found(ctx context.Context, dir string) (*plant, error) {
 		}
 	}()
 	p.Factory, err = demo.SetUp(ctx, demo.Plan{
-		Dir: filepath.Join(dir, "f"), Order: "order.inp", Document: examples.Order(), Cards: cards, Stations: 2,
+		Dir: filepath.Join(dir, "f"), Order: "order.inp", Document: examples.Order(), Cards: cards, Stations: 2, Database: database,
 		// The cost of a passphrase is not what is tested here.
 		Token: func(c *site.Config) (hsm.Module, error) {
 			pass, err := os.ReadFile(c.Token.Passphrase)
@@ -105,7 +111,34 @@ func found(ctx context.Context, dir string) (*plant, error) {
 			return strings.Contains(r.Text, durable.ErrFailed.Error()) || strings.Contains(r.Text, "rack: ")
 		}
 	}
+	if database != "" {
+		if err := p.onServer(ctx, "CREATE DATABASE %[1]s_base TEMPLATE %[1]s"); err != nil {
+			return nil, err
+		}
+	}
 	return p, copyTree(p.base, p.Dir)
+}
+
+// onServer has the server of the factory's database do something with it; %[1]s
+// in the statements is its name.
+func (p *plant) onServer(ctx context.Context, statements ...string) error {
+	address, err := url.Parse(p.database)
+	if err != nil {
+		return err
+	}
+	name := strings.TrimPrefix(address.Path, "/")
+	address.Path = "/postgres"
+	conn, err := pgx.Connect(ctx, address.String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	for _, s := range statements {
+		if _, err := conn.Exec(ctx, fmt.Sprintf(s, name)); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	return nil
 }
 
 // spoilChips has one of the first chips die while it is written, and one be of
@@ -125,6 +158,12 @@ func (p *plant) spoilChips() error {
 
 // restore puts the factory back to how it was founded.
 func (p *plant) restore() error {
+	if p.database != "" {
+		err := p.onServer(context.Background(), "DROP DATABASE IF EXISTS %[1]s WITH (FORCE)", "CREATE DATABASE %[1]s TEMPLATE %[1]s_base")
+		if err != nil {
+			return err
+		}
+	}
 	if err := os.RemoveAll(p.Dir); err != nil {
 		return err
 	}
@@ -350,6 +389,8 @@ func (p *plant) run(ctx context.Context, events []event) *supervisor {
 const mostLives = 60
 
 func (s *supervisor) keep(ctx context.Context, name string, args []string) {
+	runtime.LockOSThread() // with which its processes die, if the test is killed
+	defer runtime.UnlockOSThread()
 	for life := 1; ctx.Err() == nil; life++ {
 		if life > mostLives {
 			s.failed(fmt.Errorf("%s was started %d times; its last words: %s", name, mostLives, tail(s.logOf(name))))
@@ -380,6 +421,7 @@ func (s *supervisor) live(ctx context.Context, name string, args []string, life 
 	defer log.Close()
 	cmd := exec.Command(s.program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if life == 1 {
 		cmd.Env = append(os.Environ(), "ANKAN_STEPS="+s.traceOf(name))
 		var fails []string

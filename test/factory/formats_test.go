@@ -18,7 +18,7 @@ outputs:
     max_rows: 40
     file: ${batch}_${part}.txt
     head: |
-      ${customer | json} of ${batch}, part ${part} of ${parts}: ${quantity}
+      ${batch}, part ${part} of ${parts}: ${quantity} for ${customer}
     row: |
       ${serial | left(6, 0)}|${iccid | group(5, -)}|${imsi | substring(10, 5)}
     tail: |
@@ -34,7 +34,7 @@ outputs:
       </cards>
 `
 
-// TestOwnLayouts answers an order in five kinds of files, two of them by a layout
+// TestOwnLayouts answers an order in six kinds of files, two of them by a layout
 // that the sites brought, one kind in two parts. The operator loads from the one
 // that has K and OPc.
 func TestOwnLayouts(t *testing.T) {
@@ -47,7 +47,7 @@ func TestOwnLayouts(t *testing.T) {
 		if filepath.Base(path) == "contract.yaml" {
 			head, rest, _ := strings.Cut(doc, "  columns:")
 			_, rest, _ = strings.Cut(rest, "\n")
-			return strings.Replace(head+rest, "  dialect: dialect1\n", "  order: dialect1\n  responses: [three-files, own/marketing, ts29505]\n", 1)
+			return strings.Replace(head+rest, "  dialect: dialect1\n", "  order: dialect1\n  responses: [three-files, own, ts29505]\n", 1)
 		}
 		return strings.Replace(doc, "\ncontracts:", "\nformats: ["+own+"]\ncontracts:", 1)
 	}})
@@ -55,7 +55,7 @@ func TestOwnLayouts(t *testing.T) {
 	if sum.Ordered != cards || sum.Responded != cards || sum.Loaded != cards || !sum.Destroyed {
 		t.Errorf("%+v", sum)
 	}
-	const files = 6 // server, electrical, graphical, marketing twice, subscriptions
+	const files = 7 // server, electrical, graphical, marketing twice, helpdesk, subscriptions
 	for i := range files {
 		name := message.ResponseName(sum.Order, i+1, files)
 		if _, err := os.Stat(filepath.Join(w.Configs[demo.Operator].Data, "held", name)); err != nil {
