@@ -216,18 +216,19 @@ func (b *books) cards() error {
 			retired[name(card)]++
 		}
 	}
-	rows, err := b.rows(5, `SELECT ord, card, keyset, chip, state FROM card`)
+	rows, err := b.rows(6, `SELECT ord, card, keyset, chip, state, reason FROM card`)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
 		begun[strings.Join(r[:4], " ")]--
-		if r[4] == "destroyed" {
+		switch { // one that was destroyed in doubt has no reason: it never had an outcome
+		case r[4] == "doubt" || r[4] == "destroyed" && r[5] == "":
+			continue
+		case r[4] == "destroyed":
 			r[4] = "reject"
 		}
-		if r[4] != "doubt" {
-			ended[strings.Join(r, " ")]--
-		}
+		ended[strings.Join(r[:5], " ")]--
 	}
 	set, err := b.rows(2, `SELECT ord, chip FROM set_aside`)
 	if err != nil {

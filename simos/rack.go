@@ -485,6 +485,8 @@ func (s *slot) transmit(cmd []byte) []byte {
 			return nil
 		case Pulled:
 			y.fault = Fault{}
+			s.bay = nil // it lies in the drawer before its reader is seen to fail
+			s.rack.back(y)
 			s.conn.Close()
 			return nil
 		case Broken:

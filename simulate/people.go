@@ -96,7 +96,6 @@ type deed struct {
 	signed   []string // roles that approved it
 	rejected bool
 	used     bool
-	unsure   bool      // whether what was tried last happened
 	complete time.Time // by the site's books, when the last one signed
 	late     bool      // its time was over once
 }

@@ -41,7 +41,7 @@ func TestHandInFails(t *testing.T) {
 				}
 				if _, err := s.root.Stat(path.Join(partDir, "op", part)); err != nil {
 					// The content has its place and no meta: that is for recover.
-					if err := s.recover(time.Time{}); err != nil {
+					if err := s.recover(math.MaxInt64); err != nil {
 						t.Fatal(err)
 					}
 				}
