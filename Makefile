@@ -2,16 +2,20 @@
 # make build-pkcs11  builds with PKCS#11, for an HSM; needs gcc as well
 # make test   installs what the tests need (with apt, as root) and runs them all
 # make bench  measures against the peers, side by side
+# make crash  has a factory's processes die at every step; CRASHTIME=1h kills at random for as long
 # make fuzz   runs every fuzz target for FUZZTIME; scripts/fuzz --total 60s all of them in a minute
+# make simulate  runs whole factories under SEED for SIMTIME
 # make lint   runs the linters that are pinned in tools/go.mod
 
 GO       ?= go
 FUZZTIME ?= 30s
+SEED     ?= 1
+SIMTIME  ?= 10m
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED = 0
 
-.PHONY: all build build-pkcs11 demo test packages vet bench fuzz lint clean
+.PHONY: all build build-pkcs11 demo test packages vet bench crash fuzz simulate lint clean
 
 all: build
 
@@ -46,8 +50,18 @@ bench: build
 	bin/ankan bench order --cards 1000000
 	bin/ankan bench sftp
 
+# A factory's processes die at every step that outlives them, and every step
+# fails, on both databases. CRASHTIME=1h kills at random moments for an hour, on each.
+CRASHTIME ?= 1m
+crash:
+	$(GO) test -timeout 0 ./test/crash -v -every -time $(CRASHTIME)
+	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 0 ./test/crash -v -every -time $(CRASHTIME)
+
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
+
+simulate: build
+	bin/ankan simulate --seed $(SEED) --for $(SIMTIME)
 
 lint:
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...

@@ -15,7 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"sync"
 
 	"ankan/aka"
 	"ankan/audit"
@@ -48,10 +50,11 @@ func Part() site.Part {
 type bureau struct {
 	*site.Site
 	ledger *order.Ledger
+	intake *sync.Mutex // one order at a time enters its identities
 }
 
 func open(_ context.Context, at *site.Site) (site.Duties, error) {
-	s := &bureau{Site: at}
+	s := &bureau{Site: at, intake: new(sync.Mutex)}
 	var err error
 	if s.ledger, err = order.NewLedger(s.Token(), keyLedger); err != nil {
 		return site.Duties{}, err
@@ -68,9 +71,11 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 		Deeds: map[string]site.Deed{
 			"key.accept":    {Propose: s.proposeAccept, Do: s.doAccept},
 			"order.release": {Propose: s.proposeRelease, Do: s.doRelease},
+			"order.refuse":  {Propose: s.proposeRefuse, Do: s.doRefuse},
 			"order.destroy": {Propose: s.proposeDestroy, Do: s.doDestroy},
 		},
 		Steps: map[order.State]func(context.Context, order.Order) error{
+			order.Refusing:   s.forget,
 			order.Released:   s.generate,
 			order.Generated:  s.offer,
 			order.Offered:    s.sendBatch,
@@ -80,6 +85,9 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 			order.Destroyed:  s.certify,
 		},
 		View: s.view,
+		Routes: map[string]site.Route{
+			"POST /v1/ledger": at.BySigner("ledger.ask", s.askLedger),
+		},
 	}, nil
 }
 
@@ -106,10 +114,12 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	if err != nil {
 		return site.Refused("%s: %v", a.Name, err)
 	}
-	in, err := s.readOrder(a, c)
+	staged, err := s.readOrder(a, c)
 	if err != nil {
 		return err
 	}
+	defer staged.Close()
+	in := staged.Input
 	digest := in.Digest()
 	o := order.Order{
 		ID: order.IDOf(a.Partner, digest), Partner: a.Partner, Name: a.Name, Batch: in.Value(order.Batch), Digest: fmt.Sprintf("%x", digest),
@@ -124,11 +134,18 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	}
 	errs := c.Check(in, s.Store().Now())
 	if len(errs) == 0 {
-		errs = s.checkMeans(ctx, a.Partner, c, in) // what is not agreed need not be here
+		if errs, err = s.checkMeans(ctx, a.Partner, c, in); err != nil { // what is not agreed need not be here
+			return err
+		}
+	}
+	if err := in.Err(); err != nil {
+		return err // what was staged cannot be read again: not the order's fault
 	}
 	if len(errs) > 0 {
 		return refuse(errs...)
 	}
+	s.intake.Lock()
+	defer s.intake.Unlock()
 	switch had, err := order.Get(ctx, s.Store(), o.ID); {
 	case err == nil:
 		return refuse(fmt.Errorf("this order was taken already, as %s; it is %s", had.ID, had.State))
@@ -137,18 +154,29 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	}
 	switch had, err := order.ByBatch(ctx, s.Store(), a.Partner, o.Batch); {
 	case err == nil:
-		return refuse(fmt.Errorf("batch %s was ordered already with other content, as %s; give this order a batch number of its own", o.Batch, had.ID))
+		err := refuse(fmt.Errorf("batch %s was ordered already with other content, as %s; give this order a batch number of its own", o.Batch, had.ID))
+		if r := new(site.Refusal); errors.As(err, &r) {
+			r.Alarm = true
+		}
+		return err
 	case !errors.Is(err, order.ErrNoOrder):
 		return err
 	}
+	switch clashes, err := s.reserve(ctx, o, in); {
+	case err != nil:
+		return err
+	case clashes != nil:
+		return refuse(clashes...)
+	}
 	o.KEK = order.KEKName(o.ID, a.SHA256)
-	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, in)
+	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, staged)
 	if err != nil {
 		return err
 	}
+	defer text.Close()
 	e := audit.Entry{Kind: "order.accepted", Actor: "partner/" + a.Partner, Subject: "order/" + o.ID,
 		Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity, "batch": o.Batch, "profile": o.Profile}}
-	err = s.Store().Change(ctx, e, func(tx *store.Tx) error {
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
 		if err := a.Taken(tx); err != nil {
 			return err
 		}
@@ -161,26 +189,23 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		if err := oweReceipt(tx, a, message.Receipt{Order: o.ID, Digest: o.Digest, Accepted: true}); err != nil {
 			return err
 		}
-		return s.ledger.Reserve(ctx, tx, in.Identities())
+		return s.ledger.Accept(tx, o.ID)
 	})
-	var clashes order.Clashes
-	if errors.As(err, &clashes) {
-		var errs []error
-		for _, c := range clashes {
-			errs = append(errs, c)
-		}
-		return errors.Join(s.DestroyKey(ctx, o.KEK), refuse(errs...))
-	}
-	return err
 }
 
 // readOrder reads the order; what is wrong with it is a refusal, place by place.
-func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Input, error) {
-	var in *order.Input
+func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Staged, error) {
+	var staged *order.Staged
 	err := a.Read(func(r io.Reader) (err error) {
-		in, err = c.Reading().ParseInput(a.Name, r)
+		staged, err = c.Reading().Stage(s.Config().Path("staged"), a.Name, r)
 		return err
 	})
+	if err == nil {
+		return staged, nil
+	}
+	if staged != nil { // the file changed behind what was read
+		staged.Close()
+	}
 	var faults order.Faults
 	if errors.As(err, &faults) {
 		r := &site.Refusal{}
@@ -189,12 +214,12 @@ func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Input, er
 		}
 		return nil, r
 	}
-	return in, err
+	return nil, err
 }
 
-// checkMeans says what this site lacks to make the order.
-func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contract, in *order.Input) []error {
-	var errs []error
+// checkMeans says what this site lacks to make the order. Its error is that it
+// could not find out.
+func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contract, in *order.Input) (errs []error, err error) {
 	if agreed, err := c.Profile(in.Header); err == nil {
 		switch p := s.Profile(agreed.Name); {
 		case p == nil:
@@ -202,44 +227,71 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 		case agreed.Digest != "" && agreed.Digest != fmt.Sprintf("%x", p.Digest()):
 			errs = append(errs, fmt.Errorf("profile %s has digest %x here, the contract says %s", agreed.Name, p.Digest(), agreed.Digest))
 		default:
-			errs = append(errs, checkAuthentication(agreed, p, c.Columns)...)
+			errs = append(errs, checkAuthentication(agreed, p, c.ResponseColumns(), in.First())...)
 			if k, err := s.Token().Key(ctx, message.OPKey(operator, in.TransportKey())); err == nil {
 				errs = append(errs, checkOP(p, k)...)
 			}
 		}
 	}
-	for _, id := range []string{message.TransportKey(operator, in.TransportKey()), message.OPKey(operator, in.TransportKey())} {
-		if _, err := s.Token().Key(ctx, id); err != nil {
+	ids := []string{message.OPKey(operator, in.TransportKey())}
+	for _, receiver := range in.Receivers() {
+		ids = append(ids, message.TransportKey(operator, in.TransportKeyOf(receiver)))
+	}
+	slices.Reverse(ids) // the transport key first: OP comes with it
+	for _, id := range ids {
+		switch _, err := s.Token().Key(ctx, id); {
+		case err == nil:
+			continue
+		case !errors.Is(err, hsm.ErrNoKey) && !errors.Is(err, keys.ErrState):
+			return nil, err
+		default:
 			errs = append(errs, fmt.Errorf("%w; the operator shares it, and two people here accept it", err))
-			break // both come together
+		}
+		break // both come together
+	}
+	for _, receiver := range in.Receivers() {
+		if len(errs) > 0 {
+			break
+		}
+		if err := s.checkTransport(ctx, operator, c, in, receiver); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	if ref, err := c.Transport(in.Header); err == nil && !ref.KCV.IsZero() && len(errs) == 0 {
-		k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
-		if err != nil {
-			return []error{err}
-		}
-		if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
-			errs = append(errs, errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err))
-		}
+	return errs, nil
+}
+
+// checkTransport compares a receiver's transport key with the contract.
+func (s *bureau) checkTransport(ctx context.Context, operator string, c *order.Contract, in *order.Input, receiver string) error {
+	ref, err := c.Transport(in.Header, receiver)
+	if err != nil || ref.KCV.IsZero() {
+		return nil // what is not agreed is said by the contract's own rule
 	}
-	return errs
+	k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
+	if err != nil {
+		return err
+	}
+	if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
+		return errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err)
+	}
+	return nil
 }
 
 // checkAuthentication compares the profile's algorithm with the contract's, by
 // which the operator will read the response, and the response's columns with
 // what the cards have.
-func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column) []error {
+func checkAuthentication(agreed order.AgreedProfile, p *profile.Profile, columns []order.Column, first sim.Identity) []error {
 	var errs []error
 	if a := p.Parameters(); a != agreed.Authentication() {
 		errs = append(errs, fmt.Errorf("profile %s has the algorithm %s here, the contract says %s; write the profile's into the contract as algorithm", agreed.Name, a, agreed.Authentication()))
 	}
-	slots := map[string]bool{"": true, profile.SlotMSISDN.String(): true}
+	slots := map[string]bool{"": true}
 	for _, s := range p.Slots() {
 		slots[s.Name] = true
 	}
 	for _, c := range columns {
-		if !slots[c.Slot()] {
+		if msisdn := c.Slot() == profile.SlotMSISDN.String(); msisdn && first.MSISDN.IsZero() {
+			errs = append(errs, fmt.Errorf("column %s: the order gives no MSISDNs; agree on other columns, or on a layout of orders that has them", c))
+		} else if !msisdn && !slots[c.Slot()] {
 			errs = append(errs, fmt.Errorf("column %s: cards of profile %s have no %s; agree on other columns", c, agreed.Name, c.Slot()))
 		}
 	}
@@ -398,30 +450,44 @@ type job struct {
 	spares   int
 }
 
+// close drops the key of the order's identities.
+func (j job) close() { j.input.Close() }
+
+// job is what the order needs; the caller closes it.
 func (s *bureau) job(ctx context.Context, o order.Order) (job, error) {
-	var j job
-	var err error
-	if j.contract, err = s.Contract(o.Partner); err != nil {
-		return j, err
+	c, err := s.Contract(o.Partner)
+	if err != nil {
+		return job{}, err
 	}
-	if j.input, err = order.OpenText(ctx, s.Store(), s.Token(), o, j.contract.Reading()); err != nil {
-		return j, err
+	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+	if err != nil {
+		return job{}, err
 	}
+	j := job{contract: c, input: in}
+	if err := s.means(&j, o); err != nil {
+		j.close()
+		return job{}, err
+	}
+	return j, nil
+}
+
+// means adds what the contract and this site have for the order.
+func (s *bureau) means(j *job, o order.Order) error {
 	agreed, err := j.contract.Profile(j.input.Header)
 	if err != nil {
-		return j, err
+		return err
 	}
 	if j.product, err = j.contract.Product(agreed.Product); err != nil {
-		return j, err
+		return err
 	}
 	if j.profile = s.Profile(agreed.Name); j.profile == nil {
-		return j, fmt.Errorf("profile %s is not here", agreed.Name)
+		return fmt.Errorf("profile %s is not here", agreed.Name)
 	}
 	j.document = []byte(j.profile.String())
 	if j.contract.Remake {
 		j.spares = j.contract.Spares.For(o.Quantity)
 	}
-	return j, nil
+	return nil
 }
 
 func (s *bureau) generate(ctx context.Context, o order.Order) error {
@@ -433,16 +499,22 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	defer j.close()
 	b, err := datagen.Load(ctx, s.Store(), o.ID)
 	if errors.Is(err, datagen.ErrNoBatch) {
-		wrapped, _, terr := order.SealedPieces(ctx, s.Store(), o.ID)
+		wrapped, terr := order.Wrapped(ctx, s.Store(), o.ID)
 		if terr != nil {
 			return terr
 		}
 		b = datagen.Batch{Order: o.ID, KEK: o.KEK, Wrapped: wrapped, Document: j.document, Profile: j.profile, Cards: o.Quantity, Spares: j.spares, BlockSize: datagen.BlockSize}
 		e := audit.Entry{Kind: "batch.created", Actor: "system:datagen", Subject: "order/" + o.ID,
 			Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "profile": j.profile.Name, "profile_sha256": fmt.Sprintf("%x", j.profile.Digest())}}
-		err = s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Create(tx, b) })
+		err = s.Store().Change(ctx, e, func(tx *store.Tx) error {
+			if err := s.ledger.Confirm(tx, o.ID); err != nil {
+				return err
+			}
+			return datagen.Create(tx, b)
+		})
 	}
 	if err != nil {
 		return err
@@ -455,7 +527,7 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
 	may, end := s.WhileMay(ctx)
 	defer end()
-	if err := g.Run(may, b, func(i int) sim.Identity { return j.input.At(i) }, nil); err != nil {
+	if err := g.Run(may, b, j.input.Read, nil); err != nil {
 		if ctx.Err() == nil && may.Err() != nil {
 			return context.Cause(may)
 		}
@@ -475,6 +547,7 @@ func (s *bureau) offer(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	defer j.close()
 	m := message.Offer{Order: o.ID, Operator: o.Partner, Cards: b.Cards, Spares: b.Spares, Profile: o.Profile, OS: j.product.OS}
 	if err := s.Send(ctx, s.Config().Plant, o.ID+".offer.pgp", message.JSON(m)); err != nil {
 		return err
@@ -484,19 +557,21 @@ func (s *bureau) offer(ctx context.Context, o order.Order) error {
 
 // ofPlant finds the order that a plant writes about. Only the plant that it was
 // given to may.
-func (s *bureau) ofPlant(ctx context.Context, a *site.Arrival, id string, state order.State) (order.Order, error) {
+func (s *bureau) ofPlant(ctx context.Context, a *site.Arrival, id string, state, before order.State) (order.Order, error) {
 	o, err := order.Get(ctx, s.Store(), id)
-	return ours(a, o, err, id, s.Config().Plant, state)
+	return ours(a, o, err, id, s.Config().Plant, state, before)
 }
 
 // ofOperator finds the order that its operator writes about.
-func (s *bureau) ofOperator(ctx context.Context, a *site.Arrival, id string, state order.State) (order.Order, error) {
+func (s *bureau) ofOperator(ctx context.Context, a *site.Arrival, id string, state, before order.State) (order.Order, error) {
 	o, err := order.Get(ctx, s.Store(), id)
-	return ours(a, o, err, id, o.Partner, state)
+	return ours(a, o, err, id, o.Partner, state, before)
 }
 
-// ours refuses an order that is not here, not the sender's, or elsewhere in its life.
-func ours(a *site.Arrival, o order.Order, err error, id, sender string, state order.State) (order.Order, error) {
+// ours refuses an order that is not here, not the sender's, or elsewhere in its
+// life. In the state before, the file is the answer to one that this site sent and
+// did not come to note: it waits until that is done.
+func ours(a *site.Arrival, o order.Order, err error, id, sender string, state, before order.State) (order.Order, error) {
 	switch {
 	case errors.Is(err, order.ErrNoOrder):
 		return o, site.Refused("%s: %v", a.Name, err)
@@ -504,6 +579,8 @@ func ours(a *site.Arrival, o order.Order, err error, id, sender string, state or
 		return o, err
 	case a.Partner != sender:
 		return o, site.Refused("%s: order %s is not one of %s", a.Name, id, a.Partner)
+	case o.State == before && before != "":
+		return o, fmt.Errorf("%s: order %s is %s still; the file is taken when it is %s", a.Name, id, o.State, state)
 	case o.State != state:
 		return o, site.Refused("%s: order %s is %s, want %s", a.Name, id, o.State, state)
 	}
@@ -515,7 +592,7 @@ func (s *bureau) takeSlot(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofPlant(ctx, a, m.Order, order.Offered)
+	o, err := s.ofPlant(ctx, a, m.Order, order.Offered, order.Generated)
 	if err != nil {
 		return err
 	}
@@ -555,6 +632,7 @@ func (s *bureau) sendBatch(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	defer j.close()
 	given, err := s.Token().GiveDataKey(ctx, b.KEK, b.Wrapped, to, message.BatchLabel(o.ID))
 	if err != nil {
 		return err
@@ -598,12 +676,16 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 	if err != nil {
 		return site.Refused("%s: %v", a.Name, err)
 	}
-	o, err := s.ofPlant(ctx, a, rep.Order, order.Sent)
+	o, err := s.ofPlant(ctx, a, rep.Order, order.Sent, order.Offered)
 	if err != nil {
 		return err
 	}
 	if rep.Counts.Cards != o.Quantity || rep.Site != a.Partner {
 		return site.Refused("%s: %d cards of site %s, want %d of %s", a.Name, rep.Counts.Cards, rep.Site, o.Quantity, a.Partner)
+	}
+	gone, err := s.retired(ctx, o, remakes)
+	if err != nil {
+		return err
 	}
 	data := map[string]any{"good": rep.Counts.Good, "remade": rep.Counts.Remade, "retired": rep.Counts.Retired, "destroyed": rep.Counts.Destroyed, "plant": a.Partner}
 	return a.Step(ctx, o, "order.made", order.Made, data, func(tx *store.Tx) error {
@@ -611,6 +693,9 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 			return err
 		}
 		if err := order.SetCounts(tx, o.ID, rep.Counts.Good, rep.Counts.Retired); err != nil {
+			return err
+		}
+		if err := s.ledger.Retire(ctx, tx, order.Holder{Order: o.ID, Operator: o.Partner}, slices.All(gone)); err != nil {
 			return err
 		}
 		return putPaper(tx, o.ID, "report", rep)
@@ -624,18 +709,15 @@ func (s *bureau) respond(ctx context.Context, o order.Order) error {
 	if o.Good == 0 {
 		return s.respondRetired(ctx, o)
 	}
-	j, err := s.job(ctx, o)
+	files, err := s.sendResponse(ctx, o)
 	if err != nil {
 		return err
 	}
-	name := o.ID + ".out.pgp"
-	err = s.SendForOfficers(ctx, o.Partner, name, func(w io.Writer) error {
-		return s.writeResponse(ctx, o, j, w)
-	})
-	if err != nil {
-		return err
+	data := map[string]any{"cards": o.Good, "file": files[0].File}
+	if len(files) > 1 {
+		data = map[string]any{"cards": o.Good, "files": len(files)}
 	}
-	return s.Step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": o.Good, "file": name}, nil)
+	return s.Step(ctx, o, "order.responded", order.Responded, data, nil)
 }
 
 // respondRetired tells the operator that no card of its order could be made: a
@@ -649,19 +731,6 @@ func (s *bureau) respondRetired(ctx context.Context, o order.Order) error {
 	return s.Step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": 0, "retired": o.Retired, "file": name}, nil)
 }
 
-// writeResponse writes the response of an order that was made.
-func (s *bureau) writeResponse(ctx context.Context, o order.Order, j job, w io.Writer) error {
-	remakes, err := order.Remakes(ctx, s.Store(), o.ID)
-	if err != nil {
-		return err
-	}
-	r := Response{
-		Order: o.ID, Input: j.input, Key: message.TransportKey(o.Partner, o.Transport), Good: o.Good, Remakes: remakes,
-		Columns: j.contract.Columns, Variant: j.contract.ResponseICCID,
-	}
-	return r.Write(ctx, s.Store(), s.Token(), w)
-}
-
 // ---- acknowledgement and destruction
 
 func (s *bureau) takeAck(ctx context.Context, a *site.Arrival) error {
@@ -669,12 +738,19 @@ func (s *bureau) takeAck(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofOperator(ctx, a, m.Order, order.Responded)
+	o, err := s.ofOperator(ctx, a, m.Order, order.Responded, order.Made)
 	if err != nil {
 		return err
 	}
 	if m.Cards != o.Good {
 		return site.Refused("%s: %d cards are acknowledged, want %d", a.Name, m.Cards, o.Good)
+	}
+	sent, err := s.sentFiles(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	if wrong := otherFile(m.Response, sent); wrong != "" {
+		return site.Refused("%s: %s", a.Name, wrong)
 	}
 	return a.Step(ctx, o, "order.received", order.Received, map[string]any{"cards": m.Cards, "by": m.By}, func(tx *store.Tx) error {
 		return putPaper(tx, o.ID, "ack", m)
@@ -752,7 +828,7 @@ func (s *bureau) takeDestroyed(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofPlant(ctx, a, m.Order, order.Destroying)
+	o, err := s.ofPlant(ctx, a, m.Order, order.Destroying, "")
 	if err != nil {
 		return err
 	}
@@ -779,10 +855,17 @@ func (s *bureau) destroy(ctx context.Context, o order.Order) error {
 		return err
 	}
 	d.Blocks = b.Blocks()
-	for name, to := range map[string]string{o.ID + ".out.pgp": o.Partner, o.ID + ".batch.pgp": s.Config().Plant} {
-		if err := s.Withdraw(to, name); err != nil {
+	sent, err := s.sentFiles(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	for _, f := range sent {
+		if err := s.Withdraw(o.Partner, f.File); err != nil {
 			return err
 		}
+	}
+	if err := s.Withdraw(s.Config().Plant, o.ID+".batch.pgp"); err != nil {
+		return err
 	}
 	return s.Step(ctx, o, "order.destroyed", order.Destroyed, map[string]any{"key": o.KEK, "blocks": d.Blocks}, func(tx *store.Tx) error {
 		d.LogIndex, d.At = tx.Index(), tx.Time()

@@ -61,7 +61,7 @@ func newBatchRig(t *testing.T) *batchRig {
 	op := sitetest.Must[*hsm.OP](t)(s.Token().OP(t.Context(), message.OPKey("op", 11)))
 	defer op.Close()
 	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
-	if err := g.Run(t.Context(), b, in.At, nil); err != nil {
+	if err := g.Run(t.Context(), b, in.Read, nil); err != nil {
 		t.Fatal(err)
 	}
 	r := &batchRig{bureau: s, slots: map[string]profile.SlotID{}}
@@ -233,6 +233,10 @@ func TestAuthenticationAgreed(t *testing.T) {
 	}
 	tuak := of("algorithm: TUAK\ntuak: {k-bits: 256, mac-bits: 64, res-bits: 64, ck-bits: 128, ik-bits: 128, iterations: 1}")
 	xor := of("test: true\nalgorithm: XOR")
+	withNumber := sim.Identity{MSISDN: sitetest.Must[sim.MSISDN](t)(sim.ParseMSISDN("919876543210"))}
+	if errs := checkAuthentication(order.AgreedProfile{Name: "p"}, builtin, sitetest.Must[[]order.Column](t)(order.ParseColumns("ICCID/IMSI/MSISDN")), sim.Identity{}); len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), "column MSISDN: the order gives no MSISDNs") {
+		t.Error(errs)
+	}
 	const tuakText = "TUAK k=256 mac=64 res=64 ck=128 ik=128 iterations=1"
 	for _, c := range []struct {
 		profile         *profile.Profile
@@ -247,7 +251,7 @@ func TestAuthenticationAgreed(t *testing.T) {
 		{builtin, "", "EKI/EOPC/ADM2", "column ADM2: cards of profile p have no ADM2"},
 	} {
 		columns := sitetest.Must[[]order.Column](t)(order.ParseColumns("ICCID/IMSI/" + c.columns))
-		err := errors.Join(checkAuthentication(order.AgreedProfile{Name: "p", Algorithm: c.agreed}, c.profile, columns)...)
+		err := errors.Join(checkAuthentication(order.AgreedProfile{Name: "p", Algorithm: c.agreed}, c.profile, columns, withNumber)...)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want) && !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s with %q and %s: %v, want %q", c.profile.Algorithm, c.agreed, c.columns, err, c.want)
 		}

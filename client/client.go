@@ -102,22 +102,39 @@ func (c *Client) Post(ctx context.Context, path string, body, v any) error {
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, http.MethodPost, path, doc, v)
+	return c.call(ctx, http.MethodPost, path, func() io.Reader { return bytes.NewReader(doc) }, v)
 }
 
-// Send posts a file as it is.
+// Send posts a file as it is. One that can be read from any place, as a file of
+// the system can, is read while it is sent; any other is held in memory, since
+// a call may be tried again.
 func (c *Client) Send(ctx context.Context, path string, file io.Reader, v any) error {
+	if f, ok := file.(interface {
+		io.ReaderAt
+		io.Seeker
+	}); ok {
+		size, err := f.Seek(0, io.SeekEnd)
+		if err != nil {
+			return err
+		}
+		return c.call(ctx, http.MethodPost, path, func() io.Reader { return io.NewSectionReader(f, 0, size) }, v)
+	}
 	doc, err := io.ReadAll(file)
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, http.MethodPost, path, doc, v)
+	return c.call(ctx, http.MethodPost, path, func() io.Reader { return bytes.NewReader(doc) }, v)
 }
 
-func (c *Client) call(ctx context.Context, method, path string, body []byte, v any) error {
+// call makes a call, with a new body for each try; body may be nil.
+func (c *Client) call(ctx context.Context, method, path string, body func() io.Reader, v any) error {
 	end := time.Now().Add(c.Patience)
 	for {
-		res, err := c.once(ctx, method, path, body)
+		var content io.Reader
+		if body != nil {
+			content = body()
+		}
+		res, err := c.once(ctx, method, path, content)
 		late := time.Now().After(end)
 		if err == nil {
 			err = read(res, v)
@@ -150,8 +167,8 @@ func (c *Client) away(err error) error {
 	return fmt.Errorf("%s: %w (%w)", c.socket, ErrAway, err)
 }
 
-func (c *Client) once(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://site/v1"+path, bytes.NewReader(body))
+func (c *Client) once(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://site/v1"+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +223,7 @@ func (c *Client) Ask(ctx context.Context, p Signer, path string, body []byte, v 
 	if err != nil {
 		return err
 	}
-	res, err := c.once(ctx, http.MethodPost, path, doc)
+	res, err := c.once(ctx, http.MethodPost, path, bytes.NewReader(doc))
 	if err != nil {
 		return c.away(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"ankan/exchange"
 	"ankan/order"
@@ -25,6 +26,9 @@ func (c *check) across() error {
 			continue
 		}
 		for _, o := range b.orders {
+			if err := b.held(o); err != nil {
+				return err
+			}
 			if o.State == order.Refused || o.State == order.Drafted {
 				continue
 			}
@@ -42,6 +46,33 @@ func (c *check) across() error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// held makes sure that the ledger holds an order's identities as its state says:
+// reserved until keys are drawn, issued from then on for ever, and free again when
+// it was refused.
+func (b *books) held(o order.Order) error {
+	rows, err := b.rows(1, `SELECT state FROM ledger_order WHERE ord = $1`, o.ID)
+	if err != nil {
+		return err
+	}
+	hold := "free"
+	if len(rows) > 0 {
+		hold = rows[0][0]
+	}
+	want := []string{string(order.Issued)}
+	switch o.State {
+	case order.Refused:
+		want = []string{"free"}
+	case order.Accepted:
+		want = []string{string(order.Reserved)}
+	case order.Released: // keys are drawn in this state
+		want = append(want, string(order.Reserved))
+	}
+	if !slices.Contains(want, hold) {
+		b.finding("order %s is %s, and its identities are %s in the ledger, want %s", o.ID, o.State, hold, strings.Join(want, " or "))
 	}
 	return nil
 }
@@ -129,16 +160,20 @@ func (c *check) issued(b *books, imsi, iccid, ord string) error {
 	if err != nil {
 		return err
 	}
-	was, err := ledger.IssuedIMSI(c.ctx, bureau.store, i)
-	if err != nil {
-		return err
-	}
-	also, err := ledger.IssuedICCID(c.ctx, bureau.store, n)
-	if err != nil {
-		return err
-	}
-	if !was || !also {
-		b.finding("identity %s, %s is loaded, and the ledger of %s does not know it", imsi, iccid, bureau.name)
+	for _, find := range []func() (*order.Issue, error){
+		func() (*order.Issue, error) { return ledger.FindIMSI(c.ctx, bureau.store, i) },
+		func() (*order.Issue, error) { return ledger.FindICCID(c.ctx, bureau.store, n) },
+	} {
+		was, err := find()
+		if err != nil {
+			return err
+		}
+		switch {
+		case was == nil:
+			b.finding("identity %s, %s is loaded, and the ledger of %s does not know it", imsi, iccid, bureau.name)
+		case was.Order != ord || was.Hold != order.Issued:
+			b.finding("identity %s, %s is loaded, and in the ledger of %s it is %s for order %s", imsi, iccid, bureau.name, was.Hold, was.Order)
+		}
 	}
 	return nil
 }

@@ -134,7 +134,42 @@ func (b *books) entries() error {
 		}
 		b.report.Rows += len(rows)
 	}
-	return errors.Join(b.cards(), b.loads(), b.blocks())
+	return errors.Join(b.cards(), b.loads(), b.blocks(), b.holds())
+}
+
+// holds compares the identity ledger with the orders: each order holds its
+// identities as its state says, and nobody else does.
+func (b *books) holds() error {
+	rows, err := b.rows(3, `SELECT l.ord, l.state, o.state FROM ledger_order l LEFT JOIN orders o ON o.id = l.ord`)
+	if err != nil {
+		return err
+	}
+	held := map[string]bool{}
+	for _, r := range rows {
+		held[r[0]] = true
+		hold, is := order.Hold(r[1]), order.State(r[2])
+		drawn, err := b.number(`SELECT count(*) FROM ledger_share s JOIN ledger_order l ON l.n = s.ord WHERE l.ord = $1`, r[0])
+		if err != nil {
+			return err
+		}
+		switch early := is == order.Accepted || is == order.Released; {
+		case drawn == 0,
+			hold == order.Reserving && (is != "" || b.works.Settled),
+			hold == order.Reserved && !early,
+			hold == order.Issued && (is == "" || is == order.Accepted || is == order.Refused || is == order.Refusing):
+			b.finding("ledger: order %s is %s with %d blocks, and is %q", r[0], hold, drawn, is)
+		}
+	}
+	if !b.config.Is(site.Bureau) {
+		return nil
+	}
+	for _, o := range b.orders {
+		if o.Partner != b.name && o.State != order.Refused && o.State != order.Refusing && !held[o.ID] {
+			b.finding("ledger: order %s is %s, and holds no identity", o.ID, o.State)
+		}
+	}
+	b.report.Rows += len(rows)
+	return nil
 }
 
 // tally counts things by name, up in the log and down in the database.
@@ -461,7 +496,7 @@ func (b *books) destroyed() error {
 		}
 		tables := []string{"block", "batch"}
 		if b.is(site.Bureau) {
-			tables = append(tables, "order_text")
+			tables = append(tables, "order_text", "order_identity")
 		}
 		for _, table := range tables {
 			n, err := b.number(`SELECT count(*) FROM `+table+` WHERE ord = $1`, ord)

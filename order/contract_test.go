@@ -1,13 +1,14 @@
 package order
 
 import (
-	"ankan/document"
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"ankan/document"
 	"ankan/sim"
 )
 
@@ -28,7 +29,7 @@ func TestContract(t *testing.T) {
 	if got := c.Licence.ValidUntil.UTC().Format(time.RFC3339); got != "2036-03-31T18:30:00Z" {
 		t.Errorf("licence ends %s, want the end of 31 March in India", got)
 	}
-	if c.DestructionLimit != 720*time.Hour || !c.Remake || c.Network.MNCDigits() != 2 || c.Dialect != dialect1 || len(c.Columns) != 10 ||
+	if c.DestructionLimit != 720*time.Hour || !c.Remake || c.Network.MNCDigits() != 2 || c.Order != layout("dialect1") || len(c.Responses) != 1 || len(c.Responses[0].Columns) != 10 ||
 		c.Ranges[1].IMSI.Last != 404990000199999 || c.Reading().Variant != sim.Digits18|sim.CheckDigit {
 		t.Errorf("%+v", c)
 	}
@@ -68,10 +69,12 @@ func TestContractRefused(t *testing.T) {
 		"c:25:16: profiles[0].algorithm TUAK: K has 0 bits, wan": {"    product: USIM-5G", "    algorithm: TUAK\n    product: USIM-5G"},
 		"c:20:34: products[0].algorithms[0] is \"COMP128\", wan": {"form_factor: 2FF/3FF/4FF", "algorithms: [COMP128], form_factor: 2FF/3FF/4FF"},
 		"c:22:5: profiles[0].algorithm is MILENAGE, the oper":    {"form_factor: 2FF/3FF/4FF", "algorithms: [TUAK, XOR], form_factor: 2FF/3FF/4FF"},
-		`c:28:12: files.dialect dialect "x" is unknown`:          {"dialect: dialect1", "dialect: x"},
+		`c:28:12: files.dialect layout "x" is unknown`:           {"dialect: dialect1", "dialect: x"},
 		"c:29:16: files.order_iccid ICCID variant is":            {"order_iccid: 18 check", "order_iccid: check 18"},
 		"c:30:19: files.response_iccid has a body of ano":        {"response_iccid: 18 check padded", "response_iccid: 19 check"},
 		"c:30:19: files.response_iccid ICCID variant":            {"response_iccid: 18 check padded", "response_iccid: any"},
+		"c:31:13: files.max_rows is -1, want 1 to 100000":        {"  columns:", "  max_rows: -1\n  columns:"},
+		"c:31:13: files.max_rows is 100000001, want 1 to":        {"  columns:", "  max_rows: 100000001\n  columns:"},
 		"c:31:12: files.columns column KI would carry ke":        {"EKI", "KI"},
 		"c:34:13: transport_keys[0].index is 0 (not encr":        {"index: 11", "index: 0"},
 		"c:34:13: transport_keys[0].index is 100, want 1":        {"index: 11", "index: 100"},
@@ -140,6 +143,10 @@ func TestCheck(t *testing.T) {
 	}
 	change := func(old, new string) *Input { return parse(strings.Replace(base(t), old, new, 1)) }
 	list := "IMSI:404990000000009\nSer_nb:" + iccidText(t, 9) + "\nIMSI:404990000050000\nSer_nb:" + iccidText(t, 50_000) + "\n"
+	other, err := ParseInput("o", bytes.NewReader(files(t, "input/dialect2-range.inp")["dialect2-range.inp"]))
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := map[string]struct {
 		in   *Input
 		at   time.Time
@@ -152,7 +159,7 @@ func TestCheck(t *testing.T) {
 		"transport key 13 is not agreed, want one of: 11, 12":                                 {change("11\n", "13\n"), now, "transport key"},
 		"IMSI 404990000010000 of card 201 is outside the operator's ranges":                   {change("IMSI:404990000000001", "IMSI:404990000009800"), now, "range"},
 		"ICCID " + iccidText(t, 50_000) + " of card 2 is outside the operator's ranges":       {parse(strings.Replace(base(t)[:strings.Index(base(t), "IMSI:")], "1000\n", "2\n", 1) + list), now, "range"},
-		"file is of dialect2, want the dialect of the contract":                               {parse(string(files(t, "input/dialect2-range.inp")["dialect2-range.inp"])), now, "dialect"},
+		"file is of dialect2, want the layout of the contract":                                {other, now, "dialect"},
 	}
 	for want, tt := range tests {
 		errs := c.Check(tt.in, tt.at)
@@ -200,7 +207,7 @@ func FuzzParseContract(f *testing.F) {
 		if err != nil && !errors.As(err, &faults) {
 			t.Fatalf("%T has no place", err)
 		}
-		if err == nil && (c.MaxQuantity < 1 || len(c.Columns) < 2 || c.DestructionLimit <= 0 || len(c.Ranges) == 0) {
+		if err == nil && (c.MaxQuantity < 1 || len(c.Responses) == 0 || c.DestructionLimit <= 0 || len(c.Ranges) == 0) {
 			t.Fatalf("accepted: %+v", c)
 		}
 	})

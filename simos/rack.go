@@ -51,6 +51,8 @@ type Rack struct {
 	order []*bay
 	bySer map[Serial]*bay
 	from  int // bays before it are not untouched
+	slots int // connections that are served
+	empty sync.Cond
 }
 
 // bay is a place in the drawer. Its chip belongs to the slot while it is in use.
@@ -82,6 +84,7 @@ const (
 	Broken             // answers 6F00 to everything
 	Late               // answers, but Delay later
 	WrongLot           // is of another lot than its label says, from the start
+	Pulled             // is pulled out, with the reader's cable; and is well again
 )
 
 // wrongLot is what a chip with that fault says.
@@ -111,6 +114,7 @@ const (
 // when the rack is killed is lost. The files hold the keys of the chips.
 func NewRack(dir string) (*Rack, error) {
 	r := &Rack{dir: dir, bySer: make(map[Serial]*bay)}
+	r.empty.L = &r.mu
 	if dir == "" {
 		return r, nil
 	}
@@ -334,7 +338,9 @@ func (r *Rack) Serve(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return fmt.Errorf("rack: %w", err)
 		}
+		r.served(1)
 		slots.Go(func() {
+			defer r.served(-1)
 			defer conn.Close()
 			defer context.AfterFunc(ctx, func() { conn.Close() })()
 			s := slot{rack: r, in: bufio.NewReaderSize(conn, 512), conn: conn, ctx: ctx}
@@ -343,6 +349,23 @@ func (r *Rack) Serve(ctx context.Context, l net.Listener) error {
 				r.back(s.bay)
 			}
 		})
+	}
+}
+
+func (r *Rack) served(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slots += n
+	r.empty.Broadcast()
+}
+
+// Rest waits until no connection is served: every chip is back in the drawer. It
+// is for who knows that all readers were closed.
+func (r *Rack) Rest() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.slots > 0 {
+		r.empty.Wait()
 	}
 }
 
@@ -459,6 +482,10 @@ func (s *slot) transmit(cmd []byte) []byte {
 		case Flaky:
 			y.fault = Fault{}
 			y.chip.Off()
+			return nil
+		case Pulled:
+			y.fault = Fault{}
+			s.conn.Close()
 			return nil
 		case Broken:
 			return []byte{0x6F, 0x00}

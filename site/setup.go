@@ -98,9 +98,8 @@ func Init(ctx context.Context, c *Config, token hsm.Module, f access.Founding, l
 }
 
 // Begun says that a try to set the site up came as far as its database.
-func Begun(c *Config) bool {
-	_, err := os.Stat(c.Database())
-	return err == nil
+func Begun(ctx context.Context, c *Config) (bool, error) {
+	return store.Begun(ctx, store.Config{Path: c.Database(), Password: c.DatabasePassword()})
 }
 
 // Finish sets a site up whose people founded it in a try that was cut short
@@ -305,7 +304,9 @@ func openStore(ctx context.Context, c *Config, now func() time.Time, t hsm.Modul
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n, Now: now, Steps: c.Steps}, Schemas(parts...)...)
+	return store.Open(ctx, store.Config{
+		Path: c.Database(), Password: c.DatabasePassword(), Origin: c.origin(), Signer: n, Now: now, Steps: c.Steps,
+	}, Schemas(parts...)...)
 }
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its

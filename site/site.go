@@ -23,6 +23,7 @@ import (
 	"ankan/custody"
 	"ankan/exchange"
 	"ankan/exchange/edge"
+	"ankan/format"
 	"ankan/hsm"
 	"ankan/keys"
 	"ankan/message"
@@ -130,14 +131,37 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	return s, nil
 }
 
-// loadDocuments reads contracts and profiles. Each profile must be without findings.
+// readFormats reads layouts of files.
+func readFormats(paths []string) (format.Set, error) {
+	var all format.Set
+	for _, path := range paths {
+		doc, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		l, err := format.Parse(path, doc)
+		if err != nil {
+			return nil, err
+		}
+		if all, err = all.Add(l); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return all, nil
+}
+
+// loadDocuments reads layouts, contracts and profiles. Each profile must be without findings.
 func (s *Site) loadDocuments() error {
+	formats, err := readFormats(s.config.Formats)
+	if err != nil {
+		return err
+	}
 	for _, path := range s.config.Contracts {
 		doc, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		c, err := order.ParseContract(path, doc)
+		c, err := order.ParseContract(path, doc, formats...)
 		if err != nil {
 			return err
 		}

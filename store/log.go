@@ -57,7 +57,7 @@ func checkEmpty(tx *ReadTx) error {
 // begin signs the checkpoint of a new, empty log.
 func (s *Store) begin() error {
 	h := &head{tree: new(audit.Tree)}
-	if err := s.sign(h); err != nil {
+	if err := s.sign(s.writer, h); err != nil {
 		return err
 	}
 	s.head.Store(h)
@@ -156,7 +156,7 @@ func tileOf(tx *ReadTx, level int, n int64, width int) (audit.Tile, error) {
 
 // leaves yields n leaves from the entry from on, fewer when the log ends. A
 // gap between them is an error.
-func leaves(tx *ReadTx, from, n int64) iter.Seq2[[]byte, error] {
+func leaves(tx Querier, from, n int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		rows, err := tx.Query("SELECT idx, leaf FROM log_entry WHERE idx >= $1 AND idx < $2 ORDER BY idx", from, from+n)
 		if err != nil {
@@ -276,7 +276,7 @@ func (tx *ReadTx) tiles(level int, n int64, width int) (audit.Tile, error) {
 // signed. It reads everything, without keeping writers waiting.
 func (s *Store) Fsck(ctx context.Context, vkey string) (r audit.Report, err error) {
 	err = s.View(ctx, func(tx *ReadTx) error {
-		if err := checkFiles(ctx, tx.tx); err != nil {
+		if err := s.engine.check(ctx, tx.tx); err != nil {
 			return err
 		}
 		_, signed, err := s.checkpoint(tx)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,34 +10,50 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite" // the driver "sqlite"
 	sqlitelib "modernc.org/sqlite/lib"
 )
 
-// What is particular to SQLite stands in this file and in the folder of its
-// name. The SQL elsewhere, with its $1 placeholders, is PostgreSQL's as well.
+// sqliteReaders is the number of reader handles. SQLite's readers share memory
+// maps and do not wait for the writer; more than this only cost memory.
+const sqliteReaders = 8
 
-const (
-	dialect = goose.DialectSQLite3
+// sqliteFile is a database in a file, which one process holds.
+type sqliteFile struct {
+	path string
+	lock *lockFile
+	db   *sql.DB
+}
 
-	// readers is the number of reader handles. SQLite's readers share memory
-	// maps and do not wait for the writer; more than this only cost memory.
-	readers = 8
+func (f *sqliteFile) dialect() goose.Dialect { return goose.DialectSQLite3 }
+func (f *sqliteFile) files(in fs.FS) fs.FS   { return in }
+func (f *sqliteFile) view() *sql.TxOptions   { return &sql.TxOptions{ReadOnly: true} }
+func (f *sqliteFile) alive(*writer) bool     { return true }
+func (f *sqliteFile) lost(error) bool        { return false }
 
-	beginSQL = "BEGIN IMMEDIATE"
-)
+func (f *sqliteFile) ready(context.Context) error { return nil }
 
-//go:embed sqlite
-var sqliteFiles embed.FS
+func (f *sqliteFile) pending(context.Context) (func(), error) { return func() {}, nil }
 
-// logSchema is the store's own tables.
-func logSchema() Schema {
-	files, err := fs.Sub(sqliteFiles, "sqlite")
-	if err != nil {
-		panic(err) // the folder is embedded
+// open locks the file and opens the one handle that writes. synchronous(FULL)
+// makes a commit wait for the disk; secure_delete overwrites what is deleted;
+// temp_store keeps intermediate results out of files.
+func (f *sqliteFile) open(ctx context.Context) (_ *sql.DB, err error) {
+	if f.lock, err = lock(f.path + ".lock"); err != nil {
+		return nil, err
 	}
-	return Schema{Name: "log", Files: files}
+	if err := createFile(f.path); err != nil {
+		return nil, err
+	}
+	f.db, err = openSQLite(f.path, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
+		"secure_delete(ON)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)", "cache_size(-16000)")
+	if err == nil {
+		f.db.SetMaxOpenConns(1)
+		err = settle(ctx, f.db)
+	}
+	return f.db, err
 }
 
 // createFile makes the database file readable for its owner only; SQLite gives
@@ -51,23 +66,19 @@ func createFile(path string) error {
 	return f.Close()
 }
 
-// openWriter opens the one handle that writes. synchronous(FULL) makes a
-// commit wait for the disk; secure_delete overwrites what is deleted;
-// temp_store keeps intermediate results out of files.
-func openWriter(path string) (*sql.DB, error) {
-	db, err := openSQLite(path, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
-		"secure_delete(ON)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)", "cache_size(-16000)")
-	if err == nil {
-		db.SetMaxOpenConns(1)
+func (f *sqliteFile) connect(ctx context.Context) (*writer, error) {
+	conn, err := f.db.Conn(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return db, err
+	return newWriter(conn, true), nil
 }
 
-func openReaders(path string) (*sql.DB, error) {
-	db, err := openSQLite(path, "query_only(ON)", "temp_store(MEMORY)")
+func (f *sqliteFile) readers() (*sql.DB, error) {
+	db, err := openSQLite(f.path, "query_only(ON)", "temp_store(MEMORY)")
 	if err == nil {
-		db.SetMaxOpenConns(readers)
-		db.SetMaxIdleConns(readers)
+		db.SetMaxOpenConns(sqliteReaders)
+		db.SetMaxIdleConns(sqliteReaders)
 	}
 	return db, err
 }
@@ -106,10 +117,12 @@ func unsafe(err error) bool {
 	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_IOERR
 }
 
-// full reports whether an error is that of a disk with no room.
+// full reports whether an error is that of a disk with no room, here or at a
+// server (SQLSTATE 53100).
 func full(err error) bool {
 	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_FULL
+	var p *pgconn.PgError
+	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_FULL || errors.As(err, &p) && p.Code == "53100"
 }
 
 // truncateWAL moves everything from the write-ahead log into the database and
@@ -120,8 +133,30 @@ func truncateWAL(ctx context.Context, conn *sql.Conn) (busy bool, err error) {
 	return blocked != 0, err
 }
 
-// checkFiles asks SQLite whether the file is whole and its references hold.
-func checkFiles(ctx context.Context, tx *sql.Tx) error {
+func (f *sqliteFile) begin(w *writer) ([]byte, error) { return nil, w.do("BEGIN IMMEDIATE") }
+
+// scrub moves everything from the write-ahead log into the database, where
+// deleted rows are overwritten, and cuts the log to nothing.
+func (f *sqliteFile) scrub(ctx context.Context, s *Store) (busy bool, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.writer == nil || s.isClosed() {
+		return false, ErrClosed
+	}
+	if busy, err = truncateWAL(ctx, s.writer.conn); busy || err != nil {
+		return busy, err
+	}
+	st, err := os.Stat(f.path + "-wal")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
+	if err == nil && st.Size() != 0 {
+		return false, fmt.Errorf("the write-ahead log still has %d bytes", st.Size())
+	}
+	return false, nil
+}
+
+func (f *sqliteFile) check(ctx context.Context, tx *sql.Tx) error {
 	var said string
 	if err := tx.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&said); err != nil {
 		return err
@@ -142,4 +177,15 @@ func checkFiles(ctx context.Context, tx *sql.Tx) error {
 		return fmt.Errorf("a row of table %s refers to none of %s", table, parent)
 	}
 	return rows.Err()
+}
+
+func (f *sqliteFile) close() error {
+	var errs []error
+	if f.db != nil {
+		errs = append(errs, f.db.Close())
+	}
+	if f.lock != nil {
+		errs = append(errs, f.lock.release())
+	}
+	return errors.Join(errs...)
 }

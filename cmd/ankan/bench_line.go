@@ -169,7 +169,7 @@ func (w *workshop) receive(ctx context.Context, of string, cards int) (string, e
 	if err != nil {
 		return "", err
 	}
-	if err := w.generate(ctx, b, in.At); err != nil {
+	if err := w.generate(ctx, b, in.Read); err != nil {
 		return "", err
 	}
 	e := audit.Entry{Kind: "batch.received", Actor: "partner/bureau", Subject: "order/" + id}

@@ -42,6 +42,7 @@ type cli struct {
 	Site    siteCmd    `cmd:"" help:"Set up a site, or show how it is."`
 	Partner partnerCmd `cmd:"" help:"Partner cards: whom a site exchanges files with."`
 	Order   orderCmd   `cmd:"" help:"Draft and follow orders."`
+	Ledger  ledgerCmd  `cmd:"" help:"The identity ledger of a bureau: which order a number went to."`
 	Act     actCmd     `cmd:"" help:"Ask for an act, sign it, do it."`
 	Key     keyCmd     `cmd:"" help:"Keys of the site."`
 
@@ -57,11 +58,13 @@ type cli struct {
 	Vault    vaultCmd    `cmd:"" help:"Vault of a plant: openings, boxes in it."`
 	Shipment shipmentCmd `cmd:"" help:"Shipments to operators."`
 	Card     cardCmd     `cmd:"" help:"Look at cards."`
+	Format   formatCmd   `cmd:"" help:"Layouts of order and response files: list, show, check, try."`
 	Profile  profileCmd  `cmd:"" help:"Electrical profiles: check, show, compare, import, render, export."`
 	Audit    auditCmd    `cmd:"" help:"Export and verify the audit log."`
 	Person   personCmd   `cmd:"" help:"A site's people: list, write down, register; software passkeys."`
 	Chips    chipsCmd    `cmd:"" help:"Serve a drawer of software chips."`
 	Bench    benchCmd    `cmd:"" help:"Measure, side by side with peers."`
+	Simulate simulateCmd `cmd:"" help:"Run whole factories under seeds, and look for what must not be."`
 
 	Completion completionCmd    `cmd:"" help:"Print a shell's completion script: source <(ankan completion bash)."`
 	Man        manCmd           `cmd:"" help:"Print the manual page: ankan man | man -l -."`

@@ -131,15 +131,15 @@ func (o orderCheckCmd) Run(a *app) error {
 		return err
 	}
 	defer f.Close()
-	in, err := order.ParseInput(short(o.File), f)
+	in, err := order.Reading{}.ReadInput(short(o.File), f, nil)
 	if err != nil {
 		return err
 	}
-	v := map[string]any{"dialect": in.Dialect().Name(), "quantity": in.Quantity(), "profile": in.Value(order.ProfileName),
+	v := map[string]any{"dialect": in.Layout().Name(), "quantity": in.Quantity(), "profile": in.Value(order.ProfileName),
 		"batch": in.Value(order.Batch), "transport_key": in.TransportKey(), "first_iccid": in.First().ICCID.Masked(), "first_imsi": in.First().IMSI.Masked(),
 		"digest": fmt.Sprintf("%x", in.Digest())}
 	return a.print(o.JSON, v, func() {
-		a.printf("%s: %s, %s of %s, batch %s, transport key %d\nfirst ICCID %s, IMSI %s\ndigest %x\n", short(o.File), in.Dialect().Name(), count(in.Quantity(), "card", "cards"),
+		a.printf("%s: %s, %s of %s, batch %s, transport key %d\nfirst ICCID %s, IMSI %s\ndigest %x\n", short(o.File), in.Layout().Name(), count(in.Quantity(), "card", "cards"),
 			in.Value(order.ProfileName), in.Value(order.Batch), in.TransportKey(), in.First().ICCID.Masked(), in.First().IMSI.Masked(), in.Digest())
 	})
 }

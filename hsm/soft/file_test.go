@@ -264,7 +264,41 @@ func (c constant) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Every step of a change fails once. Before the new file takes its place
+// A step that fails once, after the new file took its place, has the whole file
+// written anew: the change is made, and the token goes on.
+func TestStepFailsOnce(t *testing.T) {
+	for _, fails := range []string{"sync folder", "overwrite"} {
+		path := filepath.Join(t.TempDir(), "token")
+		token := create(t, path)
+		generate(t, token, "first")
+		times := 0
+		token.token().writer.fault = func(step string) error {
+			if step == fails {
+				if times++; times == 1 {
+					return errors.New("disk is broken")
+				}
+			}
+			return nil
+		}
+		generate(t, token, "second")
+		if err := token.Destroy(ctx, "first"); err != nil || times < 2 {
+			t.Errorf("%s: %v after %d times", fails, err, times)
+		}
+		if err := token.Check(ctx); err != nil {
+			t.Errorf("%s: %v", fails, err)
+		}
+		token.Close()
+		reopened := open(t, path)
+		if _, err := reopened.Key(ctx, "second"); err != nil {
+			t.Errorf("%s: %v", fails, err)
+		}
+		if _, err := reopened.Key(ctx, "first"); !errors.Is(err, hsm.ErrNoKey) {
+			t.Errorf("%s: %v, want ErrNoKey", fails, err)
+		}
+	}
+}
+
+// Every step of a change fails. Before the new file takes its place
 // nothing happened and the token goes on; afterwards nobody knows what a crash
 // would leave, so that the token takes no more changes until it is opened anew.
 func TestStepsFail(t *testing.T) {

@@ -378,9 +378,15 @@ func (t *token) save(live map[string]*key, destroyed map[string]struct{}) error 
 	plain := encode(live, destroyed)
 	defer clear(plain)
 	data := append(make([]byte, 0, headerLen+len(plain)+overhead), t.header...)
-	err := t.writer.replace(t.file.Seal(data, nil, plain, t.header))
+	data = t.file.Seal(data, nil, plain, t.header)
+	err := t.writer.replace(data)
 	if errors.Is(err, errUnsure) {
-		t.broken = err
+		// The new file has its place, and whether the disk knows is not known. All
+		// of it is written anew: what failed once is not asked again.
+		if err = t.writer.replace(data); err != nil {
+			err = fmt.Errorf("%w: %w", errUnsure, err)
+			t.broken = err
+		}
 	}
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"ankan/passkey"
 	"ankan/site"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 // Must gives what f returned, or ends the test.
@@ -80,7 +81,7 @@ edge: {listen: "127.0.0.1:7001", separate: true}
 contracts: [contract.yaml]
 profiles: ["builtin:in-5g-usim"]
 plant: plant
-`, name, name, roles)
+%s`, name, name, roles, storetest.Section(t))
 	for file, text := range map[string]string{"pass": "a passphrase for tests\n", "contract.yaml": contractText, "site.yaml": doc} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

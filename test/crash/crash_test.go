@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ankan/durable"
+	"ankan/store/storetest"
 )
 
 var (
@@ -46,6 +47,10 @@ func founded(t testing.TB) *plant {
 	idle.Lock()
 	defer idle.Unlock()
 	var p *plant
+	database := ""
+	if storetest.OnPostgres() {
+		database = storetest.Database(t) // it goes with the test
+	}
 	if n := len(idle.plants); n > 0 {
 		p, idle.plants = idle.plants[n-1], idle.plants[:n-1]
 	} else {
@@ -55,11 +60,17 @@ func founded(t testing.TB) *plant {
 			t.Fatal(err)
 		}
 		folders = append(folders, dir)
-		if p, err = found(t.Context(), dir); err != nil {
+		if p, err = found(t.Context(), dir, database); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Cleanup(func() {
+		if database != "" {
+			if err := p.onServer(context.Background(), "DROP DATABASE %[1]s_base"); err != nil {
+				t.Error(err)
+			}
+			return
+		}
 		idle.Lock()
 		defer idle.Unlock()
 		idle.plants = append(idle.plants, p)
@@ -126,13 +137,15 @@ func drive(t *testing.T, all [][]event, each func(outcome)) {
 				} else {
 					each(o)
 				}
-				if done++; done%50 == 0 {
+				if done++; done%20 == 0 {
 					fmt.Fprintf(os.Stderr, "%s: %d of %d journeys in %s\n", t.Name(), done, len(all), time.Since(began).Round(time.Second))
 				}
 				mu.Unlock()
 			}
 		})
 	}
+	// In an order drawn by the seed, so that a run that is ended early has been everywhere.
+	rand.New(rand.NewPCG(*seed, 2)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	for _, events := range all {
 		if t.Failed() && !*every {
 			break
@@ -310,7 +323,7 @@ func TestKill(t *testing.T) {
 				if err != nil {
 					t.Errorf("seed %d: %v\nagain: go test ./test/crash -run TestKill -workers 1 -seed %[1]d\n%[3]s", s, err, p.says())
 				}
-				if journeys%50 == 0 {
+				if journeys%20 == 0 {
 					fmt.Fprintf(os.Stderr, "TestKill: %d journeys, %d kills; the seed is now %d\n", journeys, kills, next)
 				}
 				mu.Unlock()
@@ -326,7 +339,7 @@ func TestKill(t *testing.T) {
 
 // killed is a journey in which processes are killed at random moments.
 func (p *plant) killed(ctx context.Context, seed uint64) (kills int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := p.restore(); err != nil {
 		return 0, err
@@ -338,7 +351,7 @@ func (p *plant) killed(ctx context.Context, seed uint64) (kills int, err error) 
 		r := rand.New(rand.NewPCG(seed, 1))
 		for {
 			// Longer than a start takes, on the whole, so that the journey gets on.
-			pause := time.Duration(r.Int64N(int64(800 * time.Millisecond)))
+			pause := time.Duration(r.Int64N(int64(2 * time.Second)))
 			name := processes()[r.IntN(len(processes()))]
 			select {
 			case <-over.Done():
@@ -350,12 +363,9 @@ func (p *plant) killed(ctx context.Context, seed uint64) (kills int, err error) 
 			}
 		}
 	})
-	sum, err := p.Run(ctx, silent{})
+	sum, err := p.drive(ctx)
 	ended()
 	killer.Wait()
-	if err == nil && (!sum.Destroyed || sum.Responded != cards || sum.Loaded != cards) {
-		err = fmt.Errorf("the journey does not balance: %+v", sum)
-	}
 	cancel()
 	if err := firstOf(err, s.wait()); err != nil {
 		return kills, err

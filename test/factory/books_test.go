@@ -12,12 +12,13 @@ import (
 	"ankan/factory"
 	"ankan/hsm"
 	"ankan/parts"
+	"ankan/store/storetest"
 )
 
 // TestBooks changes what lies at a site, behind its back, and has the check of
 // the books find it.
 func TestBooks(t *testing.T) {
-	w := start(t, options{cards: 60, faults: true})
+	w := start(t, options{cards: 60, faults: true, file: true})
 	sum := w.journey(nil)
 	if r := w.balanced(factory.Works{}); r.Certified != 1 {
 		t.Fatalf("%+v", r)
@@ -41,6 +42,7 @@ func TestBooks(t *testing.T) {
 		{"a subscriber less", demo.Operator, `DELETE FROM subscriber WHERE imsi = (SELECT min(imsi) FROM subscriber)`, "59 subscribers are loaded"},
 		{"a subscriber whom nobody issued", demo.Operator, `UPDATE subscriber SET imsi = '404999999999999' WHERE imsi = (SELECT min(imsi) FROM subscriber)`, "the ledger of bureau does not know it"},
 		{"another count at the operator", demo.Operator, `UPDATE orders SET good = 59, retired = 1`, "59, 1"},
+		{"identities that the ledger takes for free", demo.Bureau, `DELETE FROM ledger_share; DELETE FROM ledger_order`, "its identities are free in the ledger"},
 		{"rows of what is destroyed", demo.Bureau, `INSERT INTO order_text (ord, n, sealed) SELECT id, 0, x'00' FROM orders`, "1 rows of order_text are not"},
 		{"a key that the module has not", demo.Plant, `UPDATE key SET state = 'active' WHERE id LIKE 'batch/%'`, "is active, and not in the module"},
 		{"a key destroyed in the register alone", demo.Bureau, `UPDATE key SET state = 'destroyed' WHERE id = 'ledger'`, "key ledger was destroyed, and is in the module"},
@@ -58,7 +60,7 @@ func TestBooks(t *testing.T) {
 					t.Fatal(err)
 				}
 			}()
-			db := openSQLite(t, path, "rw")
+			db := storetest.Open(t, path)
 			for _, q := range []string{`PRAGMA foreign_keys = off`, test.change, `PRAGMA wal_checkpoint(TRUNCATE)`} {
 				if _, err := db.Exec(q); err != nil {
 					t.Fatalf("%s: %v", q, err)

@@ -104,11 +104,8 @@ func (w *works) unreadable(t *testing.T, name, path, ord string) {
 		return
 	}
 	o := must[order.Order](t)(order.Get(w.ctx, s, ord))
-	text := must[[][]byte](t)(order.Text(w.ctx, s, ord))
-	if len(text) < 2 {
-		t.Fatalf("the backup has %d pieces of the order's text, want 2 or more", len(text))
-	}
-	if _, err := w.tokens[name].OpenDataKey(w.ctx, o.KEK, text[0]); !errors.Is(err, hsm.ErrNoKey) {
+	wrapped := must[hsm.Wrapped](t)(order.Wrapped(w.ctx, s, ord))
+	if _, err := w.tokens[name].OpenDataKey(w.ctx, o.KEK, wrapped); !errors.Is(err, hsm.ErrNoKey) {
 		t.Errorf("order text: got %v, want %v", err, hsm.ErrNoKey)
 	}
 	if _, err := w.tokens[name].Generate(w.ctx, o.KEK, hsm.Order, hsm.AES256); !errors.Is(err, hsm.ErrKeyExists) {
@@ -118,7 +115,7 @@ func (w *works) unreadable(t *testing.T, name, path, ord string) {
 
 // emptied checks that rows and bytes are gone from the database's files.
 func (w *works) emptied(t *testing.T, name string, sealed []byte) {
-	for _, table := range []string{"block", "batch", "order_text"} {
+	for _, table := range []string{"block", "batch", "order_text", "order_identity"} {
 		var n int
 		if w.ask(name, `SELECT count(*) FROM `+table, &n); n != 0 {
 			t.Errorf("%s has %d rows, want none", table, n)
