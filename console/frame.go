@@ -16,6 +16,9 @@ type Frame struct {
 	Witnessed time.Time
 	// Glass is the break-glass access that is open now; everybody sees it.
 	Glass *OpenGlass
+	// Conditions are what people must see to: a full disk, a clock that is wrong.
+	// Everybody sees them.
+	Conditions []Condition
 	// Said tells what the last request did, or why it was refused.
 	Said []Said
 }
@@ -107,6 +110,13 @@ func grouped(nav []NavItem) []navGroup {
 type Said struct {
 	Tone string
 	Text Text
+}
+
+// A Condition of the site, as site.Condition.
+type Condition struct {
+	Kind  string // key of condition.*
+	Stops bool   // no new work begins
+	Text  string // what is so, and what to do
 }
 
 // OpenGlass is emergency access that is open.

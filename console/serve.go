@@ -324,6 +324,9 @@ func (s *Server) frame(r *http.Request) Frame {
 	if g := v.glass; g != nil {
 		f.Glass = &OpenGlass{By: s.who(v.ctx(), g.Person), Why: g.Reason, Until: g.Until, Href: "/glass"}
 	}
+	for _, c := range s.site.Conditions() {
+		f.Conditions = append(f.Conditions, Condition{Kind: c.Kind, Stops: c.Stops, Text: c.Text + " " + c.Next})
+	}
 	s.mu.Lock()
 	f.Said = s.said[v.session.ID]
 	delete(s.said, v.session.ID)

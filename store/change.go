@@ -243,7 +243,7 @@ func (s *Store) beginGroup() error {
 		return err
 	})
 	if errors.Is(err, ErrPrimary) || errors.Is(err, ErrTampered) {
-		s.broken = err
+		s.breaks(err)
 	}
 	return err
 }
@@ -445,7 +445,7 @@ func (s *Store) lookAfter(failed error, g *group) error {
 // breaks has the store take no more changes.
 func (s *Store) breaks(err error) error {
 	s.broken = err
-	close(s.failed)
+	s.failing.Do(func() { close(s.failed) })
 	return err
 }
 

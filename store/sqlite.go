@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite" // the driver "sqlite"
 	sqlitelib "modernc.org/sqlite/lib"
@@ -116,10 +117,12 @@ func unsafe(err error) bool {
 	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_IOERR
 }
 
-// full reports whether an error is that of a disk with no room.
+// full reports whether an error is that of a disk with no room, here or at a
+// server (SQLSTATE 53100).
 func full(err error) bool {
 	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_FULL
+	var p *pgconn.PgError
+	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_FULL || errors.As(err, &p) && p.Code == "53100"
 }
 
 func (f *sqliteFile) begin(w *writer) ([]byte, error) { return nil, w.do("BEGIN IMMEDIATE") }

@@ -67,6 +67,7 @@ type Store struct {
 	writing gate // held over a group, or the end of a change apart; guards writer, broken and the making of heads
 	writer  *writer
 	failed  chan struct{} // closed when broken is set
+	failing sync.Once     // closes it
 	broken  error         // not nil once the outcome of a commit could not be found out
 }
 

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"ankan/durable"
 )
