@@ -156,7 +156,7 @@ func tileOf(tx *ReadTx, level int, n int64, width int) (audit.Tile, error) {
 
 // leaves yields n leaves from the entry from on, fewer when the log ends. A
 // gap between them is an error.
-func leaves(tx *ReadTx, from, n int64) iter.Seq2[[]byte, error] {
+func leaves(tx Querier, from, n int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		rows, err := tx.Query("SELECT idx, leaf FROM log_entry WHERE idx >= $1 AND idx < $2 ORDER BY idx", from, from+n)
 		if err != nil {
