@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 
 	"ankan/aka"
@@ -49,10 +50,11 @@ func Part() site.Part {
 type bureau struct {
 	*site.Site
 	ledger *order.Ledger
+	intake *sync.Mutex // one order at a time enters its identities
 }
 
 func open(_ context.Context, at *site.Site) (site.Duties, error) {
-	s := &bureau{Site: at}
+	s := &bureau{Site: at, intake: new(sync.Mutex)}
 	var err error
 	if s.ledger, err = order.NewLedger(s.Token(), keyLedger); err != nil {
 		return site.Duties{}, err
@@ -142,6 +144,14 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	case !errors.Is(err, order.ErrNoOrder):
 		return err
 	}
+	s.intake.Lock()
+	defer s.intake.Unlock()
+	switch clashes, err := s.reserve(ctx, o, in); {
+	case err != nil:
+		return err
+	case clashes != nil:
+		return refuse(clashes...)
+	}
 	o.KEK = order.KEKName(o.ID, a.SHA256)
 	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, in)
 	if err != nil {
@@ -149,7 +159,7 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	}
 	e := audit.Entry{Kind: "order.accepted", Actor: "partner/" + a.Partner, Subject: "order/" + o.ID,
 		Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity, "batch": o.Batch, "profile": o.Profile}}
-	err = s.Store().Change(ctx, e, func(tx *store.Tx) error {
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
 		if err := a.Taken(tx); err != nil {
 			return err
 		}
@@ -162,17 +172,8 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		if err := oweReceipt(tx, a, message.Receipt{Order: o.ID, Digest: o.Digest, Accepted: true}); err != nil {
 			return err
 		}
-		return s.ledger.Reserve(ctx, tx, in.Identities())
+		return s.ledger.Accept(tx, o.ID)
 	})
-	var clashes order.Clashes
-	if errors.As(err, &clashes) {
-		var errs []error
-		for _, c := range clashes {
-			errs = append(errs, c)
-		}
-		return errors.Join(s.DestroyKey(ctx, o.KEK), refuse(errs...))
-	}
-	return err
 }
 
 // readOrder reads the order; what is wrong with it is a refusal, place by place.
@@ -440,7 +441,12 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 		b = datagen.Batch{Order: o.ID, KEK: o.KEK, Wrapped: wrapped, Document: j.document, Profile: j.profile, Cards: o.Quantity, Spares: j.spares, BlockSize: datagen.BlockSize}
 		e := audit.Entry{Kind: "batch.created", Actor: "system:datagen", Subject: "order/" + o.ID,
 			Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "profile": j.profile.Name, "profile_sha256": fmt.Sprintf("%x", j.profile.Digest())}}
-		err = s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Create(tx, b) })
+		err = s.Store().Change(ctx, e, func(tx *store.Tx) error {
+			if err := s.ledger.Confirm(tx, o.ID); err != nil {
+				return err
+			}
+			return datagen.Create(tx, b)
+		})
 	}
 	if err != nil {
 		return err
@@ -598,12 +604,19 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 	if rep.Counts.Cards != o.Quantity || rep.Site != a.Partner {
 		return site.Refused("%s: %d cards of site %s, want %d of %s", a.Name, rep.Counts.Cards, rep.Site, o.Quantity, a.Partner)
 	}
+	j, err := s.job(ctx, o)
+	if err != nil {
+		return err
+	}
 	data := map[string]any{"good": rep.Counts.Good, "remade": rep.Counts.Remade, "retired": rep.Counts.Retired, "destroyed": rep.Counts.Destroyed, "plant": a.Partner}
 	return a.Step(ctx, o, "order.made", order.Made, data, func(tx *store.Tx) error {
 		if err := order.PutRemakes(tx, o.ID, remakes); err != nil {
 			return err
 		}
 		if err := order.SetCounts(tx, o.ID, rep.Counts.Good, rep.Counts.Retired); err != nil {
+			return err
+		}
+		if err := s.ledger.Retire(ctx, tx, order.Holder{Order: o.ID, Operator: o.Partner}, retired(j.input, remakes)); err != nil {
 			return err
 		}
 		return putPaper(tx, o.ID, "report", rep)

@@ -1,27 +1,29 @@
 package order
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
-	"math/bits"
-	"slices"
 	"strings"
+	"time"
 
+	"ankan/audit"
 	"ankan/hsm"
 	"ankan/sim"
 	"ankan/store"
 )
 
 // A Ledger remembers every identity that was ever issued, across all operators
-// and for ever, also after the orders are destroyed. Numbers lie in blocks of
-// a thousand under a keyed hash: consecutive identities cost little, and a
-// stolen ledger tells nothing. The zero Ledger refuses.
+// and for ever, also after the orders are destroyed, and which order it went to.
+// Numbers lie in blocks of a thousand under a keyed hash: consecutive identities
+// cost little, and a stolen ledger tells no number. The zero Ledger refuses.
+//
+// An order's identities are reserving while they are being entered, reserved
+// once the order is accepted, and issued from the moment at which keys are drawn
+// for them. Only until then may they be released. One of them that no card will
+// carry is retired: it stays taken.
 type Ledger struct {
 	token  hsm.Token
 	key    string
@@ -46,6 +48,28 @@ const (
 	KindIMSI  Kind = "IMSI"
 )
 
+// A Hold is how an order holds its identities.
+type Hold string
+
+// The ways in which an order holds its identities.
+const (
+	Reserving Hold = "reserving" // some of them are entered, the order is not accepted
+	Reserved  Hold = "reserved"  // the order is accepted, nothing is drawn for it
+	Issued    Hold = "issued"    // keys were drawn: never to be released
+	Retired   Hold = "retired"   // of one identity: no card will carry it
+)
+
+// A Holder is an order that holds identities, and the operator whose it is.
+type Holder struct{ Order, Operator string }
+
+// An Issue is the ledger's answer about one number.
+type Issue struct {
+	Holder
+	Kind  Kind
+	Hold  Hold
+	Since time.Time // when the order took it; zero for what was issued before orders were kept
+}
+
 // A Clash is an identity that may not be issued again.
 type Clash struct {
 	Kind     Kind
@@ -62,10 +86,11 @@ func (c *Clash) Error() string {
 	return fmt.Sprintf("%s %s of card %d was issued before", c.Kind, c.Value, c.Position+1)
 }
 
-// Clashes is why Reserve refused: the first ten clashes, in the order's order.
+// Clashes is why Reserve refused: the first thousand clashes, in the order's
+// order.
 type Clashes []*Clash
 
-const maxClashes = 10
+const maxClashes = 1000
 
 // Error is one clash a line.
 func (c Clashes) Error() string {
@@ -91,375 +116,179 @@ func (c Clashes) Unwrap() []error {
 // Errors that callers branch on.
 var (
 	ErrNoLedger       = errors.New("the ledger has no security module and no key")
-	ErrNotIssued      = errors.New("identity was not issued, so it cannot be released")
+	ErrHeld           = errors.New("identity ledger: the order does not hold its identities so that this may be done")
 	ErrRepeatedRandom = errors.New("random numbers repeat: this block was drawn before")
 )
 
-// Reserve issues the ICCIDs and IMSIs of ids. If one of them was issued before
-// or is there twice, the error is Clashes and the change must fail: fn of
-// store.Change returns it, and nothing is left of the reservation. ids may be
-// ranged over twice. Memory is bounded; consecutive numbers are fastest.
-func (l *Ledger) Reserve(ctx context.Context, tx *store.Tx, ids iter.Seq2[int, sim.Identity]) error {
-	return l.each(ctx, tx, ids, func(w *window) error { return w.reserve(ids) })
-}
-
-// Release takes back what Reserve issued for an order that was refused before
-// anything was drawn for it. It must never be called for an order with keys.
-// ErrNotIssued, and the change must fail, if one identity is not issued.
-func (l *Ledger) Release(ctx context.Context, tx *store.Tx, ids iter.Seq2[int, sim.Identity]) error {
-	return l.each(ctx, tx, ids, (*window).release)
-}
-
-// each cuts ids into windows that fit in memory, and lets act make of each
-// window's stored and new bits the bits to store.
-func (l *Ledger) each(ctx context.Context, tx *store.Tx, ids iter.Seq2[int, sim.Identity], act func(*window) error) error {
+// Reserve enters the ICCIDs and IMSIs of ids as h's. If one of them was issued
+// before or is there twice, the error is Clashes, and nothing is left of the
+// reservation. A great order is entered in several changes, so that others need
+// not wait for it; what a crash left of an earlier attempt is forgotten first.
+// The order holds them only when Accept was called in the change that accepts
+// it. ids may be ranged over several times. Memory is bounded; consecutive
+// numbers are fastest. An order is reserved by one goroutine.
+func (l *Ledger) Reserve(ctx context.Context, s *store.Store, h Holder, ids iter.Seq2[int, sim.Identity]) error {
 	if l.token == nil {
 		return ErrNoLedger
 	}
-	w := newWindow(0)
-	flush := func() error {
-		if err := l.load(ctx, tx, w); err != nil {
-			return err
+	if h.Order == "" || h.Operator == "" {
+		return fmt.Errorf("identity ledger: order %q of operator %q, want both", h.Order, h.Operator)
+	}
+	if err := l.forget(ctx, s, h); err != nil {
+		return err
+	}
+	entered := 0
+	err := l.windows(ctx, ids, func(w *window) error {
+		err := s.Change(ctx, h.entry("ledger.reserving", map[string]any{"identities": w.cards}), func(tx *store.Tx) error {
+			return w.reserve(tx, h, entered == 0)
+		})
+		if err == nil {
+			entered++
 		}
-		if err := act(w); err != nil {
-			return err
-		}
-		return w.save(tx)
-	}
-	for i, id := range ids {
-		w.mark(iccidNumber(id.ICCID))
-		w.mark(imsiNumber(id.IMSI))
-		if len(w.blocks) >= l.window {
-			if err := flush(); err != nil {
-				return err
-			}
-			w = newWindow(i + 1)
-		}
-	}
-	return flush()
-}
-
-// A space is a set of numbers of its own: IMSIs, ICCIDs of 19 digits, ICCIDs
-// of 20.
-type space uint8
-
-const (
-	imsis space = iota
-	iccids19
-	iccids20
-)
-
-func (s space) kind() Kind {
-	if s == imsis {
-		return KindIMSI
-	}
-	return KindICCID
-}
-
-// A number is a number of a space.
-type number struct {
-	space space
-	v     uint64
-}
-
-func imsiNumber(id sim.IMSI) number { return number{imsis, id.Value()} }
-
-func iccidNumber(id sim.ICCID) number {
-	if id.Digits() == 19 {
-		return number{iccids19, id.Body()}
-	}
-	return number{iccids20, id.Body()}
-}
-
-const (
-	perBlock  = 1000    // numbers
-	bitBytes  = 125     // of a block
-	maxBlocks = 1 << 16 // of a window: some 30 MB
-	batch     = 32      // blocks in one statement: the driver's work grows with the square
-)
-
-func (n number) block() blockID { return blockID{n.space, n.v / perBlock} }
-func (n number) bit() (at int, mask byte) {
-	k := n.v % perBlock
-	return int(k / 8), 1 << (k % 8)
-}
-
-// A blockID names a block in memory; only its keyed hash is stored.
-type blockID struct {
-	space  space
-	prefix uint64
-}
-
-type bitmap [bitBytes]byte
-
-// append appends the stored form: the bitmap, or each number of a block with
-// few in two bytes, so that scattered identities do not cost a bitmap each.
-func (b *bitmap) append(dst []byte) []byte {
-	from := len(dst)
-	for i, v := range b {
-		for ; v != 0; v &= v - 1 {
-			if len(dst)-from+2 > bitBytes {
-				return append(dst[:from], b[:]...)
-			}
-			dst = binary.BigEndian.AppendUint16(dst, uint16(i*8+bits.TrailingZeros8(v)))
+		return err
+	})
+	if errors.Is(err, errClash) {
+		clashes, look := l.clashes(ctx, s, h, ids, entered)
+		if look != nil {
+			err = look
+		} else if len(clashes) > 0 {
+			err = clashes
 		}
 	}
-	return dst
-}
-
-// read reads the stored form; false if it is none.
-func (b *bitmap) read(stored []byte) bool {
-	if len(stored) == bitBytes {
-		*b = bitmap(stored)
-		return true
-	}
-	for ; len(stored) >= 2; stored = stored[2:] {
-		n := binary.BigEndian.Uint16(stored)
-		if n >= perBlock {
-			return false
-		}
-		b[n/8] |= 1 << (n % 8)
-	}
-	return len(stored) == 0
-}
-
-// errBlock is a block that this package did not write.
-var errBlock = errors.New("identity ledger: a block is malformed; the database was changed by something else")
-
-// A block is a thousand numbers.
-type block struct {
-	name  [16]byte // keyed hash
-	old   bitmap   // as stored
-	marks bitmap   // by this window
-	twice bitmap   // marked twice by this window
-}
-
-// A window is what is under way in memory.
-type window struct {
-	start  int // position of its first identity
-	blocks map[blockID]*block
-	last   [3]struct { // the last block of each space: most numbers follow each other
-		prefix uint64
-		*block
-	}
-	again bool // something was marked twice
-}
-
-func newWindow(start int) *window { return &window{start: start, blocks: make(map[blockID]*block)} }
-
-func (w *window) mark(n number) {
-	b := w.last[n.space].block
-	if id := n.block(); b == nil || w.last[n.space].prefix != id.prefix {
-		if b = w.blocks[id]; b == nil {
-			b = new(block)
-			w.blocks[id] = b
-		}
-		w.last[n.space].prefix, w.last[n.space].block = id.prefix, b
-	}
-	at, mask := n.bit()
-	if b.marks[at]&mask != 0 {
-		b.twice[at] |= mask
-		w.again = true
-	}
-	b.marks[at] |= mask
-}
-
-// sorted is the blocks in the order of the table, so that neighbours are
-// written together.
-func (w *window) sorted() []*block {
-	return slices.SortedFunc(maps.Values(w.blocks), func(a, b *block) int { return bytes.Compare(a.name[:], b.name[:]) })
-}
-
-// load names the blocks and reads what is stored of them.
-func (l *Ledger) load(ctx context.Context, tx *store.Tx, w *window) error {
-	for id, b := range w.blocks {
-		name, err := l.name(ctx, id)
-		if err != nil {
-			return err
-		}
-		b.name = name
-	}
-	all := w.sorted()
-	for len(all) > 0 {
-		part := all[:min(batch, len(all))]
-		all = all[len(part):]
-		if err := loadBatch(tx, part); err != nil {
-			return err
-		}
+	if err != nil {
+		return errors.Join(err, l.forget(context.WithoutCancel(ctx), s, h))
 	}
 	return nil
 }
 
-func (l *Ledger) name(ctx context.Context, id blockID) ([16]byte, error) {
-	var prefix [9]byte
-	prefix[0] = byte(id.space)
-	binary.BigEndian.PutUint64(prefix[1:], id.prefix)
-	mac, err := l.token.MAC(ctx, l.key, []byte("ankan ledger block\x00"), prefix[:])
-	if err != nil {
-		return [16]byte{}, fmt.Errorf("identity ledger: %w", err)
+func (h Holder) entry(kind string, data map[string]any) audit.Entry {
+	if data == nil {
+		data = map[string]any{}
 	}
-	return [16]byte(mac[:16]), nil
+	data["operator"] = h.Operator
+	return audit.Entry{Kind: kind, Actor: "system:ledger", Subject: "order/" + h.Order, Data: data}
 }
 
-// loadBatch reads blocks that are sorted by name.
-func loadBatch(tx *store.Tx, part []*block) error {
-	args := make([]any, len(part))
-	for i, b := range part {
-		args[i] = b.name[:]
+// forget takes back what an attempt that came to nothing has entered.
+func (l *Ledger) forget(ctx context.Context, s *store.Store, h Holder) error {
+	var hold string
+	switch err := s.QueryRow(ctx, `SELECT state FROM ledger_order WHERE ord = $1`, h.Order).Scan(&hold); {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	case Hold(hold) != Reserving:
+		return fmt.Errorf("order %s: %w: it is %s already", h.Order, ErrHeld, hold)
 	}
-	rows, err := tx.Query(`SELECT block, issued FROM ledger_block WHERE block IN (`+places(len(part), 1)+`)`, args...)
+	return s.Change(ctx, h.entry("ledger.released", nil), func(tx *store.Tx) error { return release(tx, h.Order, Reserving) })
+}
+
+// Accept makes the identities that Reserve entered the order's own, in the
+// change that accepts it. ErrHeld if Reserve was not called before.
+func (l *Ledger) Accept(tx *store.Tx, order string) error {
+	return move(tx, order, Reserving, Reserved)
+}
+
+// Confirm says that keys are drawn from here on: what the order holds is
+// issued for ever. It may be called again. ErrHeld if it was not accepted.
+func (l *Ledger) Confirm(tx *store.Tx, order string) error {
+	var hold string
+	if err := tx.QueryRow(`SELECT state FROM ledger_order WHERE ord = $1`, order).Scan(&hold); err == nil && Hold(hold) == Issued {
+		return nil
+	}
+	return move(tx, order, Reserved, Issued)
+}
+
+func move(tx *store.Tx, order string, from, to Hold) error {
+	res, err := tx.Exec(`UPDATE ledger_order SET state = $1 WHERE ord = $2 AND state = $3`, string(to), order, string(from))
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	var name, issued sql.RawBytes
-	for rows.Next() {
-		if err := rows.Scan(&name, &issued); err != nil {
-			return err
-		}
-		i, ok := slices.BinarySearchFunc(part, []byte(name), func(b *block, name []byte) int { return bytes.Compare(b.name[:], name) })
-		if !ok || !part[i].old.read(issued) {
-			return errBlock
-		}
-	}
-	return rows.Err()
-}
-
-// save writes all blocks of the window.
-func (w *window) save(tx *store.Tx) error {
-	all := w.sorted()
-	args := make([]any, 0, 2*batch)
-	stored := make([]byte, 0, batch*bitBytes+bitBytes)
-	for len(all) > 0 {
-		part := all[:min(batch, len(all))]
-		all = all[len(part):]
-		args, stored = args[:0], stored[:0]
-		for _, b := range part {
-			from := len(stored)
-			stored = b.marks.append(stored)
-			args = append(args, b.name[:], stored[from:])
-		}
-		_, err := tx.Exec(`INSERT INTO ledger_block (block, issued) VALUES `+places(len(part), 2)+
-			` ON CONFLICT (block) DO UPDATE SET issued = excluded.issued`, args...)
-		if err != nil {
-			return err
-		}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(err, fmt.Errorf("order %s: %w: want %s", order, ErrHeld, from))
 	}
 	return nil
 }
 
-// places is the placeholders of rows with width values: "($1, $2), ($3, $4)";
-// of width 1 without brackets.
-func places(rows, width int) string {
-	var b strings.Builder
-	for i := range rows * width {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if width > 1 && i%width == 0 {
-			b.WriteByte('(')
-		}
-		fmt.Fprintf(&b, "$%d", i+1)
-		if width > 1 && i%width == width-1 {
-			b.WriteByte(')')
-		}
+// Release takes back what an accepted order holds, in the change that refuses
+// it. ErrHeld once keys were drawn, or if it holds nothing.
+func (l *Ledger) Release(tx *store.Tx, order string) error { return release(tx, order, Reserved) }
+
+// release reads the whole table, which is rare enough to need no index.
+func release(tx *store.Tx, order string, from Hold) error {
+	var n int64
+	err := tx.QueryRow(`SELECT n FROM ledger_order WHERE ord = $1 AND state = $2`, order, string(from)).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("order %s: %w: want %s", order, ErrHeld, from)
 	}
-	return b.String()
-}
-
-// reserve adds the window's marks to what is stored.
-func (w *window) reserve(ids iter.Seq2[int, sim.Identity]) error {
-	clash := w.again
-	for _, b := range w.blocks {
-		for i := range b.marks {
-			clash = clash || b.marks[i]&b.old[i] != 0
-			b.marks[i] |= b.old[i]
-		}
+	if err == nil {
+		_, err = tx.Exec(`DELETE FROM ledger_share WHERE ord = $1`, n)
 	}
-	if clash {
-		return w.clashes(ids)
+	if err == nil {
+		_, err = tx.Exec(`DELETE FROM ledger_order WHERE n = $1`, n)
 	}
-	return nil
+	return err
 }
 
-// release takes the window's marks from what is stored.
-func (w *window) release() error {
-	for _, b := range w.blocks {
-		for i, m := range b.marks {
-			if m&^b.old[i] != 0 {
-				return fmt.Errorf("identity ledger: %w", ErrNotIssued)
-			}
-			b.marks[i] = b.old[i] &^ m
-		}
-	}
-	return nil
-}
-
-// clashes goes over the order again and names what clashed, once the window
-// says that something did. The windows before this one had no clash.
-func (w *window) clashes(ids iter.Seq2[int, sim.Identity]) error {
-	seen := make(map[blockID]*bitmap)
-	var found Clashes
-	for i, id := range ids {
-		for _, n := range []number{iccidNumber(id.ICCID), imsiNumber(id.IMSI)} {
-			b := w.blocks[n.block()]
-			if b == nil {
-				continue
-			}
-			if seen[n.block()] == nil {
-				seen[n.block()] = new(bitmap)
-			}
-			at, mask := n.bit()
-			before := seen[n.block()][at]&mask != 0
-			seen[n.block()][at] |= mask
-			// What an earlier window of this order stored is seen before.
-			if before || i >= w.start && b.old[at]&mask != 0 {
-				text := id.IMSI.String()
-				if n.space.kind() == KindICCID {
-					text = id.ICCID.String()
-				}
-				found = append(found, &Clash{n.space.kind(), text, i, before})
-			}
-		}
-		if len(found) >= maxClashes {
-			break
-		}
-	}
-	return found[:min(len(found), maxClashes)]
-}
-
-// IssuedICCID reports whether an ICCID was ever issued.
-func (l *Ledger) IssuedICCID(ctx context.Context, s *store.Store, id sim.ICCID) (bool, error) {
-	return l.issued(ctx, s, iccidNumber(id))
-}
-
-// IssuedIMSI reports whether an IMSI was ever issued.
-func (l *Ledger) IssuedIMSI(ctx context.Context, s *store.Store, id sim.IMSI) (bool, error) {
-	return l.issued(ctx, s, imsiNumber(id))
-}
-
-func (l *Ledger) issued(ctx context.Context, s *store.Store, n number) (bool, error) {
+// Retire says of identities that no card will carry them. Those that no order
+// holds are h's from then on, so that they are never issued: what a restored
+// database does not know of.
+func (l *Ledger) Retire(ctx context.Context, tx *store.Tx, h Holder, ids iter.Seq2[int, sim.Identity]) error {
 	if l.token == nil {
-		return false, ErrNoLedger
+		return ErrNoLedger
+	}
+	return l.windows(ctx, ids, func(w *window) error { return w.retire(tx, h) })
+}
+
+// FindICCID says which order an ICCID went to; nil if it was never issued.
+func (l *Ledger) FindICCID(ctx context.Context, s *store.Store, id sim.ICCID) (*Issue, error) {
+	return l.find(ctx, s, iccidNumber(id))
+}
+
+// FindIMSI says which order an IMSI went to; nil if it was never issued.
+func (l *Ledger) FindIMSI(ctx context.Context, s *store.Store, id sim.IMSI) (*Issue, error) {
+	return l.find(ctx, s, imsiNumber(id))
+}
+
+func (l *Ledger) find(ctx context.Context, s *store.Store, n number) (*Issue, error) {
+	if l.token == nil {
+		return nil, ErrNoLedger
 	}
 	name, err := l.name(ctx, n.block())
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	var stored []byte
-	err = s.QueryRow(ctx, `SELECT issued FROM ledger_block WHERE block = $1`, name[:]).Scan(&stored)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return false, nil
-	case err != nil:
-		return false, err
+	rows, err := s.Query(ctx, `SELECT o.ord, o.operator, o.state, o.at, h.issued, h.retired
+		FROM ledger_share h JOIN ledger_order o ON o.n = h.ord WHERE h.block = $1 ORDER BY h.ord`, name[:])
+	if err != nil {
+		return nil, err
 	}
-	var issued bitmap
-	if !issued.read(stored) {
-		return false, errBlock
+	defer rows.Close()
+	for rows.Next() {
+		found := Issue{Kind: n.space.kind()}
+		var at string
+		var stored, out []byte
+		if err := rows.Scan(&found.Order, &found.Operator, &found.Hold, &at, &stored, &out); err != nil {
+			return nil, err
+		}
+		var issued, retired bitmap
+		if !issued.read(stored) || !retired.read(out) {
+			return nil, errBlock
+		}
+		if !issued.has(n) {
+			continue
+		}
+		if retired.has(n) {
+			found.Hold = Retired
+		}
+		if at != "" {
+			if found.Since, err = time.Parse(time.RFC3339Nano, at); err != nil {
+				return nil, errBlock
+			}
+		}
+		return &found, nil
 	}
-	at, mask := n.bit()
-	return issued[at]&mask != 0, nil
+	return nil, rows.Err()
 }
 
 // Fingerprint is the keyed fingerprint of the first key that was drawn for a

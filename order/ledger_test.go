@@ -8,6 +8,8 @@ import (
 	"iter"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,10 +84,18 @@ func change(t testing.TB, s *store.Store, fn func(tx *store.Tx) error) error {
 	return s.Change(t.Context(), audit.Entry{Kind: "test.reserved", Actor: "test", Subject: "order/1"}, fn)
 }
 
+// reserve has the identities held by an order of its own.
 func reserve(t testing.TB, l *Ledger, s *store.Store, ids iter.Seq2[int, sim.Identity]) error {
 	t.Helper()
-	return change(t, s, func(tx *store.Tx) error { return l.Reserve(t.Context(), tx, ids) })
+	orders++
+	h := Holder{fmt.Sprintf("order-%d", orders), "op"}
+	if err := l.Reserve(t.Context(), s, h, ids); err != nil {
+		return err
+	}
+	return change(t, s, func(tx *store.Tx) error { return l.Accept(tx, h.Order) })
 }
+
+var orders int // names orders; tests of the ledger run one after another
 
 func TestLedgerClashes(t *testing.T) {
 	l, s := testLedger(t)
@@ -97,17 +107,17 @@ func TestLedgerClashes(t *testing.T) {
 		ids  iter.Seq2[int, sim.Identity]
 		want Clashes
 	}{
-		"free":        {ids([2]uint64{499, 3500}, [2]uint64{3500, 499}), nil},
-		"IMSI":        {ids([2]uint64{9000, 9000}, [2]uint64{9001, 500}), Clashes{{KindIMSI, "404990000000500", 1, false}}},
-		"ICCID":       {ids([2]uint64{3499, 9001}), Clashes{{KindICCID, iccid(3499), 0, false}}},
-		"inside":      {ids([2]uint64{9100, 9100}, [2]uint64{9101, 9101}, [2]uint64{9100, 9102}), Clashes{{KindICCID, iccid(9100), 2, true}}},
-		"both":        {ids([2]uint64{9200, 700}, [2]uint64{9201, 700}), Clashes{{KindIMSI, "404990000000700", 0, false}, {KindIMSI, "404990000000700", 1, true}}},
-		"ten at most": {span(3490, 3000), nil},
+		"free":               {ids([2]uint64{499, 3500}, [2]uint64{3500, 499}), nil},
+		"IMSI":               {ids([2]uint64{9000, 9000}, [2]uint64{9001, 500}), Clashes{{KindIMSI, "404990000000500", 1, false}}},
+		"ICCID":              {ids([2]uint64{3499, 9001}), Clashes{{KindICCID, iccid(3499), 0, false}}},
+		"inside":             {ids([2]uint64{9100, 9100}, [2]uint64{9101, 9101}, [2]uint64{9100, 9102}), Clashes{{KindICCID, iccid(9100), 2, true}}},
+		"both":               {ids([2]uint64{9200, 700}, [2]uint64{9201, 700}), Clashes{{KindIMSI, "404990000000700", 0, false}, {KindIMSI, "404990000000700", 1, true}}},
+		"a thousand at most": {span(2990, 3000), nil},
 	}
-	for i := range uint64(5) {
-		tt := tests["ten at most"]
-		tt.want = append(tt.want, &Clash{KindICCID, iccid(3490 + i), int(i), false}, &Clash{KindIMSI, fmt.Sprint(404990000003490 + i), int(i), false})
-		tests["ten at most"] = tt
+	for i := range uint64(500) {
+		tt := tests["a thousand at most"]
+		tt.want = append(tt.want, &Clash{KindICCID, iccid(2990 + i), int(i), false}, &Clash{KindIMSI, fmt.Sprint(404990000002990 + i), int(i), false})
+		tests["a thousand at most"] = tt
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -127,9 +137,9 @@ func TestLedgerClashes(t *testing.T) {
 	}
 	// Nothing of a refused order is left, all of an accepted one is.
 	for n, want := range map[uint64]bool{499: true, 500: true, 3499: true, 3500: true, 9000: false, 9101: false, 3501: false, 6000: false} {
-		a, err := l.IssuedICCID(t.Context(), s, identity(n, 1).ICCID)
-		b, err2 := l.IssuedIMSI(t.Context(), s, identity(1, n).IMSI)
-		if errors.Join(err, err2) != nil || a != want || b != want {
+		a, err := l.FindICCID(t.Context(), s, identity(n, 1).ICCID)
+		b, err2 := l.FindIMSI(t.Context(), s, identity(1, n).IMSI)
+		if errors.Join(err, err2) != nil || (a != nil) != want || (b != nil) != want {
 			t.Errorf("%d: ICCID issued %v, IMSI issued %v, want %v (%v, %v)", n, a, b, want, err, err2)
 		}
 	}
@@ -141,8 +151,8 @@ func TestClashText(t *testing.T) {
 	if c.Error() != want {
 		t.Error(c)
 	}
-	if ten := make(Clashes, 10); len(fmt.Sprint(append(ten[:0], c[0], c[0], c[0], c[0], c[0], c[0], c[0], c[0], c[0], c[0]))) < len("there may be more") {
-		t.Error(ten)
+	if all := slices.Repeat(c, maxClashes/2); !strings.HasSuffix(all.Error(), "\nthere may be more") {
+		t.Error(all[0])
 	}
 }
 
@@ -161,28 +171,131 @@ func TestLedgerICCIDLengths(t *testing.T) {
 	}
 }
 
-func TestRelease(t *testing.T) {
+// An order's identities can be taken back until keys are drawn for them.
+func TestLedgerHolds(t *testing.T) {
 	l, s := testLedger(t)
-	if err := reserve(t, l, s, span(0, 2500)); err != nil {
+	h := Holder{"op-1", "op"}
+	do := func(fn func(tx *store.Tx, order string) error) error {
+		return change(t, s, func(tx *store.Tx) error { return fn(tx, h.Order) })
+	}
+	hold := func() Hold {
+		i, err := l.FindIMSI(t.Context(), s, identity(0, 0).IMSI)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == nil {
+			return ""
+		}
+		if i.Holder != h || i.Kind != KindIMSI || i.Since.IsZero() {
+			t.Errorf("found %+v", i)
+		}
+		return i.Hold
+	}
+	for name, fn := range map[string]func(*store.Tx, string) error{"accepted": l.Accept, "confirmed": l.Confirm, "released": l.Release} {
+		if err := do(fn); !errors.Is(err, ErrHeld) {
+			t.Errorf("%s what was never reserved: %v", name, err)
+		}
+	}
+	steps := []struct {
+		name   string
+		do     func(*store.Tx, string) error
+		refuse bool
+		want   Hold
+	}{
+		{"confirm before accepted", l.Confirm, true, Reserving},
+		{"release before accepted", l.Release, true, Reserving},
+		{"accept", l.Accept, false, Reserved},
+		{"accept again", l.Accept, true, Reserved},
+		{"release", l.Release, false, ""},
+	}
+	reserve := func() {
+		if err := l.Reserve(t.Context(), s, h, span(0, 1500)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reserve()
+	for _, st := range steps {
+		if err := do(st.do); errors.Is(err, ErrHeld) != st.refuse || err != nil && !st.refuse {
+			t.Errorf("%s: %v", st.name, err)
+		}
+		if got := hold(); got != st.want {
+			t.Errorf("after %s it is %q, want %q", st.name, got, st.want)
+		}
+	}
+	reserve()
+	reserve() // what a crash left is forgotten
+	for _, st := range []func(*store.Tx, string) error{l.Accept, l.Confirm, l.Confirm} {
+		if err := do(st); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := do(l.Release); !errors.Is(err, ErrHeld) || hold() != Issued {
+		t.Errorf("released what was issued: %v, it is %s", err, hold())
+	}
+	if err := l.Reserve(t.Context(), s, h, span(5000, 1)); !errors.Is(err, ErrHeld) {
+		t.Errorf("an order reserved twice: %v", err)
+	}
+	for _, h := range []Holder{{}, {Order: "op-9"}, {Operator: "op"}} {
+		if err := l.Reserve(t.Context(), s, h, span(5000, 1)); err == nil {
+			t.Errorf("reserved for %+v", h)
+		}
+	}
+}
+
+// What is retired is never issued, whether it was before or not.
+func TestRetire(t *testing.T) {
+	l, s := testLedger(t)
+	if err := reserve(t, l, s, span(0, 1500)); err != nil {
 		t.Fatal(err)
 	}
-	release := func(ids iter.Seq2[int, sim.Identity]) error {
-		return change(t, s, func(tx *store.Tx) error { return l.Release(t.Context(), tx, ids) })
+	lost := Holder{"lost", "op"}
+	for _, ids := range []iter.Seq2[int, sim.Identity]{span(1400, 200), span(1450, 200), ids([2]uint64{7, 7})} {
+		if err := change(t, s, func(tx *store.Tx) error { return l.Retire(t.Context(), tx, lost, ids) }); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := release(span(2000, 501)); !errors.Is(err, ErrNotIssued) {
-		t.Errorf("released what was not issued: %v", err)
+	for n, want := range map[uint64]Hold{0: Reserved, 7: Retired, 1399: Reserved, 1400: Retired, 1499: Retired, 1500: Retired, 1649: Retired, 1650: ""} {
+		i, err := l.FindICCID(t.Context(), s, identity(n, 0).ICCID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := i; got == nil && want != "" || got != nil && got.Hold != want {
+			t.Errorf("%d is %+v, want %q", n, got, want)
+		}
+		if i != nil && (i.Order == lost.Order) != (n >= 1500) {
+			t.Errorf("%d is of %s", n, i.Order)
+		}
 	}
-	if err := reserve(t, l, s, span(2499, 1)); err == nil {
-		t.Error("a failed release released")
+	var clash Clashes
+	if err := reserve(t, l, s, span(1649, 10)); !errors.As(err, &clash) || clash[0].Position != 0 || len(clash) != 2 {
+		t.Errorf("issued what is retired: %v", err)
 	}
-	if err := release(span(1000, 1000)); err != nil {
+}
+
+// A crash between two windows leaves an order that is only reserving.
+func TestLedgerCutShort(t *testing.T) {
+	l, s := testLedger(t)
+	l.window = 4
+	h := Holder{"op-1", "op"}
+	ctx, cancel := context.WithCancel(t.Context())
+	err := l.Reserve(ctx, s, h, func(yield func(int, sim.Identity) bool) {
+		for i, id := range span(0, 5000) {
+			if i == 3500 {
+				cancel() // as a stop of the site does
+			}
+			if !yield(i, id) {
+				return
+			}
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	if err := reserve(t, l, s, span(1000, 1000)); err != nil {
-		t.Errorf("released, but: %v", err)
+	if i, err := l.FindIMSI(t.Context(), s, identity(0, 0).IMSI); i != nil || err != nil {
+		t.Errorf("still held: %+v, %v", i, err)
 	}
-	if err := reserve(t, l, s, span(999, 1)); err == nil {
-		t.Error("release took more than it was told")
+	if err := reserve(t, l, s, span(100, 4000)); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -257,19 +370,25 @@ func TestLedgerIsASet(t *testing.T) {
 func TestBitmapForms(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var want, got bitmap
-		numbers := rapid.SliceOfDistinct(rapid.IntRange(0, perBlock-1), rapid.ID[int]).Draw(t, "numbers")
-		for _, n := range numbers {
-			want[n/8] |= 1 << (n % 8)
+		for range rapid.IntRange(0, 40).Draw(t, "runs") {
+			from := rapid.IntRange(0, perBlock-1).Draw(t, "from")
+			for n := from; n < min(perBlock, from+rapid.IntRange(1, 100).Draw(t, "long")); n++ {
+				want[n/8] |= 1 << (n % 8)
+			}
 		}
 		stored := want.append([]byte("before"))[len("before"):]
-		if len(stored) != min(2*len(numbers), bitBytes) && len(stored) != bitBytes {
-			t.Fatalf("%d numbers take %d bytes", len(numbers), len(stored))
+		if len(stored) > bitBytes {
+			t.Fatalf("it takes %d bytes", len(stored))
 		}
 		if !got.read(stored) || got != want {
 			t.Fatalf("%v became %v", want, got)
 		}
 	})
-	for _, bad := range [][]byte{{1}, {3, 0xE8}, make([]byte, 127)} {
+	var full bitmap
+	if !full.read([]byte{0x80, 0, 0x03, 0xE7}) || len(full.append(nil)) != 4 || full.next(0, 0xFF) != perBlock {
+		t.Errorf("a full block is %x", full.append(nil))
+	}
+	for _, bad := range [][]byte{{1}, {3, 0xE8}, {0x80, 5}, {0x80, 5, 0, 4}, {0x80, 5, 3, 0xE8}, make([]byte, 127)} {
 		if new(bitmap).read(bad) {
 			t.Errorf("%x is a block", bad)
 		}
@@ -310,10 +429,13 @@ func TestLedgerRefuses(t *testing.T) {
 	if err := reserve(t, &zero, s, span(0, 1)); !errors.Is(err, ErrNoLedger) {
 		t.Error(err)
 	}
-	if _, err := zero.IssuedIMSI(t.Context(), s, identity(0, 0).IMSI); !errors.Is(err, ErrNoLedger) {
+	if _, err := zero.FindIMSI(t.Context(), s, identity(0, 0).IMSI); !errors.Is(err, ErrNoLedger) {
 		t.Error(err)
 	}
 	if _, err := zero.Fingerprint(t.Context(), make([]byte, 16)); !errors.Is(err, ErrNoLedger) {
+		t.Error(err)
+	}
+	if err := change(t, s, func(tx *store.Tx) error { return zero.Retire(t.Context(), tx, Holder{"a", "b"}, span(0, 1)) }); !errors.Is(err, ErrNoLedger) {
 		t.Error(err)
 	}
 	if err := change(t, s, func(tx *store.Tx) error { return zero.InsertFingerprint(tx, [32]byte{}) }); !errors.Is(err, ErrNoLedger) {
@@ -323,7 +445,7 @@ func TestLedgerRefuses(t *testing.T) {
 	if err := reserve(t, other, s, span(0, 1)); !errors.Is(err, hsm.ErrNoKey) {
 		t.Error(err)
 	}
-	if _, err := other.IssuedIMSI(t.Context(), s, identity(0, 0).IMSI); !errors.Is(err, hsm.ErrNoKey) {
+	if _, err := other.FindIMSI(t.Context(), s, identity(0, 0).IMSI); !errors.Is(err, hsm.ErrNoKey) {
 		t.Error(err)
 	}
 	// A block that something else has changed is not taken for an empty one.
@@ -331,7 +453,7 @@ func TestLedgerRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := change(t, s, func(tx *store.Tx) error {
-		_, err := tx.Exec(`UPDATE ledger_block SET issued = $1`, []byte{1})
+		_, err := tx.Exec(`UPDATE ledger_share SET issued = $1`, []byte{1})
 		return err
 	})
 	if err != nil {
@@ -340,7 +462,7 @@ func TestLedgerRefuses(t *testing.T) {
 	if err := reserve(t, l, s, span(5, 1)); err == nil {
 		t.Error("reserved in a broken block")
 	}
-	if _, err := l.IssuedIMSI(t.Context(), s, identity(0, 0).IMSI); err == nil {
+	if _, err := l.FindIMSI(t.Context(), s, identity(0, 0).IMSI); err == nil {
 		t.Error("read a broken block")
 	}
 }
@@ -386,14 +508,12 @@ func benchReserve(b *testing.B, draw func(r *rand.Rand, i uint64) uint64) {
 		}
 		round++
 		b.StartTimer()
-		err := s.Change(context.Background(), audit.Entry{Kind: "bench", Actor: "test", Subject: "order/1"}, func(tx *store.Tx) error {
-			return l.Reserve(b.Context(), tx, func(yield func(int, sim.Identity) bool) {
-				for i, id := range list {
-					if !yield(i, id) {
-						return
-					}
+		err := l.Reserve(b.Context(), s, Holder{fmt.Sprint("bench-", round), "op"}, func(yield func(int, sim.Identity) bool) {
+			for i, id := range list {
+				if !yield(i, id) {
+					return
 				}
-			})
+			}
 		})
 		if err != nil {
 			b.Fatal(err)

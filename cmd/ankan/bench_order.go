@@ -200,6 +200,9 @@ func (b *orderBench) takeIn(ctx context.Context, path string) error {
 	}
 	sealed := dk.Seal(nil, text.Bytes(), []byte(o.ID))
 	e := audit.Entry{Kind: "order.accepted", Actor: "partner/operator", Subject: "order/" + o.ID, Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity}}
+	if err := b.ledger.Reserve(ctx, b.store, order.Holder{Order: o.ID, Operator: "operator"}, b.input.Identities()); err != nil {
+		return err
+	}
 	return b.store.Change(ctx, e, func(tx *store.Tx) error {
 		if err := order.Insert(tx, o); err != nil {
 			return err
@@ -207,7 +210,7 @@ func (b *orderBench) takeIn(ctx context.Context, path string) error {
 		if err := order.PutText(tx, o.ID, 0, sealed); err != nil {
 			return err
 		}
-		return b.ledger.Reserve(ctx, tx, b.input.Identities())
+		return b.ledger.Accept(tx, o.ID)
 	})
 }
 

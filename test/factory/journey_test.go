@@ -250,17 +250,22 @@ func (w *works) identities(t *testing.T, sum demo.Summary, stores map[string]*st
 // issued checks the ledger: all that was ordered, and nothing beside it.
 func (w *works) issued(t *testing.T, sum demo.Summary, bureau *storeOf) {
 	ledger := must[*order.Ledger](t)(order.NewLedger(w.tokens[demo.Bureau], "ledger"))
-	in := w.input(t)
+	in, out := w.input(t), 0
 	for i := range sum.Ordered {
 		id := in.At(i)
-		iccid := must[bool](t)(ledger.IssuedICCID(w.ctx, bureau.Store, id.ICCID))
-		imsi := must[bool](t)(ledger.IssuedIMSI(w.ctx, bureau.Store, id.IMSI))
-		if !iccid || !imsi {
-			t.Errorf("card %d: ICCID issued %v, IMSI issued %v", i, iccid, imsi)
+		iccid := must[*order.Issue](t)(ledger.FindICCID(w.ctx, bureau.Store, id.ICCID))
+		imsi := must[*order.Issue](t)(ledger.FindIMSI(w.ctx, bureau.Store, id.IMSI))
+		if iccid == nil || imsi == nil || iccid.Hold != imsi.Hold || iccid.Hold != order.Issued && iccid.Hold != order.Retired {
+			t.Errorf("card %d: ICCID %+v, IMSI %+v", i, iccid, imsi)
+		} else if iccid.Hold == order.Retired {
+			out++
 		}
 	}
+	if out != sum.Retired {
+		t.Errorf("the ledger retired %d identities, want %d", out, sum.Retired)
+	}
 	beside := identity(t, sum.Ordered)
-	if must[bool](t)(ledger.IssuedICCID(w.ctx, bureau.Store, beside.ICCID)) || must[bool](t)(ledger.IssuedIMSI(w.ctx, bureau.Store, beside.IMSI)) {
+	if must[*order.Issue](t)(ledger.FindICCID(w.ctx, bureau.Store, beside.ICCID)) != nil || must[*order.Issue](t)(ledger.FindIMSI(w.ctx, bureau.Store, beside.IMSI)) != nil {
 		t.Error("the ledger has an identity that nobody ordered")
 	}
 }
