@@ -82,7 +82,9 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 			order.Emptied:    s.destroy,
 			order.Destroyed:  s.certify,
 		},
-		View: s.view,
+		View:   s.view,
+		Lost:   s.lost,
+		Unlock: s.unlock,
 	}, nil
 }
 

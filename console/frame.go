@@ -16,6 +16,8 @@ type Frame struct {
 	Witnessed time.Time
 	// Glass is the break-glass access that is open now; everybody sees it.
 	Glass *OpenGlass
+	// Lock is why the site issues nothing; everybody sees it.
+	Lock *Locked
 	// Said tells what the last request did, or why it was refused.
 	Said []Said
 }
@@ -106,6 +108,13 @@ func grouped(nav []NavItem) []navGroup {
 type Said struct {
 	Tone string
 	Text Text
+}
+
+// Locked is a site that issues nothing, because its database lost time.
+type Locked struct {
+	Why     string // the first sign
+	LogSize int64  // entries of the log up to which all is known
+	Href    string // to ask that it be unlocked; empty if the person cannot
 }
 
 // OpenGlass is emergency access that is open.

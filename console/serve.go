@@ -324,6 +324,12 @@ func (s *Server) frame(r *http.Request) Frame {
 	if g := v.glass; g != nil {
 		f.Glass = &OpenGlass{By: s.who(v.ctx(), g.Person), Why: g.Reason, Until: g.Until, Href: "/glass"}
 	}
+	if l := s.site.Locked(); l != nil {
+		f.Lock = &Locked{Why: l.Sentence(), LogSize: l.LogSize}
+		if v.asks("site.unlock") {
+			f.Lock.Href = askFor("site.unlock", "site")
+		}
+	}
 	s.mu.Lock()
 	f.Said = s.said[v.session.ID]
 	delete(s.said, v.session.ID)

@@ -6,6 +6,7 @@
 package site
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -64,6 +65,10 @@ type Config struct {
 	Counting string  `yaml:"counting,omitempty"`
 	Console  Console `yaml:"console,omitempty"`
 	Notify   Notify  `yaml:"notify,omitempty"`
+	// HighWater is the file by which the site notices that its database is older
+	// than it was; default: highwater in the data folder. It is worth most where
+	// what puts a database back does not reach.
+	HighWater string `yaml:"high_water,omitempty"`
 
 	file string
 }
@@ -189,7 +194,7 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 		}
 	}
 	for _, p := range []*string{&c.Data, &c.Control, &c.Token.File, &c.Token.Passphrase, &c.Console.Certificate, &c.Console.Key, &c.Console.Clients,
-		&c.Console.Metadata, &c.Console.MetadataRoot, &c.Console.Statements} {
+		&c.Console.Metadata, &c.Console.MetadataRoot, &c.Console.Statements, &c.HighWater} {
 		abs(p)
 	}
 	if h := c.Token.PKCS11; h != nil {
@@ -302,6 +307,9 @@ func (c *Config) EdgeDir() string { return c.Path("edge") }
 
 // Database is the path of the site's database.
 func (c *Config) Database() string { return c.Path("ankan.db") }
+
+// HighWaterFile is the path of the high-water file.
+func (c *Config) HighWaterFile() string { return cmp.Or(c.HighWater, c.Path("highwater")) }
 
 // CardFile is the partner card that the site gives to its partners.
 func (c *Config) CardFile() string { return c.Path("partner.yaml") }

@@ -57,7 +57,8 @@ type Status struct {
 	Listen    string   `json:"listen"`
 	Partners  []string `json:"partners"`
 	PID       int      `json:"pid"`
-	SpoolWait int      `json:"spool_waiting"` // files that arrived and are not dealt with
+	SpoolWait int      `json:"spool_waiting"`    // files that arrived and are not dealt with
+	Locked    *Lock    `json:"locked,omitempty"` // why the site issues nothing
 }
 
 // listenControl opens the socket before anything else of the site runs: the
@@ -150,6 +151,12 @@ func (s *Site) ownRoutes() map[string]Route {
 		"GET /v1/drafts/policy":  read("policy.read", s.getPolicyDraft),
 		"POST /v1/drafts/policy": s.BySigner("policy.draft", s.postPolicyDraft),
 
+		"GET /v1/partners/{name}/checkpoint": read("site.read", func(r *http.Request) (any, error) {
+			return s.PartnerCheckpoint(r.Context(), r.PathValue("name"))
+		}),
+		"POST /v1/witness":     read("site.read", s.postWitness),
+		"POST /v1/drafts/lost": s.BySigner("site.reconcile", s.postLost),
+
 		"GET /v1/keys":         read("keys.read", s.getKeys),
 		"GET /v1/keys/{id...}": read("keys.read", s.getKey),
 
@@ -202,7 +209,7 @@ func (s *Site) Status() (Status, error) {
 		return Status{}, err
 	}
 	st := Status{Site: s.config.Site, Display: s.config.Display, Roles: s.config.Roles, Token: s.guard.Info(), LogSize: s.store.Size(),
-		Listen: s.config.Edge.Listen, PID: os.Getpid(), SpoolWait: len(waiting)}
+		Listen: s.config.Edge.Listen, PID: os.Getpid(), SpoolWait: len(waiting), Locked: s.Locked()}
 	for name := range s.partners {
 		st.Partners = append(st.Partners, name)
 	}

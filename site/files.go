@@ -50,6 +50,9 @@ func (a *Arrival) Taken(tx *store.Tx) error {
 	tx.Note("file", a.Name)
 	tx.Note("file_sha256", a.SHA256)
 	tx.Note("partner", a.Partner)
+	if err := a.site.keep(context.Background(), tx, a); err != nil {
+		return err
+	}
 	return a.record(tx)
 }
 
@@ -105,6 +108,7 @@ func (s *Site) takeIn(ctx context.Context, f *edge.File) error {
 	var e *exchange.Refusal
 	switch {
 	case err == nil:
+		s.mark(true) // before the file is cleared away
 		s.hurry()
 		return s.spool.Done(f)
 	case errors.As(err, &e):
@@ -154,6 +158,9 @@ func (s *Site) dispatch(ctx context.Context, a *Arrival) error {
 	if a.message, err = exchange.Open(a.Path, s.mail, []*exchange.Partner{a.partner}, limits()); err != nil {
 		return err
 	}
+	if err := s.hear(ctx, a); err != nil {
+		return err
+	}
 	return h.Take(ctx, a)
 }
 
@@ -183,6 +190,9 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 		if err != nil {
 			return err
 		}
+		if err := s.keep(ctx, tx, a); err != nil {
+			return err
+		}
 		k, _ := message.KindOf(a.Name)
 		if h := s.files[k]; h.Refused != nil && a.partner != nil {
 			return h.Refused(tx, a, r)
@@ -192,7 +202,7 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 }
 
 // sealing is exchange.Seal or exchange.SealForOfficers.
-type sealing func(w io.Writer, from *exchange.Identity, to *exchange.Partner, name string) (io.WriteCloser, error)
+type sealing func(w io.Writer, from *exchange.Identity, to *exchange.Partner, name string, notes ...exchange.Note) (io.WriteCloser, error)
 
 // Send seals a file to a partner and puts it into the spool, once by its name:
 // the same name to the same partner again does nothing.
@@ -213,8 +223,12 @@ func (s *Site) seal(ctx context.Context, seal sealing, to, name string, write fu
 	if p == nil {
 		return fmt.Errorf("%s: %q is no partner; add its card to partners in the configuration", name, to)
 	}
+	notes, err := s.notes(ctx, to)
+	if err != nil {
+		return err
+	}
 	sum, size, err := s.spool.Put(to, name, func(w io.Writer) error {
-		sealed, err := seal(w, s.mail, p, name)
+		sealed, err := seal(w, s.mail, p, name, notes...)
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,13 @@ import (
 // module has lost is told, and stays in the register.
 func (s *Site) guardKeys(ctx context.Context, m hsm.Module) error {
 	s.register = keys.NewRegister(s.config.Site, s.store, s.people)
+	behind, err := s.register.Behind(ctx, m)
+	if err == nil {
+		err = s.findLock(ctx, behind)
+	}
+	if err != nil {
+		return err
+	}
 	missing, err := s.register.Reconcile(ctx, m)
 	if err != nil {
 		return err
@@ -30,6 +37,9 @@ func (s *Site) guardKeys(ctx context.Context, m hsm.Module) error {
 	}
 	if s.guard, err = keys.NewGuard(ctx, s.register, m); err != nil {
 		return err
+	}
+	if l := s.Locked(); l != nil {
+		s.guard.Hold(l.Why())
 	}
 	s.gate, s.board = access.NewGate(s.people), notice.New(s.store)
 	s.runner = ceremony.New(ceremony.Config{

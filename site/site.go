@@ -63,8 +63,11 @@ type Site struct {
 	nonces nonces    // of signed requests
 	opened time.Time // signed requests from before are not taken
 
+	high highWater
+
 	wake   chan struct{}
 	mu     sync.Mutex
+	lock   *Lock // why the site issues nothing; nil: it is not locked
 	busy   map[string]*work
 	housed time.Time // when the site last looked after what the clock brings
 }
@@ -101,6 +104,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	if s.store, err = openStore(ctx, c, token, parts); err != nil {
 		return nil, err
 	}
+	s.high.path = c.HighWaterFile()
 	s.people, s.opened = access.New(s.store), s.store.Now()
 	s.stock = stock.New(s.store)
 	s.desk = custody.New(c.Site, s.store, s.people)
@@ -116,7 +120,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	if s.spool, err = edge.OpenSpool(c.SpoolDir()); err != nil {
 		return nil, err
 	}
-	if err := s.plug(ctx, append([]Part{s.keyRoom(), s.staff(), s.shipments()}, parts...)); err != nil {
+	if err := s.plug(ctx, append([]Part{s.keyRoom(), s.staff(), s.shipments(), s.rollback()}, parts...)); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -186,6 +190,7 @@ func (s *Site) Close() error {
 		errs = append(errs, s.spool.Close())
 	}
 	if s.store != nil {
+		s.mark(true)
 		errs = append(errs, s.store.Close())
 	}
 	return errors.Join(errs...)
@@ -334,6 +339,13 @@ func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
 	if err := s.logTransfers(ctx); err != nil {
 		return err
 	}
+	s.mark(false)
+	begin := func(name string, do func(context.Context) error) { s.begin(ctx, g, name, do) }
+	if s.Locked() != nil {
+		begin("housekeeping", s.keepHouse)
+		begin("notices", s.deliver)
+		return nil
+	}
 	files, err := s.spool.Waiting()
 	if err != nil {
 		return err
@@ -359,11 +371,13 @@ func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
 				if now, err := order.Get(ctx, s.store, o.ID); err != nil || now.State != o.State {
 					return err
 				}
+				if err := order.Stopped(s.store.Committed(ctx), o.ID); err != nil {
+					return err
+				}
 				return step(ctx, o)
 			})
 		}
 	}
-	begin := func(name string, do func(context.Context) error) { s.begin(ctx, g, name, do) }
 	for _, p := range s.parts {
 		if p.Round == nil {
 			continue
