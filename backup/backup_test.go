@@ -81,11 +81,7 @@ func (r *rig) file(path string, content []byte) {
 }
 
 func (r *rig) write(w io.Writer) (m Manifest, err error) {
-	err = r.store.View(context.Background(), func(tx *store.ReadTx) error {
-		d, err := tx.Dump(schema())
-		if err != nil {
-			return err
-		}
+	err = r.store.Dump(context.Background(), []store.Schema{schema()}, func(_ *store.ReadTx, d *store.Dump) error {
 		_, m, err = Write(w, Source{
 			Header: Header{Site: "test", Country: "IN", Roles: []string{"bureau"}, Made: time.Date(2026, 11, 25, 1, 2, 3, 0, time.UTC), Program: "ankan test", Log: r.log.VerifierKey()},
 			Dump:   d, Files: r.files, Signed: r.store.Checkpoint(), Quorum: 2, Holders: slices.Clone(r.who), Set: "test/1",

@@ -20,6 +20,7 @@ type change struct {
 	ctx    context.Context
 	entry  audit.Entry
 	fn     func(*Tx) error
+	apart  bool
 	turn   chan *Tx   // to the caller: your turn
 	ran    chan error // to the committer: fn returned this
 	answer chan error // to the caller: the outcome; at most one
@@ -48,19 +49,23 @@ var errUnwound = errors.New("the change's function did not return")
 // When ctx ends before the change's turn, nothing was done. Later it is not
 // looked at: what has begun is carried to its end.
 func (s *Store) Change(ctx context.Context, e audit.Entry, fn func(*Tx) error) error {
-	if err := ctx.Err(); err != nil {
+	return s.change(&change{ctx: ctx, entry: e, fn: fn})
+}
+
+func (s *Store) change(c *change) error {
+	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	c := &change{ctx: ctx, entry: e, fn: fn, turn: make(chan *Tx, 1), ran: make(chan error, 1), answer: make(chan error, 1)}
+	c.turn, c.ran, c.answer = make(chan *Tx, 1), make(chan error, 1), make(chan error, 1)
 	if err := s.enqueue(c); err != nil {
 		return err
 	}
-	ended := ctx.Done()
+	ended := c.ctx.Done()
 	for {
 		select {
 		case <-ended:
 			if s.withdraw(c) {
-				return ctx.Err()
+				return c.ctx.Err()
 			}
 			ended = nil // the group has begun
 		case tx := <-c.turn:
@@ -170,28 +175,114 @@ func (s *Store) commit(changes []*change) error {
 	if s.broken != nil {
 		return s.broken
 	}
-	if err := s.writer.do(beginSQL); err != nil {
+	if err := s.beginGroup(); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
-	now := s.head.Load()
-	g := &group{next: head{tree: now.tree.Clone(), last: now.last}}
+	g := newGroup(s.head.Load())
 	err := s.runAll(g, changes)
 	if err == nil && len(g.leaves) > 0 {
-		err = s.writeLog(g)
+		err = s.writeLog(s.writer, g)
 	}
 	if err != nil || len(g.leaves) == 0 {
-		// No error of the rollback counts: either SQLite has rolled back
-		// already, or the next begin fails and says so.
+		// No error of the rollback counts: either all is rolled back already,
+		// or the next begin fails and says so.
 		_ = s.writer.do("ROLLBACK")
+		if err != nil && !s.engine.alive(s.writer) {
+			err = fmt.Errorf("%w: %w", ErrAway, err)
+		}
 		return err
 	}
-	if err := s.writer.commit(); err != nil {
+	return s.finish(s.writer, g)
+}
+
+func newGroup(now *head) *group {
+	return &group{next: head{tree: now.tree.Clone(), last: now.last}}
+}
+
+// finish commits a group whose log is written.
+func (s *Store) finish(w *writer, g *group) error {
+	if err := w.commit(); err != nil {
+		_ = w.do("ROLLBACK") // says that there is no transaction, if it happened
 		if err := s.lookAfter(err, g); err != nil {
 			return err
 		}
 	}
 	s.head.Store(&g.next)
 	return nil
+}
+
+// beginGroup begins a transaction on the writer, which it connects again when
+// it was lost. Nothing has run yet, so that this can be done as often as it
+// takes.
+func (s *Store) beginGroup() error {
+	err := again(context.Background(), s.engine, func() error {
+		if !s.engine.alive(s.writer) {
+			s.writer.close()
+			w, err := s.engine.connect(context.Background())
+			if err != nil {
+				return err
+			}
+			s.writer = w
+		}
+		signed, err := s.engine.begin(s.writer)
+		if err == nil {
+			err = s.follow(s.writer, signed)
+		}
+		if err != nil && s.engine.lost(err) {
+			discard(s.writer.conn)
+		}
+		return err
+	})
+	if errors.Is(err, ErrPrimary) || errors.Is(err, ErrTampered) {
+		s.broken = err
+	}
+	return err
+}
+
+// follow brings the head up to a checkpoint that another process has written:
+// it reads the entries since, and refuses what does not give the root that is
+// signed. It is called while nobody else can write.
+func (s *Store) follow(w *writer, signed []byte) error {
+	now := s.head.Load()
+	if signed == nil || bytes.Equal(signed, now.signed) {
+		return nil
+	}
+	next, err := s.followed(w, now, signed)
+	if err != nil {
+		return err
+	}
+	s.head.Store(next)
+	return nil
+}
+
+func (s *Store) followed(w *writer, now *head, signed []byte) (*head, error) {
+	c, err := audit.OpenCheckpoint(signed, s.signer.VerifierKey())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTampered, err)
+	}
+	next := &head{tree: now.tree.Clone(), signed: signed, last: now.last}
+	var last []byte
+	for leaf, err := range leaves(w, now.tree.Size(), max(0, c.Size-now.tree.Size())) {
+		if err == nil {
+			last = leaf
+			err = next.tree.Append(audit.LeafHash(leaf), func(audit.Tile) error { return nil }) // who wrote the entries wrote the tiles
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if next.tree.Size() != c.Size || next.tree.Root() != c.Root {
+		return nil, fmt.Errorf("%w: %w: what other processes wrote gives %d entries and root %s, the checkpoint signs %d and %s", ErrTampered,
+			audit.Rewritten, next.tree.Size(), next.tree.Root(), c.Size, c.Root)
+	}
+	if last != nil {
+		e, err := audit.ParseEntry(last)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrTampered, err)
+		}
+		next.last = e.Time
+	}
+	return next, nil
 }
 
 func (s *Store) runAll(g *group, changes []*change) error {
@@ -214,6 +305,7 @@ func (s *Store) runOne(g *group, c *change) error {
 	tx := &Tx{w: s.writer, index: g.next.tree.Size() + int64(len(g.leaves)), time: s.timeOf(c.entry, g.next.last)}
 	tx.entries = []audit.Entry{c.entry}
 	tx.entries[0].Time = tx.time
+	tx.apart = c.apart
 	if c.fn != nil {
 		if err := s.writer.do("SAVEPOINT one"); err != nil {
 			return err
@@ -263,8 +355,8 @@ func (tx *Tx) leaves(err error) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tx.err != nil {
-		return nil, tx.err
+	if err := tx.misused(); err != nil {
+		return nil, err
 	}
 	leaves := make([][]byte, len(tx.entries))
 	for i, e := range tx.entries {
@@ -277,51 +369,89 @@ func (tx *Tx) leaves(err error) ([][]byte, error) {
 
 // writeLog writes the group's entries, the tiles that they fill, and the
 // checkpoint over all.
-func (s *Store) writeLog(g *group) error {
+func (s *Store) writeLog(w *writer, g *group) error {
+	if err := w.entries(g.next.tree.Size(), g.leaves); err != nil {
+		return fmt.Errorf("writing the log: %w", err)
+	}
 	for _, leaf := range g.leaves {
-		if _, err := s.writer.exec("INSERT INTO log_entry (idx, leaf) VALUES ($1, $2)", g.next.tree.Size(), leaf); err != nil {
-			return fmt.Errorf("writing the log: %w", err)
-		}
-		if err := g.next.tree.Append(audit.LeafHash(leaf), s.writeTile); err != nil {
+		err := g.next.tree.Append(audit.LeafHash(leaf), func(t audit.Tile) error {
+			_, err := w.exec("INSERT INTO log_tile (level, n, hashes) VALUES ($1, $2, $3)", t.Level, t.N, t.Bytes())
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("writing the log: %w", err)
 		}
 	}
-	return s.sign(&g.next)
-}
-
-func (s *Store) writeTile(t audit.Tile) error {
-	_, err := s.writer.exec("INSERT INTO log_tile (level, n, hashes) VALUES ($1, $2, $3)", t.Level, t.N, t.Bytes())
-	return err
+	return s.sign(w, &g.next)
 }
 
 // sign writes the checkpoint of h. It is nobody's before the transaction
 // commits: one that is rolled back has never left this function.
-func (s *Store) sign(h *head) (err error) {
+func (s *Store) sign(w *writer, h *head) (err error) {
 	c := audit.Checkpoint{Origin: s.signer.Name(), Size: h.tree.Size(), Root: h.tree.Root()}
 	if h.signed, err = c.Sign(s.signer); err != nil {
 		return err
 	}
-	_, err = s.writer.exec(`INSERT INTO log_checkpoint (id, signed) VALUES (1, $1)
+	_, err = w.exec(`INSERT INTO log_checkpoint (id, signed) VALUES (1, $1)
 		ON CONFLICT (id) DO UPDATE SET signed = excluded.signed`, h.signed)
 	return err
 }
 
 // lookAfter finds out whether a commit that failed did happen after all: the
-// checkpoint in the database tells. nil means that it did. When even that
-// cannot be read, the store takes no more changes.
+// checkpoint in the database tells, or, when other processes have written since,
+// the entries below it. nil means that it did.
+//
+// When even that cannot be read, a store in a file takes no more changes. One on
+// a server comes back to it with its next change: what it finds then is what is
+// so, but who asked for this change is not told any more.
 func (s *Store) lookAfter(failed error, g *group) error {
-	_ = s.writer.do("ROLLBACK") // says that there is no transaction, if it happened
-	var signed []byte
-	err := s.writer.queryRow("SELECT signed FROM log_checkpoint WHERE id = 1").Scan(&signed)
+	before := s.head.Load()
+	happened, err := s.look(before, g)
 	switch {
-	case err == nil && bytes.Equal(signed, g.next.signed):
+	case err == nil && happened:
 		return nil
-	case err == nil && bytes.Equal(signed, s.head.Load().signed):
+	case err == nil:
 		return fmt.Errorf("committing: %w", failed)
 	}
-	if err == nil {
-		err = errors.New("the checkpoint is neither the old one nor the new one")
+	comesBack := s.engine.lost(err)
+	err = fmt.Errorf("%w: committing: %w; looking after it: %w", ErrInDoubt, failed, err)
+	if !comesBack {
+		s.broken = err
 	}
-	s.broken = fmt.Errorf("%w: committing: %w; looking after it: %w", ErrInDoubt, failed, err)
-	return s.broken
+	return err
+}
+
+// look says whether g's entries are in the log after those of before. Its
+// transaction begins when that of g is over, whichever way.
+func (s *Store) look(before *head, g *group) (happened bool, err error) {
+	if err := s.beginGroup(); err != nil {
+		return false, err
+	}
+	defer func() { _ = s.writer.do("ROLLBACK") }()
+	var signed []byte
+	if err := s.writer.queryRow("SELECT signed FROM log_checkpoint WHERE id = 1").Scan(&signed); err != nil {
+		return false, err
+	}
+	if bytes.Equal(signed, g.next.signed) || bytes.Equal(signed, before.signed) {
+		return bytes.Equal(signed, g.next.signed), nil
+	}
+	next, err := s.followed(s.writer, before, signed)
+	if err != nil {
+		return false, err
+	}
+	at := 0
+	for leaf, err := range leaves(s.writer, before.tree.Size(), int64(len(g.leaves))) {
+		if err != nil {
+			return false, err
+		}
+		if at >= len(g.leaves) || !bytes.Equal(leaf, g.leaves[at]) {
+			return false, nil
+		}
+		at++
+	}
+	if at < len(g.leaves) {
+		return false, nil
+	}
+	g.next = *next
+	return true, nil
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"ankan/audit"
+	"ankan/store/storetest"
 )
 
 var errDisk = errors.New("input/output error")
@@ -32,7 +33,7 @@ func TestCommitFails(t *testing.T) {
 		"happened":       {func(w *writer, commit func() error) error { return errors.Join(commit(), errDisk) }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "test.db")
+			path := storetest.New(t)
 			s := openTest(t, path)
 			if err := add(s, "before"); err != nil {
 				t.Fatal(err)
@@ -112,8 +113,8 @@ func TestCommitInDoubt(t *testing.T) {
 }
 
 func TestBeginFails(t *testing.T) {
-	s := newTest(t)
-	if err := s.writer.do(beginSQL); err != nil { // a transaction that nobody ended
+	s := newFile(t)
+	if err := s.writer.do("BEGIN"); err != nil { // a transaction that nobody ended
 		t.Fatal(err)
 	}
 	if err := add(s, "x"); err == nil || !strings.Contains(err.Error(), "beginning") {
@@ -153,7 +154,7 @@ func TestTransactionLost(t *testing.T) {
 }
 
 func TestDiskFull(t *testing.T) {
-	s := newTest(t)
+	s := newFile(t)
 	limit := func(pages int) {
 		t.Helper()
 		s.writing.Lock()
@@ -259,7 +260,7 @@ func child(path string) {
 // committed is there, and nothing has an entry without an item or the other
 // way round.
 func TestKilled(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "test.db")
+	path := storetest.New(t)
 	var said []string
 	for round := range 4 {
 		cmd := exec.Command(os.Args[0])

@@ -57,7 +57,7 @@ func checkEmpty(tx *ReadTx) error {
 // begin signs the checkpoint of a new, empty log.
 func (s *Store) begin() error {
 	h := &head{tree: new(audit.Tree)}
-	if err := s.sign(h); err != nil {
+	if err := s.sign(s.writer, h); err != nil {
 		return err
 	}
 	s.head.Store(h)
@@ -276,7 +276,7 @@ func (tx *ReadTx) tiles(level int, n int64, width int) (audit.Tile, error) {
 // signed. It reads everything, without keeping writers waiting.
 func (s *Store) Fsck(ctx context.Context, vkey string) (r audit.Report, err error) {
 	err = s.View(ctx, func(tx *ReadTx) error {
-		if err := checkFiles(ctx, tx.tx); err != nil {
+		if err := s.engine.check(ctx, tx.tx); err != nil {
 			return err
 		}
 		_, signed, err := s.checkpoint(tx)

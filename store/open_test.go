@@ -3,17 +3,18 @@ package store
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"ankan/audit"
+	"ankan/store/storetest"
 )
 
 func TestOpenRefuses(t *testing.T) {
@@ -56,7 +57,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestOneProcess(t *testing.T) {
-	s := newTest(t)
+	s := newFile(t)
 	_, err := Open(t.Context(), testConfig(t, s.path))
 	if want := fmt.Sprintf("in use by process %d; stop it first", os.Getpid()); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want one that says %q", err, want)
@@ -70,7 +71,7 @@ func TestOneProcess(t *testing.T) {
 }
 
 func TestMigrations(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "test.db")
+	path := storetest.New(t)
 	const one, two = "CREATE TABLE a (x TEXT);", "ALTER TABLE a ADD COLUMN y TEXT;"
 	open := func(sql ...string) (*Store, error) {
 		return Open(t.Context(), testConfig(t, path), Schema{Name: "growing", Files: migration(sql...)})
@@ -109,13 +110,27 @@ func TestMigrations(t *testing.T) {
 // below changes the database as somebody does who has the file.
 func below(t *testing.T, path string, statements ...string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
+	conn, err := storetest.Open(t, path).Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	for _, q := range append([]string{"DROP TRIGGER IF EXISTS log_entry_stays", "DROP TRIGGER IF EXISTS log_entry_kept"}, statements...) {
-		if _, err := db.Exec(q); err != nil {
+	defer conn.Close()
+	before := []string{"DROP TRIGGER IF EXISTS log_entry_stays", "DROP TRIGGER IF EXISTS log_entry_kept"}
+	if IsPostgres(path) {
+		before = []string{"SET session_replication_role = replica"} // nothing is triggered
+	}
+	for _, q := range append(before, statements...) {
+		if IsPostgres(path) {
+			for _, w := range []struct{ sqlite, postgres string }{
+				{`zeroblob\((\d+)\)`, `decode(repeat('00', $1), 'hex')`},
+				{`x'(\w+)'`, `'\x$1'`},
+				{`replace\(signed, `, `convert_to(replace(convert_from(signed, 'UTF8'), `},
+				{`'elpmaxe'\)`, `'elpmaxe'), 'UTF8')`},
+			} {
+				q = regexp.MustCompile(w.sqlite).ReplaceAllString(q, w.postgres)
+			}
+		}
+		if _, err := conn.ExecContext(t.Context(), q); err != nil {
 			t.Fatalf("%s: %v", q, err)
 		}
 	}
@@ -124,7 +139,12 @@ func below(t *testing.T, path string, statements ...string) {
 // grown makes a store of a few hundred entries and closes it.
 func grown(t *testing.T) (path string, size int64) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "test.db")
+	return grownAt(t, storetest.New(t))
+}
+
+func grownAt(t *testing.T, at string) (path string, size int64) {
+	t.Helper()
+	path = at
 	s := openTest(t, path)
 	err := s.Change(t.Context(), noted("many"), func(tx *Tx) error {
 		for i := range 600 {
@@ -156,7 +176,7 @@ func TestTampering(t *testing.T) {
 	}{
 		"last entry dropped":  {"DELETE FROM log_entry WHERE idx = (SELECT max(idx) FROM log_entry)", audit.Truncated, false},
 		"entry near the end":  {"DELETE FROM log_entry WHERE idx = 550", audit.Dropped, false},
-		"entry added":         {"INSERT INTO log_entry SELECT max(idx) + 1, leaf FROM log_entry", audit.Added, false},
+		"entry added":         {"INSERT INTO log_entry SELECT idx + 1, leaf FROM log_entry ORDER BY idx DESC LIMIT 1", audit.Added, false},
 		"late entry altered":  {"UPDATE log_entry SET leaf = (SELECT leaf FROM log_entry WHERE idx = 551) WHERE idx = 550", audit.Rewritten, false},
 		"all entries dropped": {"DELETE FROM log_entry", audit.Truncated, false},
 		"tile altered":        {"UPDATE log_tile SET hashes = zeroblob(8192) WHERE n = 1", audit.Rewritten, false},
@@ -204,7 +224,7 @@ func foreignCheckpoint(t *testing.T, seed byte) string {
 }
 
 func TestDamagedFile(t *testing.T) {
-	path, _ := grown(t)
+	path, _ := grownAt(t, filepath.Join(t.TempDir(), "test.db"))
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -228,14 +248,11 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
-// TestOldCopy restores yesterday's file: it is whole in itself, and only a
+// TestOldCopy restores yesterday's database: it is whole in itself, and only a
 // checkpoint from outside tells.
 func TestOldCopy(t *testing.T) {
 	path, size := grown(t)
-	old, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	old := storetest.Copy(t, path)
 	s := openTest(t, path)
 	before := s.Checkpoint()
 	if err := add(s, "x"); err != nil {
@@ -253,10 +270,7 @@ func TestOldCopy(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, old, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s = openTest(t, path)
+	s = openTest(t, old)
 	if s.Size() != size {
 		t.Errorf("size %d, want %d", s.Size(), size)
 	}

@@ -32,15 +32,27 @@ func Embedded(name string, files embed.FS) Schema {
 	return Schema{Name: name, Files: migrations}
 }
 
+//go:embed sqlite
+var logFiles embed.FS
+
+// logSchema is the store's own tables.
+func logSchema() Schema {
+	files, err := fs.Sub(logFiles, "sqlite")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	return Schema{Name: "log", Files: files}
+}
+
 // ErrNewer means that a newer program has written the database.
 var ErrNewer = errors.New("the database is newer than this program")
 
 // provider makes the runner of s's migrations.
-func (s Schema) provider(db *sql.DB) (*goose.Provider, error) {
+func (s Schema) provider(db *sql.DB, e engine) (*goose.Provider, error) {
 	if s.Name == "" || strings.Trim(s.Name, "abcdefghijklmnopqrstuvwxyz_") != "" {
 		return nil, fmt.Errorf("schema name %q, want lower-case letters", s.Name)
 	}
-	p, err := goose.NewProvider(dialect, db, s.Files, goose.WithTableName("schema_"+s.Name),
+	p, err := goose.NewProvider(e.dialect(), db, e.files(s.Files), goose.WithTableName("schema_"+s.Name),
 		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
 		return nil, fmt.Errorf("schema %s: %w", s.Name, err)
@@ -64,40 +76,83 @@ func (s Schema) newest() (version int64, err error) {
 	return version, nil
 }
 
-// check refuses a database that has a version of s which s does not know.
-func (s Schema) check(ctx context.Context, p *goose.Provider) error {
+// check refuses a database that has a version of s which s does not know. It
+// reports whether migrations are due.
+func (s Schema) check(ctx context.Context, p *goose.Provider) (due bool, err error) {
 	has, knows, err := p.GetVersions(ctx)
 	if err != nil {
-		return fmt.Errorf("schema %s: %w", s.Name, err)
+		return false, fmt.Errorf("schema %s: %w", s.Name, err)
 	}
 	if has > knows {
-		return fmt.Errorf("schema %s: %w: it has version %d, the program knows %d; use the newer program", s.Name, ErrNewer, has, knows)
+		return false, fmt.Errorf("schema %s: %w: it has version %d, the program knows %d; use the newer program", s.Name, ErrNewer, has, knows)
 	}
-	return nil
+	return has < knows, nil
 }
 
 // migrate brings all schemas up to date. It looks at all of them before it
 // changes one, so that a program that is too old changes nothing.
-func migrate(ctx context.Context, db *sql.DB, schemas []Schema) error {
-	seen := map[string]bool{}
+func migrate(ctx context.Context, db *sql.DB, e engine, schemas []Schema) error {
 	var providers []*goose.Provider
+	var due bool
+	for _, s := range schemas {
+		p, err := s.provider(db, e)
+		if err != nil {
+			return err
+		}
+		more, err := s.check(ctx, p)
+		if err != nil {
+			return err
+		}
+		due = due || more
+		providers = append(providers, p)
+	}
+	if !due {
+		return nil
+	}
+	done, err := e.pending(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	for i, p := range providers {
+		if _, err := p.Up(ctx); err != nil {
+			return fmt.Errorf("schema %s: %w", schemas[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// checkNames refuses two schemas of one name.
+func checkNames(schemas []Schema) error {
+	seen := map[string]bool{}
 	for _, s := range schemas {
 		if seen[s.Name] {
 			return fmt.Errorf("schema %s is there twice", s.Name)
 		}
 		seen[s.Name] = true
-		p, err := s.provider(db)
+	}
+	return nil
+}
+
+// fits refuses tables that are not of the versions that the schemas know, for a
+// process that does not bring them up to date.
+func fits(ctx context.Context, db *sql.DB, e engine, schemas []Schema) error {
+	for _, s := range schemas {
+		p, err := s.provider(db, e)
 		if err != nil {
 			return err
 		}
-		if err := s.check(ctx, p); err != nil {
-			return err
+		sources := p.ListSources()
+		knows := sources[len(sources)-1].Version
+		var has int64
+		if err := db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM schema_"+s.Name).Scan(&has); err != nil {
+			return fmt.Errorf("schema %s: %w", s.Name, err)
 		}
-		providers = append(providers, p)
-	}
-	for i, p := range providers {
-		if _, err := p.Up(ctx); err != nil {
-			return fmt.Errorf("schema %s: %w", schemas[i].Name, err)
+		switch {
+		case has > knows:
+			return fmt.Errorf("schema %s: %w: it has version %d, the program knows %d; use the newer program", s.Name, ErrNewer, has, knows)
+		case has < knows:
+			return fmt.Errorf("schema %s has version %d, want %d; start the site's main process with this program first", s.Name, has, knows)
 		}
 	}
 	return nil

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -14,29 +14,41 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// What is particular to SQLite stands in this file and in the folder of its
-// name. The SQL elsewhere, with its $1 placeholders, is PostgreSQL's as well.
+// sqliteReaders is the number of reader handles. SQLite's readers share memory
+// maps and do not wait for the writer; more than this only cost memory.
+const sqliteReaders = 8
 
-const (
-	dialect = goose.DialectSQLite3
+// sqliteFile is a database in a file, which one process holds.
+type sqliteFile struct {
+	path string
+	lock *lockFile
+	db   *sql.DB
+}
 
-	// readers is the number of reader handles. SQLite's readers share memory
-	// maps and do not wait for the writer; more than this only cost memory.
-	readers = 8
+func (f *sqliteFile) dialect() goose.Dialect { return goose.DialectSQLite3 }
+func (f *sqliteFile) files(in fs.FS) fs.FS   { return in }
+func (f *sqliteFile) view() *sql.TxOptions   { return &sql.TxOptions{ReadOnly: true} }
+func (f *sqliteFile) alive(*writer) bool     { return true }
+func (f *sqliteFile) lost(error) bool        { return false }
 
-	beginSQL = "BEGIN IMMEDIATE"
-)
+func (f *sqliteFile) pending(context.Context) (func(), error) { return func() {}, nil }
 
-//go:embed sqlite
-var sqliteFiles embed.FS
-
-// logSchema is the store's own tables.
-func logSchema() Schema {
-	files, err := fs.Sub(sqliteFiles, "sqlite")
-	if err != nil {
-		panic(err) // the folder is embedded
+// open locks the file and opens the one handle that writes. synchronous(FULL)
+// makes a commit wait for the disk; secure_delete overwrites what is deleted;
+// temp_store keeps intermediate results out of files.
+func (f *sqliteFile) open(context.Context) (_ *sql.DB, err error) {
+	if f.lock, err = lock(f.path + ".lock"); err != nil {
+		return nil, err
 	}
-	return Schema{Name: "log", Files: files}
+	if err := createFile(f.path); err != nil {
+		return nil, err
+	}
+	f.db, err = openSQLite(f.path, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
+		"secure_delete(ON)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)", "cache_size(-16000)")
+	if err == nil {
+		f.db.SetMaxOpenConns(1)
+	}
+	return f.db, err
 }
 
 // createFile makes the database file readable for its owner only; SQLite gives
@@ -49,23 +61,19 @@ func createFile(path string) error {
 	return f.Close()
 }
 
-// openWriter opens the one handle that writes. synchronous(FULL) makes a
-// commit wait for the disk; secure_delete overwrites what is deleted;
-// temp_store keeps intermediate results out of files.
-func openWriter(path string) (*sql.DB, error) {
-	db, err := openSQLite(path, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
-		"secure_delete(ON)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)", "cache_size(-16000)")
-	if err == nil {
-		db.SetMaxOpenConns(1)
+func (f *sqliteFile) connect(ctx context.Context) (*writer, error) {
+	conn, err := f.db.Conn(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return db, err
+	return newWriter(conn, true), nil
 }
 
-func openReaders(path string) (*sql.DB, error) {
-	db, err := openSQLite(path, "query_only(ON)", "temp_store(MEMORY)")
+func (f *sqliteFile) readers() (*sql.DB, error) {
+	db, err := openSQLite(f.path, "query_only(ON)", "temp_store(MEMORY)")
 	if err == nil {
-		db.SetMaxOpenConns(readers)
-		db.SetMaxIdleConns(readers)
+		db.SetMaxOpenConns(sqliteReaders)
+		db.SetMaxIdleConns(sqliteReaders)
 	}
 	return db, err
 }
@@ -79,16 +87,31 @@ func openSQLite(path string, pragmas ...string) (*sql.DB, error) {
 	return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}).String())
 }
 
-// truncateWAL moves everything from the write-ahead log into the database and
-// cuts the log to nothing. It reports whether a reader was in the way.
-func truncateWAL(ctx context.Context, conn *sql.Conn) (busy bool, err error) {
+func (f *sqliteFile) begin(w *writer) ([]byte, error) { return nil, w.do("BEGIN IMMEDIATE") }
+
+// scrub moves everything from the write-ahead log into the database, where
+// deleted rows are overwritten, and cuts the log to nothing.
+func (f *sqliteFile) scrub(ctx context.Context, s *Store) (busy bool, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.writer == nil || s.isClosed() {
+		return false, ErrClosed
+	}
 	var blocked, frames, moved int
-	err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &frames, &moved)
-	return blocked != 0, err
+	if err := s.writer.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &frames, &moved); err != nil || blocked != 0 {
+		return blocked != 0, err
+	}
+	st, err := os.Stat(f.path + "-wal")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
+	if err == nil && st.Size() != 0 {
+		return false, fmt.Errorf("the write-ahead log still has %d bytes", st.Size())
+	}
+	return false, nil
 }
 
-// checkFiles asks SQLite whether the file is whole and its references hold.
-func checkFiles(ctx context.Context, tx *sql.Tx) error {
+func (f *sqliteFile) check(ctx context.Context, tx *sql.Tx) error {
 	var said string
 	if err := tx.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&said); err != nil {
 		return err
@@ -109,4 +132,15 @@ func checkFiles(ctx context.Context, tx *sql.Tx) error {
 		return fmt.Errorf("a row of table %s refers to none of %s", table, parent)
 	}
 	return rows.Err()
+}
+
+func (f *sqliteFile) close() error {
+	var errs []error
+	if f.db != nil {
+		errs = append(errs, f.db.Close())
+	}
+	if f.lock != nil {
+		errs = append(errs, f.lock.release())
+	}
+	return errors.Join(errs...)
 }

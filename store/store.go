@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,10 +14,19 @@ import (
 
 // A Config says where a store is and who signs its log.
 type Config struct {
-	Path   string           // the database file; companions -wal, -shm and .lock stand beside it
+	// Path is the database file of SQLite, beside which stand its companions
+	// -wal, -shm and .lock; or the address of a PostgreSQL server, postgres://...
+	Path   string
 	Origin string           // the log's name; the signer's must be the same
 	Signer *audit.Signer    // of checkpoints
 	Now    func() time.Time // the clock; time.Now when nil
+
+	// Password is asked for at each new connection to a server, which may want
+	// none. Nothing keeps what it returns.
+	Password func() (string, error)
+	// Beside opens the database of a server beside the site's main process, for
+	// one that works for it: it makes no tables and may be there many times.
+	Beside bool
 }
 
 // Errors that callers branch on.
@@ -35,7 +43,7 @@ type Store struct {
 	signer *audit.Signer
 	now    func() time.Time
 
-	lock    *lockFile
+	engine  engine
 	readers *sql.DB
 
 	// head is what is committed. A head never changes; each group makes the next.
@@ -47,9 +55,26 @@ type Store struct {
 	closed  bool
 	done    chan struct{} // closed when the committer has ended
 
-	writing sync.Mutex // held over a group or a scrub; guards writer and broken
+	aparts sync.WaitGroup // changes apart that are under way
+
+	writing gate // held over a group, or the end of a change apart; guards writer, broken and the making of heads
 	writer  *writer
 	broken  error // not nil once the outcome of a commit could not be found out
+}
+
+// A gate is a mutex that can be waited for no longer than a while.
+type gate chan struct{}
+
+func (g gate) Lock()   { g <- struct{}{} }
+func (g gate) Unlock() { <-g }
+
+func (g gate) lockWithin(d time.Duration) bool {
+	select {
+	case g <- struct{}{}:
+		return true
+	case <-time.After(d):
+		return false
+	}
 }
 
 // A head is the log as committed: its right edge, its signed checkpoint, and
@@ -67,50 +92,73 @@ func Open(ctx context.Context, c Config, schemas ...Schema) (*Store, error) {
 	if c.Signer == nil || c.Signer.Name() != c.Origin || c.Origin == "" {
 		return nil, fmt.Errorf("opening %s: log %q needs a signer of the same name", c.Path, c.Origin)
 	}
-	s := &Store{path: c.Path, signer: c.Signer, now: c.Now, done: make(chan struct{})}
+	s := &Store{path: c.Path, signer: c.Signer, now: c.Now, done: make(chan struct{}), writing: make(gate, 1)}
 	s.wake.L = &s.mu
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if err := s.open(ctx, schemas); err != nil {
+	var err error
+	if s.engine, err = newEngine(c); err != nil {
+		return nil, err
+	}
+	schemas = append([]Schema{logSchema()}, schemas...)
+	if err := s.open(ctx, c.Beside, schemas); err != nil {
 		s.release()
 		return nil, fmt.Errorf("opening %s: %w", c.Path, err)
 	}
 	go s.commitAll()
-	if err := s.logSchemas(ctx, append([]Schema{logSchema()}, schemas...)); err != nil {
+	if c.Beside {
+		return s, nil
+	}
+	if err := s.logSchemas(ctx, schemas); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("opening %s: %w", c.Path, err)
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context, schemas []Schema) (err error) {
-	if s.lock, err = lock(s.path + ".lock"); err != nil {
-		return err
+func newEngine(c Config) (engine, error) {
+	if IsPostgres(c.Path) {
+		return newPostgres(c)
 	}
-	if err := createFile(s.path); err != nil {
-		return err
+	if c.Beside {
+		return nil, fmt.Errorf("opening %s: a database in a file has one process; others work beside it only on a PostgreSQL server", c.Path)
 	}
-	db, err := openWriter(s.path)
+	return &sqliteFile{path: c.Path}, nil
+}
+
+func (s *Store) open(ctx context.Context, beside bool, schemas []Schema) error {
+	db, err := s.engine.open(ctx)
 	if err != nil {
 		return err
 	}
-	s.writer = &writer{db: db}
-	// The log first: no migration touches a database that was tampered with.
-	if err := migrate(ctx, db, []Schema{logSchema()}); err != nil {
+	if err := checkNames(schemas); err != nil {
 		return err
 	}
-	if s.readers, err = openReaders(s.path); err != nil {
+	// The log first: no migration touches a database that was tampered with.
+	if !beside {
+		if err := migrate(ctx, db, s.engine, schemas[:1]); err != nil {
+			return err
+		}
+	}
+	if s.readers, err = s.engine.readers(); err != nil {
 		return err
 	}
 	first, err := s.load(ctx)
 	if err != nil {
 		return err
 	}
-	if err := migrate(ctx, db, append([]Schema{logSchema()}, schemas...)); err != nil {
+	if beside {
+		if err = fits(ctx, db, s.engine, schemas); err == nil && first {
+			err = errors.New("the log has not begun; start the site's main process first")
+		}
+	} else {
+		err = migrate(ctx, db, s.engine, schemas)
+	}
+	if err != nil {
 		return err
 	}
-	if s.writer, err = newWriter(ctx, db); err != nil {
+	if s.writer, err = s.engine.connect(ctx); err != nil {
 		return err
 	}
 	if first {
@@ -130,6 +178,7 @@ func (s *Store) Close() error {
 	s.wake.Broadcast()
 	s.mu.Unlock()
 	<-s.done
+	s.aparts.Wait()
 	return s.release()
 }
 
@@ -140,12 +189,9 @@ func (s *Store) release() error {
 		errs = append(errs, s.readers.Close())
 	}
 	if s.writer != nil {
-		errs = append(errs, s.writer.close())
+		s.writer.close()
 	}
-	if s.lock != nil {
-		errs = append(errs, s.lock.release())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.engine.close())...)
 }
 
 // Now is the time that a change would have now: by the store's clock, and never
@@ -166,7 +212,12 @@ func (s *Store) Query(ctx context.Context, query string, args ...any) (*sql.Rows
 	if s.readers == nil {
 		return nil, ErrClosed
 	}
-	return s.readers.QueryContext(ctx, query, args...)
+	var rows *sql.Rows
+	err := again(ctx, s.engine, func() (err error) {
+		rows, err = s.readers.QueryContext(ctx, query, args...)
+		return err
+	})
+	return rows, err
 }
 
 // QueryRow asks for at most one row.
@@ -177,7 +228,12 @@ func (s *Store) QueryRow(ctx context.Context, query string, args ...any) *sql.Ro
 	if s.readers == nil {
 		return refused(ErrClosed)
 	}
-	return s.readers.QueryRowContext(ctx, query, args...)
+	var row *sql.Row
+	_ = again(ctx, s.engine, func() error {
+		row = s.readers.QueryRowContext(ctx, query, args...)
+		return row.Err()
+	})
+	return row // with its error
 }
 
 // View lets fn ask several things of one and the same state. It may take long
@@ -186,7 +242,11 @@ func (s *Store) View(ctx context.Context, fn func(*ReadTx) error) error {
 	if s.readers == nil {
 		return ErrClosed
 	}
-	tx, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	var tx *sql.Tx
+	err := again(ctx, s.engine, func() (err error) {
+		tx, err = s.readers.BeginTx(ctx, s.engine.view())
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -196,13 +256,19 @@ func (s *Store) View(ctx context.Context, fn func(*ReadTx) error) error {
 	return fn(view)
 }
 
-// Scrub makes sure that what was deleted is gone from the disk's files: the
-// write-ahead log, which still holds it, is moved into the database, where
-// deleted rows are overwritten, and cut to nothing. It waits for readers of
-// older states until ctx ends.
+// Scrub makes sure that what was deleted is gone from the disk's files. With
+// SQLite the write-ahead log, which still holds it, is moved into the database,
+// where deleted rows are overwritten, and cut to nothing; that waits for
+// readers of older states until ctx ends. A PostgreSQL server takes deleted
+// rows out of its tables (VACUUM); its own write-ahead log and its backups keep
+// them for as long as they are kept themselves. Whatever must be gone for good
+// is therefore sealed under a key that is erased first.
 func (s *Store) Scrub(ctx context.Context) error {
+	if s.isClosed() {
+		return fmt.Errorf("scrubbing %s: %w", s.path, ErrClosed)
+	}
 	for {
-		busy, err := s.scrub(ctx)
+		busy, err := s.engine.scrub(ctx, s)
 		if err != nil {
 			return fmt.Errorf("scrubbing %s: %w", s.path, err)
 		}
@@ -217,27 +283,8 @@ func (s *Store) Scrub(ctx context.Context) error {
 	}
 }
 
-func (s *Store) scrub(ctx context.Context) (busy bool, err error) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if s.writer == nil || s.isClosed() {
-		return false, ErrClosed
-	}
-	if busy, err = truncateWAL(ctx, s.writer.conn); busy || err != nil {
-		return busy, err
-	}
-	st, err := os.Stat(s.path + "-wal")
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return false, err
-	}
-	if err == nil && st.Size() != 0 {
-		return false, fmt.Errorf("the write-ahead log still has %d bytes", st.Size())
-	}
-	return false, nil
-}
-
 func (s *Store) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closed
+	return s.closed || s.done == nil
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ankan/audit"
+	"ankan/store/storetest"
 )
 
 const testOrigin = "example.in/bureau"
@@ -59,7 +60,10 @@ func openTest(t testing.TB, path string) *Store {
 	return s
 }
 
-func newTest(t testing.TB) *Store { return openTest(t, filepath.Join(t.TempDir(), "test.db")) }
+func newTest(t testing.TB) *Store { return openTest(t, storetest.New(t)) }
+
+// newFile is for what is particular to SQLite.
+func newFile(t testing.TB) *Store { return openTest(t, filepath.Join(t.TempDir(), "test.db")) }
 
 func testEntry(subject string) audit.Entry {
 	return audit.Entry{Kind: "item.added", Actor: "test", Subject: subject}
@@ -206,6 +210,10 @@ func TestTimesNeverRunBackwards(t *testing.T) {
 func TestAFailedChangeLeavesNoTrace(t *testing.T) {
 	s := newTest(t)
 	own := errors.New("own error")
+	unique, foreign := "UNIQUE", "FOREIGN KEY"
+	if storetest.OnPostgres() {
+		unique, foreign = "23505", "23503"
+	}
 	insert := func(tx *Tx) error {
 		_, err := tx.Exec("INSERT INTO item (id, v) VALUES ('x', 'x')")
 		return err
@@ -224,8 +232,8 @@ func TestAFailedChangeLeavesNoTrace(t *testing.T) {
 		}, "65535"},
 		"note twice":   {noted(""), func(tx *Tx) error { tx.Note("x", 1); tx.Note("x", 2); return insert(tx) }, "twice"},
 		"bad append":   {noted(""), func(tx *Tx) error { return errors.Join(insert(tx), tx.Append(audit.Entry{})) }, "kind"},
-		"SQL error":    {noted(""), func(tx *Tx) error { insert(tx); return insert(tx) }, "UNIQUE"},
-		"no such item": {noted(""), func(tx *Tx) error { _, err := tx.Exec("INSERT INTO part VALUES ('none')"); return err }, "FOREIGN KEY"},
+		"SQL error":    {noted(""), func(tx *Tx) error { insert(tx); return insert(tx) }, unique},
+		"no such item": {noted(""), func(tx *Tx) error { _, err := tx.Exec("INSERT INTO part VALUES ('none')"); return err }, foreign},
 	} {
 		t.Run(name, func(t *testing.T) {
 			size, signed := s.Size(), s.Checkpoint()
@@ -505,7 +513,7 @@ func TestViewIsOneState(t *testing.T) {
 }
 
 func TestManyStatements(t *testing.T) {
-	s := newTest(t)
+	s := newFile(t)
 	err := s.Change(t.Context(), noted("x"), func(tx *Tx) error {
 		for i := range maxKept + 50 {
 			var n int
@@ -527,7 +535,7 @@ func TestManyStatements(t *testing.T) {
 }
 
 func TestScrub(t *testing.T) {
-	s := newTest(t)
+	s := newFile(t)
 	mark := bytes.Repeat([]byte("RECOGNISE-ME-"), 400)
 	write := func(query string, args ...any) {
 		t.Helper()
@@ -624,7 +632,7 @@ func BenchmarkChange(b *testing.B) {
 // BenchmarkOpenFsckExport measures what reads the whole log of 100,000 entries.
 func BenchmarkOpenFsckExport(b *testing.B) {
 	const entries = 100_000
-	path := filepath.Join(b.TempDir(), "test.db")
+	path := storetest.New(b)
 	s := openTest(b, path)
 	for range entries / 1000 {
 		err := s.Change(b.Context(), noted("many"), func(tx *Tx) error {
@@ -671,7 +679,7 @@ func BenchmarkOpenFsckExport(b *testing.B) {
 // Now is the time of a change that would happen now.
 func TestNow(t *testing.T) {
 	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	c := testConfig(t, filepath.Join(t.TempDir(), "test.db"))
+	c := testConfig(t, storetest.New(t))
 	c.Now = func() time.Time { return at }
 	s, err := Open(t.Context(), c)
 	if err != nil {

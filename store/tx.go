@@ -20,17 +20,34 @@ type Tx struct {
 	index   int64
 	entries []audit.Entry // the change's own, then those of Append
 	err     error         // the first misuse; it fails the change
+	failed  error         // of the first statement that failed
 	over    bool
+	apart   bool // index and time are not known yet
 }
 
 var errOver = errors.New("the transaction is over")
 
+// errApart means that a change apart was asked where it stands in the log.
+var errApart = errors.New("a change apart knows its time and its index in the log only at its end")
+
 // Time is when the change happens: the time of all its entries.
-func (tx *Tx) Time() time.Time { return tx.time }
+func (tx *Tx) Time() time.Time {
+	if tx.apart {
+		tx.err = errors.Join(tx.err, errApart)
+		return time.Time{}
+	}
+	return tx.time
+}
 
 // Index is the place in the log that the change's own entry takes if it
 // commits; entries of Append follow it.
-func (tx *Tx) Index() int64 { return tx.index }
+func (tx *Tx) Index() int64 {
+	if tx.apart {
+		tx.err = errors.Join(tx.err, errApart)
+		return -1
+	}
+	return tx.index
+}
 
 // Note adds to the change's own entry. A key that is there already fails the change.
 func (tx *Tx) Note(key string, value any) {
@@ -55,7 +72,9 @@ func (tx *Tx) Append(e audit.Entry) error {
 	if tx.over || tx.w == nil {
 		return errOver
 	}
-	e.Time = tx.time
+	if e.Time = tx.time; tx.apart {
+		e.Time = time.Unix(0, 0).UTC() // until it is known
+	}
 	if _, err := e.Leaf(); err != nil {
 		return err
 	}
@@ -68,7 +87,26 @@ func (tx *Tx) Exec(query string, args ...any) (sql.Result, error) {
 	if err := tx.check(query); err != nil {
 		return nil, err
 	}
-	return tx.w.exec(query, args...)
+	res, err := tx.w.exec(query, args...)
+	return res, tx.ran(err)
+}
+
+// ran keeps the error of a statement. A change in which one failed cannot go
+// on: PostgreSQL runs no other after it, and SQLite is held to the same.
+func (tx *Tx) ran(err error) error {
+	if err != nil && tx.failed == nil {
+		tx.failed = err
+	}
+	return err
+}
+
+// misused is why a change whose function returned nil is not committed after
+// all, if it is not.
+func (tx *Tx) misused() error {
+	if tx.err == nil && tx.failed != nil {
+		return fmt.Errorf("a statement of the change failed, and the change went on: %w", tx.failed)
+	}
+	return tx.err
 }
 
 // Query runs one statement that returns rows. They must be closed before the
@@ -79,7 +117,8 @@ func (tx *Tx) Query(query string, args ...any) (*sql.Rows, error) {
 	}
 	// Not a kept statement: it could stand in the middle of rows that an outer
 	// loop is still reading.
-	return tx.w.conn.QueryContext(context.Background(), query, args...)
+	rows, err := tx.w.conn.QueryContext(context.Background(), query, args...)
+	return rows, tx.ran(err)
 }
 
 // QueryRow runs one statement that returns at most one row. Scan it before the
@@ -88,7 +127,9 @@ func (tx *Tx) QueryRow(query string, args ...any) *sql.Row {
 	if err := tx.check(query); err != nil {
 		return refused(err)
 	}
-	return tx.w.queryRow(query, args...)
+	row := tx.w.queryRow(query, args...)
+	_ = tx.ran(row.Err())
+	return row
 }
 
 func (tx *Tx) check(query string) error {

@@ -14,9 +14,8 @@ const maxKept = 500
 // statement that is interrupted makes SQLite roll back the whole transaction,
 // and with it the changes of others in the group.
 type writer struct {
-	db   *sql.DB
 	conn *sql.Conn
-	kept map[string]*sql.Stmt
+	kept map[string]*sql.Stmt // nil when the driver keeps them itself
 
 	// checked holds queries of changes that checkStatement has let pass. It is
 	// not kept, in which the store's own statements are too.
@@ -27,22 +26,21 @@ type writer struct {
 	commit func() error
 }
 
-func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, err
+func newWriter(conn *sql.Conn, keep bool) *writer {
+	w := &writer{conn: conn, checked: map[string]bool{}}
+	if keep {
+		w.kept = map[string]*sql.Stmt{}
 	}
-	w := &writer{db: db, conn: conn, kept: map[string]*sql.Stmt{}, checked: map[string]bool{}}
 	w.commit = func() error {
 		_, err := w.exec("COMMIT")
 		return err
 	}
-	return w, nil
+	return w
 }
 
-// statement returns query prepared, or nil when there are too many.
+// statement returns query prepared, or nil when it is not kept.
 func (w *writer) statement(query string) (*sql.Stmt, error) {
-	if st, ok := w.kept[query]; ok || len(w.kept) >= maxKept {
+	if st, ok := w.kept[query]; ok || w.kept == nil || len(w.kept) >= maxKept {
 		return st, nil
 	}
 	st, err := w.conn.PrepareContext(context.Background(), query)
@@ -74,6 +72,32 @@ func (w *writer) queryRow(query string, args ...any) *sql.Row {
 	return st.QueryRow(args...)
 }
 
+// entries writes leaves into the log, from the index from on.
+func (w *writer) entries(from int64, leaves [][]byte) error {
+	if w.kept == nil { // a server: one question for all
+		at := make([]int64, len(leaves))
+		for i := range at {
+			at[i] = from + int64(i)
+		}
+		_, err := w.exec("INSERT INTO log_entry (idx, leaf) SELECT * FROM unnest($1::bigint[], $2::bytea[])", at, leaves)
+		return err
+	}
+	for i, leaf := range leaves {
+		if _, err := w.exec("INSERT INTO log_entry (idx, leaf) VALUES ($1, $2)", from+int64(i), leaf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Query is for what is read inside a transaction by the store itself.
+func (w *writer) Query(query string, args ...any) (*sql.Rows, error) {
+	return w.conn.QueryContext(context.Background(), query, args...)
+}
+
+// QueryRow asks for at most one row.
+func (w *writer) QueryRow(query string, args ...any) *sql.Row { return w.queryRow(query, args...) }
+
 // do runs statements that have neither arguments nor results, until one fails.
 func (w *writer) do(statements ...string) error {
 	for _, q := range statements {
@@ -84,14 +108,18 @@ func (w *writer) do(statements ...string) error {
 	return nil
 }
 
-func (w *writer) close() error {
+func (w *writer) close() {
 	for _, st := range w.kept {
 		st.Close()
 	}
-	if w.conn != nil {
-		w.conn.Close()
-	}
-	return w.db.Close()
+	discard(w.conn)
+}
+
+// discard closes a connection for good, and on a server with it the locks of
+// its session.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = conn.Close()
 }
 
 // refused is a row that holds an error: package sql makes one only of a
