@@ -154,6 +154,7 @@ func (s *Site) ownRoutes() map[string]Route {
 		"GET /v1/partners/{name}/checkpoint": read("site.read", func(r *http.Request) (any, error) {
 			return s.PartnerCheckpoint(r.Context(), r.PathValue("name"))
 		}),
+		"POST /v1/backups":     {Permission: "backup.make", Handler: http.HandlerFunc(s.postBackup)},
 		"POST /v1/witness":     read("site.read", s.postWitness),
 		"POST /v1/drafts/lost": s.BySigner("site.reconcile", s.postLost),
 

@@ -293,15 +293,20 @@ func readSecretFile(path string) ([]byte, error) {
 func (c *Config) origin() string { return "ankan/" + c.Site }
 
 func openStore(ctx context.Context, c *Config, t hsm.Module, parts []Part) (*store.Store, error) {
-	signer, err := t.Signer(ctx, keyLog)
-	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", keyLog, err)
-	}
-	n, err := audit.NewSigner(c.origin(), signer)
+	cfg, err := storeConfig(ctx, c, t)
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, store.Config{Path: c.Database(), Origin: c.origin(), Signer: n}, Schemas(parts...)...)
+	return store.Open(ctx, cfg, Schemas(parts...)...)
+}
+
+func storeConfig(ctx context.Context, c *Config, t hsm.Module) (store.Config, error) {
+	signer, err := t.Signer(ctx, keyLog)
+	if err != nil {
+		return store.Config{}, fmt.Errorf("key %s: %w", keyLog, err)
+	}
+	n, err := audit.NewSigner(c.origin(), signer)
+	return store.Config{Path: c.Database(), Origin: c.origin(), Signer: n}, err
 }
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its

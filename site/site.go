@@ -45,6 +45,7 @@ type Site struct {
 	gate      *access.Gate
 	board     *notice.Board
 	store     *store.Store
+	schemas   []store.Schema
 	people    *access.Directory
 	desk      *custody.Desk
 	mail      *exchange.Identity
@@ -104,7 +105,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	if s.store, err = openStore(ctx, c, token, parts); err != nil {
 		return nil, err
 	}
-	s.high.path = c.HighWaterFile()
+	s.high.path, s.schemas = c.HighWaterFile(), Schemas(parts...)
 	s.people, s.opened = access.New(s.store), s.store.Now()
 	s.stock = stock.New(s.store)
 	s.desk = custody.New(c.Site, s.store, s.people)
