@@ -64,7 +64,7 @@ func Reconciling(ctx context.Context) context.Context {
 // holds is why a key of this purpose is not used now. g.mu is held.
 func (g *Guard) holds(ctx context.Context, id string, p hsm.Purpose) error {
 	switch {
-	case g.held == nil, p == hsm.LogSign, p == hsm.SiteSign, p == hsm.Agree, p == hsm.Ledger && ctx.Value(reconciling{}) != nil:
+	case g.held == nil, p == hsm.LogSign, p == hsm.SiteSign, p == hsm.MailOpen, p == hsm.Agree, p == hsm.Ledger && ctx.Value(reconciling{}) != nil:
 		return nil
 	}
 	return fmt.Errorf("key %s: %w", id, g.held)

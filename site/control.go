@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -173,9 +175,28 @@ func (s *Site) ownRoutes() map[string]Route {
 func (s *Site) control() http.Handler {
 	m := http.NewServeMux()
 	for pattern, r := range s.routes {
-		m.Handle(pattern, s.permitted(pattern, r))
+		h := s.permitted(pattern, r)
+		if method, path, _ := strings.Cut(pattern, " "); method != http.MethodGet && !slices.ContainsFunc(unlocked, func(p string) bool { return strings.HasPrefix(path, p) }) {
+			h = s.unlessLocked(pattern, h)
+		}
+		m.Handle(pattern, h)
 	}
 	return m
+}
+
+// unlocked is what a locked site does at the socket besides showing: acts are
+// looked at one by one (Site.Do), drafts change nothing.
+var unlocked = []string{"/v1/acts", "/v1/people/", "/v1/drafts/", "/v1/ceremonies/", "/v1/backups", "/v1/witness"}
+
+// unlessLocked refuses while the site is locked.
+func (s *Site) unlessLocked(pattern string, to http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if l := s.Locked(); l != nil {
+			Answer(func(*http.Request) (any, error) { return nil, fmt.Errorf("%s: %w: %s", pattern, ErrLocked, l.Why()) }).ServeHTTP(w, r)
+			return
+		}
+		to.ServeHTTP(w, r)
+	})
 }
 
 // permitted asks the policy in force whether the socket may. What it does not

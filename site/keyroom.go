@@ -38,9 +38,6 @@ func (s *Site) guardKeys(ctx context.Context, m hsm.Module) error {
 	if s.guard, err = keys.NewGuard(ctx, s.register, m); err != nil {
 		return err
 	}
-	if l := s.Locked(); l != nil {
-		s.guard.Hold(l.Why())
-	}
 	s.gate, s.board = access.NewGate(s.people), notice.New(s.store)
 	s.runner = ceremony.New(ceremony.Config{
 		Site: s.config.Site, Country: s.config.Country, Store: s.store, People: s.people, Register: s.register, Module: s.guard,

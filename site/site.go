@@ -68,7 +68,8 @@ type Site struct {
 
 	wake   chan struct{}
 	mu     sync.Mutex
-	lock   *Lock // why the site issues nothing; nil: it is not locked
+	heard  map[string]bool // files that a locked site has listened to, by their place
+	lock   *Lock           // why the site issues nothing; nil: it is not locked
 	busy   map[string]*work
 	housed time.Time // when the site last looked after what the clock brings
 }
@@ -91,7 +92,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	s := &Site{
 		config: c, log: log, profiles: map[string]*profile.Profile{},
 		files: map[message.Kind]Handler{}, deeds: map[string]Deed{}, steps: map[order.State]func(context.Context, order.Order) error{},
-		wake: make(chan struct{}, 1), busy: map[string]*work{},
+		wake: make(chan struct{}, 1), busy: map[string]*work{}, heard: map[string]bool{},
 	}
 	s.routes = s.ownRoutes()
 	defer func() {
@@ -123,6 +124,10 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	}
 	if err := s.plug(ctx, append([]Part{s.keyRoom(), s.staff(), s.shipments(), s.rollback()}, parts...)); err != nil {
 		return nil, err
+	}
+	// After the parts have opened what they need to show what is so.
+	if l := s.Locked(); l != nil {
+		s.guard.Hold(l.Why())
 	}
 	return s, nil
 }
@@ -342,14 +347,17 @@ func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
 	}
 	s.mark(false)
 	begin := func(name string, do func(context.Context) error) { s.begin(ctx, g, name, do) }
-	if s.Locked() != nil {
-		begin("housekeeping", s.keepHouse)
-		begin("notices", s.deliver)
-		return nil
-	}
 	files, err := s.spool.Waiting()
 	if err != nil {
 		return err
+	}
+	if s.Locked() != nil {
+		begin("housekeeping", s.keepHouse)
+		begin("notices", s.deliver)
+		for _, f := range files {
+			begin("witness "+f.Path, func(ctx context.Context) error { return s.listen(ctx, f) })
+		}
+		return nil
 	}
 	for _, f := range files {
 		s.begin(ctx, g, "file "+f.Path, func(ctx context.Context) error { return s.takeIn(ctx, f) })

@@ -10,6 +10,7 @@ import (
 	"ankan/act"
 	"ankan/audit"
 	"ankan/exchange"
+	"ankan/exchange/edge"
 	"ankan/notice"
 	"ankan/store"
 )
@@ -86,7 +87,7 @@ func (s *Site) PartnerCheckpoint(ctx context.Context, partner string) (PartnerCh
 }
 
 // hear looks at what a file says besides: whether our own log still continues
-// what its sender knows of it.
+// what its sender knows of it. A site that is locked takes no file.
 func (s *Site) hear(ctx context.Context, a *Arrival) error {
 	for _, n := range a.message.Notes {
 		if n.Name != noteWitness {
@@ -96,8 +97,7 @@ func (s *Site) hear(ctx context.Context, a *Arrival) error {
 		if err != nil {
 			continue // of a key that this site had before, or nonsense: it proves nothing
 		}
-		from := "partner/" + a.Partner
-		sign, err := s.lost(ctx, from, "partner "+a.Partner+" keeps a checkpoint which says", c, []byte(n.Text))
+		sign, err := s.lost(ctx, "partner/"+a.Partner, "partner "+a.Partner+" keeps a checkpoint which says", c, []byte(n.Text))
 		if err == nil && sign != nil {
 			err = s.shut(ctx, []Sign{*sign})
 		}
@@ -109,6 +109,29 @@ func (s *Site) hear(ctx context.Context, a *Arrival) error {
 		return fmt.Errorf("%s: %w: %s", a.Name, ErrLocked, l.Why())
 	}
 	return nil
+}
+
+// listen hears a file that waits while the site is locked, and leaves it there:
+// what partners know of the lost time is known before people unlock the site.
+func (s *Site) listen(ctx context.Context, f *edge.File) error {
+	s.mu.Lock()
+	heard := s.heard[f.Path]
+	s.mu.Unlock()
+	a := s.arrival(f)
+	if heard || a.partner == nil || s.replayed(ctx, a) != nil {
+		return ErrIdle
+	}
+	var err error
+	if a.message, err = exchange.Open(a.Path, s.mail, []*exchange.Partner{a.partner}, limits()); err != nil {
+		return ErrIdle // it is refused when files are taken again
+	}
+	if err := s.hear(ctx, a); !errors.Is(err, ErrLocked) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard[f.Path] = true
+	return ErrIdle
 }
 
 // keep remembers the checkpoint that came with a file, in the change that takes
