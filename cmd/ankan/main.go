@@ -40,6 +40,9 @@ type cli struct {
 	Edge    edgeCmd    `cmd:"" help:"Run only a site's face to the network, as a process of its own."`
 	Demo    demoCmd    `cmd:"" help:"Drive one order through three sites on this machine."`
 	Site    siteCmd    `cmd:"" help:"Set up a site, or show how it is."`
+	Backup  backupCmd  `cmd:"" help:"Back a site up into one file that some of its custodians open together."`
+	Restore restoreCmd `cmd:"" help:"Put a site back out of a backup, where there is none. It comes out locked."`
+	Fsck    fsckCmd    `cmd:"" help:"Check all of a site that does not run: database, log, acts, blocks, ledger, stock, keys, files."`
 	Partner partnerCmd `cmd:"" help:"Partner cards: whom a site exchanges files with."`
 	Order   orderCmd   `cmd:"" help:"Draft and follow orders."`
 	Act     actCmd     `cmd:"" help:"Ask for an act, sign it, do it."`
