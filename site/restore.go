@@ -94,6 +94,9 @@ func Restore(ctx context.Context, c *Config, token hsm.Module, r Restoring, part
 	if err := os.MkdirAll(filepath.Join(c.Data, restoringDir), 0o700); err != nil {
 		return Restored{}, err
 	}
+	if err := os.Chmod(c.Data, 0o700); err != nil { // as when a site is founded
+		return Restored{}, err
+	}
 	if r.NewModule {
 		if err := newStanding(ctx, c, token, parts); err != nil {
 			return Restored{}, err
