@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 	"ankan/audit"
 	"ankan/passkey"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 const origin = "bureau.example/log"
@@ -31,7 +31,7 @@ func open(t *testing.T) (*store.Store, *Directory) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "site.db"), Origin: origin, Signer: signer}, Schema())
+	s, err := store.Open(t.Context(), store.Config{Path: storetest.New(t), Origin: origin, Signer: signer}, Schema())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"ankan/aka"
 	"ankan/audit"
@@ -29,7 +29,6 @@ import (
 	"ankan/order"
 	"ankan/perso"
 	"ankan/profile"
-	"ankan/sim"
 	"ankan/site"
 	"ankan/store"
 )
@@ -71,9 +70,11 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 		Deeds: map[string]site.Deed{
 			"key.accept":    {Propose: s.proposeAccept, Do: s.doAccept},
 			"order.release": {Propose: s.proposeRelease, Do: s.doRelease},
+			"order.refuse":  {Propose: s.proposeRefuse, Do: s.doRefuse},
 			"order.destroy": {Propose: s.proposeDestroy, Do: s.doDestroy},
 		},
 		Steps: map[order.State]func(context.Context, order.Order) error{
+			order.Refusing:   s.forget,
 			order.Released:   s.generate,
 			order.Generated:  s.offer,
 			order.Offered:    s.sendBatch,
@@ -85,6 +86,9 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 		View:   s.view,
 		Lost:   s.lost,
 		Unlock: s.unlock,
+		Routes: map[string]site.Route{
+			"POST /v1/ledger": at.BySigner("ledger.ask", s.askLedger),
+		},
 	}, nil
 }
 
@@ -111,10 +115,12 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	if err != nil {
 		return site.Refused("%s: %v", a.Name, err)
 	}
-	in, err := s.readOrder(a, c)
+	staged, err := s.readOrder(a, c)
 	if err != nil {
 		return err
 	}
+	defer staged.Close()
+	in := staged.Input
 	digest := in.Digest()
 	o := order.Order{
 		ID: order.IDOf(a.Partner, digest), Partner: a.Partner, Name: a.Name, Batch: in.Value(order.Batch), Digest: fmt.Sprintf("%x", digest),
@@ -127,13 +133,18 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		}
 		return r
 	}
-	errs := c.Check(in, time.Now())
+	errs := c.Check(in, s.Store().Now())
 	if len(errs) == 0 {
 		errs = s.checkMeans(ctx, a.Partner, c, in) // what is not agreed need not be here
+	}
+	if err := in.Err(); err != nil {
+		return err // what was staged cannot be read again: not the order's fault
 	}
 	if len(errs) > 0 {
 		return refuse(errs...)
 	}
+	s.intake.Lock()
+	defer s.intake.Unlock()
 	switch had, err := order.Get(ctx, s.Store(), o.ID); {
 	case err == nil:
 		return refuse(fmt.Errorf("this order was taken already, as %s; it is %s", had.ID, had.State))
@@ -146,8 +157,6 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	case !errors.Is(err, order.ErrNoOrder):
 		return err
 	}
-	s.intake.Lock()
-	defer s.intake.Unlock()
 	switch clashes, err := s.reserve(ctx, o, in); {
 	case err != nil:
 		return err
@@ -155,10 +164,11 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 		return refuse(clashes...)
 	}
 	o.KEK = order.KEKName(o.ID, a.SHA256)
-	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, in)
+	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, staged)
 	if err != nil {
 		return err
 	}
+	defer text.Close()
 	e := audit.Entry{Kind: "order.accepted", Actor: "partner/" + a.Partner, Subject: "order/" + o.ID,
 		Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity, "batch": o.Batch, "profile": o.Profile}}
 	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
@@ -179,12 +189,18 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 }
 
 // readOrder reads the order; what is wrong with it is a refusal, place by place.
-func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Input, error) {
-	var in *order.Input
+func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Staged, error) {
+	var staged *order.Staged
 	err := a.Read(func(r io.Reader) (err error) {
-		in, err = c.Reading().ParseInput(a.Name, r)
+		staged, err = c.Reading().Stage(s.Config().Path("staged"), a.Name, r)
 		return err
 	})
+	if err == nil {
+		return staged, nil
+	}
+	if staged != nil { // the file changed behind what was read
+		staged.Close()
+	}
 	var faults order.Faults
 	if errors.As(err, &faults) {
 		r := &site.Refusal{}
@@ -193,7 +209,7 @@ func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Input, er
 		}
 		return nil, r
 	}
-	return in, err
+	return nil, err
 }
 
 // checkMeans says what this site lacks to make the order.
@@ -206,28 +222,45 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 		case agreed.Digest != "" && agreed.Digest != fmt.Sprintf("%x", p.Digest()):
 			errs = append(errs, fmt.Errorf("profile %s has digest %x here, the contract says %s", agreed.Name, p.Digest(), agreed.Digest))
 		default:
-			errs = append(errs, checkAuthentication(agreed, p, c.Columns)...)
+			errs = append(errs, checkAuthentication(agreed, p, c.ResponseColumns())...)
 			if k, err := s.Token().Key(ctx, message.OPKey(operator, in.TransportKey())); err == nil {
 				errs = append(errs, checkOP(p, k)...)
 			}
 		}
 	}
-	for _, id := range []string{message.TransportKey(operator, in.TransportKey()), message.OPKey(operator, in.TransportKey())} {
+	ids := []string{message.OPKey(operator, in.TransportKey())}
+	for _, receiver := range in.Receivers() {
+		ids = append(ids, message.TransportKey(operator, in.TransportKeyOf(receiver)))
+	}
+	slices.Reverse(ids) // the transport key first: OP comes with it
+	for _, id := range ids {
 		if _, err := s.Token().Key(ctx, id); err != nil {
 			errs = append(errs, fmt.Errorf("%w; the operator shares it, and two people here accept it", err))
 			break // both come together
 		}
 	}
-	if ref, err := c.Transport(in.Header); err == nil && !ref.KCV.IsZero() && len(errs) == 0 {
-		k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
-		if err != nil {
-			return []error{err}
-		}
-		if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
-			errs = append(errs, errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err))
+	for _, receiver := range in.Receivers() {
+		if err := s.checkTransport(ctx, operator, c, in, receiver); err != nil && len(errs) == 0 {
+			errs = append(errs, err)
 		}
 	}
 	return errs
+}
+
+// checkTransport compares a receiver's transport key with the contract.
+func (s *bureau) checkTransport(ctx context.Context, operator string, c *order.Contract, in *order.Input, receiver string) error {
+	ref, err := c.Transport(in.Header, receiver)
+	if err != nil || ref.KCV.IsZero() {
+		return nil // what is not agreed is said by the contract's own rule
+	}
+	k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
+	if err != nil {
+		return err
+	}
+	if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
+		return errors.Join(fmt.Errorf("transport key %d has check value %s here, the contract says %s", ref.Index, k.KCV, ref.KCV), err)
+	}
+	return nil
 }
 
 // checkAuthentication compares the profile's algorithm with the contract's, by
@@ -402,30 +435,44 @@ type job struct {
 	spares   int
 }
 
+// close drops the key of the order's identities.
+func (j job) close() { j.input.Close() }
+
+// job is what the order needs; the caller closes it.
 func (s *bureau) job(ctx context.Context, o order.Order) (job, error) {
-	var j job
-	var err error
-	if j.contract, err = s.Contract(o.Partner); err != nil {
-		return j, err
+	c, err := s.Contract(o.Partner)
+	if err != nil {
+		return job{}, err
 	}
-	if j.input, err = order.OpenText(ctx, s.Store(), s.Token(), o, j.contract.Reading()); err != nil {
-		return j, err
+	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+	if err != nil {
+		return job{}, err
 	}
+	j := job{contract: c, input: in}
+	if err := s.means(&j, o); err != nil {
+		j.close()
+		return job{}, err
+	}
+	return j, nil
+}
+
+// means adds what the contract and this site have for the order.
+func (s *bureau) means(j *job, o order.Order) error {
 	agreed, err := j.contract.Profile(j.input.Header)
 	if err != nil {
-		return j, err
+		return err
 	}
 	if j.product, err = j.contract.Product(agreed.Product); err != nil {
-		return j, err
+		return err
 	}
 	if j.profile = s.Profile(agreed.Name); j.profile == nil {
-		return j, fmt.Errorf("profile %s is not here", agreed.Name)
+		return fmt.Errorf("profile %s is not here", agreed.Name)
 	}
 	j.document = []byte(j.profile.String())
 	if j.contract.Remake {
 		j.spares = j.contract.Spares.For(o.Quantity)
 	}
-	return j, nil
+	return nil
 }
 
 func (s *bureau) generate(ctx context.Context, o order.Order) error {
@@ -434,9 +481,10 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	defer j.close()
 	b, err := datagen.Load(ctx, s.Store(), o.ID)
 	if errors.Is(err, datagen.ErrNoBatch) {
-		wrapped, _, terr := order.SealedPieces(ctx, s.Store(), o.ID)
+		wrapped, terr := order.Wrapped(ctx, s.Store(), o.ID)
 		if terr != nil {
 			return terr
 		}
@@ -459,7 +507,7 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	}
 	defer op.Close()
 	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
-	if err := g.Run(ctx, b, func(i int) sim.Identity { return j.input.At(i) }, nil); err != nil {
+	if err := g.Run(ctx, b, j.input.Read, nil); err != nil {
 		return err
 	}
 	return s.Step(ctx, o, "order.generated", order.Generated, map[string]any{"blocks": b.Blocks()}, nil)
@@ -476,6 +524,7 @@ func (s *bureau) offer(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	defer j.close()
 	m := message.Offer{Order: o.ID, Operator: o.Partner, Cards: b.Cards, Spares: b.Spares, Profile: o.Profile, OS: j.product.OS}
 	if err := s.Send(ctx, s.Config().Plant, o.ID+".offer.pgp", message.JSON(m)); err != nil {
 		return err
@@ -556,6 +605,7 @@ func (s *bureau) sendBatch(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	defer j.close()
 	given, err := s.Token().GiveDataKey(ctx, b.KEK, b.Wrapped, to, message.BatchLabel(o.ID))
 	if err != nil {
 		return err
@@ -606,7 +656,7 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 	if rep.Counts.Cards != o.Quantity || rep.Site != a.Partner {
 		return site.Refused("%s: %d cards of site %s, want %d of %s", a.Name, rep.Counts.Cards, rep.Site, o.Quantity, a.Partner)
 	}
-	j, err := s.job(ctx, o)
+	gone, err := s.retired(ctx, o, remakes)
 	if err != nil {
 		return err
 	}
@@ -618,7 +668,7 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 		if err := order.SetCounts(tx, o.ID, rep.Counts.Good, rep.Counts.Retired); err != nil {
 			return err
 		}
-		if err := s.ledger.Retire(ctx, tx, order.Holder{Order: o.ID, Operator: o.Partner}, retired(j.input, remakes)); err != nil {
+		if err := s.ledger.Retire(ctx, tx, order.Holder{Order: o.ID, Operator: o.Partner}, slices.All(gone)); err != nil {
 			return err
 		}
 		return putPaper(tx, o.ID, "report", rep)
@@ -632,18 +682,15 @@ func (s *bureau) respond(ctx context.Context, o order.Order) error {
 	if o.Good == 0 {
 		return s.respondRetired(ctx, o)
 	}
-	j, err := s.job(ctx, o)
+	files, err := s.sendResponse(ctx, o)
 	if err != nil {
 		return err
 	}
-	name := o.ID + ".out.pgp"
-	err = s.SendForOfficers(ctx, o.Partner, name, func(w io.Writer) error {
-		return s.writeResponse(ctx, o, j, w)
-	})
-	if err != nil {
-		return err
+	data := map[string]any{"cards": o.Good, "file": files[0].File}
+	if len(files) > 1 {
+		data = map[string]any{"cards": o.Good, "files": len(files)}
 	}
-	return s.Step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": o.Good, "file": name}, nil)
+	return s.Step(ctx, o, "order.responded", order.Responded, data, nil)
 }
 
 // respondRetired tells the operator that no card of its order could be made: a
@@ -655,19 +702,6 @@ func (s *bureau) respondRetired(ctx context.Context, o order.Order) error {
 		return err
 	}
 	return s.Step(ctx, o, "order.responded", order.Responded, map[string]any{"cards": 0, "retired": o.Retired, "file": name}, nil)
-}
-
-// writeResponse writes the response of an order that was made.
-func (s *bureau) writeResponse(ctx context.Context, o order.Order, j job, w io.Writer) error {
-	remakes, err := order.Remakes(ctx, s.Store(), o.ID)
-	if err != nil {
-		return err
-	}
-	r := Response{
-		Order: o.ID, Input: j.input, Key: message.TransportKey(o.Partner, o.Transport), Good: o.Good, Remakes: remakes,
-		Columns: j.contract.Columns, Variant: j.contract.ResponseICCID,
-	}
-	return r.Write(ctx, s.Store(), s.Token(), w)
 }
 
 // ---- acknowledgement and destruction
@@ -683,6 +717,13 @@ func (s *bureau) takeAck(ctx context.Context, a *site.Arrival) error {
 	}
 	if m.Cards != o.Good {
 		return site.Refused("%s: %d cards are acknowledged, want %d", a.Name, m.Cards, o.Good)
+	}
+	sent, err := s.sentFiles(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	if wrong := otherFile(m.Response, sent); wrong != "" {
+		return site.Refused("%s: %s", a.Name, wrong)
 	}
 	return a.Step(ctx, o, "order.received", order.Received, map[string]any{"cards": m.Cards, "by": m.By}, func(tx *store.Tx) error {
 		return putPaper(tx, o.ID, "ack", m)
@@ -787,10 +828,17 @@ func (s *bureau) destroy(ctx context.Context, o order.Order) error {
 		return err
 	}
 	d.Blocks = b.Blocks()
-	for name, to := range map[string]string{o.ID + ".out.pgp": o.Partner, o.ID + ".batch.pgp": s.Config().Plant} {
-		if err := s.Withdraw(to, name); err != nil {
+	sent, err := s.sentFiles(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	for _, f := range sent {
+		if err := s.Withdraw(o.Partner, f.File); err != nil {
 			return err
 		}
+	}
+	if err := s.Withdraw(s.Config().Plant, o.ID+".batch.pgp"); err != nil {
+		return err
 	}
 	return s.Step(ctx, o, "order.destroyed", order.Destroyed, map[string]any{"key": o.KEK, "blocks": d.Blocks}, func(tx *store.Tx) error {
 		d.LogIndex, d.At = tx.Index(), tx.Time()

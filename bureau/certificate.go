@@ -15,9 +15,8 @@ import (
 func (s *bureau) certificate(ctx context.Context, o order.Order) (*order.Certificate, error) {
 	var here message.Destroyed
 	var plant message.DestroyProof
-	var received message.Ack
 	var id string
-	for kind, v := range map[string]any{"destroyed": &here, "plant-proof": &plant, "ack": &received, "destroy-act": &id} {
+	for kind, v := range map[string]any{"destroyed": &here, "plant-proof": &plant, "destroy-act": &id} {
 		if err := s.paper(ctx, o.ID, kind, v); err != nil {
 			return nil, err
 		}
@@ -34,9 +33,9 @@ func (s *bureau) certificate(ctx context.Context, o order.Order) (*order.Certifi
 	if err != nil {
 		return nil, err
 	}
-	files := 1 // the batch
-	if o.Good > 0 {
-		files++ // the response
+	response, err := s.sentFiles(ctx, o.ID)
+	if err != nil {
+		return nil, err
 	}
 	c := &order.Certificate{
 		Number: "CoD-" + o.ID, Issued: here.At,
@@ -49,7 +48,7 @@ func (s *bureau) certificate(ctx context.Context, o order.Order) (*order.Certifi
 		Copies: []order.Copy{
 			{Where: s.Config().Site + ", database", What: "sealed blocks of key sets", Count: here.Blocks, How: "key erased, rows overwritten", At: here.At},
 			{Where: s.Config().Site + ", database", What: "order text", Count: 1, How: "key erased, rows overwritten", At: here.At},
-			{Where: s.Config().Site + ", spool", What: "files to partners", Count: files, How: "withdrawn and deleted", At: here.At},
+			{Where: s.Config().Site + ", spool", What: "files to partners", Count: 1 + len(response), How: "withdrawn and deleted", At: here.At},
 			{Where: plant.Site + ", database", What: "sealed blocks of key sets", Count: plant.Blocks, How: "key erased, rows overwritten", At: plant.At},
 		},
 		Act: st.Digest,

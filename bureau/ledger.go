@@ -3,10 +3,15 @@ package bureau
 import (
 	"context"
 	"errors"
-	"iter"
+	"fmt"
+	"net/http"
+	"time"
 
+	"ankan/act"
+	"ankan/audit"
 	"ankan/order"
 	"ankan/sim"
+	"ankan/site"
 )
 
 // reserve enters an order's identities in the ledger; clashes is why it must be
@@ -14,19 +19,83 @@ import (
 func (s *bureau) reserve(ctx context.Context, o order.Order, in *order.Input) (clashes []error, err error) {
 	err = s.ledger.Reserve(ctx, s.Store(), order.Holder{Order: o.ID, Operator: o.Partner}, in.Identities())
 	var all order.Clashes
-	if errors.As(err, &all) {
+	if in.Err() == nil && errors.As(err, &all) {
 		return all.Unwrap(), nil
 	}
-	return nil, err
+	return nil, errors.Join(err, in.Err())
 }
 
-// retired yields the identities of an order that no card carries.
-func retired(in *order.Input, remakes []order.Remake) iter.Seq2[int, sim.Identity] {
-	return func(yield func(int, sim.Identity) bool) {
-		for _, r := range remakes {
-			if r.KeySet < 0 && !yield(r.Card, in.At(r.Card)) {
-				return
-			}
+// retired is the identities of an order that no card carries.
+func (s *bureau) retired(ctx context.Context, o order.Order, remakes []order.Remake) ([]sim.Identity, error) {
+	j, err := s.job(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer j.close()
+	var gone []sim.Identity
+	for _, r := range remakes {
+		if r.KeySet < 0 {
+			gone = append(gone, j.input.At(r.Card))
 		}
 	}
+	return gone, j.input.Err()
+}
+
+// An Answer is what the identity ledger knows of a number. It names no number.
+type Answer struct {
+	Kind     order.Kind `json:"kind"` // ICCID or IMSI
+	Issued   bool       `json:"issued"`
+	Order    string     `json:"order,omitempty"`
+	Operator string     `json:"operator,omitempty"`
+	Hold     order.Hold `json:"hold,omitempty"` // how the order holds it
+	Since    *time.Time `json:"since,omitempty"`
+}
+
+// ErrNumber is a question about what is no number of a card or a subscriber.
+var ErrNumber = errors.New("want an ICCID of 19 or 20 digits or an IMSI of 15")
+
+// AskLedger says which order an ICCID or an IMSI went to, also long after the
+// order is destroyed. That a person asked, and what was found, is in the log;
+// the number is not.
+func AskLedger(ctx context.Context, at *site.Site, person, number string) (Answer, error) {
+	ledger, err := order.NewLedger(at.Token(), keyLedger)
+	if err != nil {
+		return Answer{}, err
+	}
+	a, found := Answer{Kind: order.KindICCID}, (*order.Issue)(nil)
+	if iccid, perr := sim.ParseICCID(number); perr == nil {
+		found, err = ledger.FindICCID(ctx, at.Store(), iccid)
+	} else if imsi, ierr := sim.ParseIMSI(number); ierr == nil {
+		a.Kind = order.KindIMSI
+		found, err = ledger.FindIMSI(ctx, at.Store(), imsi)
+	} else if len(number) > 15 {
+		return Answer{}, fmt.Errorf("the number: %w: %w", ErrNumber, perr)
+	} else {
+		return Answer{}, fmt.Errorf("the number: %w: %w", ErrNumber, ierr)
+	}
+	if err != nil {
+		return Answer{}, err
+	}
+	if found != nil {
+		a.Issued, a.Order, a.Operator, a.Hold = true, found.Order, found.Operator, found.Hold
+		if !found.Since.IsZero() {
+			a.Since = &found.Since
+		}
+	}
+	e := audit.Entry{Kind: "ledger.asked", Actor: "person/" + person, Subject: "ledger", Data: map[string]any{"kind": string(a.Kind), "issued": a.Issued}}
+	if a.Issued {
+		e.Subject = "order/" + a.Order
+	}
+	return a, at.Store().Enter(ctx, e)
+}
+
+// askLedger answers the control socket.
+func (s *bureau) askLedger(ctx context.Context, who act.Person, _ *http.Request, body []byte) (any, error) {
+	var q struct {
+		Number string `json:"number"`
+	}
+	if err := audit.Strict(body, &q); err != nil {
+		return nil, fmt.Errorf("the question: %w", err)
+	}
+	return AskLedger(ctx, s.Site, who.ID, q.Number)
 }

@@ -2,13 +2,16 @@ package bureau
 
 import (
 	"context"
+	"crypto/subtle"
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"ankan/datagen"
+	"ankan/format"
 	"ankan/hsm"
 	"ankan/order"
 	"ankan/profile"
@@ -22,10 +25,41 @@ type Response struct {
 	Order   string       // whose batch it is
 	Input   *order.Input // the order as it was placed
 	Key     string       // name of the transport key in the security module
-	Good    int          // rows: cards that are not retired
+	First   int          // card of the order that the file begins with
+	End     int          // card before which it ends; 0: with the last
+	Good    int          // rows: those of them that are not retired
 	Remakes map[int]int  // cards with the keys of a spare; -1: retired
 	Columns []order.Column
 	Variant sim.ICCIDVariant // how the file writes ICCIDs
+
+	Output *format.Output         // nil: the first of the order's layout
+	Keys   map[string]string      // names of the transport keys of named receivers
+	Values map[order.Field]string // what the file says beside the order's own header
+}
+
+// delivery is what the file says before its rows, and the names of the keys in the
+// module by their receivers.
+func (r Response) delivery(ctx context.Context, t hsm.Token) (order.Delivery, map[string]string, error) {
+	d := order.Delivery{Output: r.Output, Header: r.Input.Header, First: r.Input.First(), Quantity: r.Good, Columns: r.Columns, Variant: r.Variant, Values: r.Values}
+	ids := map[string]string{}
+	if r.Key != "" {
+		key, err := t.Key(ctx, r.Key)
+		if err != nil {
+			return d, nil, err
+		}
+		d.KCV, ids[""] = key.KCV, key.ID
+	}
+	for receiver, name := range r.Keys {
+		key, err := t.Key(ctx, name)
+		if err != nil {
+			return d, nil, err
+		}
+		if d.KCVs == nil {
+			d.KCVs = map[string]hsm.KCV{}
+		}
+		d.KCVs[receiver], ids[receiver] = key.KCV, key.ID
+	}
+	return d, ids, nil
 }
 
 // Write writes a row for each good card, in the order's order. Columns of keys
@@ -38,20 +72,18 @@ func (r Response) Write(ctx context.Context, s *store.Store, t hsm.Token, w io.W
 		return err
 	}
 	defer reader.Close()
-	key, err := t.Key(ctx, r.Key)
+	d, keys, err := r.delivery(ctx, t)
 	if err != nil {
 		return err
 	}
-	out, err := order.NewResponse(w, order.Delivery{
-		Header: r.Input.Header, First: r.Input.First(), Quantity: r.Good, KCV: key.KCV, Columns: r.Columns, Variant: r.Variant,
-	})
+	out, err := format.NewResponse(w, d)
 	if err != nil {
 		return err
 	}
 	workers := runtime.GOMAXPROCS(0)
 	free := make(chan *rowMaker, workers+1)
 	for range cap(free) {
-		m := newRowMaker(t, key.ID, reader.Batch.Profile, r.Columns)
+		m := newRowMaker(t, keys, reader.Batch.Profile, r.Columns)
 		defer m.close()
 		free <- m
 	}
@@ -59,7 +91,7 @@ func (r Response) Write(ctx context.Context, s *store.Store, t hsm.Token, w io.W
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(queue)
-		for n := 0; n*reader.Batch.BlockSize < r.Input.Quantity(); n++ {
+		for n := r.First / reader.Batch.BlockSize; n*reader.Batch.BlockSize < r.end(); n++ {
 			var m *rowMaker
 			select {
 			case m = <-free:
@@ -96,24 +128,34 @@ func (r Response) Write(ctx context.Context, s *store.Store, t hsm.Token, w io.W
 	return out.Close()
 }
 
+// end is the card before which the file ends.
+func (r Response) end() int {
+	if r.End == 0 {
+		return r.Input.Quantity()
+	}
+	return min(r.End, r.Input.Quantity())
+}
+
 // A rowMaker makes the rows of a block of cards: it lays the values of each key
 // column side by side and has the security module encrypt them in one call.
 type rowMaker struct {
 	token   hsm.Token
-	key     string
+	keys    map[string]string // transport keys by receiver
 	layout  *profile.Layout
 	columns []order.Column
 	slots   []profile.SlotID // of each column
 	cards   []int            // of the rows
+	ids     []sim.Identity   // of the block
 	cells   [][]byte         // one column after the other
 	row     [][]byte
 	rows    []byte
+	mixed   []byte // of a column in CBC mode
 	spare   []byte // record of a spare key set
 	err     error
 }
 
-func newRowMaker(t hsm.Token, key string, p *profile.Profile, columns []order.Column) *rowMaker {
-	m := &rowMaker{token: t, key: key, layout: p.Layout(), columns: columns, cells: make([][]byte, len(columns)), row: make([][]byte, len(columns))}
+func newRowMaker(t hsm.Token, keys map[string]string, p *profile.Profile, columns []order.Column) *rowMaker {
+	m := &rowMaker{token: t, keys: keys, layout: p.Layout(), columns: columns, cells: make([][]byte, len(columns)), row: make([][]byte, len(columns))}
 	names := map[string]profile.SlotID{}
 	for _, s := range p.Slots() {
 		names[s.Name] = s.ID
@@ -126,10 +168,64 @@ func newRowMaker(t hsm.Token, key string, p *profile.Profile, columns []order.Co
 
 // width is the bytes of a column's value in a record; 0 if the value is the identity's.
 func (m *rowMaker) width(i int) int {
-	if m.columns[i].Derived() || m.columns[i].Slot() == "" {
+	if m.columns[i].Derived() {
 		return 0
 	}
+	if m.columns[i].KCV() != "" {
+		return m.columns[i].KCVBytes()
+	}
 	return m.layout.Len[m.slots[i]]
+}
+
+// value appends a column's value of a record to its cells.
+func (m *rowMaker) value(i int, record []byte) error {
+	of := m.layout.Of(record, m.slots[i])
+	method := m.columns[i].KCV()
+	if method == "" {
+		m.cells[i] = append(m.cells[i], of...)
+		return nil
+	}
+	kcv, err := hsm.AESKCV(method, of)
+	if err != nil {
+		return fmt.Errorf("column %s: %w", m.columns[i], err)
+	}
+	m.cells[i] = kcv.AppendBytes(m.cells[i])
+	return nil
+}
+
+// seal encrypts a column of keys.
+func (m *rowMaker) seal(ctx context.Context, i int) error {
+	key, ok := m.keys[m.columns[i].Receiver()]
+	if !ok {
+		return fmt.Errorf("column %s: the order names no transport key of %q", m.columns[i], m.columns[i].Receiver())
+	}
+	cells, iv := m.cells[i], m.columns[i].IV()
+	if iv == nil {
+		return m.token.SealColumn(ctx, key, cells, cells)
+	}
+	// CBC is ECB of each block mixed with the one before it: the module encrypts
+	// the first blocks of all values, then the second ones.
+	w := m.width(i)
+	defer func() { clear(m.mixed[:cap(m.mixed)]) }()
+	for at := 0; at < w; at += len(iv) {
+		m.mixed = m.mixed[:0]
+		for v := 0; v < len(cells); v += w {
+			before := iv
+			if at > 0 {
+				before = cells[v+at-len(iv) : v+at]
+			}
+			m.mixed = append(m.mixed, cells[v+at:v+at+len(iv)]...)
+			block := m.mixed[len(m.mixed)-len(iv):]
+			subtle.XORBytes(block, block, before)
+		}
+		if err := m.token.SealColumn(ctx, key, m.mixed, m.mixed); err != nil {
+			return err
+		}
+		for n, v := 0, 0; v < len(cells); n, v = n+len(iv), v+w {
+			copy(cells[v+at:v+at+len(iv)], m.mixed[n:])
+		}
+	}
+	return nil
 }
 
 // make makes the rows of the cards of block n, without the retired.
@@ -140,7 +236,12 @@ func (m *rowMaker) make(ctx context.Context, reader *datagen.Reader, n int, r Re
 		return err
 	}
 	defer block.Close()
-	for card := block.First; card < min(block.First+block.Count, r.Input.Quantity()); card++ {
+	first, end := max(block.First, r.First), min(block.First+block.Count, r.end())
+	m.ids = slices.Grow(m.ids[:0], end-first)[:end-first]
+	if err := r.Input.Read(m.ids, first); err != nil {
+		return err
+	}
+	for card := first; card < end; card++ {
 		record := block.Record(card)
 		if keyset, remade := r.Remakes[card]; remade {
 			if keyset < 0 {
@@ -154,28 +255,30 @@ func (m *rowMaker) make(ctx context.Context, reader *datagen.Reader, n int, r Re
 		m.cards = append(m.cards, card)
 		for i := range m.columns {
 			if m.width(i) > 0 {
-				m.cells[i] = append(m.cells[i], m.layout.Of(record, m.slots[i])...)
+				if err := m.value(i, record); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	for i, c := range m.columns {
 		if c.Sealed() && len(m.cells[i]) > 0 {
-			if err := m.token.SealColumn(ctx, m.key, m.cells[i], m.cells[i]); err != nil {
+			if err := m.seal(ctx, i); err != nil {
 				return err
 			}
 		}
 	}
-	return m.append(r.Input, out)
+	return m.append(first, out)
 }
 
-// append lays the rows out.
-func (m *rowMaker) append(in *order.Input, out *order.ResponseWriter) (err error) {
+// append lays the rows out; the first identity is that of card first.
+func (m *rowMaker) append(first int, out *order.ResponseWriter) (err error) {
 	for n, card := range m.cards {
 		for i := range m.columns {
 			w := m.width(i)
 			m.row[i] = m.cells[i][n*w : (n+1)*w]
 		}
-		if m.rows, err = out.AppendRow(m.rows, in.At(card), m.row); err != nil {
+		if m.rows, err = out.AppendRow(m.rows, card+1, m.ids[card-first], m.row); err != nil {
 			return fmt.Errorf("response: card %d: %w", card+1, err)
 		}
 	}

@@ -61,7 +61,7 @@ func newBatchRig(t *testing.T) *batchRig {
 	op := sitetest.Must[*hsm.OP](t)(s.Token().OP(t.Context(), message.OPKey("op", 11)))
 	defer op.Close()
 	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
-	if err := g.Run(t.Context(), b, in.At, nil); err != nil {
+	if err := g.Run(t.Context(), b, in.Read, nil); err != nil {
 		t.Fatal(err)
 	}
 	r := &batchRig{bureau: s, slots: map[string]profile.SlotID{}}

@@ -23,6 +23,7 @@ import (
 	"ankan/hsm"
 	"ankan/keys"
 	. "ankan/keys/keystest"
+	"ankan/store/storetest"
 )
 
 const (
@@ -201,6 +202,10 @@ func (r *room) holdsNone(secrets ...[]byte) {
 		leaf, err := e.Leaf()
 		r.Must(err)
 		all = append(all, leaf)
+	}
+	if storetest.OnPostgres() {
+		all = append(all, storetest.Disk(r.TB, r.Database))
+		files = append(files, r.Database)
 	}
 	if len(files) < 2 || len(all) < 10 {
 		r.Errorf("%d files, %d texts: this test looks at nothing", len(files), len(all))

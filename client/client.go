@@ -31,6 +31,8 @@ type Client struct {
 	// Patience is how long a call is tried again while nobody answers at the
 	// socket; 0 gives up at once. Every call may be repeated.
 	Patience time.Duration
+	// Now is the clock of those who sign; nil is the machine's.
+	Now func() time.Time
 }
 
 // New is a client of the site at a control socket.
@@ -38,6 +40,41 @@ func New(socket string) *Client {
 	var d net.Dialer
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) }}
 	return &Client{socket: socket, http: &http.Client{Transport: t}}
+}
+
+// Within is a client of a control socket's handler in this process, without the
+// socket.
+func Within(h http.Handler) *Client {
+	return &Client{socket: "this process", http: &http.Client{Transport: within{h}}}
+}
+
+// within is the way to a handler in this process. The answer is read when the
+// handler has ended.
+type within struct{ http.Handler }
+
+func (w within) RoundTrip(r *http.Request) (*http.Response, error) {
+	a := answer{header: http.Header{}, status: http.StatusOK}
+	w.ServeHTTP(&a, r)
+	return &http.Response{StatusCode: a.status, Header: a.header, Body: io.NopCloser(&a.body), Request: r}, nil
+}
+
+// answer is what a handler wrote.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answer) Header() http.Header         { return a.header }
+func (a *answer) WriteHeader(status int)      { a.status = status }
+func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
+
+// now is the time of those who sign.
+func (c *Client) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
 }
 
 // A Refusal is what a site answered instead of doing what was asked.
@@ -62,22 +99,39 @@ func (c *Client) Post(ctx context.Context, path string, body, v any) error {
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, http.MethodPost, path, doc, v)
+	return c.call(ctx, http.MethodPost, path, func() io.Reader { return bytes.NewReader(doc) }, v)
 }
 
-// Send posts a file as it is.
+// Send posts a file as it is. One that can be read from any place, as a file of
+// the system can, is read while it is sent; any other is held in memory, since
+// a call may be tried again.
 func (c *Client) Send(ctx context.Context, path string, file io.Reader, v any) error {
+	if f, ok := file.(interface {
+		io.ReaderAt
+		io.Seeker
+	}); ok {
+		size, err := f.Seek(0, io.SeekEnd)
+		if err != nil {
+			return err
+		}
+		return c.call(ctx, http.MethodPost, path, func() io.Reader { return io.NewSectionReader(f, 0, size) }, v)
+	}
 	doc, err := io.ReadAll(file)
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, http.MethodPost, path, doc, v)
+	return c.call(ctx, http.MethodPost, path, func() io.Reader { return bytes.NewReader(doc) }, v)
 }
 
-func (c *Client) call(ctx context.Context, method, path string, body []byte, v any) error {
+// call makes a call, with a new body for each try; body may be nil.
+func (c *Client) call(ctx context.Context, method, path string, body func() io.Reader, v any) error {
 	end := time.Now().Add(c.Patience)
 	for {
-		res, err := c.once(ctx, method, path, body)
+		var content io.Reader
+		if body != nil {
+			content = body()
+		}
+		res, err := c.once(ctx, method, path, content)
 		if err == nil {
 			defer res.Body.Close()
 			return read(res, v)
@@ -105,8 +159,8 @@ func (c *Client) away(err error) error {
 	return fmt.Errorf("%s: %w (%w)", c.socket, ErrAway, err)
 }
 
-func (c *Client) once(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://site/v1"+path, bytes.NewReader(body))
+func (c *Client) once(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://site/v1"+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -136,12 +190,12 @@ type Signer struct {
 	Key    *passkey.Soft
 }
 
-func (p Signer) sign(a act.Act, v act.Verb, reason string) (act.Signature, error) {
+func (p Signer) sign(a act.Act, v act.Verb, reason string, at time.Time) (act.Signature, error) {
 	assertion, err := p.Key.Sign(a.Challenge(v))
 	if err != nil {
 		return act.Signature{}, err
 	}
-	return act.Signature{Person: p.Person, Verb: v, At: time.Now().UTC().Truncate(time.Second), Reason: reason, Assertion: assertion}, nil
+	return act.Signature{Person: p.Person, Verb: v, At: at.UTC().Truncate(time.Second), Reason: reason, Assertion: assertion}, nil
 }
 
 // Ask sends a request that is no act in the name of p, who signs it, and reads
@@ -152,7 +206,7 @@ func (c *Client) Ask(ctx context.Context, p Signer, path string, body []byte, v 
 	if err := c.Get(ctx, "/status", &st); err != nil {
 		return err
 	}
-	q := site.NewSigned(p.Person, body, time.Now())
+	q := site.NewSigned(p.Person, body, c.now())
 	var err error
 	if q.Assertion, err = p.Key.Sign(q.Challenge(st.Site, http.MethodPost+" /v1"+path)); err != nil {
 		return err
@@ -161,7 +215,7 @@ func (c *Client) Ask(ctx context.Context, p Signer, path string, body []byte, v 
 	if err != nil {
 		return err
 	}
-	res, err := c.once(ctx, http.MethodPost, path, doc)
+	res, err := c.once(ctx, http.MethodPost, path, bytes.NewReader(doc))
 	if err != nil {
 		return c.away(err)
 	}
@@ -177,8 +231,8 @@ func (c *Client) Request(ctx context.Context, p Signer, kind, subject string) (c
 	if err := c.Get(ctx, "/proposal?"+url.Values{"kind": {kind}, "subject": {subject}}.Encode(), &proposal); err != nil {
 		return st, err
 	}
-	a := act.New(proposal.Site, kind, subject, p.Person, proposal.Params, proposal.Rule, time.Now())
-	sig, err := p.sign(a, act.Request, "")
+	a := act.New(proposal.Site, kind, subject, p.Person, proposal.Params, proposal.Rule, c.now())
+	sig, err := p.sign(a, act.Request, "", c.now())
 	if err != nil {
 		return st, err
 	}
@@ -195,7 +249,7 @@ func (c *Client) Sign(ctx context.Context, p Signer, id string, v act.Verb, reas
 	if d := st.Act.Digest(); fmt.Sprintf("%x", d) != st.Digest {
 		return st, fmt.Errorf("act %s: the site shows other bytes than it names", id)
 	}
-	sig, err := p.sign(st.Act, v, reason)
+	sig, err := p.sign(st.Act, v, reason, c.now())
 	if err != nil {
 		return st, err
 	}
@@ -224,7 +278,7 @@ func (c *Client) Backup(ctx context.Context, plan site.BackupPlan, w io.Writer) 
 	if err != nil {
 		return err
 	}
-	res, err := c.once(ctx, http.MethodPost, "/backups", body)
+	res, err := c.once(ctx, http.MethodPost, "/backups", bytes.NewReader(body))
 	if err != nil {
 		return c.away(err)
 	}
@@ -242,7 +296,7 @@ func (c *Client) Witness(ctx context.Context, signed []byte) (continues bool, er
 	var v struct {
 		Continues bool `json:"continues"`
 	}
-	err = c.call(ctx, http.MethodPost, "/witness", signed, &v)
+	err = c.call(ctx, http.MethodPost, "/witness", func() io.Reader { return bytes.NewReader(signed) }, &v)
 	return v.Continues, err
 }
 

@@ -140,6 +140,7 @@ var tones = map[string]string{
 	"waits": "hold", "waits-for-you": "hold", "approved": "ok", "rejected": "bad", "lapsed": "off", "used": "ok", "refused": "bad", "open": "hold",
 	"signed": "ok", "done": "ok", "todo": "off", "now": "ink", "failed": "bad",
 	"pre-active": "off", "making": "ink", "active": "ok", "suspended": "warn", "deactivated": "off", "compromised": "bad", "destroyed": "seal",
+	"reserving": "ink", "reserved": "ok", "issued": "ok",
 	"joined": "ink", "in-place": "ok", "out": "warn", "missing": "bad", "gone": "off", "announced": "ink", "broken": "bad", "due": "warn", "overdue": "bad", "later": "off",
 	"sent": "ink", "received": "ok", "tampered": "seal", "closed": "ok", "returned": "ok",
 	"offered": "hold", "accepted": "ok", "answered": "ok", "explained": "warn", "shipped": "ink",

@@ -55,6 +55,7 @@ var nouns = []struct{ key, group, icon string }{
 	{"acts", "work", "seal"},
 	{"notices", "work", "info"},
 	{"profiles", "work", "card"},
+	{"ledger", "work", "search"},
 	{"line", "plant", "line"},
 	{"releases", "plant", "cert"},
 	{"stock", "plant", "stock"},

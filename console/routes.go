@@ -64,6 +64,8 @@ func routes() []route {
 		{"GET /ceremonies/{id}/wrapped", "ceremonies.read", (*Server).getWrapped},
 		// What the site holds, by which rules, and what it did.
 		{"GET /search", own, (*Server).getSearch},
+		{"GET /ledger", "ledger.ask", (*Server).getLedger},
+		{"POST /ledger", "ledger.ask", (*Server).postLedger},
 		{"GET /keys", "keys.read", (*Server).getKeys},
 		{"GET /keys.csv", "keys.read", (*Server).getKeysCSV},
 		{"GET /keys/{id...}", "keys.read", (*Server).getKey},

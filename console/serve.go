@@ -343,13 +343,13 @@ func (s *Server) frame(r *http.Request) Frame {
 		key, permission string
 		count           int
 	}{
-		{"inbox", own, waits}, {"acts", "acts.read", 0}, {"notices", own, unread}, {"line", "line.read", 0}, {"profiles", "profiles.read", 0}, {"releases", "releases.read", 0}, {"keys", "keys.read", 0}, {"ceremonies", "ceremonies.read", 0},
+		{"inbox", own, waits}, {"acts", "acts.read", 0}, {"notices", own, unread}, {"line", "line.read", 0}, {"profiles", "profiles.read", 0}, {"ledger", "ledger.ask", 0}, {"releases", "releases.read", 0}, {"keys", "keys.read", 0}, {"ceremonies", "ceremonies.read", 0},
 		{"transfers", "custody.read", 0}, {"register", "custody.read", 0}, {"hsm", "hsm.read", 0}, {"log", "log.read", 0}, {"policy", "policy.read", 0},
 		{"people", "people.read", 0}, {"sessions", own, 0}, {"glass", own, 0},
 		{"stock", "stock.read", 0}, {"lots", "lots.read", 0}, {"boxes", "lots.read", 0}, {"shipments", "lots.read", 0}, {"deliveries", "deliveries.read", 0}, {"discrepancies", "discrepancies.read", 0},
 	} {
 		if slices.Contains([]string{"line.read", "releases.read", "stock.read", "lots.read"}, n.permission) && !c.Is(site.Plant) ||
-			n.permission == "deliveries.read" && !c.Is(site.Operator) || n.permission == "discrepancies.read" && !c.Is(site.Operator) && !c.Is(site.Plant) {
+			n.permission == "ledger.ask" && !c.Is(site.Bureau) || n.permission == "deliveries.read" && !c.Is(site.Operator) || n.permission == "discrepancies.read" && !c.Is(site.Operator) && !c.Is(site.Plant) {
 			continue
 		}
 		if n.permission == own || v.may(n.permission) {

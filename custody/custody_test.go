@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"ankan/notice"
 	"ankan/passkey"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 const (
@@ -58,7 +58,7 @@ func newOffice(t testing.TB) *office {
 	o := &office{TB: t, keys: map[string]*passkey.Soft{}, clock: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
 	signer, err := audit.NewSigner(origin, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
 	o.must(err)
-	o.store, err = store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "site.db"), Origin: origin, Signer: signer, Now: o.now},
+	o.store, err = store.Open(t.Context(), store.Config{Path: storetest.New(t), Origin: origin, Signer: signer, Now: o.now},
 		access.Schema(), notice.Schema(), custody.Schema())
 	o.must(err)
 	t.Cleanup(func() { o.store.Close() })

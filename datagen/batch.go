@@ -193,23 +193,23 @@ func Import(ctx context.Context, s *store.Store, dk *hsm.DataKey, b Batch, r io.
 	if err != nil {
 		return err
 	}
+	var group []sealedBlock // to be stored before block n, in one change
 	for n := range b.Blocks() {
-		sealed, err := b.read(r, n)
+		sealed, err := b.take(dk, r, n)
+		if err == nil && n >= have {
+			group = append(group, sealedBlock{sealed: sealed, sum: sha256.Sum256(sealed)})
+		}
+		first := n + 1 - len(group) // of the group
 		if err != nil {
-			return fmt.Errorf("order %s: block %d of %d: %w", b.Order, n, b.Blocks(), err)
+			first--
 		}
-		blk, err := open(dk, b, n, sealed)
-		if errors.Is(err, hsm.ErrSealed) {
-			return fmt.Errorf("%w: %w", ErrBlocks, err)
+		if len(group) == perCommit || len(group) > 0 && (err != nil || n == b.Blocks()-1) {
+			if err := putBlocks(ctx, s, b, first, group, "batch.block-received", nil); err != nil {
+				return err
+			}
+			group = group[:0]
 		}
 		if err != nil {
-			return err
-		}
-		blk.Close()
-		if n < have {
-			continue
-		}
-		if err := putBlocks(ctx, s, b, n, []sealedBlock{{sealed: sealed, sum: sha256.Sum256(sealed)}}, "batch.block-received", nil); err != nil {
 			return err
 		}
 	}
@@ -221,6 +221,23 @@ func Import(ctx context.Context, s *store.Store, dk *hsm.DataKey, b Batch, r io.
 	default:
 		return fmt.Errorf("order %s: after the last block: %w", b.Order, err)
 	}
+}
+
+// take reads sealed block n and opens it, to see that it is one.
+func (b Batch) take(dk *hsm.DataKey, r io.Reader, n int) ([]byte, error) {
+	sealed, err := b.read(r, n)
+	if err != nil {
+		return nil, fmt.Errorf("order %s: block %d of %d: %w", b.Order, n, b.Blocks(), err)
+	}
+	blk, err := open(dk, b, n, sealed)
+	if errors.Is(err, hsm.ErrSealed) {
+		return nil, fmt.Errorf("%w: %w", ErrBlocks, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	blk.Close()
+	return sealed, nil
 }
 
 // read reads sealed block n. Its length is known before.

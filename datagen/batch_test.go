@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +14,7 @@ import (
 	"ankan/hsm"
 	"ankan/profile"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 func TestCreateAndLoad(t *testing.T) {
@@ -312,11 +311,8 @@ func TestDestruction(t *testing.T) {
 	f := newBureau(t)
 	b := f.generated("A1", 25, 5, 10)
 	f.must(f.store.Close())
-	copied := filepath.Join(t.TempDir(), "copy.db")
-	whole, err := os.ReadFile(filepath.Join(f.dir, "site.db"))
-	f.must(err)
-	f.must(os.WriteFile(copied, whole, 0o600))
-	f.store = f.open(filepath.Join(f.dir, "site.db"))
+	copied := storetest.Copy(t, f.path)
+	f.store = f.open(f.path)
 	old := f.open(copied)
 	r, err := NewReader(t.Context(), old, f.token, "A1")
 	f.must(err) // the copy is a good one

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"testing"
 
 	"ankan/audit"
@@ -15,6 +14,7 @@ import (
 	"ankan/profile"
 	"ankan/sim"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 const origin = "bureau.example/log"
@@ -22,7 +22,7 @@ const origin = "bureau.example/log"
 // A bureau is a site as far as this package needs it.
 type bureau struct {
 	testing.TB
-	dir    string
+	path   string
 	token  *soft.Token
 	signer *audit.Signer
 	store  *store.Store
@@ -36,7 +36,7 @@ var theOP = [16]byte{0xCD, 0xC2, 0x02, 0xD5, 0x12, 0x3E, 0x20, 0xF6, 0x2B, 0x6D,
 
 func newBureau(t testing.TB) *bureau {
 	t.Helper()
-	f := &bureau{TB: t, dir: t.TempDir(), token: hsmtest.Soft(t, nil)}
+	f := &bureau{TB: t, path: storetest.New(t), token: hsmtest.Soft(t, nil)}
 	for id, k := range map[string]struct {
 		hsm.Purpose
 		hsm.Algorithm
@@ -48,7 +48,7 @@ func newBureau(t testing.TB) *bureau {
 	f.must(err)
 	f.signer, err = audit.NewSigner(origin, key)
 	f.must(err)
-	f.store = f.open(filepath.Join(f.dir, "site.db"))
+	f.store = f.open(f.path)
 	f.ledger, err = order.NewLedger(f.token, "ledger")
 	f.must(err)
 	p, err := profile.Builtin("in-5g-usim")
@@ -124,7 +124,12 @@ func (f *bureau) identities() Identities {
 	f.must(err)
 	r, err := sim.NewIdentityRange(sim.Identity{ICCID: iccid, IMSI: imsi, MSISDN: msisdn}, 1e9)
 	f.must(err)
-	return func(i int) sim.Identity { return r.At(uint64(i)) }
+	return func(out []sim.Identity, first int) error {
+		for i := range out {
+			out[i] = r.At(uint64(first + i))
+		}
+		return nil
+	}
 }
 
 func (f *bureau) dataKey(b Batch) *hsm.DataKey {

@@ -31,8 +31,9 @@ type OP interface {
 	OPc(dst, k []byte, p aka.Parameters) ([]byte, error)
 }
 
-// Identities gives the identity of the order's i-th card.
-type Identities func(i int) sim.Identity
+// Identities fills ids with the identities of the order's cards from number
+// first on (order.Input.Read). Blocks ask for theirs side by side.
+type Identities func(ids []sim.Identity, first int) error
 
 // Run draws all blocks of b that are not stored yet and stores each with one
 // change. Cut short, it goes on where it was. Each block's first key has a
@@ -144,6 +145,12 @@ func (g *Generator) block(ctx context.Context, dk *hsm.DataKey, b Batch, n int, 
 	layout, slots := b.Profile.Layout(), b.Profile.Slots()
 	records := make([]byte, count*layout.Size)
 	defer clear(records)
+	cards := make([]sim.Identity, max(0, min(count, b.Cards-first))) // spares have none
+	if len(cards) > 0 {
+		if err := ids(cards, first); err != nil {
+			return nil, fingerprint, err
+		}
+	}
 	random, err := newDRBG(g.Token, b.aad(n))
 	if err != nil {
 		return nil, fingerprint, err
@@ -154,8 +161,8 @@ func (g *Generator) block(ctx context.Context, dk *hsm.DataKey, b Batch, n int, 
 		if err := g.record(r, b.Profile.Parameters(), layout, slots, random); err != nil {
 			return nil, fingerprint, err
 		}
-		if k := first + i; k < b.Cards {
-			putIdentity(r, layout, ids(k))
+		if i < len(cards) {
+			putIdentity(r, layout, cards[i])
 		}
 	}
 	fingerprint, err = g.Ledger.Fingerprint(ctx, layout.Of(records, profile.SlotK))

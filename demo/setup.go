@@ -33,6 +33,7 @@ import (
 	"ankan/sim"
 	"ankan/site"
 	"ankan/stock"
+	"ankan/store"
 )
 
 // The sites of the demonstration.
@@ -86,6 +87,9 @@ type Plan struct {
 	Faults   bool // a few chips fail on purpose
 	// Token makes a site's security module; nil: the embedded one, in a file.
 	Token func(c *site.Config) (hsm.Module, error)
+	// Database is the address of a PostgreSQL database, in which each site has a
+	// schema, ankan_demo_SITE: one that is there is replaced. Empty: files.
+	Database string
 }
 
 // A Factory is three sites that are set up and not running yet.
@@ -268,7 +272,7 @@ spares: {percent: 1, min: 10}
 reject: remake
 destruction_limit: 30d
 alarms: [noc@operator.example]
-`, Operator, in.Value(order.Customer), osRelease, p.Name, version, p.Digest(), in.Dialect().Name(), variant, variant,
+`, Operator, in.Value(order.Customer), osRelease, p.Name, version, p.Digest(), in.Layout().Name(), variant, variant,
 		in.TransportKey(), body(first.ICCID)[:7], plmn.MCC(), plmn.MNC(),
 		body(first.ICCID), body(last.ICCID), first.IMSI, last.IMSI)
 	if in.Value(order.ProfileName) != p.Name {
@@ -289,8 +293,15 @@ func (f *Factory) setUpSite(ctx context.Context, name, listen, socket string) er
 	if err := os.WriteFile(filepath.Join(dir, "token.passphrase"), []byte(hex.EncodeToString(pass[:])+"\n"), 0o600); err != nil {
 		return err
 	}
-	path := filepath.Join(dir, "site.yaml")
-	if err := os.WriteFile(path, []byte(f.siteYAML(name, listen, socket)), 0o600); err != nil {
+	path, doc := filepath.Join(dir, "site.yaml"), f.siteYAML(name, listen, socket)
+	if f.plan.Database != "" {
+		address, err := store.InSchema(ctx, f.plan.Database, "ankan_demo_"+name)
+		if err != nil {
+			return fmt.Errorf("database: %w", err)
+		}
+		doc += fmt.Sprintf("database: {url: %q}\n", address)
+	}
+	if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
 		return err
 	}
 	c, err := site.LoadConfig(path)

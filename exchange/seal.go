@@ -19,8 +19,9 @@ import (
 //
 // Notes are signed with it, and shown to whoever opens it.
 //
-// Close finishes and signs the message but does not close w. A message that is
-// not closed does not open: after an error, leave it.
+// w is written to while the next piece is being encrypted; when Close returns,
+// everything is written. Close finishes and signs the message but does not close
+// w. A message that is not closed does not open: after an error, leave it, and w.
 func Seal(w io.Writer, from *Identity, to *Partner, name string, notes ...Note) (io.WriteCloser, error) {
 	return sealTo(w, from, to, name, false, notes)
 }
@@ -75,7 +76,7 @@ func sealTo(w io.Writer, from *Identity, to *Partner, name string, officers bool
 			return nil, fmt.Errorf("partner %s: %w", to.Name(), err)
 		}
 	}
-	out := bufio.NewWriterSize(w, 256<<10)
+	out := newAhead(w, 256<<10)
 	message, err := openpgp.EncryptWithParams(out, keys, nil, &openpgp.EncryptParams{
 		Signers: []*openpgp.Entity{from.entity},
 		Hints:   &openpgp.FileHints{FileName: name},
@@ -108,7 +109,7 @@ func takesAES256(key *openpgp.Entity, config *packet.Config) error {
 type sealer struct {
 	in      *bufio.Writer
 	message io.Closer
-	out     *bufio.Writer
+	out     *ahead
 	err     error
 }
 

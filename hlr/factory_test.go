@@ -8,11 +8,13 @@ import (
 	"ankan/hsm"
 	"ankan/hsm/soft"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 // factory is an operator's site as far as this package needs it.
 type factory struct {
 	dir   string
+	path  string // of the database
 	token *soft.Token
 	store *store.Store
 	auc   *AuC
@@ -28,7 +30,7 @@ func newFactory(t testing.TB) *factory {
 // newFactoryWithout is a site whose subscriber store was never opened.
 func newFactoryWithout(t testing.TB) *factory {
 	t.Helper()
-	f := &factory{dir: t.TempDir()}
+	f := &factory{dir: t.TempDir(), path: storetest.New(t)}
 	var err error
 	if f.token, err = soft.Create(filepath.Join(f.dir, "token"), []byte("a passphrase for tests"), soft.WithCost(soft.LowestCost())); err != nil {
 		t.Fatal(err)
@@ -59,7 +61,7 @@ func (f *factory) openStore(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := store.Config{Path: filepath.Join(f.dir, "db"), Origin: "operator.example/log", Signer: signer}
+	c := store.Config{Path: f.path, Origin: "operator.example/log", Signer: signer}
 	if f.store, err = store.Open(t.Context(), c, Schema()); err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"ankan/hsm"
 	"ankan/sim"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 const firstCard = 404450123456000
@@ -496,14 +497,7 @@ func TestNoKeyOnDisk(t *testing.T) {
 	f := loaded(t, 200)
 	f.vectors(t, 0, 32)
 	keys := keysOf(1, 200)
-	err := filepath.WalkDir(f.dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
+	look := func(path string, b []byte) {
 		lower := bytes.ToLower(b)
 		for at := 0; at < len(keys); at += 16 {
 			k := keys[at : at+16]
@@ -511,7 +505,17 @@ func TestNoKeyOnDisk(t *testing.T) {
 				t.Fatalf("%s holds the key at %d", path, at)
 			}
 		}
-		return nil
+	}
+	look(f.path, storetest.Disk(t, f.path))
+	err := filepath.WalkDir(f.dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err == nil {
+			look(path, b)
+		}
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)

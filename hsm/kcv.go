@@ -110,6 +110,9 @@ func (k KCV) String() string {
 	return fmt.Sprintf("%X %s", k.value, string(k.method))
 }
 
+// AppendBytes appends the value itself, 3 or 5 bytes; nothing of the zero value.
+func (k KCV) AppendBytes(dst []byte) []byte { return append(dst, k.value...) }
+
 // Method is the convention that made the value.
 func (k KCV) Method() KCVMethod { return k.method }
 

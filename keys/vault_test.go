@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +23,7 @@ import (
 	"ankan/notice"
 	"ankan/passkey"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 // The people of a vault. Cust1 to cust4 are custodians.
@@ -62,7 +62,7 @@ func newVault(t testing.TB, site string) *vault {
 	v := &vault{TB: t, site: site, soft: map[string]*passkey.Soft{}, clock: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
 	signer, err := audit.NewSigner(site, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
 	v.must(err)
-	v.store, err = store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "site.db"), Origin: site, Signer: signer, Now: v.now},
+	v.store, err = store.Open(t.Context(), store.Config{Path: storetest.New(t), Origin: site, Signer: signer, Now: v.now},
 		access.Schema(), notice.Schema(), custody.Schema(), keys.Schema())
 	v.must(err)
 	v.people = access.New(v.store)

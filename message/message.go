@@ -144,13 +144,48 @@ const BatchFormat = "ankan/batch/v1"
 // BatchLabel binds an order's wrapped data key to its order.
 func BatchLabel(ord string) string { return "ankan/batch/v1 " + ord }
 
+// ResponseName names file n of the m files of an order's response, from 1:
+// ORDER.out.pgp if there is one, else ORDER.N-of-M.out.pgp.
+func ResponseName(ord string, n, m int) string {
+	if m == 1 {
+		return ord + ".out.pgp"
+	}
+	return fmt.Sprintf("%s.%d-of-%d.out.pgp", ord, n, m)
+}
+
+// MaxResponseFiles bounds the files of one response.
+const MaxResponseFiles = 10_000
+
+// ParseResponseName takes the name of a response file apart. What is not
+// ResponseName's form of a file among several is the name of an order.
+func ParseResponseName(name string) (ord string, n, m int, ok bool) {
+	base, ok := Base(name)
+	if !ok {
+		return "", 0, 0, false
+	}
+	if i := strings.LastIndexByte(base, '.'); i > 0 {
+		place := base[i+1:]
+		if _, err := fmt.Sscanf(place, "%d-of-%d", &n, &m); err == nil && place == fmt.Sprintf("%d-of-%d", n, m) {
+			return base[:i], n, m, 1 <= n && n <= m && 2 <= m && m <= MaxResponseFiles
+		}
+	}
+	return base, 1, 1, true
+}
+
+// A ResponseFile is one file of a response.
+type ResponseFile struct {
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"` // of its content
+	Cards  int    `json:"cards"`  // rows
+}
+
 // An Ack says that the response came, was checked and loaded. The destruction
 // clock starts with it.
 type Ack struct {
-	Order    string `json:"order"`
-	Response string `json:"response"` // SHA-256 of the response's content
-	Cards    int    `json:"cards"`
-	By       string `json:"by"` // person number and role
+	Order    string         `json:"order"`
+	Response []ResponseFile `json:"response"` // in the order of their names' numbers; none if every card is retired
+	Cards    int            `json:"cards"`
+	By       string         `json:"by"` // person number and role
 }
 
 // A DestroyOrder tells a plant to destroy its copy.

@@ -49,6 +49,54 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
+func TestResponseName(t *testing.T) {
+	for _, tt := range []struct {
+		name, ord string
+		n, m      int
+		ok        bool
+	}{
+		{"op-1.out.pgp", "op-1", 1, 1, true},
+		{"op-1.1-of-2.out.pgp", "op-1", 1, 2, true},
+		{"op.1.2-of-2.out.gpg", "op.1", 2, 2, true},
+		{"op-1.10000-of-10000.out.pgp", "op-1", 10000, 10000, true},
+		{"op-1.3-of-2.out.pgp", "", 0, 0, false},
+		{"op-1.0-of-2.out.pgp", "", 0, 0, false},
+		{"op-1.1-of-1.out.pgp", "", 0, 0, false},
+		{"op-1.-1-of-2.out.pgp", "", 0, 0, false},
+		{"op-1.1-of-10001.out.pgp", "", 0, 0, false},
+		{"op-1.01-of-2.out.pgp", "op-1.01-of-2", 1, 1, true}, // no number as we write it: no such order
+		{"op-1.1-of-2x.out.pgp", "op-1.1-of-2x", 1, 1, true},
+		{"1-of-2.out.pgp", "1-of-2", 1, 1, true},
+		{"op-1.1-of-2.out", "", 0, 0, false},
+	} {
+		ord, n, m, ok := ParseResponseName(tt.name)
+		if ok != tt.ok || ok && (ord != tt.ord || n != tt.n || m != tt.m) {
+			t.Errorf("%s is file %d of %d of %q, %t, want %d of %d of %q, %t", tt.name, n, m, ord, ok, tt.n, tt.m, tt.ord, tt.ok)
+		}
+		if ok && m > 1 && tt.name == strings.TrimSuffix(tt.name, ".pgp")+".pgp" && ResponseName(ord, n, m) != tt.name {
+			t.Errorf("%s is written %s", tt.name, ResponseName(ord, n, m))
+		}
+	}
+}
+
+func FuzzParseResponseName(f *testing.F) {
+	for _, name := range []string{"op-1.out.pgp", "op-1.2-of-3.out.pgp", "op-1.2-of-3.out.asc", "a.+1-of-2.out.pgp", "."} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		ord, n, m, ok := ParseResponseName(name)
+		if !ok {
+			return
+		}
+		if n < 1 || m < n || m > MaxResponseFiles {
+			t.Fatalf("%q is file %d of %d", name, n, m)
+		}
+		if o, k, l, ok := ParseResponseName(ResponseName(ord, n, m)); m > 1 && (!ok || o != ord || k != n || l != m) {
+			t.Fatalf("%q is file %d of %d of %q, and again %d of %d of %q", name, n, m, ord, k, l, o)
+		}
+	})
+}
+
 // messages is one of each message that is one JSON document.
 func messages() []any {
 	proof := keys.FormAnswer{Act: "{}", Signature: act.Signature{Person: "2", Verb: act.Request, At: time.Unix(1, 0).UTC()}, Person: act.Person{ID: "2", Name: "Person 2"}}
@@ -58,7 +106,7 @@ func messages() []any {
 		&Offer{Order: "op-1", Operator: "op", Cards: 1, Spares: 2, Profile: "p", OS: "o 1"},
 		&Slot{Order: "op-1", Agree: "PEM"},
 		&BatchHead{Format: BatchFormat, Order: "op-1", Cards: 1, Spares: 1, BlockSize: 10, OS: "o 1", Profile: "name: p\n", Given: []byte{2}},
-		&Ack{Order: "op-1", Response: "00", Cards: 1, By: "0002 nodal-officer"},
+		&Ack{Order: "op-1", Response: []ResponseFile{{File: "op-1.out.pgp", SHA256: "00", Cards: 1}}, Cards: 1, By: "0002 nodal-officer"},
 		&DestroyOrder{Order: "op-1", Act: "00"},
 		&DestroyProof{Order: "op-1", Site: "plant", Destroyed: Destroyed{Keys: []order.DestroyedKey{{ID: "k"}}, Blocks: 1, LogIndex: 3}, Act: "00", Approvers: []string{"1", "2"}},
 		&Shipment{Advice: stock.Advice{Site: "plant", Number: "SH-1", Operator: "op", Consignee: "Op", Carrier: "van", Seal: "T", Sent: time.Unix(1, 0).UTC(), Cards: 1,

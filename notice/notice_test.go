@@ -3,7 +3,6 @@ package notice
 import (
 	"crypto/ed25519"
 	"errors"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,12 +11,13 @@ import (
 
 	"ankan/audit"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 // A hall is a site's board, at a time that the test sets.
 type hall struct {
 	*testing.T
-	dir   string
+	path  string
 	store *store.Store
 	board *Board
 
@@ -27,7 +27,7 @@ type hall struct {
 
 func newHall(t *testing.T) *hall {
 	t.Helper()
-	h := &hall{T: t, dir: t.TempDir(), clock: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+	h := &hall{T: t, path: storetest.New(t), clock: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
 	h.open()
 	t.Cleanup(func() { h.store.Close() })
 	return h
@@ -38,7 +38,7 @@ func (h *hall) open() {
 	h.Helper()
 	signer, err := audit.NewSigner("bureau.example/log", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
 	h.must(err)
-	h.store, err = store.Open(h.Context(), store.Config{Path: filepath.Join(h.dir, "site.db"), Origin: "bureau.example/log", Signer: signer, Now: h.now}, Schema())
+	h.store, err = store.Open(h.Context(), store.Config{Path: h.path, Origin: "bureau.example/log", Signer: signer, Now: h.now}, Schema())
 	h.must(err)
 	h.board = New(h.store)
 }

@@ -11,17 +11,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
-	"time"
 
 	"ankan/aka"
 	"ankan/audit"
 	"ankan/custody"
 	"ankan/exchange"
+	"ankan/format"
 	"ankan/hlr"
 	"ankan/hsm"
 	"ankan/keys"
@@ -191,12 +193,17 @@ func (s *operator) draft(ctx context.Context, name string, r io.Reader) (order.O
 	if err != nil {
 		return order.Order{}, err
 	}
-	in, err := c.Reading().ParseInput(name, r)
+	staged, err := c.Reading().Stage(s.Config().Path("staged"), name, r)
 	if err != nil {
 		return order.Order{}, err
 	}
-	if errs := c.Check(in, time.Now()); len(errs) > 0 {
+	defer staged.Close()
+	in := staged.Input
+	if errs := c.Check(in, s.Store().Now()); len(errs) > 0 {
 		return order.Order{}, errors.Join(errs...)
+	}
+	if err := in.Err(); err != nil {
+		return order.Order{}, err
 	}
 	digest := in.Digest()
 	o := order.Order{
@@ -212,10 +219,11 @@ func (s *operator) draft(ctx context.Context, name string, r io.Reader) (order.O
 	if had, err := order.ByBatch(ctx, s.Store(), partner, o.Batch); err == nil {
 		return had, fmt.Errorf("%s: batch %s was ordered already, as %s; give this order a batch number of its own", name, o.Batch, had.ID)
 	}
-	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, in)
+	text, err := order.SealText(ctx, s.Token(), o.ID, o.KEK, staged)
 	if err != nil {
 		return o, err
 	}
+	defer text.Close()
 	e := audit.Entry{Kind: "order.drafted", Actor: "system:site", Subject: "order/" + o.ID,
 		Data: map[string]any{"digest": o.Digest, "quantity": o.Quantity, "batch": o.Batch, "profile": o.Profile, "file": name}}
 	return o, s.Store().Change(ctx, e, func(tx *store.Tx) error {
@@ -249,6 +257,7 @@ func (s *operator) proposeSubmit(ctx context.Context, subject string) (map[strin
 	if err != nil {
 		return nil, err
 	}
+	defer in.Close()
 	return map[string]string{
 		"manufacturer": o.Partner, "file": o.Name, "batch": o.Batch, "digest": o.Digest, "quantity": strconv.Itoa(o.Quantity),
 		"profile": o.Profile, "transport_key": message.TransportKey(s.Config().Site, o.Transport),
@@ -265,11 +274,10 @@ func (s *operator) sendOrder(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
-	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+	err = s.Send(ctx, o.Partner, c.SentName(o), func(w io.Writer) error {
+		return order.CopyText(ctx, s.Store(), s.Token(), o, w)
+	})
 	if err != nil {
-		return err
-	}
-	if err := s.Send(ctx, o.Partner, o.ID+".inp.pgp", in.Render); err != nil {
 		return err
 	}
 	return site.ErrIdle // until the receipt is here
@@ -306,10 +314,15 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 	if !ok {
 		return site.Refused("%s: it is about the file %q", a.Name, m.File)
 	}
+	id = s.orderNamed(ctx, id)
 	if _, err := order.Get(ctx, s.Store(), id); errors.Is(err, order.ErrNoOrder) && !m.Accepted {
 		return s.stray(ctx, a, m)
 	}
-	o, err := s.about(ctx, a, id, order.Submitted)
+	states := []order.State{order.Submitted}
+	if !m.Accepted {
+		states = append(states, order.Accepted) // a bureau may take it back until it draws keys
+	}
+	o, err := s.about(ctx, a, id, states...)
 	if err != nil {
 		return err
 	}
@@ -327,6 +340,19 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 	return a.Step(ctx, o, "order.accepted", order.Accepted, nil, nil)
 }
 
+// orderNamed is the number of the order whose file was sent under a base name.
+func (s *operator) orderNamed(ctx context.Context, base string) string {
+	for at, c := range base {
+		if c != '.' {
+			continue
+		}
+		if o, err := order.Get(ctx, s.Store(), base[:at]); err == nil && base == o.ID+"."+o.Name {
+			return o.ID
+		}
+	}
+	return base
+}
+
 // takeRetired ends the wait for a response that has no row: no card of the
 // order could be made. The receipt stands in its place.
 func (s *operator) takeRetired(ctx context.Context, a *site.Arrival, m message.Receipt) error {
@@ -341,7 +367,7 @@ func (s *operator) takeRetired(ctx context.Context, a *site.Arrival, m message.R
 		if err := order.SetCounts(tx, o.ID, 0, m.Retired); err != nil {
 			return err
 		}
-		return order.PutPaper(tx, o.ID, "response", []byte(a.SHA256))
+		return putResponse(tx, o.ID, []arrived{{ResponseFile: message.ResponseFile{File: a.Name, SHA256: a.SHA256}, Number: 1, Of: 1}})
 	})
 }
 
@@ -360,46 +386,6 @@ func (s *operator) stray(ctx context.Context, a *site.Arrival, m message.Receipt
 }
 
 // ---- the response
-
-// takeResponse reads a response through, checks it against the order, and
-// keeps it sealed as it came. Its keys are opened by nobody here: loading
-// re-wraps them in the module.
-func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
-	id, ok := message.Base(a.Name)
-	if !ok {
-		return site.Refused("%s: the name must be ORDER.out.pgp", a.Name)
-	}
-	o, err := s.about(ctx, a, id, order.Accepted)
-	if err != nil {
-		return err
-	}
-	want, err := s.expect(ctx, o)
-	if err != nil {
-		return err
-	}
-	digest := sha256.New()
-	var rows int
-	err = a.Read(func(r io.Reader) error {
-		rows, err = want.read(a.Name, io.TeeReader(r, digest), nil)
-		return err
-	})
-	if err != nil {
-		return contentRefusal(err)
-	}
-	if err := os.MkdirAll(s.Config().Path("held"), 0o700); err != nil {
-		return err
-	}
-	if err := keep(a.Path, s.heldPath(a.Name)); err != nil {
-		return err
-	}
-	data := map[string]any{"cards": rows, "content_sha256": fmt.Sprintf("%x", digest.Sum(nil)), "kcv": want.kcv.String()}
-	return a.Step(ctx, o, "order.answered", order.Answered, data, func(tx *store.Tx) error {
-		if err := order.SetCounts(tx, o.ID, rows, o.Quantity-rows); err != nil {
-			return err
-		}
-		return order.PutPaper(tx, o.ID, "response", []byte(fmt.Sprintf("%x", digest.Sum(nil))))
-	})
-}
 
 func contentRefusal(err error) error {
 	var faults order.Faults
@@ -424,8 +410,8 @@ func (s *operator) heldPath(name string) string {
 }
 
 // keep gives a file a second name that outlives the spool's.
-func keep(from, to string) error {
-	if err := os.Link(from, to); err != nil && !errors.Is(err, os.ErrExist) {
+func (s *operator) keep(from, to string) error {
+	if err := s.Config().Link(from, to); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	return nil
@@ -433,12 +419,18 @@ func keep(from, to string) error {
 
 // expected is what a response to an order must be.
 type expected struct {
-	order   order.Order
-	input   *order.Input
-	reading order.Reading
-	kcv     hsm.KCV
-	cards   aka.Parameters // what their keys are for
-	ki, opc int            // columns; opc is -1 for an algorithm that has none
+	order     order.Order
+	input     *order.Input
+	reading   order.Reading
+	kcv       hsm.KCV            // of the order's transport key
+	kcvs      map[string]hsm.KCV // of those of named receivers
+	kind      string             // of the file, in front of its columns' names, where there are several kinds
+	cards     aka.Parameters     // what their keys are for
+	several   bool               // it is one of several files, which need not have keys
+	transport int                // index of the key that its keys are under
+	ki, opc   int                // columns; opc is -1 for an algorithm that has none, both in a file without keys
+
+	arrived // what read saw
 }
 
 func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error) {
@@ -446,57 +438,110 @@ func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error)
 	if err != nil {
 		return nil, err
 	}
-	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+	k, err := s.Token().Key(ctx, message.TransportKey(s.Config().Site, o.Transport))
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.Token().Key(ctx, message.TransportKey(s.Config().Site, o.Transport))
+	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
 	if err != nil {
 		return nil, err
 	}
 	agreed, err := c.Profile(in.Header)
 	if err != nil {
+		in.Close()
 		return nil, err
 	}
-	return &expected{order: o, input: in, reading: order.Reading{Variant: c.ResponseICCID}, kcv: k.KCV, cards: agreed.Authentication()}, nil
+	e := &expected{order: o, input: in, kcv: k.KCV, kcvs: map[string]hsm.KCV{}, cards: agreed.Authentication()}
+	for _, receiver := range in.Receivers() {
+		if receiver == "" {
+			continue
+		}
+		k, err := s.Token().Key(ctx, message.TransportKey(s.Config().Site, in.TransportKeyOf(receiver)))
+		if err != nil {
+			in.Close()
+			return nil, err
+		}
+		e.kcvs[receiver] = k.KCV
+	}
+	return e, nil
+}
+
+// file says which of the response's files comes next.
+func (e *expected) file(c *order.Contract, n, of int) error {
+	f, _, _, err := c.ResponseOf(n, of, e.order.Quantity)
+	if err != nil {
+		return err
+	}
+	e.reading, e.several, e.kind = c.ResponseReading(f), of > 1, ""
+	if len(c.Responses) > 1 {
+		e.kind = f.Output.Layout().Name() + "/" + f.Output.Name() + ": "
+	}
+	return nil
 }
 
 // read reads a response: its cards must be the order's, in the order's
 // sequence, its keys under the key that the order named.
+func (e *expected) readFrom(a *site.Arrival) (rows int, err error) {
+	err = a.Read(func(r io.Reader) error {
+		rows, err = e.read(a.Name, r, nil)
+		return err
+	})
+	return rows, err
+}
+
 func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (int, error) {
 	rows, next := 0, 0
+	e.arrived = arrived{}
 	begin := func(d order.Delivery) error {
-		e.ki, e.opc = -1, -1
+		names := make([]string, len(d.Columns))
 		for i, c := range d.Columns {
-			switch c.Slot() {
-			case "K":
-				e.ki = i
-			case "OPC":
-				e.opc = i
+			names[i] = c.String()
+		}
+		e.ki, e.opc = format.Carries(d.Columns, "K"), format.Carries(d.Columns, "OPC")
+		if whole := e.ki >= 0 && (e.opc < 0) == (e.cards.VariantSize() == 0); !whole && e.several {
+			e.ki, e.opc = -1, -1 // another file has all that is loaded
+		} else if !whole {
+			return site.Refused("%s: columns EKI and, but for XOR, EOPC must be there; the cards have %s", name, e.cards)
+		}
+		e.Columns, e.Keys = e.kind+strings.Join(names, "/"), e.ki >= 0
+		for _, c := range d.Columns {
+			if k := c.Slot() == "K" || c.Slot() == "OPC"; k && e.Keys && c.Sealed() && (c.IV() != nil || c.Receiver() != d.Columns[max(e.ki, 0)].Receiver()) {
+				return site.Refused("%s: %s cannot be loaded: want K and OPc in ECB mode under one transport key", name, c)
 			}
 		}
-		same, err := d.KCV.Matches(e.kcv)
-		switch {
-		case e.ki < 0 || (e.opc < 0) != (e.cards.VariantSize() == 0):
-			return site.Refused("%s: columns EKI and, but for XOR, EOPC must be there; the cards have %s", name, e.cards)
-		case err != nil:
-			return site.Refused("%s: check value of the transport key: %v", name, err)
-		case !same:
-			return site.Refused("%s: keys are under the transport key with check value %s, want %s", name, d.KCV, e.kcv)
-		case d.Header.Value(order.Batch) != e.order.Batch:
-			return site.Refused("%s: batch is %q, want %q", name, d.Header.Value(order.Batch), e.order.Batch)
+		if batch := d.Header.Value(order.Batch); batch != "" && batch != e.order.Batch {
+			return site.Refused("%s: batch is %q, want %q", name, batch, e.order.Batch)
 		}
-		return nil
+		if e.ki >= 0 {
+			if e.transport = e.order.Transport; d.Columns[e.ki].Receiver() != "" {
+				e.transport = e.input.TransportKeyOf(d.Columns[e.ki].Receiver())
+			}
+		}
+		return e.checkKeys(name, d)
 	}
 	_, err := e.reading.ParseResponse(name, r, begin, func(r *order.Row) error {
-		for next < e.order.Quantity && e.input.At(next) != sameNumbers(r.ID, e.input.At(next)) {
+		for next < e.order.Quantity {
+			if id := e.input.At(next); !(r.ID.ICCID.IsZero() && r.ID.IMSI.IsZero()) && id == sameNumbers(r.ID, id) {
+				r.ID = id
+				break
+			}
 			next++ // an identity that no card carries
+		}
+		if err := e.input.Err(); err != nil {
+			return err
 		}
 		if next == e.order.Quantity {
 			return site.Refused("%s:%d: ICCID %s with IMSI %s was not ordered, or is not in its place", name, r.Line, r.ID.ICCID.Masked(), r.ID.IMSI.Masked())
 		}
+		if r.Serial != 0 && r.Serial != next+1 {
+			return site.Refused("%s:%d: number is %d, want %d as in the order", name, r.Line, r.Serial, next+1)
+		}
+		if rows++; rows == 1 {
+			e.First = next
+		}
+		e.Last = next
+		e.Mix += mixed(next)
 		next++
-		rows++
 		if err := e.lengths(name, r); err != nil {
 			return err
 		}
@@ -508,9 +553,33 @@ func (e *expected) read(name string, r io.Reader, row func(*order.Row) error) (i
 	return rows, err
 }
 
+// checkKeys compares the transport keys that a file names with the order's. A file
+// that does not say under which key its keys are is taken at the order's word.
+func (e *expected) checkKeys(name string, d order.Delivery) error {
+	kcvs := map[string]hsm.KCV{"": e.kcv}
+	maps.Copy(kcvs, e.kcvs)
+	for receiver, want := range kcvs {
+		kcv := d.KCVOf(receiver)
+		if kcv.IsZero() {
+			continue
+		}
+		same, err := kcv.Matches(want)
+		switch {
+		case err != nil:
+			return site.Refused("%s: check value of the transport key: %v", name, err)
+		case !same:
+			return site.Refused("%s: keys are under the transport key with check value %s, want %s", name, kcv, want)
+		}
+	}
+	return nil
+}
+
 // lengths refuses a row whose keys are not as long as the cards' algorithm has
 // them: the subscriber store could not use them.
 func (e *expected) lengths(name string, r *order.Row) error {
+	if e.ki < 0 {
+		return nil
+	}
 	if n, want := len(r.Cell(e.ki)), e.cards.KeySize(); n != want {
 		return site.Refused("%s:%d: EKI has %d bytes, want %d of %s", name, r.Line, n, want, e.cards.Algorithm)
 	}
@@ -528,6 +597,12 @@ func sameNumbers(id, ordered sim.Identity) sim.Identity {
 	if id.MSISDN.IsZero() {
 		id.MSISDN = ordered.MSISDN
 	}
+	if id.ICCID.IsZero() {
+		id.ICCID = ordered.ICCID
+	}
+	if id.IMSI.IsZero() {
+		id.IMSI = ordered.IMSI
+	}
 	return id
 }
 
@@ -536,11 +611,15 @@ func (s *operator) proposeLoad(ctx context.Context, subject string) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	sum, err := order.Paper(ctx, s.Store(), o.ID, "response")
+	files, err := responseFiles(s.Store().Committed(ctx), o.ID)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"manufacturer": o.Partner, "cards": strconv.Itoa(o.Good), "retired": strconv.Itoa(o.Retired), "response_sha256": string(sum)}, nil
+	params := map[string]string{"manufacturer": o.Partner, "cards": strconv.Itoa(o.Good), "retired": strconv.Itoa(o.Retired), "response_sha256": responseDigest(files)}
+	if len(files) > 1 {
+		params["files"] = strconv.Itoa(len(files))
+	}
+	return params, nil
 }
 
 func (s *operator) doLoad(ctx context.Context, w custody.Warrant) error {
@@ -576,11 +655,7 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
-	name := o.ID + ".out.pgp"
-	m, err := s.Unseal(s.heldPath(name), o.Partner)
-	if err != nil {
-		return err
-	}
+	defer want.input.Close()
 	by, err := order.Paper(ctx, s.Store(), o.ID, "load-by")
 	if err != nil {
 		return err
@@ -589,10 +664,46 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
+	files, err := responseFiles(s.Store().Committed(ctx), o.ID)
+	if err != nil {
+		return err
+	}
+	c, _, err := s.manufacturer()
+	if err != nil {
+		return err
+	}
+	for _, f := range loadable(files) {
+		if err := want.file(c, f.Number, f.Of); err != nil {
+			return fmt.Errorf("order %s: %w", o.ID, err)
+		}
+		if err := s.loadFile(ctx, loader, want, f); err != nil {
+			return fmt.Errorf("order %s: %s: %w", o.ID, f.File, err)
+		}
+	}
+	n, err := s.auc.Count(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	if n != o.Good {
+		return fmt.Errorf("order %s: %d subscribers are loaded, want %d", o.ID, n, o.Good)
+	}
+	return s.Step(ctx, o, "hlr.loaded", order.Loaded, map[string]any{"subscribers": n}, nil)
+}
+
+// loadFile loads one file of a response, which must be the one that was checked
+// when it came.
+func (s *operator) loadFile(ctx context.Context, loader *hlr.Loader, want *expected, f arrived) error {
+	m, err := s.Unseal(s.heldPath(f.File), want.order.Partner)
+	if err != nil {
+		return err
+	}
+	if sum := fmt.Sprintf("%x", m.Plain); sum != f.SHA256 {
+		return fmt.Errorf("it has the digest %.12s…, want %.12s… as when it came", sum, f.SHA256)
+	}
 	var ids []sim.Identity
 	var column []byte
 	flush := func() error {
-		sealed, err := s.Token().Translate(ctx, message.TransportKey(s.Config().Site, o.Transport), column, hlr.KeysSize(want.cards), s.auc.DataKey(), func(i int) []byte { return hlr.AAD(ids[i].IMSI) })
+		sealed, err := s.Token().Translate(ctx, message.TransportKey(s.Config().Site, want.transport), column, hlr.KeysSize(want.cards), s.auc.DataKey(), func(i int) []byte { return hlr.AAD(ids[i].IMSI) })
 		if err != nil {
 			return err
 		}
@@ -603,8 +714,8 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 		ids, column = ids[:0], column[:0]
 		return loader.Load(ctx, records)
 	}
-	err = m.Read(func(r io.Reader) error {
-		_, err := want.read(name, r, func(r *order.Row) error {
+	return m.Read(func(r io.Reader) error {
+		_, err := want.read(f.File, r, func(r *order.Row) error {
 			ids = append(ids, r.ID)
 			column = append(column, r.Cell(want.ki)...)
 			if want.opc >= 0 {
@@ -620,17 +731,6 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 		}
 		return flush()
 	})
-	if err != nil {
-		return err
-	}
-	n, err := s.auc.Count(ctx, o.ID)
-	if err != nil {
-		return err
-	}
-	if n != o.Good {
-		return fmt.Errorf("order %s: %d subscribers are loaded, want %d", o.ID, n, o.Good)
-	}
-	return s.Step(ctx, o, "hlr.loaded", order.Loaded, map[string]any{"subscribers": n}, nil)
 }
 
 // factorySQN is the last sequence number that a line may have spent on its own
@@ -654,15 +754,22 @@ func (s *operator) doAck(ctx context.Context, w custody.Warrant) error {
 }
 
 func (s *operator) sendAck(ctx context.Context, o order.Order) error {
-	sum, err := order.Paper(ctx, s.Store(), o.ID, "response")
+	files, err := responseFiles(s.Store().Committed(ctx), o.ID)
 	if err != nil {
 		return err
+	}
+	ack := message.Ack{Order: o.ID, Cards: o.Good}
+	for _, f := range files {
+		if o.Good > 0 { // else a receipt stands in its place
+			ack.Response = append(ack.Response, f.ResponseFile)
+		}
 	}
 	by, err := order.Paper(ctx, s.Store(), o.ID, "ack-by")
 	if err != nil {
 		return err
 	}
-	if err := s.Send(ctx, o.Partner, o.ID+".ack.pgp", message.JSON(message.Ack{Order: o.ID, Response: string(sum), Cards: o.Good, By: string(by)})); err != nil {
+	ack.By = string(by)
+	if err := s.Send(ctx, o.Partner, o.ID+".ack.pgp", message.JSON(ack)); err != nil {
 		return err
 	}
 	return site.ErrIdle // until the certificate is here
@@ -695,7 +802,7 @@ func (s *operator) takeCertificate(ctx context.Context, a *site.Arrival) error {
 		end  string
 		body []byte
 	}{{".json", m.Document}, {".pdf", m.PDF}} {
-		if err := site.WriteNew(dir+"/"+c.Number+f.end, f.body, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := s.Config().WriteNew(dir+"/"+c.Number+f.end, f.body, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"ankan/aka"
 	"ankan/bureau"
 	"ankan/examples"
+	"ankan/format"
 	"ankan/hsm"
 	"ankan/message"
 	"ankan/order"
@@ -80,10 +81,10 @@ func TestResponseLengths(t *testing.T) {
 	kcv := sitetest.Must[hsm.KCV](t)(hsm.ParseKCV("C35280 GP"))
 	response := func(columns string, cells ...[]byte) []byte {
 		var out bytes.Buffer
-		w := sitetest.Must[*order.ResponseWriter](t)(order.NewResponse(&out, order.Delivery{
+		w := sitetest.Must[*order.ResponseWriter](t)(format.NewResponse(&out, order.Delivery{
 			Header: in.Header, First: in.First(), Quantity: 1, KCV: kcv, Columns: sitetest.Must[[]order.Column](t)(order.ParseColumns("ICCID/IMSI/" + columns)), Variant: sim.Digits18 | sim.CheckDigit,
 		}))
-		if err := errors.Join(w.Row(in.At(0), append([][]byte{nil, nil}, cells...)), w.Close()); err != nil {
+		if err := errors.Join(w.Row(1, in.At(0), append([][]byte{nil, nil}, cells...)), w.Close()); err != nil {
 			t.Fatal(err)
 		}
 		return out.Bytes()

@@ -178,3 +178,9 @@ func FuzzParseCertificate(f *testing.F) {
 		}
 	})
 }
+
+var errFull = errors.New("disk full")
+
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, errFull }

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
 
 	"ankan/aka"
 	"ankan/document"
+	"ankan/format"
 	"ankan/hsm"
 	"ankan/sim"
 )
@@ -27,10 +29,10 @@ type Contract struct {
 	Licence          Licence
 	Products         []Product
 	Profiles         []AgreedProfile
-	Dialect          *Dialect         // of order and response files
+	Order            *format.Layout   // of order files
+	Responses        []ResponseFile   // files that answer an order, at least one
 	OrderICCID       sim.ICCIDVariant // how order files write ICCIDs
 	ResponseICCID    sim.ICCIDVariant // how response files write them
-	Columns          []Column         // of response files
 	TransportKeys    []TransportKeyRef
 	Issuer           string // digits that every ICCID starts with (E.118: 89, country, issuer)
 	Network          sim.PLMN
@@ -119,8 +121,68 @@ func (p SparePolicy) For(quantity int) int {
 	return max(p.Min, (quantity*p.Percent+99)/100)
 }
 
+// A ResponseFile is one kind of file that answers an order.
+type ResponseFile struct {
+	Output  *format.Output
+	Columns []Column
+	MaxRows int // of one file; 0: no limit
+}
+
 // Reading is how to read order files under the contract.
-func (c *Contract) Reading() Reading { return Reading{Variant: c.OrderICCID} }
+func (c *Contract) Reading() Reading { return Reading{Layout: c.Order, Variant: c.OrderICCID} }
+
+// ResponseReading is how to read a response file under the contract.
+func (c *Contract) ResponseReading(f ResponseFile) Reading {
+	return Reading{Layout: f.Output.Layout(), Output: f.Output, Variant: c.ResponseICCID}
+}
+
+// parts is how many files an output of n rows is.
+func (f ResponseFile) parts(n int) int {
+	if f.MaxRows == 0 {
+		return 1
+	}
+	return (n + f.MaxRows - 1) / f.MaxRows
+}
+
+// ResponseOf says which file of the response is file n of m, from 1, of an order of
+// so many cards: its kind, and which part of how many. Kinds follow each other as
+// the contract has them.
+func (c *Contract) ResponseOf(n, m, quantity int) (f ResponseFile, part, parts int, err error) {
+	total := func(good int) (sum int) {
+		for _, f := range c.Responses {
+			sum += f.parts(good)
+		}
+		return sum
+	}
+	// More good cards are never fewer files of any kind, so that the sum tells how
+	// many there are of each.
+	good := 1 + sort.Search(max(quantity-1, 0), func(i int) bool { return total(i+1) >= m })
+	if total(good) != m || n < 1 || n > m {
+		return f, 0, 0, fmt.Errorf("file %d of %d is none of a response to %d cards; the contract makes up to %d files", n, m, quantity, total(quantity))
+	}
+	for _, f := range c.Responses {
+		if parts = f.parts(good); n <= parts {
+			return f, n, parts, nil
+		}
+		n -= parts
+	}
+	return f, 0, 0, fmt.Errorf("the contract has no responses")
+}
+
+// ResponseColumns are the columns of all response files.
+func (c *Contract) ResponseColumns() []Column {
+	var all []Column
+	for _, f := range c.Responses {
+		all = append(all, f.Columns...)
+	}
+	return all
+}
+
+// Receivers are whose transport keys an order's response files are encrypted
+// under; "" is the order's only one.
+func (c *Contract) Receivers() []string {
+	return format.Receivers(c.ResponseColumns())
+}
 
 // Profile finds the agreed profile that an order file names.
 func (c *Contract) Profile(in *Header) (AgreedProfile, error) {
@@ -145,16 +207,22 @@ func (c *Contract) Product(name string) (Product, error) {
 	return Product{}, fmt.Errorf("product %q is not in the contract", name)
 }
 
-// Transport finds the transport key that an order file names.
-func (c *Contract) Transport(in *Header) (TransportKeyRef, error) {
+// Transport finds the transport key that an order file names for a receiver; "" is
+// the only one.
+func (c *Contract) Transport(in *Header, receiver string) (TransportKeyRef, error) {
 	var agreed []string
+	index := in.TransportKeyOf(receiver)
 	for _, k := range c.TransportKeys {
-		if k.Index == in.TransportKey() && k.Index != 0 {
+		if k.Index == index && k.Index != 0 {
 			return k, nil
 		}
 		agreed = append(agreed, strconv.Itoa(k.Index))
 	}
-	return TransportKeyRef{}, fmt.Errorf("transport key %d is not agreed, want one of: %s", in.TransportKey(), strings.Join(agreed, ", "))
+	of := ""
+	if receiver != "" {
+		of = " of " + receiver
+	}
+	return TransportKeyRef{}, fmt.Errorf("transport key %d%s is not agreed, want one of: %s", index, of, strings.Join(agreed, ", "))
 }
 
 // contractFile is the file of a contract.
@@ -172,10 +240,13 @@ type contractFile struct {
 	Products []Product       `yaml:"products"`
 	Profiles []AgreedProfile `yaml:"profiles"`
 	Files    struct {
-		Dialect       string `yaml:"dialect"`
-		OrderICCID    string `yaml:"order_iccid"`
-		ResponseICCID string `yaml:"response_iccid"`
-		Columns       string `yaml:"columns"`
+		Dialect       string   `yaml:"dialect"`
+		Order         string   `yaml:"order"`
+		Responses     []string `yaml:"responses"`
+		OrderICCID    string   `yaml:"order_iccid"`
+		ResponseICCID string   `yaml:"response_iccid"`
+		Columns       string   `yaml:"columns"`
+		MaxRows       int      `yaml:"max_rows"`
 	} `yaml:"files"`
 	TransportKeys []struct {
 		Index int    `yaml:"index"`
@@ -198,8 +269,9 @@ type contractFile struct {
 }
 
 // ParseContract reads a contract file. It is strict: unknown, repeated and
-// missing keys and wrong values are Faults with their place.
-func ParseContract(name string, doc []byte) (*Contract, error) {
+// missing keys and wrong values are Faults with their place. formats are the
+// layouts that the contract may name beside those of the program.
+func ParseContract(name string, doc []byte, formats ...*format.Layout) (*Contract, error) {
 	f := new(contractFile)
 	tree, err := document.Read(name, doc, f)
 	if err != nil {
@@ -210,7 +282,7 @@ func ParseContract(name string, doc []byte) (*Contract, error) {
 		}
 		return nil, Faults{&fault}
 	}
-	r := &contractReader{name: name, tree: tree, f: f, c: new(Contract)}
+	r := &contractReader{name: name, tree: tree, f: f, c: new(Contract), formats: formats}
 	r.parties()
 	r.cards()
 	r.files()
@@ -229,13 +301,15 @@ type contractReader struct {
 	f      *contractFile
 	c      *Contract
 	faults Faults
+
+	formats format.Set
 }
 
 // fault notes what is wrong with the value at path ("$.ranges[1].imsi"), or
 // with the nearest thing around it that is there.
 func (r *contractReader) fault(path, format string, args ...any) {
 	line, column := r.tree.Place(path)
-	r.faults = append(r.faults, &Fault{r.name, line, column, strings.TrimPrefix(path, "$.") + " " + fmt.Sprintf(format, args...)})
+	r.faults = append(r.faults, &Fault{File: r.name, Line: line, Column: column, Text: strings.TrimPrefix(path, "$.") + " " + fmt.Sprintf(format, args...)})
 }
 
 // text takes a value that must be there: one line for people.
@@ -245,7 +319,7 @@ func (r *contractReader) text(path, value string) string {
 		r.fault(path, "is missing")
 	case len(value) > 120:
 		r.fault(path, "has %d bytes, want at most 120", len(value))
-	case badByte(value) >= 0 || strings.Contains(value, "\t"):
+	case format.BadByte(value) >= 0 || strings.Contains(value, "\t"):
 		r.fault(path, "is not one line of plain text")
 	}
 	return value
@@ -255,7 +329,7 @@ func (r *contractReader) text(path, value string) string {
 func (r *contractReader) token(path, value string) string {
 	if value == "" {
 		r.fault(path, "is missing")
-	} else if wrong := wrongToken(value, 64); wrong != "" {
+	} else if wrong := format.WrongToken(value, 64); wrong != "" {
 		r.fault(path, "%s", wrong)
 	}
 	return value
@@ -263,7 +337,7 @@ func (r *contractReader) token(path, value string) string {
 
 // digits takes a number of low to high digits.
 func (r *contractReader) digits(path, value string, low, high int) string {
-	if err := checkDigits([]byte(value), low, high); err != nil {
+	if err := format.CheckDigits([]byte(value), low, high); err != nil {
 		r.fault(path, "%v", err)
 	}
 	return value
@@ -356,9 +430,7 @@ func (r *contractReader) cards() {
 func (r *contractReader) files() {
 	f, c := r.f.Files, r.c
 	var err error
-	if c.Dialect, err = DialectByName(f.Dialect); err != nil {
-		r.fault("$.files.dialect", "%v", err)
-	}
+	r.layouts()
 	if c.OrderICCID, err = sim.ParseICCIDVariant(f.OrderICCID); err != nil {
 		r.fault("$.files.order_iccid", "%v", err)
 	}
@@ -368,8 +440,111 @@ func (r *contractReader) files() {
 	if both := c.OrderICCID | c.ResponseICCID; both&sim.Digits18 != 0 && both&sim.Digits19 != 0 {
 		r.fault("$.files.response_iccid", "has a body of another length than order_iccid")
 	}
-	if c.Columns, err = ParseColumns(f.Columns); err != nil {
-		r.fault("$.files.columns", "%v", err)
+	r.columns()
+	r.limitRows()
+}
+
+// limitRows takes the contract's limit where a layout has none, or a larger one.
+func (r *contractReader) limitRows() {
+	f, c := r.f.Files, r.c
+	if f.MaxRows < 0 || f.MaxRows > MaxQuantity {
+		r.fault("$.files.max_rows", "is %d, want 1 to %d, or nothing for no limit", f.MaxRows, MaxQuantity)
+	}
+	for i := range c.Responses {
+		if most := &c.Responses[i].MaxRows; f.MaxRows > 0 && (*most == 0 || f.MaxRows < *most) {
+			*most = f.MaxRows
+		}
+	}
+}
+
+// layouts takes the layouts of files: dialect names one for orders and responses.
+func (r *contractReader) layouts() {
+	f, c := r.f.Files, r.c
+	order, path, responses := f.Order, "$.files.order", f.Responses
+	if f.Dialect != "" {
+		if order != "" {
+			r.fault("$.files.dialect", "and order are both there, want one")
+		}
+		order, path = f.Dialect, "$.files.dialect"
+	}
+	l, err := r.formats.Find(order)
+	switch {
+	case err != nil:
+		r.fault(path, "%v", err)
+	case !l.Orders():
+		r.fault(path, "layout %s has no order files", order)
+	default:
+		c.Order = l
+	}
+	if len(responses) == 0 {
+		responses = []string{order}
+		if err != nil {
+			return // said already
+		}
+	}
+	for i, name := range responses {
+		if len(f.Responses) > 0 {
+			path = fmt.Sprintf("$.files.responses[%d]", i)
+		}
+		r.response(path, name)
+	}
+}
+
+// response takes LAYOUT, all of its outputs, or LAYOUT/OUTPUT.
+func (r *contractReader) response(path, name string) {
+	layout, output, one := strings.Cut(name, "/")
+	l, err := r.formats.Find(layout)
+	var outputs []*format.Output
+	if err == nil && one {
+		var o *format.Output
+		o, err = l.Output(output)
+		outputs = []*format.Output{o}
+	} else if err == nil {
+		if outputs = l.Outputs(); len(outputs) == 0 {
+			err = fmt.Errorf("layout %s has no responses", layout)
+		}
+	}
+	if err != nil {
+		r.fault(path, "%v", err)
+		return
+	}
+	for _, o := range outputs {
+		for _, other := range r.c.Responses {
+			if other.Output == o {
+				r.fault(path, "%s/%s is there twice", layout, o.Name())
+			}
+		}
+		if o.Echoes() && l != r.c.Order && r.c.Order != nil {
+			r.fault(path, "%s begins with the order's own lines, so the orders must be of %s too", name, l.Name())
+		}
+		r.c.Responses = append(r.c.Responses, ResponseFile{Output: o, Columns: o.Columns(), MaxRows: o.MaxRows()})
+	}
+}
+
+// columns takes the columns of the files that let them be chosen.
+func (r *contractReader) columns() {
+	chosen := false
+	for i := range r.c.Responses {
+		file := &r.c.Responses[i]
+		if !file.Output.Chosen() || r.f.Files.Columns == "" {
+			continue
+		}
+		chosen = true
+		var err error
+		if file.Columns, err = file.Output.Layout().ParseColumns(r.f.Files.Columns); err != nil {
+			r.fault("$.files.columns", "%v", err)
+			return
+		}
+	}
+	if r.f.Files.Columns != "" && !chosen && len(r.c.Responses) > 0 {
+		r.fault("$.files.columns", "is there, but no response lets its columns be chosen")
+	}
+	for _, file := range r.c.Responses {
+		for _, col := range file.Columns {
+			if col.Slot() == "" && !col.Derived() {
+				r.fault("$.files.columns", "%s is a word that nobody gives; a layout can write it as it is", col)
+			}
+		}
 	}
 }
 
@@ -381,7 +556,7 @@ func (r *contractReader) numbers() {
 	seen := map[int]bool{}
 	for i, k := range f.TransportKeys {
 		at := fmt.Sprintf("$.transport_keys[%d]", i)
-		if wrong := TransportKey.wrong(strconv.Itoa(k.Index)); wrong != "" {
+		if wrong := TransportKey.Wrong(strconv.Itoa(k.Index)); wrong != "" {
 			r.fault(at+".index", "%s", wrong)
 		}
 		if seen[k.Index] {
@@ -427,7 +602,7 @@ func (r *contractReader) numbers() {
 // span takes "first-last", both of so many digits that start with prefix.
 func (r *contractReader) span(path, value string, digits int, prefix string) Numbers {
 	first, last, _ := strings.Cut(value, "-")
-	if checkDigits([]byte(first), digits, digits) != nil || checkDigits([]byte(last), digits, digits) != nil {
+	if format.CheckDigits([]byte(first), digits, digits) != nil || format.CheckDigits([]byte(last), digits, digits) != nil {
 		r.fault(path, "is not first-last, two numbers of %d digits (ICCIDs without check digit)", digits)
 		return Numbers{}
 	}

@@ -24,7 +24,7 @@ type rule struct {
 
 // rules are all of them, in the order in which people read the answers.
 func rules() []rule {
-	return []rule{licenceRule, customerRule, dialectRule, profileRule, quantityRule, transportRule, rangeRule}
+	return []rule{licenceRule, customerRule, dialectRule, profileRule, quantityRule, transportRule, rangeRule, responseRule}
 }
 
 // Check says everything in which the order in breaks the contract at a moment,

@@ -1,13 +1,15 @@
 package order
 
 import (
-	"ankan/document"
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"ankan/document"
+	"ankan/format"
 	"ankan/sim"
 )
 
@@ -28,7 +30,7 @@ func TestContract(t *testing.T) {
 	if got := c.Licence.ValidUntil.UTC().Format(time.RFC3339); got != "2036-03-31T18:30:00Z" {
 		t.Errorf("licence ends %s, want the end of 31 March in India", got)
 	}
-	if c.DestructionLimit != 720*time.Hour || !c.Remake || c.Network.MNCDigits() != 2 || c.Dialect != dialect1 || len(c.Columns) != 10 ||
+	if c.DestructionLimit != 720*time.Hour || !c.Remake || c.Network.MNCDigits() != 2 || c.Order != layout("dialect1") || len(c.Responses) != 1 || len(c.Responses[0].Columns) != 10 ||
 		c.Ranges[1].IMSI.Last != 404990000199999 || c.Reading().Variant != sim.Digits18|sim.CheckDigit {
 		t.Errorf("%+v", c)
 	}
@@ -68,10 +70,12 @@ func TestContractRefused(t *testing.T) {
 		"c:25:16: profiles[0].algorithm TUAK: K has 0 bits, wan": {"    product: USIM-5G", "    algorithm: TUAK\n    product: USIM-5G"},
 		"c:20:34: products[0].algorithms[0] is \"COMP128\", wan": {"form_factor: 2FF/3FF/4FF", "algorithms: [COMP128], form_factor: 2FF/3FF/4FF"},
 		"c:22:5: profiles[0].algorithm is MILENAGE, the oper":    {"form_factor: 2FF/3FF/4FF", "algorithms: [TUAK, XOR], form_factor: 2FF/3FF/4FF"},
-		`c:28:12: files.dialect dialect "x" is unknown`:          {"dialect: dialect1", "dialect: x"},
+		`c:28:12: files.dialect layout "x" is unknown`:           {"dialect: dialect1", "dialect: x"},
 		"c:29:16: files.order_iccid ICCID variant is":            {"order_iccid: 18 check", "order_iccid: check 18"},
 		"c:30:19: files.response_iccid has a body of ano":        {"response_iccid: 18 check padded", "response_iccid: 19 check"},
 		"c:30:19: files.response_iccid ICCID variant":            {"response_iccid: 18 check padded", "response_iccid: any"},
+		"c:31:13: files.max_rows is -1, want 1 to 100000":        {"  columns:", "  max_rows: -1\n  columns:"},
+		"c:31:13: files.max_rows is 100000001, want 1 to":        {"  columns:", "  max_rows: 100000001\n  columns:"},
 		"c:31:12: files.columns column KI would carry ke":        {"EKI", "KI"},
 		"c:34:13: transport_keys[0].index is 0 (not encr":        {"index: 11", "index: 0"},
 		"c:34:13: transport_keys[0].index is 100, want 1":        {"index: 11", "index: 100"},
@@ -140,6 +144,10 @@ func TestCheck(t *testing.T) {
 	}
 	change := func(old, new string) *Input { return parse(strings.Replace(base(t), old, new, 1)) }
 	list := "IMSI:404990000000009\nSer_nb:" + iccidText(t, 9) + "\nIMSI:404990000050000\nSer_nb:" + iccidText(t, 50_000) + "\n"
+	other, err := ParseInput("o", bytes.NewReader(files(t, "input/dialect2-range.inp")["dialect2-range.inp"]))
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := map[string]struct {
 		in   *Input
 		at   time.Time
@@ -152,7 +160,7 @@ func TestCheck(t *testing.T) {
 		"transport key 13 is not agreed, want one of: 11, 12":                                 {change("11\n", "13\n"), now, "transport key"},
 		"IMSI 404990000010000 of card 201 is outside the operator's ranges":                   {change("IMSI:404990000000001", "IMSI:404990000009800"), now, "range"},
 		"ICCID " + iccidText(t, 50_000) + " of card 2 is outside the operator's ranges":       {parse(strings.Replace(base(t)[:strings.Index(base(t), "IMSI:")], "1000\n", "2\n", 1) + list), now, "range"},
-		"file is of dialect2, want the dialect of the contract":                               {parse(string(files(t, "input/dialect2-range.inp")["dialect2-range.inp"])), now, "dialect"},
+		"file is of dialect2, want the layout of the contract":                                {other, now, "dialect"},
 	}
 	for want, tt := range tests {
 		errs := c.Check(tt.in, tt.at)
@@ -162,6 +170,24 @@ func TestCheck(t *testing.T) {
 			found = found || errors.As(err, &r) && r.Error() == want && r.Rule == tt.rule && r.Clause != ""
 		}
 		if !found || tt.rule != "dialect" && len(errs) > 12 {
+			t.Errorf("got %v, want %s", errs, want)
+		}
+	}
+	// What the order says does not fit into the response, or is not there for it.
+	for want, doc := range map[string]string{
+		"own/out: response: customer has ' ' as character 7, where the layout ends it": "      ${customer} ${quantity}\n    row: ${iccid} ${imsi}\n",
+		"own/out: column msisdn: the order gives no MSISDNs":                           "      ${quantity}\n    row: ${iccid} ${imsi} ${msisdn}\n",
+		"own/out: response: transport_key.auc has 0 characters, want 1 to 2":           "      ${transport_key.auc} ${quantity}\n    row: ${iccid} ${imsi}\n",
+		"own/out: name of the response: version has 3 characters, want at most 2":      "      ${quantity}\n    row: ${iccid} ${imsi}\n    file: ${version | right(2)}\n",
+	} {
+		l, err := format.Parse("own.yaml", []byte("layout: own\nabout: own\noutputs:\n  - name: out\n    head: |\n"+doc))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		own := *c
+		own.Responses = []ResponseFile{{Output: l.Outputs()[0], Columns: l.Outputs()[0].Columns()}}
+		if errs := own.Check(parse(base(t)), now); len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), want) {
 			t.Errorf("got %v, want %s", errs, want)
 		}
 	}
@@ -200,8 +226,38 @@ func FuzzParseContract(f *testing.F) {
 		if err != nil && !errors.As(err, &faults) {
 			t.Fatalf("%T has no place", err)
 		}
-		if err == nil && (c.MaxQuantity < 1 || len(c.Columns) < 2 || c.DestructionLimit <= 0 || len(c.Ranges) == 0) {
+		if err == nil && (c.MaxQuantity < 1 || len(c.Responses) == 0 || c.DestructionLimit <= 0 || len(c.Ranges) == 0) {
 			t.Fatalf("accepted: %+v", c)
 		}
 	})
+}
+
+// A layout that reads values out of the file's name finds it in what was sent.
+func TestSentName(t *testing.T) {
+	csv := &Contract{Order: layout("csv")}
+	o := Order{ID: "op.1-0123456789ab", Name: "B0001_11.csv"}
+	if got := csv.SentName(o); got != "op.1-0123456789ab.B0001_11.csv.inp.pgp" {
+		t.Error(got)
+	}
+	if got := (&Contract{Order: layout("dialect1")}).SentName(o); got != "op.1-0123456789ab.inp.pgp" {
+		t.Error(got)
+	}
+	const text = "ICCID,IMSI,MSISDN,PROFILE\n8991999000000000013,404990000000001,919000000001,usim\n8991999000000000021,404990000000009,919000000007,usim\n"
+	for _, name := range []string{"B0001_11.csv", "B0001_11.csv.inp.pgp", "B0001_11.csv.INP.asc", csv.SentName(o)} {
+		in, err := csv.Reading().ParseInput(name, strings.NewReader(text))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if in.Value(Batch) != "B0001" || in.TransportKey() != 11 || in.Quantity() != 2 || in.At(1).MSISDN.String() != "919000000007" {
+			t.Errorf("%s: batch %q, key %d, %d cards", name, in.Value(Batch), in.TransportKey(), in.Quantity())
+		}
+		var again strings.Builder
+		if err := in.Render(&again); err != nil || again.String() != text {
+			t.Errorf("%v: rendered as\n%s", err, again.String())
+		}
+	}
+	if _, err := csv.Reading().ParseInput("B0001.csv", strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), "the file's name") {
+		t.Error(err)
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"ankan/format"
 	"ankan/sim"
 )
 
@@ -66,7 +67,7 @@ func TestInputFiles(t *testing.T) {
 		if _, isRange := in.Range(); isRange != strings.Contains(name, "range") {
 			t.Errorf("%s: range is %v", name, isRange)
 		}
-		got[name] = fmt.Sprintf("%s %d %s %s %s %d %s: %s %s .. %s %s", in.Dialect().Name(), in.Quantity(), in.Value(ProfileName),
+		got[name] = fmt.Sprintf("%s %d %s %s %s %d %s: %s %s .. %s %s", in.Layout().Name(), in.Quantity(), in.Value(ProfileName),
 			in.Value(ProfileVersion), in.Value(Batch), in.TransportKey(), in.Value(PONumber),
 			in.First().ICCID, in.First().IMSI, last.ICCID, last.IMSI)
 	}
@@ -259,7 +260,7 @@ func TestHeaderStored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := ParseHeader(name, stored)
+		again, err := format.ParseHeader(nil, name, stored)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -267,17 +268,25 @@ func TestHeaderStored(t *testing.T) {
 		if !bytes.Equal(stored, twice) || again.Quantity() != in.Quantity() {
 			t.Errorf("%s: header changed:\n%s", name, twice)
 		}
-		if _, err := ParseHeader(name, text); err == nil {
+		if _, err := format.ParseHeader(nil, name, text); err == nil {
 			t.Errorf("%s: a whole file passed as a header", name)
 		}
 	}
+}
+
+func layout(name string) *format.Layout {
+	l, err := format.Set(nil).Find(name)
+	if err != nil {
+		panic(err)
+	}
+	return l
 }
 
 // draft is an order that NewInput takes.
 func draft() Draft {
 	iccid, _ := sim.NewICCID(899199900000000001, 19)
 	imsi, _ := sim.ParseIMSI("404990000000001")
-	return Draft{Dialect: dialect1, First: sim.Identity{ICCID: iccid, IMSI: imsi}, Quantity: 10, Fields: map[Field]string{
+	return Draft{Layout: layout("dialect1"), First: sim.Identity{ICCID: iccid, IMSI: imsi}, Quantity: 10, Fields: map[Field]string{
 		Customer: "Bharat Demo Mobile Ltd", ProfileName: "IN-5G-USIM", ProfileVersion: "1.0", Batch: "B1", TransportKey: "1", PONumber: "PO 7"}}
 }
 
@@ -301,40 +310,13 @@ func TestNewInput(t *testing.T) {
 		"order: Customer cannot hold":       func(d *Draft) { d.Fields[Customer] = " blank" },
 		"order: dialect1 has no field date": func(d *Draft) { d.Fields[OrderDate] = "20261019" },
 		"order: dialect1 has no field quan": func(d *Draft) { d.Fields[Quantity] = "9" },
-		"order: no ICCID to write":          func(d *Draft) { d.First = sim.Identity{} },
+		"order: no IMSI to write":           func(d *Draft) { d.First = sim.Identity{} },
 	}
 	for want, spoil := range refused {
 		d := draft()
 		d.Fields = maps.Clone(d.Fields)
 		spoil(&d)
 		if _, err := NewInput(d); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %s", err, want)
-		}
-	}
-}
-
-func TestDialectByName(t *testing.T) {
-	if d, err := DialectByName("dialect2"); err != nil || d != dialect2 {
-		t.Error(err)
-	}
-	if _, err := DialectByName("dialect3"); err == nil || err.Error() != `dialect "dialect3" is unknown, want one of dialect1, dialect2` {
-		t.Error(err)
-	}
-}
-
-func TestDialectRefused(t *testing.T) {
-	good := "Q: ${quantity}\nT: ${transport_key}\nK: ${transport_kcv>}\nIn:${input}\nI:${imsi}\nC:${iccid}\nout:${columns}\n"
-	if _, err := newDialect("d", good); err != nil {
-		t.Fatal(err)
-	}
-	for want, text := range map[string]string{
-		"d:1: ${colour} is not a field":                     strings.Replace(good, "quantity", "colour", 1),
-		`d:1: "Q: ${quantity", want key: ${field}`:          strings.Replace(good, "}", "", 1),
-		"d:7: more than two input variables":                strings.Replace(good, "out", "I:${imsi}\nout", 1),
-		"d: want ${input}, one ${iccid}, one ${imsi} and a": strings.Replace(good, "iccid", "imsi", 1),
-		"d: want ${quantity}, ${transport_key} and ${trans": strings.Replace(good, "quantity", "batch", 1),
-	} {
-		if _, err := newDialect("d", text); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
@@ -404,7 +386,7 @@ func FuzzParseHeader(f *testing.F) {
 		f.Add(stored)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		h, err := ParseHeader("h", text)
+		h, err := format.ParseHeader(nil, "h", text)
 		if err != nil {
 			return
 		}

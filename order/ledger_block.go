@@ -53,7 +53,7 @@ func iccidNumber(id sim.ICCID) number {
 const (
 	perBlock  = 1000    // numbers
 	bitBytes  = 125     // of a block
-	maxBlocks = 1 << 16 // of a window: some 25 MB
+	maxBlocks = 1 << 15 // of a window: a page of the database each, which SQLite holds in memory
 	maxCards  = 1 << 18 // of a window
 	batch     = 32      // blocks in one statement: the driver's work grows with the square
 	runFlag   = 1 << 15 // of the first number of a run, when its last follows

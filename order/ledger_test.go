@@ -21,6 +21,7 @@ import (
 	"ankan/hsm/soft"
 	"ankan/sim"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 func testLedger(t testing.TB) (*Ledger, *store.Store) {
@@ -30,7 +31,7 @@ func testLedger(t testing.TB) (*Ledger, *store.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(dir, "db"), Origin: "test", Signer: signer, Now: time.Now}, Schema())
+	s, err := store.Open(t.Context(), store.Config{Path: storetest.New(t), Origin: "test", Signer: signer, Now: time.Now}, Schema())
 	if err != nil {
 		t.Fatal(err)
 	}

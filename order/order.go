@@ -27,11 +27,13 @@ const (
 )
 
 // The states of an order at the bureau that makes it. Accepted is the
-// operator's too, once the receipt came; Refused is the operator's alone: a
-// bureau keeps nothing of an order that it refused but the log entry.
+// operator's too, once the receipt came; A bureau keeps
+// nothing of an order that it refused at once but the log entry; of one that it
+// took back later, that it is Refused and why.
 const (
 	Accepted   State = "accepted"   // checked, every identity reserved
 	Refused    State = "refused"    // with reasons
+	Refusing   State = "refusing"   // two people took it back; its key is not gone yet
 	Released   State = "released"   // two people approved exactly this order
 	Generated  State = "generated"  // all blocks are sealed
 	Offered    State = "offered"    // the plant was asked for the key to seal to
@@ -50,7 +52,8 @@ var next = map[State][]State{
 	"":           {Drafted, Accepted},
 	Drafted:      {Submitted},
 	Submitted:    {Accepted, Refused},
-	Accepted:     {Released, Answered},
+	Accepted:     {Released, Answered, Refusing, Refused},
+	Refusing:     {Refused},
 	Answered:     {Loading},
 	Loading:      {Loaded},
 	Loaded:       {Acknowledged},
@@ -234,31 +237,27 @@ func PutPaper(tx *store.Tx, ord, kind string, document []byte) error {
 	return err
 }
 
+// SetPaper keeps a document about an order in the place of the one that is
+// there, if there is one.
+func SetPaper(tx *store.Tx, ord, kind string, document []byte) error {
+	_, err := tx.Exec(`INSERT INTO order_paper (ord, kind, document) VALUES ($1, $2, $3)
+		ON CONFLICT (ord, kind) DO UPDATE SET document = excluded.document`, ord, kind, document)
+	return err
+}
+
 // Paper is a document about an order; ErrNoOrder if it is not there.
 func Paper(ctx context.Context, s *store.Store, ord, kind string) ([]byte, error) {
+	return ReadPaper(s.Committed(ctx), ord, kind)
+}
+
+// ReadPaper is Paper as q sees it.
+func ReadPaper(q store.Querier, ord, kind string) ([]byte, error) {
 	var doc []byte
-	err := s.QueryRow(ctx, `SELECT document FROM order_paper WHERE ord = $1 AND kind = $2`, ord, kind).Scan(&doc)
+	err := q.QueryRow(`SELECT document FROM order_paper WHERE ord = $1 AND kind = $2`, ord, kind).Scan(&doc)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("order %s: %s: %w", ord, kind, ErrNoOrder)
 	}
 	return doc, err
-}
-
-// PutText keeps the order's own content, sealed in pieces by the caller.
-func PutText(tx *store.Tx, ord string, n int, sealed []byte) error {
-	_, err := tx.Exec(`INSERT INTO order_text (ord, n, sealed) VALUES ($1, $2, $3)`, ord, n, sealed)
-	return err
-}
-
-// Text is the sealed pieces of the order's content, in order.
-func Text(ctx context.Context, s *store.Store, ord string) ([][]byte, error) {
-	return store.Collect(s.Committed(ctx), store.Column[[]byte], `SELECT sealed FROM order_text WHERE ord = $1 ORDER BY n`, ord)
-}
-
-// WipeText deletes the order's content.
-func WipeText(tx *store.Tx, ord string) error {
-	_, err := tx.Exec(`DELETE FROM order_text WHERE ord = $1`, ord)
-	return err
 }
 
 // A Remake is an identity whose card carries other keys than were drawn for it

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -30,6 +29,7 @@ import (
 	"ankan/simos"
 	"ankan/station"
 	"ankan/store"
+	"ankan/store/storetest"
 	"ankan/uicc"
 )
 
@@ -61,7 +61,7 @@ type plant struct {
 
 func newPlant(t testing.TB) *plant {
 	t.Helper()
-	f := &plant{TB: t, path: filepath.Join(t.TempDir(), "site.db"), token: hsmtest.Soft(t, nil), master: bytes.Repeat([]byte{0x5A}, 32), tray: newTray()}
+	f := &plant{TB: t, path: storetest.New(t), token: hsmtest.Soft(t, nil), master: bytes.Repeat([]byte{0x5A}, 32), tray: newTray()}
 	for id, k := range map[string]struct {
 		hsm.Purpose
 		hsm.Algorithm
@@ -175,7 +175,12 @@ func (f *plant) batch(ord string, cards, spares int) {
 	ids, err := sim.NewIdentityRange(sim.Identity{ICCID: iccid, IMSI: imsi}, 1e6)
 	f.must(err)
 	g := datagen.Generator{Store: f.store, Token: f.token, Ledger: f.ledger, OP: op}
-	f.must(g.Run(f.Context(), b, func(i int) sim.Identity { return ids.At(uint64(i)) }, nil))
+	f.must(g.Run(f.Context(), b, func(out []sim.Identity, first int) error {
+		for i := range out {
+			out[i] = ids.At(uint64(first + i))
+		}
+		return nil
+	}, nil))
 }
 
 // load puts n fresh chips of the lot into the tray and returns their serials.

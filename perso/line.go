@@ -17,6 +17,7 @@ import (
 	"ankan/audit"
 	"ankan/custody"
 	"ankan/datagen"
+	"ankan/durable"
 	"ankan/hsm"
 	"ankan/profile"
 	"ankan/scp"
@@ -36,6 +37,9 @@ type Line struct {
 	// Ends is called in the change that finishes a batch; its error keeps the
 	// batch open. It may be nil.
 	Ends func(tx *store.Tx, ord string) error
+
+	// Steps is what each burst at a chip goes through; nil: nothing.
+	Steps durable.Steps
 
 	// May, if not nil, is asked before a station begins another card, also one in
 	// doubt: its error ends the run when the cards that are being made are done.
@@ -140,7 +144,9 @@ func (r *run) staff(ctx context.Context, stations <-chan Station) error {
 			}
 			came = true
 			at++
-			go func() { ended <- r.work(ctx, newSeat(ctx, st)) }()
+			s := newSeat(ctx, st)
+			s.steps = r.Steps
+			go func() { ended <- r.work(ctx, s) }()
 		case err := <-ended:
 			at--
 			if errors.Is(err, station.ErrNoChips) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"ankan/durable"
 	"ankan/station"
 	"ankan/uicc"
 )
@@ -72,7 +73,8 @@ var errReader = errors.New("the reader failed")
 type seat struct {
 	Station
 	run     context.Context // of the whole run
-	reader  station.Reader  // nil until needed, and after it failed
+	steps   durable.Steps
+	reader  station.Reader // nil until needed, and after it failed
 	burst   uicc.Burst
 	answers uicc.Answers
 }
@@ -140,10 +142,12 @@ func (s *seat) feed(f func(context.Context, station.Reader) error) error {
 // chip's fault. The burst is empty after it.
 func (s *seat) play() error {
 	err := s.do(func(r station.Reader) error {
-		if p, ok := r.(station.Player); ok {
-			return p.Play(s.run, &s.burst, s.Answer, &s.answers)
-		}
-		return station.Play(s.run, r, &s.burst, s.Answer, &s.answers)
+		return s.steps.Do("card.play", func() error {
+			if p, ok := r.(station.Player); ok {
+				return p.Play(s.run, &s.burst, s.Answer, &s.answers)
+			}
+			return station.Play(s.run, r, &s.burst, s.Answer, &s.answers)
+		})
 	})
 	s.burst.Clear()
 	switch {

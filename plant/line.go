@@ -126,6 +126,7 @@ func (s *plant) run(ctx context.Context, r perso.Run) error {
 	if err := line.May(ctx); err != nil {
 		return err
 	}
+	line.Steps = s.Config().Steps
 	line.Ends = func(tx *store.Tx, ord string) error { return stock.Finish(tx, ord, s.counts()) }
 	ctx, cancel := context.WithCancel(keys.For(ctx, "order/"+r.Order))
 	defer cancel()

@@ -22,6 +22,17 @@ func ParseMSISDN(s string) (MSISDN, error) {
 	return MSISDN{v}, nil
 }
 
+// NewMSISDN is the MSISDN whose digits, read as a number, are v.
+func NewMSISDN(v uint64) (MSISDN, error) {
+	if n := digitCount(v); v == 0 || n < minMSISDN || n > maxMSISDN {
+		return MSISDN{}, wrong("MSISDN has %d digits, want %d to %d", n, minMSISDN, maxMSISDN)
+	}
+	return MSISDN{v}, nil
+}
+
+// Value is the digits read as a number; 0 for none.
+func (n MSISDN) Value() uint64 { return n.v }
+
 // IsZero reports whether n is none.
 func (n MSISDN) IsZero() bool { return n.v == 0 }
 

@@ -222,6 +222,13 @@ func TestMSISDN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if same, err := NewMSISDN(n.Value()); err != nil || same != n {
+		t.Errorf("%d is %s, %v", n.Value(), same, err)
+	}
+	for _, v := range []uint64{0, 12, 1e15} {
+		_, err := NewMSISDN(v)
+		refused(t, err, "digits, want 3 to 15")
+	}
 	if next, err := n.Add(1); err != nil || next.String() != "919810012400" {
 		t.Errorf("after %s comes %s, %v", n, next, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"ankan/durable"
 	"ankan/uicc"
 )
 
@@ -172,10 +173,11 @@ func saveChip(path string, c *Chip, taken bool) error {
 	if taken {
 		b[0] = 1
 	}
-	if err := os.WriteFile(path+".new", append(b, c.Marshal()...), 0o600); err != nil {
+	err := durable.Do("chip.write", func() error { return os.WriteFile(path+".new", append(b, c.Marshal()...), 0o600) })
+	if err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	return durable.Do("chip.rename", func() error { return os.Rename(path+".new", path) })
 }
 
 func (r *Rack) path(name string) string { return filepath.Join(r.dir, name+".chip") }

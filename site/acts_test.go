@@ -22,7 +22,7 @@ func TestProposalsRefused(t *testing.T) {
 	what := map[string]string{
 		"key.share": "key", "key.accept": "key", "lot.accept": "lot",
 		"order.submit": "order", "hlr.load": "order", "order.acknowledge": "order", "order.release": "order",
-		"order.destroy": "order", "chip.destroy": "order", "batch.destroy": "order",
+		"order.refuse": "order", "order.destroy": "order", "chip.destroy": "order", "batch.destroy": "order",
 	}
 	unknown := map[string]struct {
 		text string
@@ -35,6 +35,7 @@ func TestProposalsRefused(t *testing.T) {
 		"hlr.load":          {`order "none/7": no such order`, order.ErrNoOrder},
 		"order.acknowledge": {`order "none/7": no such order`, order.ErrNoOrder},
 		"order.release":     {`order "none/7": no such order`, order.ErrNoOrder},
+		"order.refuse":      {`order "none": no such order`, order.ErrNoOrder},
 		"order.destroy":     {`order "none/7": no such order`, order.ErrNoOrder},
 		"chip.destroy":      {"order none/7 has no chip that waits for destruction", nil},
 		"batch.destroy":     {"order none/7: ", perso.ErrNoRun},

@@ -198,7 +198,7 @@ func (st *stage) passedOver(path string) bool {
 // ofMoment says that a folder in the data folder is of this moment.
 func (st *stage) ofMoment(path string) bool {
 	name := filepath.Base(path)
-	return filepath.Dir(path) == st.config.Data && (strings.HasPrefix(name, stagePrefix) || strings.HasPrefix(name, "export-") || name == restoringDir) ||
+	return filepath.Dir(path) == st.config.Data && (strings.HasPrefix(name, stagePrefix) || strings.HasPrefix(name, "export-") || name == restoringDir || name == "staged") ||
 		path == filepath.Join(st.config.SpoolDir(), "part")
 }
 

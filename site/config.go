@@ -15,8 +15,10 @@ import (
 	"strings"
 
 	"ankan/document"
+	"ankan/durable"
 	"ankan/notice"
 	"ankan/station"
+	"ankan/store"
 )
 
 // The roles of a site.
@@ -42,7 +44,9 @@ type Config struct {
 	Data    string   `yaml:"data"`    // folder of everything that the site keeps
 	Control string   `yaml:"control"` // unix socket for the site's own people
 	Token   Token    `yaml:"token"`
-	Edge    Edge     `yaml:"edge"`
+	// Server is a PostgreSQL database, in the place of the file in the data folder.
+	Server Server `yaml:"database,omitempty"`
+	Edge   Edge   `yaml:"edge"`
 	// Partners are the cards of the sites that this one talks to. What is not
 	// here is refused at the door.
 	Partners []string `yaml:"partners"`
@@ -52,7 +56,10 @@ type Config struct {
 	// Contracts between operators and this manufacturer (bureau), or between
 	// this operator and its manufacturer.
 	Contracts []string `yaml:"contracts,omitempty"`
-	Profiles  []string `yaml:"profiles,omitempty"` // electrical profiles: files, or builtin:NAME
+	// Formats are layouts of order and response files that contracts may name
+	// beside those of the program.
+	Formats  []string `yaml:"formats,omitempty"`
+	Profiles []string `yaml:"profiles,omitempty"` // electrical profiles: files, or builtin:NAME
 	// Plant is the partner that makes this bureau's cards.
 	Plant string `yaml:"plant,omitempty"`
 	// Stations are drawers of software chips, which this plant's line connects to.
@@ -70,7 +77,22 @@ type Config struct {
 	// what puts a database back does not reach.
 	HighWater string `yaml:"high_water,omitempty"`
 
+	// Clock tells the time; nil is the machine's own. No document sets it.
+	Clock Clock `yaml:"-"`
+	// Steps is what every durable step of the site goes through; nil: nothing. No
+	// document sets it either.
+	Steps durable.Steps `yaml:"-"`
+
 	file string
+}
+
+// Server is a database on a PostgreSQL server.
+type Server struct {
+	// URL is its address, without a password: postgres://ROLE@HOST/DATABASE, or
+	// postgres:///DATABASE?host=/FOLDER&user=ROLE for a socket. A parameter
+	// search_path names the schema, when the database is not the site's alone.
+	URL      string `yaml:"url"`
+	Password string `yaml:"password"` // file that holds it; systemd: ${CREDENTIALS_DIRECTORY}/database
 }
 
 // Token says where the site's security module is.
@@ -193,7 +215,7 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
-	for _, p := range []*string{&c.Data, &c.Control, &c.Token.File, &c.Token.Passphrase, &c.Console.Certificate, &c.Console.Key, &c.Console.Clients,
+	for _, p := range []*string{&c.Data, &c.Control, &c.Token.File, &c.Token.Passphrase, &c.Server.Password, &c.Console.Certificate, &c.Console.Key, &c.Console.Clients,
 		&c.Console.Metadata, &c.Console.MetadataRoot, &c.Console.Statements, &c.HighWater} {
 		abs(p)
 	}
@@ -208,7 +230,7 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 	if h := c.Notify.Webhook; h != nil {
 		abs(&h.SecretFile)
 	}
-	for _, list := range [][]string{c.Partners, c.Officers, c.Contracts} {
+	for _, list := range [][]string{c.Partners, c.Officers, c.Contracts, c.Formats} {
 		for i := range list {
 			abs(&list[i])
 		}
@@ -240,6 +262,9 @@ func (c *Config) check() error {
 		}
 	}
 	if err := c.Token.check(); err != nil {
+		return err
+	}
+	if err := c.Server.check(); err != nil {
 		return err
 	}
 	if len(c.Control) > maxSocketPath {
@@ -290,6 +315,20 @@ func (t Token) check() error {
 	return nil
 }
 
+// check refuses an address that is none or that gives away its password.
+func (s Server) check() error {
+	if s.URL == "" {
+		if s.Password != "" {
+			return errors.New("database.url is missing")
+		}
+		return nil
+	}
+	if _, err := store.ParseAddress(s.URL); err != nil {
+		return fmt.Errorf("database.url: %w", err)
+	}
+	return nil
+}
+
 // Is says whether the site has a role.
 func (c *Config) Is(role string) bool { return slices.Contains(c.Roles, role) }
 
@@ -305,8 +344,25 @@ func (c *Config) SpoolDir() string { return c.Path("spool") }
 // EdgeDir is the folder of the edge's own keys.
 func (c *Config) EdgeDir() string { return c.Path("edge") }
 
-// Database is the path of the site's database.
-func (c *Config) Database() string { return c.Path("ankan.db") }
+// Database is the path of the site's database: a file, or the address of a
+// server, as store.Config has it.
+func (c *Config) Database() string {
+	if c.Server.URL != "" {
+		return c.Server.URL
+	}
+	return c.Path("ankan.db")
+}
+
+// DatabasePassword reads what the database's server asks for; nil when that is nothing.
+func (c *Config) DatabasePassword() func() (string, error) {
+	if c.Server.Password == "" {
+		return nil
+	}
+	return func() (string, error) {
+		b, err := readSecretFile(c.Server.Password)
+		return string(b), err
+	}
+}
 
 // HighWaterFile is the path of the high-water file.
 func (c *Config) HighWaterFile() string { return cmp.Or(c.HighWater, c.Path("highwater")) }

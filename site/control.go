@@ -77,7 +77,7 @@ func (s *Site) listenControl() (net.Listener, error) {
 }
 
 func (s *Site) serveControl(ctx context.Context, l net.Listener) error {
-	return Serve(ctx, &http.Server{Handler: s.control(), ReadHeaderTimeout: 10 * time.Second}, l)
+	return Serve(ctx, &http.Server{Handler: s.Control(), ReadHeaderTimeout: 10 * time.Second}, l)
 }
 
 // Serve answers at a listener until ctx ends; what is being answered then has
@@ -172,7 +172,8 @@ func (s *Site) ownRoutes() map[string]Route {
 	}
 }
 
-func (s *Site) control() http.Handler {
+// Control is what answers at the control socket.
+func (s *Site) Control() http.Handler {
 	m := http.NewServeMux()
 	for pattern, r := range s.routes {
 		h := s.permitted(pattern, r)

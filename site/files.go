@@ -2,6 +2,7 @@ package site
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -71,6 +72,9 @@ func (a *Arrival) Sender() *exchange.Partner { return a.partner }
 // Read gives the content to read, once it is decrypted and verified as a whole
 // (exchange.Message.Read).
 func (a *Arrival) Read(read func(io.Reader) error) error { return a.message.Read(read) }
+
+// Content is SHA-256 of the content.
+func (a *Arrival) Content() [sha256.Size]byte { return a.message.Plain }
 
 // JSON reads the message as one JSON document. What is wrong with it is a
 // Refusal.

@@ -110,7 +110,7 @@ func TestCheckReady(t *testing.T) {
 // A crash after the founding and before the card: the people stay who signed.
 func TestFinish(t *testing.T) {
 	c := sitetest.Config(t, "op", "operator")
-	if site.Begun(c) {
+	if sitetest.Must[bool](t)(site.Begun(t.Context(), c)) {
 		t.Error("nothing is there, and the site has begun")
 	}
 	token, crew := hsmtest.Soft(t, nil), sitetest.Founders(t)
@@ -123,7 +123,7 @@ func TestFinish(t *testing.T) {
 	if err := os.Remove(c.CardFile()); err != nil {
 		t.Fatal(err)
 	}
-	if !site.Begun(c) {
+	if !sitetest.Must[bool](t)(site.Begun(t.Context(), c)) {
 		t.Error("the database is there, and the site has not begun")
 	}
 	if err := site.Finish(t.Context(), c, token, parts.All()...); err != nil {

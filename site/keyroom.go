@@ -80,7 +80,7 @@ const houseEvery = 20 * time.Second
 // ceremonies that the site's end interrupted, and reminds people of what is due.
 func (s *Site) keepHouse(ctx context.Context) error {
 	s.mu.Lock()
-	due := time.Since(s.housed) > houseEvery
+	due := s.clock.Elapsed() >= s.house
 	s.mu.Unlock()
 	if !due {
 		return ErrIdle
@@ -88,7 +88,7 @@ func (s *Site) keepHouse(ctx context.Context) error {
 	_, err := s.desk.Sweep(ctx)
 	err = errors.Join(err, s.guard.Flush(ctx), s.runner.Resume(ctx), s.register.Remind(ctx))
 	s.mu.Lock()
-	s.housed = time.Now()
+	s.house = s.clock.Elapsed() + houseEvery
 	s.mu.Unlock()
 	if err != nil {
 		return err

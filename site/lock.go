@@ -301,12 +301,20 @@ func (s *Site) unlocking(ctx context.Context, q store.Querier, subject string) (
 		if err := rows.Scan(&o.Order, &o.Operator, &o.SHA256, &doc); err != nil {
 			return u, err
 		}
-		if o.Input, err = order.ParseInput(o.Order+".inp", bytes.NewReader(doc)); err != nil {
+		if o.Input, err = s.reading(o.Operator).ParseInput(o.Order+".inp", bytes.NewReader(doc)); err != nil {
 			return u, err
 		}
 		u.Orders = append(u.Orders, o)
 	}
 	return u, rows.Err()
+}
+
+// reading is how the orders of an operator are read: as its contract says.
+func (s *Site) reading(operator string) order.Reading {
+	if c, err := s.Contract(operator); err == nil {
+		return c.Reading()
+	}
+	return order.Reading{}
 }
 
 // unheard is the orders whose keys the module has, or had, and of which this
@@ -460,7 +468,7 @@ func (s *Site) postLost(ctx context.Context, who act.Person, r *http.Request, bo
 	if q.Order == "" || len(q.Order) > 100 || q.Operator == "" || len(q.Operator) > 100 {
 		return nil, errors.New("name the order and its operator")
 	}
-	in, err := order.ParseInput(q.Order+".inp", strings.NewReader(q.Document))
+	in, err := s.reading(q.Operator).ParseInput(q.Order+".inp", strings.NewReader(q.Document))
 	if err != nil {
 		return nil, err
 	}

@@ -12,14 +12,17 @@ import (
 )
 
 // Owe has the sender of a file answered, in the transaction that takes the file
-// in or refuses it: the message is sent soon after, once by its name, wherever
-// the site stops in between. It holds no secret.
-func (a *Arrival) Owe(tx *store.Tx, name string, v any) error {
+// in or refuses it; see Owe.
+func (a *Arrival) Owe(tx *store.Tx, name string, v any) error { return Owe(tx, a.Partner, name, v) }
+
+// Owe has a message sent to a partner for what a transaction does: soon after
+// it, once by its name, wherever the site stops in between. It holds no secret.
+func Owe(tx *store.Tx, to, name string, v any) error {
 	var b bytes.Buffer
 	if err := message.JSON(v)(&b); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO owed (partner, name, document) VALUES ($1, $2, $3) ON CONFLICT (partner, name) DO NOTHING`, a.Partner, name, b.Bytes())
+	_, err := tx.Exec(`INSERT INTO owed (partner, name, document) VALUES ($1, $2, $3) ON CONFLICT (partner, name) DO NOTHING`, to, name, b.Bytes())
 	return err
 }
 

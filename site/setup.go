@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
@@ -53,6 +52,7 @@ func Init(ctx context.Context, c *Config, token hsm.Module, f access.Founding, l
 			return err
 		}
 	}
+	token = hsm.Stepped(token, c.Steps)
 	info := token.Info()
 	log(fmt.Sprintf("security module: %s, %s", info.Model, info.Certificate))
 	g, gctx := errgroup.WithContext(ctx)
@@ -95,14 +95,14 @@ func Init(ctx context.Context, c *Config, token hsm.Module, f access.Founding, l
 }
 
 // Begun says that a try to set the site up came as far as its database.
-func Begun(c *Config) bool {
-	_, err := os.Stat(c.Database())
-	return err == nil
+func Begun(ctx context.Context, c *Config) (bool, error) {
+	return store.Begun(ctx, store.Config{Path: c.Database(), Password: c.DatabasePassword()})
 }
 
 // Finish sets a site up whose people founded it in a try that was cut short
 // before the card for its partners was there.
 func Finish(ctx context.Context, c *Config, token hsm.Module, parts ...Part) error {
+	token = hsm.Stepped(token, c.Steps)
 	db, err := openStore(ctx, c, token, parts)
 	if err != nil {
 		return err
@@ -123,13 +123,13 @@ func makeCard(ctx context.Context, c *Config, token hsm.Module) error {
 	if _, err := exchange.ParsePartner(c.CardFile(), card); err != nil {
 		return fmt.Errorf("no partner would take this site's card; correct %s and set the site up again: %w", c.file, err)
 	}
-	return WriteNew(c.CardFile(), card, 0o644)
+	return c.WriteNew(c.CardFile(), card, 0o644)
 }
 
 // checkFounding refuses a founding that is not this site's, before anything is
 // made.
 func checkFounding(c *Config, f act.Founding) error {
-	if err := f.Check(time.Now()); err != nil {
+	if err := f.Check(c.clock().Now()); err != nil {
 		return err
 	}
 	a, err := act.Parse([]byte(f.Act))
@@ -177,7 +177,7 @@ func FoundHere(c *Config, people []act.Person, dir string) (access.Founding, err
 		}
 		keys[who.ID] = k
 	}
-	f, err := act.Found(c.Site, access.DefaultPolicy(), people, keys, time.Now())
+	f, err := act.Found(c.Site, access.DefaultPolicy(), people, keys, c.clock().Now())
 	return access.Founding{Founding: f}, err
 }
 
@@ -217,9 +217,9 @@ func openSoft(c *Config, create bool) (Module, error) {
 		if err := os.MkdirAll(filepath.Dir(c.Token.File), 0o700); err != nil {
 			return nil, err
 		}
-		return opened(soft.Create(c.Token.File, pass))
+		return opened(soft.Create(c.Token.File, pass, soft.WithSteps(c.Steps)))
 	}
-	return opened(soft.Open(c.Token.File, pass))
+	return opened(soft.Open(c.Token.File, pass, soft.WithSteps(c.Steps)))
 }
 
 func openPKCS11(c *Config, _ bool) (Module, error) {
@@ -306,7 +306,9 @@ func storeConfig(ctx context.Context, c *Config, t hsm.Module) (store.Config, er
 		return store.Config{}, fmt.Errorf("key %s: %w", keyLog, err)
 	}
 	n, err := audit.NewSigner(c.origin(), signer)
-	return store.Config{Path: c.Database(), Origin: c.origin(), Signer: n}, err
+	return store.Config{
+		Path: c.Database(), Password: c.DatabasePassword(), Origin: c.origin(), Signer: n, Now: c.clock().Now, Steps: c.Steps,
+	}, err
 }
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its
@@ -320,11 +322,11 @@ func makeMailKey(ctx context.Context, c *Config, t hsm.Module) error {
 	if err != nil {
 		return err
 	}
-	id, err := exchange.NewIdentity(c.Display+", "+c.Site, time.Now(), sign, open)
+	id, err := exchange.NewIdentity(c.Display+", "+c.Site, c.clock().Now(), sign, open)
 	if err != nil {
 		return err
 	}
-	return WriteNew(path, []byte(id.PublicKey()), 0o644)
+	return c.WriteNew(path, []byte(id.PublicKey()), 0o644)
 }
 
 func mailKeys(ctx context.Context, t hsm.Module) (crypto.Signer, crypto.Decrypter, error) {
@@ -432,22 +434,34 @@ func LoadPeople(path string) ([]act.Person, error) {
 // WriteNew writes a file that must not be there yet, durable when it returns. A
 // crash leaves the whole file or none: half a file would be taken for one.
 func WriteNew(path string, b []byte, mode os.FileMode) error {
+	return (&Config{}).WriteNew(path, b, mode)
+}
+
+// WriteNew is WriteNew for a file of the site's.
+func (c *Config) WriteNew(path string, b []byte, mode os.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	err = c.Steps.Do("file.write", func() error {
+		_, err := f.Write(b)
+		return err
+	})
+	if err := errors.Join(err, f.Chmod(mode), c.Steps.Do("file.sync", f.Sync), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); err != nil { // fails if path is there
+	return c.Link(f.Name(), path) // fails if path is there
+}
+
+// Link gives a file of the site's another name, durable when it returns.
+func (c *Config) Link(from, to string) error {
+	if err := c.Steps.Do("file.link", func() error { return os.Link(from, to) }); err != nil {
 		return err
 	}
-	d, err := os.Open(filepath.Dir(path))
+	d, err := os.Open(filepath.Dir(to))
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	return errors.Join(c.Steps.Do("file.sync-folder", d.Sync), d.Close())
 }

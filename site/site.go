@@ -22,6 +22,7 @@ import (
 	"ankan/custody"
 	"ankan/exchange"
 	"ankan/exchange/edge"
+	"ankan/format"
 	"ankan/hsm"
 	"ankan/keys"
 	"ankan/message"
@@ -38,6 +39,7 @@ var migrations embed.FS
 // A Site is a running installation. Only Open makes one.
 type Site struct {
 	config    *Config
+	clock     Clock
 	log       *slog.Logger
 	guard     *keys.Guard // what all parts take for the security module
 	register  *keys.Register
@@ -66,20 +68,20 @@ type Site struct {
 
 	high highWater
 
-	wake   chan struct{}
-	mu     sync.Mutex
-	heard  map[string]bool // files that a locked site has listened to, by their place
-	lock   *Lock           // why the site issues nothing; nil: it is not locked
-	busy   map[string]*work
-	housed time.Time // when the site last looked after what the clock brings
+	wake  chan struct{}
+	mu    sync.Mutex
+	heard map[string]bool // files that a locked site has listened to, by their place
+	lock  *Lock           // why the site issues nothing; nil: it is not locked
+	busy  map[string]*work
+	house time.Duration // of the clock: when the site next looks after what time brings
 }
 
 // work is what is being done for one order or batch.
 type work struct {
 	running bool
-	failed  int       // times in a row
-	next    time.Time // not before
-	note    string    // why it waits, for people
+	failed  int           // times in a row
+	next    time.Duration // of the site's clock: not before
+	note    string        // why it waits, for people
 }
 
 // Open opens a site that Init set up, with the parts that it is made of (package
@@ -90,7 +92,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 		return nil, fmt.Errorf("site %s is not set up; run: ankan site found -c %s --people founders.yaml", c.Site, c.file)
 	}
 	s := &Site{
-		config: c, log: log, profiles: map[string]*profile.Profile{},
+		config: c, clock: c.clock(), log: log, profiles: map[string]*profile.Profile{},
 		files: map[message.Kind]Handler{}, deeds: map[string]Deed{}, steps: map[order.State]func(context.Context, order.Order) error{},
 		wake: make(chan struct{}, 1), busy: map[string]*work{}, heard: map[string]bool{},
 	}
@@ -100,6 +102,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 			s.Close()
 		}
 	}()
+	token = hsm.Stepped(token, c.Steps)
 	if s.partners, err = loadPartners(c); err != nil {
 		return nil, err
 	}
@@ -122,6 +125,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	if s.spool, err = edge.OpenSpool(c.SpoolDir()); err != nil {
 		return nil, err
 	}
+	s.spool.Steps = c.Steps
 	if err := s.plug(ctx, append([]Part{s.keyRoom(), s.staff(), s.shipments(), s.rollback()}, parts...)); err != nil {
 		return nil, err
 	}
@@ -132,14 +136,37 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	return s, nil
 }
 
-// loadDocuments reads contracts and profiles. Each profile must be without findings.
+// readFormats reads layouts of files.
+func readFormats(paths []string) (format.Set, error) {
+	var all format.Set
+	for _, path := range paths {
+		doc, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		l, err := format.Parse(path, doc)
+		if err != nil {
+			return nil, err
+		}
+		if all, err = all.Add(l); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return all, nil
+}
+
+// loadDocuments reads layouts, contracts and profiles. Each profile must be without findings.
 func (s *Site) loadDocuments() error {
+	formats, err := readFormats(s.config.Formats)
+	if err != nil {
+		return err
+	}
 	for _, path := range s.config.Contracts {
 		doc, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		c, err := order.ParseContract(path, doc)
+		c, err := order.ParseContract(path, doc, formats...)
 		if err != nil {
 			return err
 		}
@@ -287,7 +314,7 @@ func (s *Site) Run(ctx context.Context) error {
 		t := time.NewTicker(tick)
 		defer t.Stop()
 		for {
-			if err := s.round(ctx, g); err != nil && ctx.Err() == nil {
+			if err := s.round(ctx, g.Go); err != nil && ctx.Err() == nil {
 				s.log.Error("round", "err", err)
 			}
 			select {
@@ -320,6 +347,7 @@ func RunEdge(ctx context.Context, c *Config, log *slog.Logger) error {
 		return err
 	}
 	defer spool.Close()
+	spool.Steps = c.Steps
 	var peers []edge.Peer
 	for _, p := range partners {
 		peers = append(peers, edge.Peer{Name: p.Name(), Certificate: p.Certificate(), SSH: p.SSH(), Address: p.Card().Address})
@@ -332,6 +360,23 @@ func RunEdge(ctx context.Context, c *Config, log *slog.Logger) error {
 	return e.Run(ctx)
 }
 
+// Turn is one round of Run without Run, for who has the site take its steps one
+// by one: the same work in the same order, each piece at its end before the next
+// begins. It reports whether any was done, and not only found that it waits.
+// What rests after it failed, or for something to happen, rests by the site's
+// clock.
+func (s *Site) Turn(ctx context.Context) (done bool, err error) {
+	err = s.round(ctx, func(work func() error) {
+		work() // it keeps its error itself
+	})
+	select {
+	case <-s.wake:
+		done = true
+	default:
+	}
+	return done, err
+}
+
 // poke has the next round begin at once.
 func (s *Site) poke() {
 	select {
@@ -341,12 +386,12 @@ func (s *Site) poke() {
 }
 
 // round takes in what has arrived, logs transfers, and lets every order go on.
-func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
+func (s *Site) round(ctx context.Context, run func(work func() error)) error {
 	if err := s.logTransfers(ctx); err != nil {
 		return err
 	}
 	s.mark(false)
-	begin := func(name string, do func(context.Context) error) { s.begin(ctx, g, name, do) }
+	begin := func(name string, do func(context.Context) error) { s.begin(ctx, run, name, do) }
 	files, err := s.spool.Waiting()
 	if err != nil {
 		return err
@@ -360,14 +405,14 @@ func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
 		return nil
 	}
 	for _, f := range files {
-		s.begin(ctx, g, "file "+f.Path, func(ctx context.Context) error { return s.takeIn(ctx, f) })
+		s.begin(ctx, run, "file "+f.Path, func(ctx context.Context) error { return s.takeIn(ctx, f) })
 	}
 	answers, err := s.owed(ctx)
 	if err != nil {
 		return err
 	}
 	for _, o := range answers {
-		s.begin(ctx, g, "answer "+o.partner+" "+o.name, func(ctx context.Context) error { return s.pay(ctx, o) })
+		s.begin(ctx, run, "answer "+o.partner+" "+o.name, func(ctx context.Context) error { return s.pay(ctx, o) })
 	}
 	orders, err := order.Active(ctx, s.store)
 	if err != nil {
@@ -375,7 +420,7 @@ func (s *Site) round(ctx context.Context, g *errgroup.Group) error {
 	}
 	for _, o := range orders {
 		if step := s.steps[o.State]; step != nil {
-			s.begin(ctx, g, "order "+o.ID, func(ctx context.Context) error {
+			s.begin(ctx, run, "order "+o.ID, func(ctx context.Context) error {
 				// The list may be older than the step that ended just now.
 				if now, err := order.Get(ctx, s.store, o.ID); err != nil || now.State != o.State {
 					return err
@@ -405,20 +450,20 @@ var ErrIdle = errors.New("nothing to do")
 const idle = time.Second
 
 // begin starts a piece of work unless it is under way or waits after a failure.
-func (s *Site) begin(ctx context.Context, g *errgroup.Group, name string, do func(context.Context) error) {
+func (s *Site) begin(ctx context.Context, run func(work func() error), name string, do func(context.Context) error) {
 	s.mu.Lock()
 	w := s.busy[name]
 	if w == nil {
 		w = &work{}
 		s.busy[name] = w
 	}
-	if w.running || time.Now().Before(w.next) {
+	if w.running || s.clock.Elapsed() < w.next {
 		s.mu.Unlock()
 		return
 	}
 	w.running = true
 	s.mu.Unlock()
-	g.Go(func() error {
+	run(func() error {
 		err := do(ctx)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -429,7 +474,7 @@ func (s *Site) begin(ctx context.Context, g *errgroup.Group, name string, do fun
 			s.poke()
 			return nil
 		case errors.Is(err, ErrIdle):
-			w.next = time.Now().Add(idle)
+			w.next = s.clock.Elapsed() + idle
 			return nil
 		case ctx.Err() != nil:
 			return nil
@@ -439,7 +484,7 @@ func (s *Site) begin(ctx context.Context, g *errgroup.Group, name string, do fun
 		}
 		w.failed++
 		w.note = err.Error()
-		w.next = time.Now().Add(min(time.Duration(w.failed)*time.Second, 30*time.Second))
+		w.next = s.clock.Elapsed() + min(time.Duration(w.failed)*time.Second, 30*time.Second)
 		return nil
 	})
 }
@@ -450,7 +495,7 @@ func (s *Site) hurry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, w := range s.busy {
-		w.next = time.Time{}
+		w.next = 0
 	}
 	s.poke()
 }

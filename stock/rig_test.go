@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"ankan/perso"
 	"ankan/sim"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 const (
@@ -44,7 +44,7 @@ func newHouse(t testing.TB) *house { return newHouseAt(t, "plant") }
 
 func newHouseAt(t testing.TB, site string) *house {
 	t.Helper()
-	h := &house{TB: t, site: site, keys: map[string]*passkey.Soft{}, path: filepath.Join(t.TempDir(), "site.db")}
+	h := &house{TB: t, site: site, keys: map[string]*passkey.Soft{}, path: storetest.New(t)}
 	_, key, err := ed25519.GenerateKey(nil)
 	h.must(err)
 	h.sign, err = audit.NewSigner("plant.example/log", key)

@@ -201,7 +201,7 @@ func newGroup(now *head) *group {
 
 // finish commits a group whose log is written.
 func (s *Store) finish(w *writer, g *group) error {
-	if err := w.commit(); err != nil {
+	if err := s.steps.Do("store.commit", w.commit); err != nil {
 		_ = w.do("ROLLBACK") // says that there is no transaction, if it happened
 		if err := s.lookAfter(err, g); err != nil {
 			return err

@@ -113,7 +113,7 @@ func (c *pgConn) ready(ctx context.Context, query string, args []driver.NamedVal
 				return fmt.Errorf("argument $%d of %.40q is text, want bytes", i+1, query)
 			}
 		case reflect.Bool:
-			if oid == pgtype.Int8OID {
+			if oid == pgtype.Int8OID || oid == pgtype.Int4OID {
 				n := int64(0)
 				if reflect.ValueOf(args[i].Value).Bool() {
 					n = 1

@@ -88,6 +88,34 @@ func ParseAddress(address string) (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
+// InSchema makes a schema of a PostgreSQL database, in the place of one of the
+// same name and all that is in it, and gives the address of a database in it.
+func InSchema(ctx context.Context, address, name string) (string, error) {
+	if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return "", fmt.Errorf("schema name %q, want lower-case letters", name)
+	}
+	c, err := ParseAddress(address)
+	if err != nil {
+		return "", err
+	}
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, "DROP SCHEMA IF EXISTS "+name+" CASCADE; CREATE SCHEMA "+name); err != nil {
+		return "", fmt.Errorf("schema %s: %w", name, err)
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", err // it was parsed before
+	}
+	q := u.Query()
+	q.Set("search_path", name)
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
+
 // local says that c goes to this machine only.
 func local(c *pgx.ConnConfig) bool {
 	here := func(host string) bool {

@@ -5,11 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"ankan/audit"
+	"ankan/durable"
 )
 
 // A Config says where a store is and who signs its log.
@@ -20,6 +24,7 @@ type Config struct {
 	Origin string           // the log's name; the signer's must be the same
 	Signer *audit.Signer    // of checkpoints
 	Now    func() time.Time // the clock; time.Now when nil
+	Steps  durable.Steps    // what its commits go through; nil: nothing
 
 	// Password is asked for at each new connection to a server, which may want
 	// none. Nothing keeps what it returns.
@@ -42,6 +47,7 @@ type Store struct {
 	path   string
 	signer *audit.Signer
 	now    func() time.Time
+	steps  durable.Steps
 
 	engine  engine
 	readers *sql.DB
@@ -92,7 +98,7 @@ func Open(ctx context.Context, c Config, schemas ...Schema) (*Store, error) {
 	if c.Signer == nil || c.Signer.Name() != c.Origin || c.Origin == "" {
 		return nil, fmt.Errorf("opening %s: log %q needs a signer of the same name", c.Path, c.Origin)
 	}
-	s := &Store{path: c.Path, signer: c.Signer, now: c.Now, done: make(chan struct{}), writing: make(gate, 1)}
+	s := &Store{path: c.Path, signer: c.Signer, now: c.Now, steps: c.Steps, done: make(chan struct{}), writing: make(gate, 1)}
 	s.wake.L = &s.mu
 	if s.now == nil {
 		s.now = time.Now
@@ -165,6 +171,25 @@ func (s *Store) open(ctx context.Context, beside bool, schemas []Schema) error {
 		return s.begin()
 	}
 	return nil
+}
+
+// Begun says whether there is a database at c.Path.
+func Begun(ctx context.Context, c Config) (bool, error) {
+	if !IsPostgres(c.Path) {
+		_, err := os.Stat(c.Path)
+		return err == nil, nil
+	}
+	p, err := newPostgres(c)
+	if err != nil {
+		return false, err
+	}
+	db := p.handle(nil, func(context.Context, *pgx.Conn) error { return nil })
+	defer db.Close()
+	var begun bool
+	if err := db.QueryRowContext(ctx, "SELECT to_regclass('log_checkpoint') IS NOT NULL").Scan(&begun); err != nil {
+		return false, fmt.Errorf("looking at %s: %w", c.Path, err)
+	}
+	return begun, nil
 }
 
 // Close waits for the changes under way and closes the database.

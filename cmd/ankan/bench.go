@@ -34,8 +34,9 @@ import (
 // benchCmd measures this machine. What it makes lies in a folder of its own,
 // under throw-away keys, and is removed.
 type benchCmd struct {
-	Order benchOrderCmd `cmd:"" help:"An encrypted order in, an encrypted response out, without the line; peer: gpg."`
-	Line  benchLineCmd  `cmd:"" help:"Software cards personalised, read back and authenticated."`
+	Order  benchOrderCmd  `cmd:"" help:"An encrypted order in, an encrypted response out, without the line; peer: gpg."`
+	Ledger benchLedgerCmd `cmd:"" help:"Identities reserved in the ledger, in a row and scattered, and its size."`
+	Line   benchLineCmd   `cmd:"" help:"Software cards personalised, read back and authenticated."`
 
 	Stations benchStationsCmd `cmd:"" hidden:"" help:"Stations of bench line --remote."`
 	Vectors  benchVectorsCmd  `cmd:"" help:"Authentication vectors, MILENAGE and TUAK."`

@@ -143,9 +143,14 @@ func (w *workshop) wire(ctx context.Context, r *result, ord string, chips *tray,
 }
 
 // cpuTime is what this process has used of the cores so far.
-func cpuTime() time.Duration {
+func cpuTime() time.Duration { return usedBy(syscall.RUSAGE_SELF) }
+
+// childTime is what programs that it started, and that ended, have used.
+func childTime() time.Duration { return usedBy(syscall.RUSAGE_CHILDREN) }
+
+func usedBy(who int) time.Duration {
 	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+	if err := syscall.Getrusage(who, &u); err != nil {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
@@ -169,7 +174,7 @@ func (w *workshop) receive(ctx context.Context, of string, cards int) (string, e
 	if err != nil {
 		return "", err
 	}
-	if err := w.generate(ctx, b, in.At); err != nil {
+	if err := w.generate(ctx, b, in.Read); err != nil {
 		return "", err
 	}
 	e := audit.Entry{Kind: "batch.received", Actor: "partner/bureau", Subject: "order/" + id}

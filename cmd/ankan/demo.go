@@ -25,6 +25,7 @@ type demoCmd struct {
 	Cards    int    `help:"Number of cards, instead of the file's." placeholder:"N"`
 	Dir      string `help:"Folder to make the sites in; one of an earlier demo is replaced." default:"ankan-demo" type:"path"`
 	Stations int    `help:"Readers at the line." default:"8" placeholder:"N"`
+	Database string `help:"Address of a PostgreSQL database, in which each site gets a schema of its own, ankan_demo_SITE; one that is there is replaced." placeholder:"URL" env:"ANKAN_DATABASE"`
 	Keep     bool   `help:"Leave the sites running."`
 	NoFaults bool   `help:"Let no chip fail."`
 	JSON     bool   `help:"Print the summary as JSON, and nothing else."`
@@ -35,7 +36,7 @@ func (d demoCmd) Run(a *app) error {
 		return fmt.Errorf("%d cards at %d stations cannot be made; want 1 or more", d.Cards, d.Stations)
 	}
 	start := time.Now()
-	plan := demo.Plan{Dir: d.Dir, Order: "order-1000.inp", Document: examples.Order(), Cards: d.Cards, Stations: d.Stations, Faults: !d.NoFaults}
+	plan := demo.Plan{Dir: d.Dir, Order: "order-1000.inp", Document: examples.Order(), Cards: d.Cards, Stations: d.Stations, Faults: !d.NoFaults, Database: d.Database}
 	if d.Order != "" {
 		doc, err := os.ReadFile(d.Order)
 		if err != nil {

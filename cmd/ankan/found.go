@@ -29,7 +29,11 @@ func (s siteFoundCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if site.Begun(c) {
+	begun, err := site.Begun(a.ctx, c)
+	if err != nil {
+		return err
+	}
+	if begun {
 		return s.finish(a, c)
 	}
 	people, err := site.LoadFounders(s.People)

@@ -45,6 +45,7 @@ type cli struct {
 	Fsck    fsckCmd    `cmd:"" help:"Check all of a site that does not run: database, log, acts, blocks, ledger, stock, keys, files."`
 	Partner partnerCmd `cmd:"" help:"Partner cards: whom a site exchanges files with."`
 	Order   orderCmd   `cmd:"" help:"Draft and follow orders."`
+	Ledger  ledgerCmd  `cmd:"" help:"The identity ledger of a bureau: which order a number went to."`
 	Act     actCmd     `cmd:"" help:"Ask for an act, sign it, do it."`
 	Key     keyCmd     `cmd:"" help:"Keys of the site."`
 
@@ -60,6 +61,7 @@ type cli struct {
 	Vault    vaultCmd    `cmd:"" help:"Vault of a plant: openings, boxes in it."`
 	Shipment shipmentCmd `cmd:"" help:"Shipments to operators."`
 	Card     cardCmd     `cmd:"" help:"Look at cards."`
+	Format   formatCmd   `cmd:"" help:"Layouts of order and response files: list, show, check, try."`
 	Profile  profileCmd  `cmd:"" help:"Electrical profiles: check, show, compare, import, render, export."`
 	Audit    auditCmd    `cmd:"" help:"Export and verify the audit log."`
 	Person   personCmd   `cmd:"" help:"A site's people: list, write down, register; software passkeys."`

@@ -20,7 +20,7 @@ type orderCmd struct {
 
 type orderDraftCmd struct {
 	siteFlag
-	File string `arg:"" type:"existingfile" help:"Order file, dialect 1 or 2."`
+	File string `arg:"" type:"existingfile" help:"Order file, in the contract's layout."`
 }
 
 func (o orderDraftCmd) Run(a *app) error {
@@ -121,8 +121,9 @@ func (o orderShowCmd) nextAct(s order.State) string {
 }
 
 type orderCheckCmd struct {
-	File string `arg:"" type:"existingfile" help:"Order file, dialect 1 or 2."`
-	JSON bool   `help:"Print JSON."`
+	File   string `arg:"" type:"existingfile" help:"Order file."`
+	Format string `help:"Its layout: a file, or the name of one that comes with the program. Default: dialect1 or dialect2, as the file says." placeholder:"LAYOUT"`
+	JSON   bool   `help:"Print JSON."`
 }
 
 func (o orderCheckCmd) Run(a *app) error {
@@ -131,15 +132,21 @@ func (o orderCheckCmd) Run(a *app) error {
 		return err
 	}
 	defer f.Close()
-	in, err := order.ParseInput(short(o.File), f)
+	var rd order.Reading
+	if o.Format != "" {
+		if rd.Layout, err = findLayout(o.Format); err != nil {
+			return err
+		}
+	}
+	in, err := rd.ReadInput(short(o.File), f, nil)
 	if err != nil {
 		return err
 	}
-	v := map[string]any{"dialect": in.Dialect().Name(), "quantity": in.Quantity(), "profile": in.Value(order.ProfileName),
+	v := map[string]any{"dialect": in.Layout().Name(), "quantity": in.Quantity(), "profile": in.Value(order.ProfileName),
 		"batch": in.Value(order.Batch), "transport_key": in.TransportKey(), "first_iccid": in.First().ICCID.Masked(), "first_imsi": in.First().IMSI.Masked(),
 		"digest": fmt.Sprintf("%x", in.Digest())}
 	return a.print(o.JSON, v, func() {
-		a.printf("%s: %s, %s of %s, batch %s, transport key %d\nfirst ICCID %s, IMSI %s\ndigest %x\n", short(o.File), in.Dialect().Name(), count(in.Quantity(), "card", "cards"),
+		a.printf("%s: %s, %s of %s, batch %s, transport key %d\nfirst ICCID %s, IMSI %s\ndigest %x\n", short(o.File), in.Layout().Name(), count(in.Quantity(), "card", "cards"),
 			in.Value(order.ProfileName), in.Value(order.Batch), in.TransportKey(), in.First().ICCID.Masked(), in.First().IMSI.Masked(), in.Digest())
 	})
 }

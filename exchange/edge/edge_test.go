@@ -18,7 +18,8 @@ import (
 	"time"
 )
 
-// TestImports keeps the face of the site free of the rest of it.
+// TestImports keeps the face of the site free of the rest of it. Package durable
+// is nothing but the call of a function, in the program as it is built for use.
 func TestImports(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil || len(files) < 5 {
@@ -31,7 +32,7 @@ func TestImports(t *testing.T) {
 		}
 		for _, i := range f.Imports {
 			p := strings.Trim(i.Path.Value, `"`)
-			if strings.HasPrefix(p, "ankan") || strings.Contains(p, "sql") || strings.Contains(p, "os/exec") && !strings.HasSuffix(name, "_test.go") {
+			if strings.HasPrefix(p, "ankan") && p != "ankan/durable" || strings.Contains(p, "sql") || strings.Contains(p, "os/exec") && !strings.HasSuffix(name, "_test.go") {
 				t.Errorf("%s imports %s", name, p)
 			}
 		}

@@ -16,6 +16,8 @@ import (
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+
+	"ankan/durable"
 )
 
 // sameTrouble is how long the same failure is recorded only once.
@@ -120,7 +122,11 @@ func (s *sender) troubled(err error) {
 
 // deliver sends files over one connection.
 func (s *sender) deliver(ctx context.Context, files []Meta) error {
-	client, err := s.dial(ctx)
+	var client *client
+	err := s.edge.spool.Steps.Do(durable.Use+"sftp.dial", func() (err error) {
+		client, err = s.dial(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -229,7 +235,8 @@ func (c *client) put(m Meta) error {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := c.upload(m, whole+partial); err != nil {
+	steps := c.s.edge.spool.Steps
+	if err := steps.Do("sftp.upload", func() error { return c.upload(m, whole+partial) }); err != nil {
 		return err
 	}
 	info, err := c.Stat(whole + partial)
@@ -239,7 +246,7 @@ func (c *client) put(m Meta) error {
 	if info.Size() != m.Size {
 		return fmt.Errorf("partner has %d of %d bytes", info.Size(), m.Size)
 	}
-	if err := c.Rename(whole+partial, whole); err != nil {
+	if err := steps.Do("sftp.rename", func() error { return c.Rename(whole+partial, whole) }); err != nil {
 		return err
 	}
 	return c.sent(m, "")

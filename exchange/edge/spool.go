@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ankan/durable"
 )
 
 // The folders of a spool, each with a folder per partner except logDir.
@@ -57,6 +59,10 @@ var ErrUsed = errors.New("the name was used before; give the file a new one")
 type Spool struct {
 	dir  string
 	root *os.Root
+
+	// Steps is what its files' steps go through; nil: nothing. It is set before
+	// the spool is used.
+	Steps durable.Steps
 
 	mu   sync.Mutex
 	last int64
@@ -185,7 +191,7 @@ func (s *Spool) Quarantine(f *File, reason string) error {
 		return err
 	}
 	return s.take(f, m, func(from string) error {
-		err := s.root.Rename(from, path.Join(dir, f.base+dataExt))
+		err := s.rename(from, path.Join(dir, f.base+dataExt))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -386,12 +392,12 @@ func (s *Spool) handIn(part string, m Meta) error {
 	if err := s.mkdir(dir); err != nil {
 		return err
 	}
-	if err := s.root.Rename(path.Join(partDir, m.Partner, part), path.Join(dir, base+dataExt)); err != nil {
+	if err := s.rename(path.Join(partDir, m.Partner, part), path.Join(dir, base+dataExt)); err != nil {
 		return err
 	}
 	if err := s.writeMeta(dir, base, m); err != nil {
 		// Not handed in: give the client something to resume.
-		return errors.Join(err, s.root.Rename(path.Join(dir, base+dataExt), path.Join(partDir, m.Partner, part)))
+		return errors.Join(err, s.rename(path.Join(dir, base+dataExt), path.Join(partDir, m.Partner, part)))
 	}
 	s.wake()
 	return nil
@@ -461,7 +467,7 @@ func (s *Spool) recover(before time.Time) error {
 		if _, err := s.readMeta(path.Join(gotDir, partner), name); err == nil {
 			return s.remove(path.Join(dir, file)) // Done was interrupted
 		}
-		return s.root.Rename(path.Join(dir, file), path.Join(partDir, partner, name+partial)) // handIn was
+		return s.rename(path.Join(dir, file), path.Join(partDir, partner, name+partial)) // handIn was
 	})
 	if err != nil {
 		return err
@@ -630,12 +636,12 @@ func (s *Spool) writeFile(dir, name string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	err = write(f)
+	err = s.Steps.Do("spool.write", func() error { return write(f) })
 	if err == nil {
-		err = f.Sync()
+		err = s.Steps.Do("spool.sync", f.Sync)
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = s.root.Rename(temp, path.Join(dir, name))
+		err = s.rename(temp, path.Join(dir, name))
 	}
 	if err != nil {
 		return errors.Join(err, s.remove(temp))
@@ -648,10 +654,14 @@ func (s *Spool) mkdir(dir string) error {
 	if _, err := s.root.Stat(dir); err == nil {
 		return nil
 	}
-	if err := s.root.MkdirAll(dir, 0o700); err != nil {
+	if err := s.Steps.Do("spool.mkdir", func() error { return s.root.MkdirAll(dir, 0o700) }); err != nil {
 		return err
 	}
 	return s.sync(path.Dir(dir))
+}
+
+func (s *Spool) rename(from, to string) error {
+	return s.Steps.Do("spool.rename", func() error { return s.root.Rename(from, to) })
 }
 
 func (s *Spool) sync(dir string) error {
@@ -659,12 +669,13 @@ func (s *Spool) sync(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(s.Steps.Do("spool.sync-folder", f.Sync), f.Close())
 }
 
 // remove removes a file that may be gone already.
 func (s *Spool) remove(name string) error {
-	if err := s.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := s.Steps.Do("spool.remove", func() error { return s.root.Remove(name) })
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

@@ -76,7 +76,11 @@ func (u *upload) write(p []byte, off int64) error {
 		return nil
 	}
 	for {
-		if _, err := u.file.Write(p); err != nil {
+		err := u.s.edge.spool.Steps.Do("edge.write", func() error {
+			_, err := u.file.Write(p)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		u.hash.Write(p)
@@ -140,7 +144,7 @@ func (u *upload) Close() error {
 	if u.err == nil && len(u.ahead) > 0 {
 		u.err = fmt.Errorf("file has a hole at %d: %w", u.next, sftp.ErrSSHFxFailure)
 	}
-	if err := errors.Join(u.file.Sync(), u.file.Close()); u.err == nil {
+	if err := errors.Join(u.s.edge.spool.Steps.Do("edge.sync", u.file.Sync), u.file.Close()); u.err == nil {
 		u.err = err
 	}
 	sum := hex.EncodeToString(u.hash.Sum(nil))

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/sys/unix"
+
+	"ankan/durable"
 )
 
 // The token file is a header in clear and the sealed keys:
@@ -148,6 +150,7 @@ type writer struct {
 	// fault is called before each step with its name; an error stands for the
 	// step's own. Tests set it.
 	fault func(step string) error
+	steps durable.Steps
 }
 
 // errUnsure marks an error after which the new file may or may not be there
@@ -213,7 +216,7 @@ func (w *writer) step(name string, do func() error) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return do()
+	return w.steps.Do("token."+name, do)
 }
 
 func syncFolder(path string) error {

@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"ankan/durable"
 	"ankan/hsm"
 	"ankan/hsm/internal/secret"
 	"ankan/hsm/internal/testrandom"
@@ -75,11 +76,15 @@ type Option func(*options)
 type options struct {
 	cost   Cost
 	random io.Reader
+	steps  durable.Steps
 }
 
 // WithCost sets the work that a guess of the passphrase takes; UsualCost if
 // this option is not given.
 func WithCost(c Cost) Option { return func(o *options) { o.cost = c } }
+
+// WithSteps has each step by which the file is replaced go through s.
+func WithSteps(s durable.Steps) Option { return func(o *options) { o.steps = s } }
 
 // WithTestRandom replaces the source of symmetric keys, data keys and Random.
 // No package outside of hsm can make its argument; tests call hsmtest.Soft.
@@ -105,7 +110,7 @@ func Create(path string, passphrase []byte, opts ...Option) (*Token, error) {
 	if err := o.cost.check(); err != nil {
 		return nil, err
 	}
-	return start(path, o.random, func(t *token) error {
+	return start(path, o, func(t *token) error {
 		if _, err := os.Lstat(path); err == nil {
 			return fmt.Errorf("token file %s: %w; it is never overwritten", path, os.ErrExist)
 		}
@@ -121,9 +126,14 @@ func Create(path string, passphrase []byte, opts ...Option) (*Token, error) {
 }
 
 // Open opens the token in the file path. One process at a time can. Errors
-// that it wraps: os.ErrNotExist, ErrInUse, ErrPassphrase, ErrFile, ErrCost.
-func Open(path string, passphrase []byte) (*Token, error) {
-	return start(path, rand.Reader, func(t *token) error {
+// that it wraps: os.ErrNotExist, ErrInUse, ErrPassphrase, ErrFile, ErrCost. The
+// cost is what the file says.
+func Open(path string, passphrase []byte, opts ...Option) (*Token, error) {
+	o := options{random: rand.Reader}
+	for _, f := range opts {
+		f(&o)
+	}
+	return start(path, o, func(t *token) error {
 		b, err := readFile(path)
 		if err != nil {
 			return err
@@ -149,12 +159,12 @@ func Open(path string, passphrase []byte) (*Token, error) {
 }
 
 // start takes the lock and clears away what a crash left.
-func start(path string, random io.Reader, fill func(*token) error) (*Token, error) {
+func start(path string, o options, fill func(*token) error) (*Token, error) {
 	f, err := lock(path)
 	if err != nil {
 		return nil, err
 	}
-	t := &token{random: &lockedReader{r: random}, lock: f, writer: writer{path: path}}
+	t := &token{random: &lockedReader{r: o.random}, lock: f, writer: writer{path: path, steps: o.steps}}
 	if err := os.Remove(t.writer.temporary()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		f.Close()
 		return nil, err

@@ -30,6 +30,7 @@ import (
 	"ankan/notice"
 	"ankan/passkey"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 // The people of every site.
@@ -58,6 +59,7 @@ type Site struct {
 	testing.TB
 	ID       string
 	Dir      string
+	Database string // file, or address of a server
 	Store    *store.Store
 	People   *access.Directory
 	Desk     *custody.Desk
@@ -81,6 +83,9 @@ type Options struct {
 	Change func(*act.Policy, []act.Person)
 	// Schemas are of the packages that come after keys.
 	Schemas []store.Schema
+	// File says that the database is a file also when the suite runs on
+	// PostgreSQL: an Image is of files.
+	File bool
 	// Opened is called whenever the site was opened, to add its deeds.
 	Opened func(*Site)
 }
@@ -90,6 +95,9 @@ type Options struct {
 func New(t testing.TB, name string, o Options) *Site {
 	t.Helper()
 	s := &Site{TB: t, options: o, ID: name, Dir: disk(t), Keys: map[string]act.Key{}, fuse: &fuse{}, clock: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+	if s.Database = filepath.Join(s.Dir, "site.db"); storetest.OnPostgres() && !o.File {
+		s.Database = storetest.Postgres(t)
+	}
 	var people []act.Person
 	for _, p := range [][2]string{
 		{KeyManager, "key-manager"}, {HSMAdmin, "hsm-administrator"}, {Officer, "security-officer"}, {Witness, "witness"},
@@ -169,7 +177,7 @@ func (s *Site) Image() string {
 // Revive opens a site from an image of this one's disk, with the same people.
 func (s *Site) Revive(t testing.TB, image string, opened func(*Site)) *Site {
 	t.Helper()
-	c := &Site{TB: t, options: s.options, ID: s.ID, Dir: image, Keys: s.Keys, fuse: &fuse{}, clock: s.Now()}
+	c := &Site{TB: t, options: s.options, ID: s.ID, Dir: image, Database: filepath.Join(image, "site.db"), Keys: s.Keys, fuse: &fuse{}, clock: s.Now()}
 	c.options.Opened = opened
 	c.reopen()
 	t.Cleanup(func() { c.close() })
@@ -182,7 +190,7 @@ func (s *Site) open() {
 	var err error
 	s.signer, err = audit.NewSigner(s.ID+".example/log", signer{key, s.fuse})
 	s.Must(err)
-	s.Store, err = store.Open(context.Background(), store.Config{Path: filepath.Join(s.Dir, "site.db"), Origin: s.signer.Name(), Signer: s.signer, Now: s.Now},
+	s.Store, err = store.Open(context.Background(), store.Config{Path: s.Database, Origin: s.signer.Name(), Signer: s.signer, Now: s.Now},
 		append([]store.Schema{access.Schema(), notice.Schema(), custody.Schema(), keys.Schema()}, s.options.Schemas...)...)
 	s.Must(err)
 	s.People = access.New(s.Store)

@@ -22,6 +22,7 @@ import (
 	"ankan/passkey"
 	"ankan/site"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 // Must gives what f returned, or ends the test.
@@ -80,7 +81,7 @@ edge: {listen: "127.0.0.1:7001", separate: true}
 contracts: [contract.yaml]
 profiles: ["builtin:in-5g-usim"]
 plant: plant
-`, name, name, roles)
+%s`, name, name, roles, storetest.Section(t))
 	for file, text := range map[string]string{"pass": "a passphrase for tests\n", "contract.yaml": contractText, "site.yaml": doc} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -156,8 +157,11 @@ func Pair(t testing.TB, parts ...site.Part) (op, maker *site.Site) {
 func Hand(t testing.TB, from, to *site.Site, name string) error {
 	t.Helper()
 	path := filepath.Join(from.Config().SpoolDir(), "out", to.Config().Site, name+".data")
-	sum := sha256.Sum256(Must[[]byte](t)(os.ReadFile(path)))
-	return to.Dispatch(t.Context(), &edge.File{Meta: edge.Meta{Partner: from.Config().Site, Name: name, SHA256: fmt.Sprintf("%x", sum)}, Path: path})
+	f := Must[*os.File](t)(os.Open(path))
+	defer f.Close()
+	sum := sha256.New()
+	Must[int64](t)(io.Copy(sum, f))
+	return to.Dispatch(t.Context(), &edge.File{Meta: edge.Meta{Partner: from.Config().Site, Name: name, SHA256: fmt.Sprintf("%x", sum.Sum(nil))}, Path: path})
 }
 
 // Message has from send a message and to take it.

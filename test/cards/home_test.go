@@ -22,6 +22,7 @@ import (
 	"ankan/hsm/soft"
 	"ankan/sim"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 // Our own subscriber store, loaded by its loader.
@@ -53,7 +54,7 @@ func loadOurs(t *testing.T, c *card, opc []byte) ours {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := store.Open(ctx, store.Config{Path: filepath.Join(dir, "db"), Origin: "operator.example/log", Signer: signer}, hlr.Schema())
+	st, err := store.Open(ctx, store.Config{Path: storetest.New(t), Origin: "operator.example/log", Signer: signer}, hlr.Schema())
 	if err != nil {
 		t.Fatal(err)
 	}

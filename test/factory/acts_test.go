@@ -15,6 +15,7 @@ import (
 	"ankan/order"
 	"ankan/passkey"
 	"ankan/site"
+	"ankan/store/storetest"
 )
 
 // TestActs has people try what they may not, at the moment when the bureau
@@ -176,7 +177,7 @@ func earlier(a act.Act, d time.Duration) act.Act {
 // edit changes a row of the bureau's database behind its back.
 func (w *works) edit(ord, column, value string) {
 	w.t.Helper()
-	db := openSQLite(w.t, w.Configs[demo.Bureau].Database(), "rw")
+	db := storetest.Open(w.t, w.Configs[demo.Bureau].Database())
 	defer db.Close()
 	if _, err := db.Exec(`UPDATE orders SET `+column+` = $1 WHERE id = $2`, value, ord); err != nil {
 		w.t.Fatal(err)

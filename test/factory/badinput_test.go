@@ -31,8 +31,8 @@ type state struct {
 func (w *works) state() (s state) {
 	w.t.Helper()
 	w.ask(demo.Bureau, `SELECT count(*) FROM orders`, &s.orders)
-	w.ask(demo.Bureau, `SELECT count(*) FROM ledger_block`, &s.ledger)
-	w.ask(demo.Bureau, `SELECT coalesce(group_concat(hex(block) || hex(issued)), '') FROM (SELECT * FROM ledger_block ORDER BY block)`, &s.issued)
+	w.ask(demo.Bureau, `SELECT count(*) FROM ledger_share`, &s.ledger)
+	w.ask(demo.Bureau, `SELECT coalesce(group_concat(hex(block) || hex(issued)), '') FROM (SELECT * FROM ledger_share ORDER BY block, ord)`, &s.issued)
 	w.ask(demo.Bureau, `SELECT count(*) FROM ledger_fingerprint`, &s.fingerprints)
 	var all []keys.Key
 	if err := w.Clients[demo.Bureau].Get(w.ctx, "/keys", &all); err != nil {
@@ -204,7 +204,7 @@ func (w *works) badInput(t *testing.T) {
 		{"trailing", plain(string(whole) + "x"), `: found data after the OpenPGP message, want nothing`},
 		{"bomb", w.bare(w.entity(demo.Operator), packet.CompressionZLIB, repeated(0, 300<<20)), `: content has more than [0-9]+ bytes, as a file of [0-9]+ bytes is allowed`},
 		{"long-line", w.sealed(demo.Operator, both(plain("*\nCustomer: "), repeated('A', 64<<20))), `:2:4097: line is longer than 4096 bytes`},
-		{"not-an-order", w.sealed(demo.Operator, plain("Dear bureau,\n")), `:1:1: file ends without a line Var_In_List: or var_In:, so it is of no known dialect`},
+		{"not-an-order", w.sealed(demo.Operator, plain("Dear bureau,\n")), `:1:1: file ends without a line Var_In_List:, so it is of another layout than dialect1`},
 		{"cut-short", w.sealed(demo.Operator, plain(strings.TrimSuffix(good.text(), "\n"))), `:12:28: file ends without a line end, it may be cut short`},
 		{"iccid-twice", change(func(p *paper) { p.pairs[3][1] = iccid(201) }), `: ICCID ` + iccid(201) + ` of card 4 is twice in this order`},
 		{"imsi-twice", change(func(p *paper) { p.pairs[2][0] = imsi(200) }), `: IMSI ` + imsi(200) + ` of card 3 is twice in this order`},

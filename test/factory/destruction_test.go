@@ -14,6 +14,7 @@ import (
 	"ankan/audit"
 	"ankan/datagen"
 	"ankan/demo"
+	"ankan/factory"
 	"ankan/hsm"
 	"ankan/order"
 )
@@ -103,11 +104,8 @@ func (w *works) unreadable(t *testing.T, name, path, ord string) {
 		return
 	}
 	o := must[order.Order](t)(order.Get(w.ctx, s, ord))
-	text := must[[][]byte](t)(order.Text(w.ctx, s, ord))
-	if len(text) < 2 {
-		t.Fatalf("the backup has %d pieces of the order's text, want 2 or more", len(text))
-	}
-	if _, err := w.tokens[name].OpenDataKey(w.ctx, o.KEK, text[0]); !errors.Is(err, hsm.ErrNoKey) {
+	wrapped := must[hsm.Wrapped](t)(order.Wrapped(w.ctx, s, ord))
+	if _, err := w.tokens[name].OpenDataKey(w.ctx, o.KEK, wrapped); !errors.Is(err, hsm.ErrNoKey) {
 		t.Errorf("order text: got %v, want %v", err, hsm.ErrNoKey)
 	}
 	if _, err := w.tokens[name].Generate(w.ctx, o.KEK, hsm.Order, hsm.AES256); !errors.Is(err, hsm.ErrKeyExists) {
@@ -117,19 +115,18 @@ func (w *works) unreadable(t *testing.T, name, path, ord string) {
 
 // emptied checks that rows and bytes are gone from the database's files.
 func (w *works) emptied(t *testing.T, name string, sealed []byte) {
-	for _, table := range []string{"block", "batch", "order_text"} {
+	for _, table := range []string{"block", "batch", "order_text", "order_identity"} {
 		var n int
 		if w.ask(name, `SELECT count(*) FROM `+table, &n); n != 0 {
 			t.Errorf("%s has %d rows, want none", table, n)
 		}
 	}
-	n := needles{}
+	n := &factory.Secrets{}
 	for at := 0; at+32 <= len(sealed); at += 997 {
-		n.add(fmt.Sprintf("sealed block from byte %d on", at), sealed[at:at+32], false)
+		n.Text(fmt.Sprintf("sealed block from byte %d on", at), sealed[at:at+32])
 	}
-	nothing := func(string) bool { return false }
-	if files, found := n.search(t, nothing, w.Configs[name].Data); files < 10 || len(found) > 0 {
-		t.Errorf("in %d files: %q", files, found)
+	if files, found, err := n.Search(nil, w.Configs[name].Data); err != nil || files < 10 || len(found) > 0 {
+		t.Errorf("in %d files: %q, %v", files, found, err)
 	}
 }
 

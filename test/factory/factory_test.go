@@ -2,7 +2,6 @@ package factory
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +22,7 @@ import (
 	"ankan/examples"
 	"ankan/exchange"
 	"ankan/exchange/edge"
+	"ankan/factory"
 	"ankan/hsm"
 	"ankan/hsm/hsmtest"
 	"ankan/hsm/soft"
@@ -31,6 +31,7 @@ import (
 	"ankan/passkey"
 	"ankan/site"
 	"ankan/store"
+	"ankan/store/storetest"
 )
 
 // patience is how long anything may take that is waited for.
@@ -72,10 +73,11 @@ type running struct {
 
 // options is how a works differs from the demonstration.
 type options struct {
-	cards  int
-	faults bool
-	random func(site string) io.Reader          // the modules' source; nil: the usual one
-	change func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
+	cards    int
+	document []byte // the order file; nil: the example
+	faults   bool
+	random   func(site string) io.Reader          // the modules' source; nil: the usual one
+	change   func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
 }
 
 // wide gives the operator more identities than it orders first, and a key that
@@ -106,9 +108,16 @@ func start(t *testing.T, o options) *works {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
+	if o.document == nil {
+		o.document = examples.Order()
+	}
 	w := &works{t: t, ctx: ctx, tokens: map[string]*soft.Token{}, up: map[string]*running{}}
+	database := ""
+	if storetest.OnPostgres() {
+		database = storetest.Database(t)
+	}
 	w.Factory = must[*demo.Factory](t)(demo.SetUp(ctx, demo.Plan{
-		Dir: dir, Order: "order.inp", Document: examples.Order(), Cards: o.cards, Stations: 4, Faults: o.faults,
+		Dir: dir, Order: "order.inp", Document: o.document, Cards: o.cards, Stations: 4, Faults: o.faults, Database: database,
 		Token: func(c *site.Config) (hsm.Module, error) {
 			var random io.Reader
 			if o.random != nil {
@@ -403,28 +412,17 @@ func plain(text string) func(io.Writer) error {
 // ask reads one row of a site's database, which may be in use.
 func (w *works) ask(name, query string, v any, args ...any) {
 	w.t.Helper()
-	db := openSQLite(w.t, w.Configs[name].Database(), "ro")
+	db := storetest.Open(w.t, w.Configs[name].Database())
 	defer db.Close()
 	if err := db.QueryRow(query, args...).Scan(v); err != nil {
 		w.t.Fatalf("%s: %v", query, err)
 	}
 }
 
-func openSQLite(t testing.TB, path, mode string) *sql.DB {
-	q := url.Values{"_pragma": {"busy_timeout(5000)"}, "mode": {mode}}
-	return must[*sql.DB](t)(sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()))
-}
-
 // copied is a backup of a site's database as it is now.
 func (w *works) copied(name string) string {
 	w.t.Helper()
-	path := filepath.Join(w.t.TempDir(), name+".db")
-	db := openSQLite(w.t, w.Configs[name].Database(), "ro")
-	defer db.Close()
-	if _, err := db.Exec(`VACUUM INTO $1`, path); err != nil {
-		w.t.Fatal(err)
-	}
-	return path
+	return storetest.Snapshot(w.t, w.Configs[name].Database())
 }
 
 // open opens a site's database, or a copy of it, with the site's own token.
@@ -443,6 +441,21 @@ func (w *works) open(name, path string) *store.Store {
 		}
 	})
 	return s
+}
+
+// balanced checks the books of all sites, which are stopped for it.
+func (w *works) balanced(b factory.Works) factory.Report {
+	w.t.Helper()
+	for _, name := range demo.Sites() {
+		w.stop(name)
+		b.Sites = append(b.Sites, factory.Site{Config: w.Configs[name], Module: w.tokens[name], Parts: parts.All()})
+	}
+	b.Settled = true
+	r, err := factory.CheckBooks(w.ctx, b)
+	if err != nil {
+		w.t.Error(err)
+	}
+	return r
 }
 
 // refusedWith checks that a site refused, and why.

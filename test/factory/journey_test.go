@@ -13,6 +13,7 @@ import (
 	"ankan/access"
 	"ankan/act"
 	"ankan/demo"
+	"ankan/factory"
 	"ankan/keys"
 	"ankan/message"
 	"ankan/operator"
@@ -39,9 +40,12 @@ func TestJourney(t *testing.T) {
 	t.Run("cards", func(t *testing.T) { w.everyCard(t, sum) })
 	t.Run("certificate", func(t *testing.T) { w.certificatePage(t, sum) })
 	t.Run("logs", func(t *testing.T) { w.logs(t, sum) })
-	for _, name := range demo.Sites() {
-		w.stop(name)
-	}
+	t.Run("books from outside", func(t *testing.T) {
+		r := w.balanced(factory.Works{})
+		if r.Cards != cards || r.Subscribers != cards || r.Rejects != 2 || r.Aside != 1 || r.Orders != 2 || r.Certified != 1 || r.Destroyed < 3 || r.Warrants < 9 || r.Rows < 150 || r.Postings < 5 {
+			t.Errorf("%+v", r)
+		}
+	})
 	t.Run("books", func(t *testing.T) { w.books(t, sum) })
 	t.Run("genealogy", func(t *testing.T) { w.genealogy(t, sum) })
 }

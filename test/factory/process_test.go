@@ -21,6 +21,8 @@ import (
 
 	"ankan/client"
 	"ankan/demo"
+	"ankan/factory"
+	"ankan/parts"
 	"ankan/site"
 )
 
@@ -188,11 +190,9 @@ func (k *killer) check(t *testing.T, err error, summary []byte, problems string)
 		s.ReadBack != s.Responded || s.Authenticated != s.Responded || s.Personalised != s.ReadBack+s.Rejected || s.Proved != 5 {
 		t.Errorf("does not balance: %+v", s)
 	}
-	own := needles{}
-	own.ownKeys(t, k.dir)
-	if _, found := own.search(t, ownKey, k.dir); len(found) > 0 {
-		t.Errorf("secrets of the sites lie about: %.2000q", found)
-	}
+	own := &factory.Secrets{}
+	ownKeys(t, own, k.dir)
+	k.balanced(t, own)
 	for _, name := range demo.Sites() {
 		vkey := must[[]byte](t)(os.ReadFile(s.Artefacts["log-"+name] + ".vkey"))
 		starts := 0
@@ -204,6 +204,21 @@ func (k *killer) check(t *testing.T, err error, summary []byte, problems string)
 		if deaths := strings.Count(strings.Join(k.log, "\n"), name+" at"); starts != deaths+1 {
 			t.Errorf("%s: the log has %d starts, want %d", name, starts, deaths+1)
 		}
+	}
+}
+
+// balanced checks the books that the sites' processes left.
+func (k *killer) balanced(t *testing.T, own *factory.Secrets) {
+	w := factory.Works{Secrets: own, Dirs: []string{k.dir}, Except: factory.OwnKey, Settled: true}
+	for _, name := range demo.Sites() {
+		c := must[*site.Config](t)(site.LoadConfig(filepath.Join(k.dir, name, "site.yaml")))
+		m := must[site.Module](t)(site.OpenToken(c, false))
+		defer m.Close()
+		w.Sites = append(w.Sites, factory.Site{Config: c, Module: m, Parts: parts.All()})
+	}
+	r, err := factory.CheckBooks(t.Context(), w)
+	if err != nil || r.Certified != 1 {
+		t.Errorf("%+v: %v", r, err)
 	}
 }
 

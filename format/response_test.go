@@ -1,4 +1,4 @@
-package order
+package format
 
 import (
 	"bytes"
@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -24,11 +26,8 @@ const padded = sim.Digits18 | sim.CheckDigit | sim.Padded
 
 func delivery(t testing.TB, quantity int, cols string) Delivery {
 	t.Helper()
-	in, err := NewInput(draft())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := ParseColumns(cols)
+	in := readOrder(t, "order", draftText(t))
+	c, err := dialect(t, "dialect1").ParseColumns(cols)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,14 +35,14 @@ func delivery(t testing.TB, quantity int, cols string) Delivery {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Delivery{Header: in.Header, First: in.First(), Quantity: quantity, KCV: kcv, Columns: c, Variant: padded}
+	return Delivery{Header: in.Header, First: first(), Quantity: quantity, KCV: kcv, Columns: c, Variant: padded}
 }
 
 // card is the identity and cells of card i for allColumns.
 const allColumns = "ICCID/IMSI/PIN1/PUK1/PIN2/PUK2/ADM1/ACC/EKI/EOPC/EKIC1/EKID1/EKIK1/ESCP03_ENC/Code ADM"
 
 func card(i int) (sim.Identity, [][]byte) {
-	id := draft().First
+	id := first()
 	id.ICCID, _ = id.ICCID.Add(uint64(i))
 	id.IMSI, _ = id.IMSI.Add(uint64(i))
 	key := bytes.Repeat([]byte{byte(i), 0xA5}, 8)
@@ -67,7 +66,7 @@ func respond(t testing.TB, d Delivery) []byte {
 	}
 	for i := range d.Quantity {
 		id, cells := card(i)
-		if err := w.Row(id, cells); err != nil {
+		if err := w.Row(i+1, id, cells); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,6 +74,57 @@ func respond(t testing.TB, d Delivery) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// first is the first identity of the orders here.
+func first() sim.Identity {
+	return sim.Identity{ICCID: must(sim.NewICCID(899199900000000001, 19)), IMSI: must(sim.ParseIMSI("404990000000001"))}
+}
+
+func dialect(t testing.TB, name string) *Layout {
+	t.Helper()
+	l, err := Set(nil).Find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// draftText is an order for ten cards.
+func draftText(t testing.TB) string {
+	t.Helper()
+	text, _, err := dialect(t, "dialect1").AppendOrder(nil, map[Field]string{
+		Customer: "Bharat Demo Mobile Ltd", ProfileName: "IN-5G-USIM", ProfileVersion: "1.0", Batch: "B1", TransportKey: "1", PONumber: "PO 7"},
+		Run{first(), 10}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func readOrder(t testing.TB, name, text string) *Order {
+	t.Helper()
+	o, err := Reading{}.ReadOrder(name, strings.NewReader(text), func(Run) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// files reads the vectors that match a pattern; there must be some.
+func files(t testing.TB, pattern string) map[string][]byte {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join("testdata", pattern))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%s: %d files, want some (%v)", pattern, len(names), err)
+	}
+	all := make(map[string][]byte)
+	for _, name := range names {
+		if all[filepath.Base(name)], err = os.ReadFile(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
 }
 
 func TestResponseRoundTrip(t *testing.T) {
@@ -102,7 +152,7 @@ func TestResponseRoundTrip(t *testing.T) {
 	if err != nil || n != 3000 || !began {
 		t.Fatalf("%d rows: %v", n, err)
 	}
-	if got.KCV.String() != d.KCV.String() || got.First != d.First || got.Quantity != d.Quantity || joinColumns(got.Columns) != allColumns {
+	if got.KCV.String() != d.KCV.String() || got.First != d.First || got.Quantity != d.Quantity || joinColumns(got.Columns, "/") != allColumns {
 		t.Errorf("head became %v", got)
 	}
 	if got.Header.Value(Customer) != d.Header.Value(Customer) || got.Header.TransportKey() != 1 {
@@ -116,14 +166,10 @@ func TestResponseReadByAwk(t *testing.T) {
 	if err != nil {
 		t.Fatal("awk is missing: install the package mawk")
 	}
-	for _, dialect := range Dialects() {
+	for _, layout := range []string{"dialect1", "dialect2"} {
 		d := delivery(t, 2, allColumns)
-		if dialect == dialect2 {
-			in, err := ParseInput("i", bytes.NewReader(files(t, "input/dialect2-range.inp")["dialect2-range.inp"]))
-			if err != nil {
-				t.Fatal(err)
-			}
-			d.Header = in.Header
+		if layout == "dialect2" {
+			d.Header = readOrder(t, "i", string(files(t, "input/dialect2-range.inp")["dialect2-range.inp"])).Header
 		}
 		cmd := exec.Command(awk, "-f", "testdata/var_out.awk")
 		cmd.Stdin = bytes.NewReader(respond(t, d))
@@ -153,7 +199,7 @@ func TestResponseReadByAwk(t *testing.T) {
 			}
 		}
 		if diff := cmp.Diff(want.String(), string(got)); diff != "" {
-			t.Errorf("%s: %s", dialect.Name(), diff)
+			t.Errorf("%s: %s", layout, diff)
 		}
 	}
 }
@@ -256,10 +302,10 @@ func TestResponseWithMSISDN(t *testing.T) {
 	if id.MSISDN, err = sim.ParseMSISDN("919876543210"); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(w.Row(id, make([][]byte, 3)), w.Close()); err != nil {
+	if err := errors.Join(w.Row(1, id, make([][]byte, 3)), w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	_, err = ParseResponse("r", &out, nil, func(r *Row) error {
+	_, err = Reading{}.ParseResponse("r", &out, nil, func(r *Row) error {
 		if r.ID != id {
 			t.Errorf("%v became %v", id, r.ID)
 		}
@@ -315,10 +361,10 @@ func TestWriterRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Row(tt.id, tt.cells); err == nil || err.Error() != want {
+		if err := w.Row(1, tt.id, tt.cells); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
-		if w.Row(id, cells) == nil || w.Close() == nil || out.Len() > 0 {
+		if w.Row(1, id, cells) == nil || w.Close() == nil || out.Len() > 0 {
 			t.Errorf("%s: the writer went on", want)
 		}
 	}
@@ -341,7 +387,7 @@ func TestWriterRows(t *testing.T) {
 	write(one, func(w *ResponseWriter) (err error) {
 		for i := range n {
 			id, cells := card(i)
-			err = errors.Join(err, w.Row(id, cells))
+			err = errors.Join(err, w.Row(i+1, id, cells))
 		}
 		return err
 	})
@@ -353,7 +399,7 @@ func TestWriterRows(t *testing.T) {
 				for i := p * n / 2; i < (p+1)*n/2; i++ {
 					id, cells := card(i)
 					var err error
-					if pages[p], err = w.AppendRow(pages[p], id, cells); err != nil {
+					if pages[p], err = w.AppendRow(pages[p], i+1, id, cells); err != nil {
 						t.Error(err)
 					}
 				}
@@ -370,13 +416,13 @@ func TestWriterRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if row, err := w.AppendRow(nil, id, cells[:2]); err == nil || len(row) > 0 {
+	if row, err := w.AppendRow(nil, 1, id, cells[:2]); err == nil || len(row) > 0 {
 		t.Errorf("a row of two cells: %v, %d bytes", err, len(row))
 	}
 	if err := w.Rows(nil, 2); err == nil || err.Error() != "response: row 2, want 1 (the quantity)" {
 		t.Error(err)
 	}
-	if w.Row(id, cells) == nil || w.Rows(nil, 0) == nil {
+	if w.Row(1, id, cells) == nil || w.Rows(nil, 0) == nil {
 		t.Error("the writer went on")
 	}
 }
@@ -400,7 +446,7 @@ func TestWriterCounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Row(id, cells); err != nil {
+		if err := w.Row(1, id, cells); err != nil {
 			t.Fatal(err)
 		}
 		return w
@@ -408,21 +454,21 @@ func TestWriterCounts(t *testing.T) {
 	if err := open(2).Close(); err == nil || err.Error() != "response: 1 rows, want 2 (the quantity)" {
 		t.Error(err)
 	}
-	if err := open(1).Row(id, cells); err == nil || err.Error() != "response: row 2, want 1 (the quantity)" {
+	if err := open(1).Row(1, id, cells); err == nil || err.Error() != "response: row 2, want 1 (the quantity)" {
 		t.Error(err)
 	}
 	w := open(1)
 	if err := w.Close(); err != nil {
 		t.Error(err)
 	}
-	if w.Row(id, cells) == nil {
+	if w.Row(1, id, cells) == nil {
 		t.Error("a closed writer takes rows")
 	}
 	full, err := NewResponse(failing{}, delivery(t, 1, allColumns))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if full.Row(id, cells) != nil || !errors.Is(full.Close(), errFull) {
+	if full.Row(1, id, cells) != nil || !errors.Is(full.Close(), errFull) {
 		t.Error("a full disk is not told")
 	}
 }
@@ -465,11 +511,11 @@ func TestParseColumns(t *testing.T) {
 		"ICCID/IMSI/COLOR": `column "COLOR" is unknown`,
 		"ICCID/IMSI/IMSI":  "column IMSI is there twice",
 	} {
-		if _, err := ParseColumns(list); err == nil || err.Error() != want {
+		if _, err := (*Layout)(nil).ParseColumns(list); err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", list, err, want)
 		}
 	}
-	cols, err := ParseColumns("iccid/imsi/EKI/access_control")
+	cols, err := (*Layout)(nil).ParseColumns("iccid/imsi/EKI/access_control")
 	if err != nil || cols[2].Slot() != "K" || !cols[2].Sealed() || !cols[3].Derived() || cols[3].Slot() != "ACC" || cols[0].String() != "ICCID" {
 		t.Errorf("%v: %v", cols, err)
 	}
@@ -505,7 +551,7 @@ func BenchmarkResponseRow(b *testing.B) {
 	id, cells := card(7)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := w.Row(id, cells); err != nil {
+		if err := w.Row(1, id, cells); err != nil {
 			b.Fatal(err)
 		}
 	}

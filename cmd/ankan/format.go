@@ -1,0 +1,276 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"ankan/format"
+	"ankan/sim"
+)
+
+type formatCmd struct {
+	List  formatListCmd  `cmd:"" help:"List the layouts that come with the program."`
+	Show  formatShowCmd  `cmd:"" help:"Print a layout's document, to start one's own from."`
+	Check formatCheckCmd `cmd:"" help:"Check layouts: every mistake with its line and column."`
+	Try   formatTryCmd   `cmd:"" help:"Write sample files by a layout, read them back and compare."`
+}
+
+type formatListCmd struct {
+	JSON bool `help:"Print JSON."`
+}
+
+// layoutView is a layout for people and programs.
+type layoutView struct {
+	Layout  string       `json:"layout"`
+	About   string       `json:"about"`
+	Orders  bool         `json:"orders"`
+	Outputs []outputView `json:"outputs"`
+}
+
+type outputView struct {
+	Name      string   `json:"name"`
+	Columns   []string `json:"columns"`
+	MaxRows   int      `json:"max_rows,omitempty"`
+	Receivers []string `json:"receivers,omitempty"` // whose transport keys encrypt columns
+}
+
+func viewLayout(l *format.Layout) layoutView {
+	v := layoutView{Layout: l.Name(), About: l.About(), Orders: l.Orders(), Outputs: []outputView{}}
+	for _, o := range l.Outputs() {
+		ov := outputView{Name: o.Name(), MaxRows: o.MaxRows(), Receivers: format.Receivers(o.Columns())}
+		for _, c := range o.Columns() {
+			ov.Columns = append(ov.Columns, c.String())
+		}
+		v.Outputs = append(v.Outputs, ov)
+	}
+	return v
+}
+
+// files says what kinds of files the layout has.
+func (v layoutView) files() string {
+	var all []string
+	if v.Orders {
+		all = append(all, "order")
+	}
+	for _, o := range v.Outputs {
+		all = append(all, o.Name)
+	}
+	return strings.Join(all, ", ")
+}
+
+func (f formatListCmd) Run(a *app) error {
+	all := []layoutView{}
+	var rows [][]string
+	for _, l := range format.Shipped() {
+		v := viewLayout(l)
+		all = append(all, v)
+		rows = append(rows, []string{v.Layout, v.files(), v.About})
+	}
+	return a.print(f.JSON, all, func() {
+		a.table([]string{"LAYOUT", "FILES", ""}, rows)
+		a.next("ankan format show %s", all[0].Layout)
+	})
+}
+
+type formatShowCmd struct {
+	Name string `arg:"" help:"Name of the layout."`
+}
+
+func (f formatShowCmd) Run(a *app) error {
+	doc, err := format.Document(f.Name)
+	if err != nil {
+		return err
+	}
+	a.printf("%s", doc)
+	return nil
+}
+
+type formatCheckCmd struct {
+	Files []string `arg:"" type:"existingfile" help:"Layouts."`
+	JSON  bool     `help:"Print JSON."`
+}
+
+func (f formatCheckCmd) Run(a *app) error {
+	all := []layoutView{}
+	var set format.Set
+	var errs []error
+	for _, path := range f.Files {
+		l, err := readLayout(path)
+		if err == nil {
+			if set, err = set.Add(l); err != nil {
+				err = fmt.Errorf("%s: %w", short(path), err)
+			}
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		all = append(all, viewLayout(l))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return a.print(f.JSON, all, func() {
+		for i, v := range all {
+			a.printf("%s: layout %s is good: %s\n", short(f.Files[i]), v.Layout, v.files())
+		}
+		a.next("ankan format try %s", short(f.Files[0]))
+	})
+}
+
+// readLayout reads a layout's document; its errors name the file.
+func readLayout(path string) (*format.Layout, error) {
+	doc, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return format.Parse(short(path), doc)
+}
+
+// findLayout reads a layout from a file, or takes the program's own of that name.
+func findLayout(name string) (*format.Layout, error) {
+	if _, err := os.Stat(name); err == nil {
+		return readLayout(name)
+	}
+	l, err := format.Set(nil).Find(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no file, and %w", name, err)
+	}
+	return l, nil
+}
+
+type formatTryCmd struct {
+	Layout string `arg:"" help:"Layout: a file, or the name of one that comes with the program."`
+	Order  string `help:"Order file to read by the layout, and to answer." placeholder:"FILE" type:"existingfile"`
+	Rows   int    `help:"Cards of the sample." default:"3" placeholder:"N"`
+	ICCID  string `help:"How files write ICCIDs, as in a contract: \"18 check padded\". Default: all digits." placeholder:"WORDS"`
+	Output string `help:"Only this output of the layout." placeholder:"NAME"`
+	To     string `help:"Write the files into this new folder, and not to the terminal." placeholder:"FOLDER" type:"path"`
+	JSON   bool   `help:"Print JSON."`
+}
+
+// triedFile is one file of a trial.
+type triedFile struct {
+	Kind  string `json:"kind"` // order, or the output's name
+	Name  string `json:"name,omitempty"`
+	Bytes int    `json:"bytes"`
+	Text  string `json:"text"`
+}
+
+func (f formatTryCmd) Run(a *app) error {
+	l, err := findLayout(f.Layout)
+	if err != nil {
+		return err
+	}
+	const most = 1_000_000
+	if f.Rows < 1 || f.Rows > most {
+		return fmt.Errorf("--rows is %d, want 1 to %d", f.Rows, most)
+	}
+	s := &format.Sample{Layout: l, Cards: f.Rows}
+	if f.ICCID != "" {
+		if s.Variant, err = sim.ParseICCIDVariant(f.ICCID); err != nil {
+			return err
+		}
+	}
+	var tried []triedFile
+	switch {
+	case f.Order != "":
+		if err := f.take(s); err != nil {
+			return err
+		}
+		tried = append(tried, triedFile{Kind: "order", Name: filepath.Base(f.Order)})
+	case l.Orders():
+		sample, err := s.Order()
+		if err != nil {
+			return tryError("order", sample, err)
+		}
+		tried = append(tried, triedFile{"order", sample.Name, len(sample.Text), string(sample.Text)})
+	}
+	outputs := l.Outputs()
+	if f.Output != "" {
+		o, err := l.Output(f.Output)
+		if err != nil {
+			return err
+		}
+		outputs = []*format.Output{o}
+	}
+	for _, o := range outputs {
+		sample, err := s.Response(o)
+		if err != nil {
+			return tryError(o.Name(), sample, err)
+		}
+		tried = append(tried, triedFile{o.Name(), sample.Name, len(sample.Text), string(sample.Text)})
+	}
+	if f.To != "" {
+		if err := writeTried(f.To, tried); err != nil {
+			return err
+		}
+	}
+	return a.print(f.JSON, tried, func() { f.report(a, s, tried) })
+}
+
+// take reads the order file that was given.
+func (f formatTryCmd) take(s *format.Sample) error {
+	if !s.Layout.Orders() {
+		return fmt.Errorf("layout %s has no order files", s.Layout.Name())
+	}
+	file, err := os.Open(f.Order)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return s.Take(short(f.Order), file)
+}
+
+// tryError shows the file that could not be read back: without it nobody could
+// find the line that the error names.
+func tryError(kind string, sample *format.SampleFile, err error) error {
+	if sample == nil {
+		return fmt.Errorf("%s: %w", kind, err)
+	}
+	return fmt.Errorf("%s: the sample is not read back as it was written: %w\n%s", kind, err, sample.Text)
+}
+
+func (f formatTryCmd) report(a *app, s *format.Sample, tried []triedFile) {
+	for _, t := range tried {
+		name := t.Kind
+		if t.Name != "" {
+			name += ", named " + t.Name
+		}
+		if t.Text == "" {
+			h := s.Header()
+			a.printf("%s: read, and written again as it is: %s\n", name, count(s.Cards, "card", "cards"))
+			for field, value := range h.Fields() {
+				a.printf("  %-16s %s\n", field, value)
+			}
+			continue
+		}
+		a.printf("%s: %d bytes, read back as they were written\n", name, t.Bytes)
+		if f.To == "" {
+			a.printf("%s", t.Text)
+		}
+	}
+}
+
+// writeTried writes the files of a trial into a new folder.
+func writeTried(dir string, tried []triedFile) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	for _, t := range tried {
+		if t.Text == "" {
+			continue
+		}
+		name := t.Name
+		if name == "" {
+			name = t.Kind + ".txt"
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte(t.Text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,329 @@
+package format
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"ankan/hsm"
+	"ankan/sim"
+)
+
+// again reads a response and writes it from nothing but what was read.
+func again(o *Output, v sim.ICCIDVariant, text []byte) ([]byte, error) {
+	type row struct {
+		id     sim.Identity
+		serial int
+		cells  [][]byte
+	}
+	var rows []row
+	d, err := Reading{Output: o, Variant: v, MaxBytes: 1 << 20}.ParseResponse("r", bytes.NewReader(text), nil, func(r *Row) error {
+		w := row{id: r.ID, serial: r.Serial}
+		for i := range *r.cells {
+			w.cells = append(w.cells, bytes.Clone(r.Cell(i)))
+		}
+		rows = append(rows, w)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	h := &Header{layout: o.layout, newline: d.Header.newline, more: map[Field]string{}}
+	for f, value := range d.Header.Fields() {
+		if f.base() != TransportKCV {
+			h.more[f] = value
+		}
+	}
+	d.Header = h
+	var out bytes.Buffer
+	w, err := NewResponse(&out, d)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errAgain, err)
+	}
+	for _, r := range rows {
+		for i, c := range d.Columns {
+			if c.Derived() {
+				r.cells[i] = nil
+			}
+		}
+		if err := w.Row(r.serial, r.id, r.cells); err != nil {
+			return nil, fmt.Errorf("%w: %w", errAgain, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errAgain, err)
+	}
+	return out.Bytes(), nil
+}
+
+var errAgain = errors.New("what was read cannot be written")
+
+// unread is values that rows do not tell and that writing needs: identities.
+func tells(o *Output) bool {
+	full := func(k kind) bool {
+		return slices.ContainsFunc(o.rows.columns, func(c Column) bool { return c.kind == k && c.full() })
+	}
+	for _, c := range o.rows.columns {
+		if c.lossy && !full(c.kind) || c.kind == accCell && !full(imsiCell) {
+			return false
+		}
+	}
+	return true
+}
+
+// spoilt must be refused, or say what it says in no other way.
+func checkSpoilt(t interface{ Fatalf(string, ...any) }, o *Output, v sim.ICCIDVariant, text []byte) {
+	back, err := again(o, v, text)
+	switch {
+	case errors.Is(err, errAgain):
+		t.Fatalf("%s: %v\n%s", o.name, err, text)
+	case err == nil && !bytes.Equal(back, text):
+		t.Fatalf("%s: reads as\n%s\nbut is\n%s", o.name, back, text)
+	}
+}
+
+// Every byte of every shipped response counts: changed, it is refused or says
+// something else.
+func TestShippedBytesCount(t *testing.T) {
+	for _, l := range Shipped() {
+		s := &Sample{Layout: l, Cards: 3}
+		if l.Orders() {
+			if _, err := s.Order(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, o := range l.Outputs() {
+			f, err := s.Response(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o.echo { // its head is free: keys in any sequence, decoration
+				continue
+			}
+			if !tells(o) {
+				t.Errorf("%s/%s: rows do not tell what they were written from", l.name, o.name)
+			}
+			for i := range f.Text {
+				for _, c := range []byte{'0', ' ', '\n', ';', f.Text[i] ^ 1, f.Text[i] ^ 0x20} {
+					spoilt := bytes.Clone(f.Text)
+					spoilt[i] = c
+					checkSpoilt(t, o, 0, spoilt)
+				}
+				checkSpoilt(t, o, 0, slices.Delete(bytes.Clone(f.Text), i, i+1))
+				checkSpoilt(t, o, 0, slices.Insert(bytes.Clone(f.Text), i, f.Text[i]))
+				checkSpoilt(t, o, 0, f.Text[:i])
+			}
+		}
+	}
+}
+
+// randomLayout is a layout document of random values.
+func randomLayout(t *rapid.T) string {
+	pick := func(name string, from ...string) string { return rapid.SampledFrom(from).Draw(t, name) }
+	separator := pick("separator", ";", ",", "|", "\t", " ", "::", "/")
+	value := rapid.SampledFrom([]string{
+		"iccid", "iccid(18 check padded)", "iccid(18 check padded swapped)", "iccid(18)", "iccid(18) | luhn", "iccid(18 check padded) | swap",
+		"iccid | group(4, -)", "iccid(18 check padded) | lower", "imsi", "imsi | ef", "imsi | left(20, x)", "imsi | without(404)", "msisdn", "msisdn | without(91)", "msisdn | right(16)",
+		"acc", "acc | lower", "serial", "serial | left(9, 0)", "pin1", "pin1 | ascii_ff", "puk2 | ascii_ff | lower", "adm1 | ascii_ff | base64",
+		"k | seal", "k | seal(auc)", "opc | seal | lower", "kic1 | seal(ota, cbc)", "opc | seal | base64", "k | kcv(GP)", "opc | kcv(CMAC) | lower", "batch", "batch | right(40)", "transport_key", "transport_key | left(3, 0)",
+		"quantity", "word", "date | date(DD.MM.YYYY)", "written | date(YYYYMMDDhhmmss)", "written | date(YYYY-MM-DDThh:mm:ss)", "x_note", "imsi | substring(5, 4)", "iccid | substring(2, 10)",
+	})
+	width := rapid.IntRange(1, 9).Draw(t, "values")
+	var row []string
+	for i := range width {
+		row = append(row, "${"+value.Draw(t, fmt.Sprintf("value %d", i))+"}")
+	}
+	field := rapid.SampledFrom([]string{"batch", "profile", "quantity", "transport_key", "customer", "x_note", "date | date(YYYYMMDD)", "written | date(YYYYMMDDhhmmss)", "transport_kcv", "transport_kcv | method(GP)", "transport_key.ota"})
+	head := ""
+	for i := range rapid.IntRange(0, 3).Draw(t, "lines of the head") {
+		head += "      H" + fmt.Sprint(i) + ":${" + field.Draw(t, "field") + "}\n"
+	}
+	doc := "layout: random\nabout: random\n" + pick("newline", "", "newline: crlf\n") + "outputs:\n  - name: out\n"
+	if head != "" {
+		doc += "    head: |\n" + head
+	}
+	doc += "    row: |\n"
+	if rapid.Bool().Draw(t, "two lines") {
+		doc += "      card ${serial}\n"
+	}
+	doc += "      " + strings.Join(row, separator) + "\n"
+	doc += pick("between", "", "    between: \",\"\n", "    between: \" +\"\n")
+	return doc + pick("tail", "", "    tail: |\n      END${rows}:${crc32}\n", "    tail: |\n      =${sha256}\n")
+}
+
+// What is written by any layout that is taken is read as it was, and no other
+// bytes say the same.
+func TestRandomLayouts(t *testing.T) {
+	taken := 0
+	rapid.Check(t, func(t *rapid.T) {
+		doc := randomLayout(t)
+		l, err := Parse("random.yaml", []byte(doc))
+		if err != nil {
+			var faults Faults
+			if !errors.As(err, &faults) {
+				t.Fatalf("%T: %v", err, err)
+			}
+			return
+		}
+		taken++
+		s := &Sample{Layout: l, Cards: rapid.IntRange(1, 4).Draw(t, "cards"), Variant: rapid.SampledFrom([]sim.ICCIDVariant{0, sim.Digits18 | sim.CheckDigit | sim.Padded, sim.Digits18}).Draw(t, "variant")}
+		o := l.Outputs()[0]
+		f, err := s.Response(o)
+		if f == nil {
+			return // values that the layout cannot hold; another test has them
+		}
+		if err != nil {
+			t.Fatalf("%v\n%s\n%s", err, doc, f.Text)
+		}
+		if !tells(o) {
+			return
+		}
+		back, err := again(o, s.Variant, f.Text)
+		if err != nil || !bytes.Equal(back, f.Text) {
+			t.Fatalf("%v\n%s\nwritten\n%s\nread and written\n%s", err, doc, f.Text, back)
+		}
+		at := rapid.IntRange(0, len(f.Text)-1).Draw(t, "at")
+		spoilt := bytes.Clone(f.Text)
+		spoilt[at] = rapid.Byte().Draw(t, "byte")
+		checkSpoilt(t, o, s.Variant, spoilt)
+	})
+	if taken == 0 {
+		t.Error("no random layout was taken")
+	}
+}
+
+// orderText is an order of a layout that lists its identities in any way it can.
+func FuzzReadOrder(f *testing.F) {
+	var with []*Layout
+	for _, l := range Shipped() {
+		if !l.Orders() {
+			continue
+		}
+		s := &Sample{Layout: l, Cards: 3}
+		file, err := s.Order()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(len(with)), file.Name, file.Text)
+		with = append(with, l)
+	}
+	ranges := must(Parse("ranges.yaml", []byte(rangesLayout)))
+	f.Add(uint8(len(with)), "B1.txt", []byte(rangesOrder))
+	with = append(with, ranges)
+	f.Fuzz(func(t *testing.T, n uint8, name string, text []byte) {
+		s := &Sample{Layout: with[int(n)%len(with)]}
+		err := s.Take(name, bytes.NewReader(text))
+		var faults Faults
+		if err != nil && !errors.As(err, &faults) {
+			t.Fatalf("%v\n%s", err, text)
+		}
+	})
+}
+
+func FuzzReadResponse(f *testing.F) {
+	var with []*Output
+	for _, l := range Shipped() {
+		for _, o := range l.Outputs() {
+			if o.echo {
+				continue
+			}
+			file, err := (&Sample{Layout: l, Cards: 2}).Response(o)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(uint8(len(with)), file.Text)
+			with = append(with, o)
+		}
+	}
+	f.Fuzz(func(t *testing.T, n uint8, text []byte) { checkSpoilt(t, with[int(n)%len(with)], 0, text) })
+}
+
+// A layout that is taken writes and reads its own samples, or refuses to write.
+func FuzzParse(f *testing.F) {
+	for _, l := range Shipped() {
+		f.Add(must(Document(l.Name())))
+	}
+	f.Add([]byte(rangesLayout))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		l, err := Parse("f", doc)
+		if err != nil {
+			var faults Faults
+			if !errors.As(err, &faults) {
+				t.Fatalf("%T has no place", err)
+			}
+			return
+		}
+		s := &Sample{Layout: l, Cards: 2}
+		if l.Orders() {
+			if file, err := s.Order(); err != nil && file != nil {
+				var faults Faults
+				if !errors.As(err, &faults) {
+					t.Fatalf("%v\n%s\n%s", err, doc, file.Text)
+				}
+			}
+		}
+		for _, o := range l.Outputs() {
+			if file, err := s.Response(o); err != nil && file != nil {
+				t.Fatalf("%v\n%s\n%s", err, doc, file.Text)
+			}
+		}
+	})
+}
+
+const rangesLayout = `layout: ranges
+about: several ranges in one order
+order:
+  style: exact
+  identities: ranges
+  file: ${batch}.txt
+  set: {transport_key: "7", profile: usim}
+  head: |
+    ORDER ${quantity}
+  row: |
+    ${iccid} ${imsi} ${count}
+  tail: |
+    END
+`
+
+const rangesOrder = "ORDER 7\n8991999000000000013 404990000000001 5\n8991999000000001003 404990000000100 2\nEND\n"
+
+func TestRanges(t *testing.T) {
+	l := must(Parse("ranges.yaml", []byte(rangesLayout)))
+	var runs []Run
+	o, err := Reading{Layout: l}.ReadOrder("in/B1.txt", strings.NewReader(rangesOrder), func(r Run) error { runs = append(runs, r); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(runs) != 2 || runs[0].Count != 5 || runs[1].Count != 2 || o.Quantity() != 7 || o.Value(Batch) != "B1" || o.TransportKey() != 7 || !o.List {
+		t.Errorf("%v %d", runs, o.Quantity())
+	}
+	for change, want := range map[string][2]string{
+		"too few":      {"ORDER 7", "r:4:1: 7 rows of identities, want 8 (quantity)"},
+		"none":         {" 5\n", "r:2:37: count: is 0, want 1 to 100000000"},
+		"wrong name":   {"", `r:1:1: the file's name "B1.csv" at character`},
+		"past the end": {"404990000000100 2", "r:3:1: range of 2: no such number: IMSI 999999999999999 plus 1"},
+	} {
+		text, name := rangesOrder, "B1.txt"
+		switch change {
+		case "too few":
+			text = strings.Replace(text, "ORDER 7", "ORDER 8", 1)
+		case "none":
+			text = strings.Replace(text, " 5\n", " 0\n", 1)
+		case "wrong name":
+			name = "B1.csv"
+		case "past the end":
+			text = strings.Replace(text, "404990000000100 2", "999999999999999 2", 1)
+		}
+		_, err := Reading{Layout: l}.ReadOrder(name, strings.NewReader(text), func(Run) error { return nil })
+		if found := strings.Replace(fmt.Sprint(err), name+":", "r:", 1); err == nil || !strings.HasPrefix(found, want[1]) {
+			t.Errorf("%s: got %v, want %s", change, err, want[1])
+		}
+	}
+}
+
+func mustKCV(text string) hsm.KCV { return must(hsm.ParseKCV(text)) }

@@ -1,0 +1,66 @@
+package factory
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ankan/demo"
+	"ankan/message"
+)
+
+// ownLayout is a layout that the program does not bring.
+const ownLayout = `layout: own
+about: what the marketing department wants, and what the helpdesk wants
+outputs:
+  - name: marketing
+    max_rows: 40
+    file: ${batch}_${part}.txt
+    head: |
+      ${batch}, part ${part} of ${parts}: ${quantity} for ${customer}
+    row: |
+      ${serial | left(6, 0)}|${iccid | group(5, -)}|${imsi | substring(10, 5)}
+    tail: |
+      ${rows} ${sha256}
+  - name: helpdesk
+    head: |
+      <cards key="${transport_key}" kcv="${transport_kcv | method(GP)}">
+    row: |
+      <card iccid="${iccid}" imsi="${imsi | ef}">
+        <puk n="1">${puk1}</puk><key kcv="${k | kcv(CMAC)}">${k | seal | base64}</key>
+      </card>
+    tail: |
+      </cards>
+`
+
+// TestOwnLayouts answers an order in six kinds of files, two of them by a layout
+// that the sites brought, one kind in two parts. The operator loads from the one
+// that has K and OPc.
+func TestOwnLayouts(t *testing.T) {
+	const cards = 60
+	own := filepath.Join(t.TempDir(), "own.yaml")
+	if err := os.WriteFile(own, []byte(ownLayout), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := start(t, options{document: []byte(listed(t, "26112310", spread(cards, 3)...).text()), faults: true, change: func(path, doc string) string {
+		if filepath.Base(path) == "contract.yaml" {
+			head, rest, _ := strings.Cut(doc, "  columns:")
+			_, rest, _ = strings.Cut(rest, "\n")
+			return strings.Replace(head+rest, "  dialect: dialect1\n", "  order: dialect1\n  responses: [three-files, own, ts29505]\n", 1)
+		}
+		return strings.Replace(doc, "\ncontracts:", "\nformats: ["+own+"]\ncontracts:", 1)
+	}})
+	sum := w.journey(nil)
+	if sum.Ordered != cards || sum.Responded != cards || sum.Loaded != cards || !sum.Destroyed {
+		t.Errorf("%+v", sum)
+	}
+	const files = 7 // server, electrical, graphical, marketing twice, helpdesk, subscriptions
+	for i := range files {
+		name := message.ResponseName(sum.Order, i+1, files)
+		if _, err := os.Stat(filepath.Join(w.Configs[demo.Operator].Data, "held", name)); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Run("cards", func(t *testing.T) { w.everyCard(t, sum) })
+}
