@@ -1,17 +1,27 @@
 # make demo   builds and runs the whole journey of one order; needs Go alone
 # make build-pkcs11  builds with PKCS#11, for an HSM; needs gcc as well
-# make test   installs what the tests need (with apt, as root) and runs them all
+# make test   installs what the tests need (with apt, as root) and runs them all,
+#             those whose code touches the database also on PostgreSQL
+# make test-postgres  runs the whole suite on PostgreSQL
 # make bench  measures against the peers, side by side
+# make crash  has a factory's processes die at every step; CRASHTIME=1h kills at random for as long
 # make fuzz   runs every fuzz target for FUZZTIME
+# make simulate  runs whole factories under SEED for SIMTIME
 # make lint   runs the linters that are pinned in tools/go.mod
 
 GO       ?= go
 FUZZTIME ?= 30s
+SEED     ?= 1
+SIMTIME  ?= 10m
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED = 0
 
-.PHONY: all build build-pkcs11 demo test packages vet bench fuzz lint clean
+# What touches the database. Of the factory, on both databases, the journey, its
+# refusals and its crashes; make test-postgres runs the rest as well.
+ON_BOTH := ./order ./datagen ./custody ./access ./keys ./perso ./stock ./hlr ./release ./notice ./site ./bureau ./plant ./operator ./test/factory
+
+.PHONY: all build build-pkcs11 demo test test-postgres packages vet bench crash fuzz simulate lint clean
 
 all: build
 
@@ -28,6 +38,11 @@ demo: build
 test: packages vet
 	$(GO) test -timeout 14m ./...
 	CGO_ENABLED=1 $(GO) test -timeout 10m ./hsm/pkcs11/... ./test/hardware/...
+	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 14m $(ON_BOTH)
+
+test-postgres: packages
+	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 30m ./...
+	ANKAN_TEST_DATABASE=postgres CGO_ENABLED=1 $(GO) test -timeout 10m ./test/hardware/...
 
 # The peers that the tests run against; see scripts/packages.
 packages:
@@ -46,8 +61,18 @@ bench: build
 	bin/ankan bench order --cards 1000000
 	bin/ankan bench sftp
 
+# A factory's processes die at every step that outlives them, and every step
+# fails, on both databases. CRASHTIME=1h kills at random moments for an hour, on each.
+CRASHTIME ?= 1m
+crash:
+	$(GO) test -timeout 0 ./test/crash -v -every -time $(CRASHTIME)
+	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 0 ./test/crash -v -every -time $(CRASHTIME)
+
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
+
+simulate: build
+	bin/ankan simulate --seed $(SEED) --for $(SIMTIME)
 
 lint:
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...

@@ -5,6 +5,7 @@ package bureau
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -31,16 +32,15 @@ import (
 	"ankan/profile"
 	"ankan/site"
 	"ankan/store"
+	"ankan/worker"
 )
-
-const keyLedger = "ledger" // names the blocks of the identity ledger
 
 // Part is the role bureau.
 func Part() site.Part {
 	return site.Part{
 		Role:    site.Bureau,
 		Schemas: []store.Schema{datagen.Schema()},
-		Keys:    []site.StandingKey{{ID: keyLedger, Purpose: hsm.Ledger, Algorithm: hsm.HMAC256}},
+		Keys:    []site.StandingKey{{ID: site.KeyLedger, Purpose: hsm.Ledger, Algorithm: hsm.HMAC256}},
 		Open:    open,
 	}
 }
@@ -49,14 +49,30 @@ func Part() site.Part {
 type bureau struct {
 	*site.Site
 	ledger *order.Ledger
-	intake *sync.Mutex // one order at a time enters its identities
+	drawer *worker.Drawer
+	queue  *worker.Queue // of those who draw; nil where the site draws alone
+	intake *sync.Mutex   // one order at a time enters its identities
 }
 
-func open(_ context.Context, at *site.Site) (site.Duties, error) {
+// ownSpans is how many spans of blocks the site itself draws at the same time
+// when others draw too.
+const ownSpans = 2
+
+func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 	s := &bureau{Site: at, intake: new(sync.Mutex)}
 	var err error
-	if s.ledger, err = order.NewLedger(s.Token(), keyLedger); err != nil {
+	if s.ledger, err = order.NewLedger(s.Token(), site.KeyLedger); err != nil {
 		return site.Duties{}, err
+	}
+	s.drawer = &worker.Drawer{Store: s.Store(), Guard: s.Guard(), Ledger: s.ledger, Log: s.Logger()}
+	if c := s.Config(); store.IsPostgres(c.Database()) {
+		o := worker.Options{Address: c.Database(), Password: c.DatabasePassword(), Name: c.Site, Leads: true, Spans: ownSpans, Log: s.Logger()}
+		if c.Drawing == site.DrawWorkers {
+			o.Spans = 0
+		}
+		if s.queue, err = worker.Open(ctx, s.drawer, o); err != nil {
+			return site.Duties{}, err
+		}
 	}
 	return site.Duties{
 		Files: map[message.Kind]site.Handler{
@@ -86,10 +102,17 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 		View:   s.view,
 		Lost:   s.lost,
 		Unlock: s.unlock,
+		Close:  s.close,
 		Routes: map[string]site.Route{
 			"POST /v1/ledger": at.BySigner("ledger.ask", s.askLedger),
 		},
 	}, nil
+}
+
+func (s *bureau) close() {
+	if s.queue != nil {
+		s.queue.Close()
+	}
 }
 
 // view adds how far an order was made.
@@ -135,7 +158,9 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	}
 	errs := c.Check(in, s.Store().Now())
 	if len(errs) == 0 {
-		errs = s.checkMeans(ctx, a.Partner, c, in) // what is not agreed need not be here
+		if errs, err = s.checkMeans(ctx, a.Partner, c, in); err != nil { // what is not agreed need not be here
+			return err
+		}
 	}
 	if err := in.Err(); err != nil {
 		return err // what was staged cannot be read again: not the order's fault
@@ -153,7 +178,11 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	}
 	switch had, err := order.ByBatch(ctx, s.Store(), a.Partner, o.Batch); {
 	case err == nil:
-		return refuse(fmt.Errorf("batch %s was ordered already with other content, as %s; give this order a batch number of its own", o.Batch, had.ID))
+		err := refuse(fmt.Errorf("batch %s was ordered already with other content, as %s; give this order a batch number of its own", o.Batch, had.ID))
+		if r := new(site.Refusal); errors.As(err, &r) {
+			r.Alarm = true
+		}
+		return err
 	case !errors.Is(err, order.ErrNoOrder):
 		return err
 	}
@@ -212,9 +241,9 @@ func (s *bureau) readOrder(a *site.Arrival, c *order.Contract) (*order.Staged, e
 	return nil, err
 }
 
-// checkMeans says what this site lacks to make the order.
-func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contract, in *order.Input) []error {
-	var errs []error
+// checkMeans says what this site lacks to make the order. Its error is that it
+// could not find out.
+func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contract, in *order.Input) (errs []error, err error) {
 	if agreed, err := c.Profile(in.Header); err == nil {
 		switch p := s.Profile(agreed.Name); {
 		case p == nil:
@@ -234,17 +263,25 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 	}
 	slices.Reverse(ids) // the transport key first: OP comes with it
 	for _, id := range ids {
-		if _, err := s.Token().Key(ctx, id); err != nil {
+		switch _, err := s.Token().Key(ctx, id); {
+		case err == nil:
+			continue
+		case !errors.Is(err, hsm.ErrNoKey) && !errors.Is(err, keys.ErrState):
+			return nil, err
+		default:
 			errs = append(errs, fmt.Errorf("%w; the operator shares it, and two people here accept it", err))
-			break // both come together
 		}
+		break // both come together
 	}
 	for _, receiver := range in.Receivers() {
-		if err := s.checkTransport(ctx, operator, c, in, receiver); err != nil && len(errs) == 0 {
+		if len(errs) > 0 {
+			break
+		}
+		if err := s.checkTransport(ctx, operator, c, in, receiver); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	return errs
+	return errs, nil
 }
 
 // checkTransport compares a receiver's transport key with the contract.
@@ -475,42 +512,67 @@ func (s *bureau) means(j *job, o order.Order) error {
 	return nil
 }
 
+// generate has the order's key sets drawn: here, or by all that take part.
 func (s *bureau) generate(ctx context.Context, o order.Order) error {
 	ctx = keys.For(ctx, "order/"+o.ID)
-	j, err := s.job(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer j.close()
 	b, err := datagen.Load(ctx, s.Store(), o.ID)
-	if errors.Is(err, datagen.ErrNoBatch) {
-		wrapped, terr := order.Wrapped(ctx, s.Store(), o.ID)
-		if terr != nil {
-			return terr
-		}
-		b = datagen.Batch{Order: o.ID, KEK: o.KEK, Wrapped: wrapped, Document: j.document, Profile: j.profile, Cards: o.Quantity, Spares: j.spares, BlockSize: datagen.BlockSize}
-		e := audit.Entry{Kind: "batch.created", Actor: "system:datagen", Subject: "order/" + o.ID,
-			Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "profile": j.profile.Name, "profile_sha256": fmt.Sprintf("%x", j.profile.Digest())}}
-		err = s.Store().Change(ctx, e, func(tx *store.Tx) error {
-			if err := s.ledger.Confirm(tx, o.ID); err != nil {
-				return err
-			}
-			return datagen.Create(tx, b)
-		})
+	if errors.Is(err, datagen.ErrNoBatch) || err == nil && !b.Drawable() {
+		b, err = s.createBatch(ctx, o, err == nil)
 	}
 	if err != nil {
 		return err
 	}
-	op, err := s.Token().OP(ctx, message.OPKey(o.Partner, o.Transport))
-	if err != nil {
-		return err
+	if s.queue == nil {
+		err = s.drawer.Draw(ctx, o.ID, datagen.Span{To: b.Blocks()})
+	} else if missing, offer := s.queue.Offer(ctx, b); offer != nil || missing > 0 {
+		err = cmp.Or(offer, site.ErrIdle) // it is asked again
 	}
-	defer op.Close()
-	g := datagen.Generator{Store: s.Store(), Token: s.Token(), Ledger: s.ledger, OP: op}
-	if err := g.Run(ctx, b, j.input.Read, nil); err != nil {
+	if err != nil {
 		return err
 	}
 	return s.Step(ctx, o, "order.generated", order.Generated, map[string]any{"blocks": b.Blocks()}, nil)
+}
+
+// createBatch records the batch of an order, with all that whoever draws it
+// needs. One that was there before had less from an older program.
+func (s *bureau) createBatch(ctx context.Context, o order.Order, there bool) (b datagen.Batch, err error) {
+	j, err := s.job(ctx, o)
+	if err != nil {
+		return b, err
+	}
+	defer j.close()
+	b = datagen.Batch{Order: o.ID, KEK: o.KEK, Document: j.document, Profile: j.profile, Cards: o.Quantity, Spares: j.spares, BlockSize: datagen.BlockSize}
+	if b.Wrapped, err = order.Wrapped(ctx, s.Store(), o.ID); err != nil {
+		return b, err
+	}
+	if j.profile.Parameters().VariantSize() > 0 {
+		b.OP = message.OPKey(o.Partner, o.Transport)
+	}
+	if r, ok := j.input.Range(); ok {
+		dk, err := s.Token().OpenDataKey(ctx, b.KEK, b.Wrapped)
+		if err != nil {
+			return b, err
+		}
+		defer dk.Close()
+		if b.Range, err = datagen.SealRange(dk, o.ID, r); err != nil {
+			return b, err
+		}
+	}
+	if there {
+		e := audit.Entry{Kind: "batch.completed", Actor: "system:datagen", Subject: "order/" + o.ID}
+		if err := s.Store().Change(ctx, e, func(tx *store.Tx) error { return datagen.Complete(tx, b) }); err != nil {
+			return b, err
+		}
+		return datagen.Load(ctx, s.Store(), o.ID)
+	}
+	e := audit.Entry{Kind: "batch.created", Actor: "system:datagen", Subject: "order/" + o.ID,
+		Data: map[string]any{"cards": b.Cards, "spares": b.Spares, "profile": j.profile.Name, "profile_sha256": fmt.Sprintf("%x", j.profile.Digest())}}
+	return b, s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := s.ledger.Confirm(tx, o.ID); err != nil {
+			return err
+		}
+		return datagen.Create(tx, b)
+	})
 }
 
 // ---- to the plant
@@ -534,19 +596,21 @@ func (s *bureau) offer(ctx context.Context, o order.Order) error {
 
 // ofPlant finds the order that a plant writes about. Only the plant that it was
 // given to may.
-func (s *bureau) ofPlant(ctx context.Context, a *site.Arrival, id string, state order.State) (order.Order, error) {
+func (s *bureau) ofPlant(ctx context.Context, a *site.Arrival, id string, state, before order.State) (order.Order, error) {
 	o, err := order.Get(ctx, s.Store(), id)
-	return ours(a, o, err, id, s.Config().Plant, state)
+	return ours(a, o, err, id, s.Config().Plant, state, before)
 }
 
 // ofOperator finds the order that its operator writes about.
-func (s *bureau) ofOperator(ctx context.Context, a *site.Arrival, id string, state order.State) (order.Order, error) {
+func (s *bureau) ofOperator(ctx context.Context, a *site.Arrival, id string, state, before order.State) (order.Order, error) {
 	o, err := order.Get(ctx, s.Store(), id)
-	return ours(a, o, err, id, o.Partner, state)
+	return ours(a, o, err, id, o.Partner, state, before)
 }
 
-// ours refuses an order that is not here, not the sender's, or elsewhere in its life.
-func ours(a *site.Arrival, o order.Order, err error, id, sender string, state order.State) (order.Order, error) {
+// ours refuses an order that is not here, not the sender's, or elsewhere in its
+// life. In the state before, the file is the answer to one that this site sent and
+// did not come to note: it waits until that is done.
+func ours(a *site.Arrival, o order.Order, err error, id, sender string, state, before order.State) (order.Order, error) {
 	switch {
 	case errors.Is(err, order.ErrNoOrder):
 		return o, site.Refused("%s: %v", a.Name, err)
@@ -554,6 +618,8 @@ func ours(a *site.Arrival, o order.Order, err error, id, sender string, state or
 		return o, err
 	case a.Partner != sender:
 		return o, site.Refused("%s: order %s is not one of %s", a.Name, id, a.Partner)
+	case o.State == before && before != "":
+		return o, fmt.Errorf("%s: order %s is %s still; the file is taken when it is %s", a.Name, id, o.State, state)
 	case o.State != state:
 		return o, site.Refused("%s: order %s is %s, want %s", a.Name, id, o.State, state)
 	}
@@ -565,7 +631,7 @@ func (s *bureau) takeSlot(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofPlant(ctx, a, m.Order, order.Offered)
+	o, err := s.ofPlant(ctx, a, m.Order, order.Offered, order.Generated)
 	if err != nil {
 		return err
 	}
@@ -649,7 +715,7 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 	if err != nil {
 		return site.Refused("%s: %v", a.Name, err)
 	}
-	o, err := s.ofPlant(ctx, a, rep.Order, order.Sent)
+	o, err := s.ofPlant(ctx, a, rep.Order, order.Sent, order.Offered)
 	if err != nil {
 		return err
 	}
@@ -711,7 +777,7 @@ func (s *bureau) takeAck(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofOperator(ctx, a, m.Order, order.Responded)
+	o, err := s.ofOperator(ctx, a, m.Order, order.Responded, order.Made)
 	if err != nil {
 		return err
 	}
@@ -801,7 +867,7 @@ func (s *bureau) takeDestroyed(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofPlant(ctx, a, m.Order, order.Destroying)
+	o, err := s.ofPlant(ctx, a, m.Order, order.Destroying, "")
 	if err != nil {
 		return err
 	}
@@ -838,6 +904,9 @@ func (s *bureau) destroy(ctx context.Context, o order.Order) error {
 		}
 	}
 	if err := s.Withdraw(s.Config().Plant, o.ID+".batch.pgp"); err != nil {
+		return err
+	}
+	if err := errors.Join(datagen.Wipe(ctx, s.Store(), o.ID), order.Wipe(ctx, s.Store(), o.ID)); err != nil {
 		return err
 	}
 	return s.Step(ctx, o, "order.destroyed", order.Destroyed, map[string]any{"key": o.KEK, "blocks": d.Blocks}, func(tx *store.Tx) error {

@@ -1,6 +1,7 @@
 package bureau
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -17,18 +18,26 @@ func TestOurs(t *testing.T) {
 		return &site.Arrival{File: &edge.File{Meta: edge.Meta{Partner: name, Name: "f"}}}
 	}
 	for _, tt := range []struct {
-		from, sender string
-		err          error
-		state        order.State
-		want         string
+		from, sender  string
+		err           error
+		state, before order.State
+		want          string
+		waits         bool
 	}{
-		{"plant", "plant", nil, order.Sent, ""},
-		{"op", "plant", nil, order.Sent, "f: order op-1 is not one of op"},
-		{"plant", "op", nil, order.Sent, "f: order op-1 is not one of plant"},
-		{"plant", "plant", nil, order.Offered, "f: order op-1 is sent, want offered"},
-		{"plant", "plant", order.ErrNoOrder, order.Sent, "f: no such order"},
+		{"plant", "plant", nil, order.Sent, order.Offered, "", false},
+		{"op", "plant", nil, order.Sent, order.Offered, "f: order op-1 is not one of op", false},
+		{"plant", "op", nil, order.Sent, order.Offered, "f: order op-1 is not one of plant", false},
+		{"plant", "plant", nil, order.Offered, order.Generated, "f: order op-1 is sent, want offered", false},
+		{"plant", "plant", nil, order.Made, "", "f: order op-1 is sent, want made", false},
+		{"plant", "plant", order.ErrNoOrder, order.Sent, order.Offered, "f: no such order", false},
+		// The site died between sending and noting it, and the answer was quicker.
+		{"plant", "plant", nil, order.Made, order.Sent, "f: order op-1 is sent still; the file is taken when it is made", true},
 	} {
-		_, err := ours(from(tt.from), o, tt.err, o.ID, tt.sender, tt.state)
+		_, err := ours(from(tt.from), o, tt.err, o.ID, tt.sender, tt.state, tt.before)
+		var refused *site.Refusal
+		if tt.want != "" && errors.As(err, &refused) == tt.waits {
+			t.Errorf("%v: waits %v, want %v", err, !tt.waits, tt.waits)
+		}
 		if got := fmt.Sprint(err); tt.want == "" && err != nil || tt.want != "" && got != tt.want {
 			t.Errorf("from %s, want it from %s: %v, want %q", tt.from, tt.sender, err, tt.want)
 		}

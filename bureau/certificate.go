@@ -33,17 +33,25 @@ func (s *bureau) certificate(ctx context.Context, o order.Order) (*order.Certifi
 	if err != nil {
 		return nil, err
 	}
+	// The plant has a clock of its own. Its copy was gone before its proof was
+	// here, so that by its clock it may have been later, and all of it is.
+	gone := here.At
+	for _, k := range append(plant.Keys, order.DestroyedKey{At: plant.At}) {
+		if k.At.After(gone) {
+			gone = k.At
+		}
+	}
 	response, err := s.sentFiles(ctx, o.ID)
 	if err != nil {
 		return nil, err
 	}
 	c := &order.Certificate{
-		Number: "CoD-" + o.ID, Issued: here.At,
+		Number: "CoD-" + o.ID, Issued: gone,
 		Order:        order.OrderRef{ID: o.ID, Batch: o.Batch, Digest: o.Digest},
 		Operator:     order.CertifiedParty{Partner: o.Partner, Name: contract.Customer},
 		Manufacturer: order.CertifiedParty{Partner: s.Config().Site, Name: contract.Maker.Name, Place: contract.Maker.Personalisation},
 		Cards:        order.CardCounts{Ordered: o.Quantity, Delivered: o.Good, Retired: o.Retired},
-		Clock:        order.DestroyClock{Acknowledged: acknowledged, Limit: acknowledged.Add(contract.DestructionLimit), Destroyed: here.At},
+		Clock:        order.DestroyClock{Acknowledged: acknowledged, Limit: acknowledged.Add(contract.DestructionLimit), Destroyed: gone},
 		Keys:         append(here.Keys, plant.Keys...),
 		Copies: []order.Copy{
 			{Where: s.Config().Site + ", database", What: "sealed blocks of key sets", Count: here.Blocks, How: "key erased, rows overwritten", At: here.At},

@@ -76,7 +76,7 @@ func newMadeOrder(t *testing.T, remakes ...order.Remake) *madeOrder {
 	t.Helper()
 	op, maker := sitetest.Pair(t, Part(), site.Part{Role: site.Operator})
 	m := &madeOrder{bureau: bureau{Site: maker}, t: t, op: op}
-	m.ledger = sitetest.Must[*order.Ledger](t)(order.NewLedger(m.Token(), keyLedger))
+	m.ledger = sitetest.Must[*order.Ledger](t)(order.NewLedger(m.Token(), site.KeyLedger))
 	ctx := t.Context()
 	for id, k := range map[string]struct {
 		hsm.Purpose

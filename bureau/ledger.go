@@ -58,7 +58,7 @@ var ErrNumber = errors.New("want an ICCID of 19 or 20 digits or an IMSI of 15")
 // order is destroyed. That a person asked, and what was found, is in the log;
 // the number is not.
 func AskLedger(ctx context.Context, at *site.Site, person, number string) (Answer, error) {
-	ledger, err := order.NewLedger(at.Token(), keyLedger)
+	ledger, err := order.NewLedger(at.Token(), site.KeyLedger)
 	if err != nil {
 		return Answer{}, err
 	}

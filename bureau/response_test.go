@@ -40,7 +40,7 @@ func newBatchRig(t *testing.T) *batchRig {
 	t.Helper()
 	s := bureau{Site: sitetest.New(t, "maker", site.Bureau, Part())}
 	var err error
-	if s.ledger, err = order.NewLedger(s.Token(), keyLedger); err != nil {
+	if s.ledger, err = order.NewLedger(s.Token(), site.KeyLedger); err != nil {
 		t.Fatal(err)
 	}
 	for id, k := range map[string]struct {

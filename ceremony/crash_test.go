@@ -135,7 +135,7 @@ func (r *room) whole(id string) {
 	}
 }
 
-func TestPowerCutImport(t *testing.T) {
+func TestR19_PowerCutImport(t *testing.T) {
 	r := newRoom(t, "bureau", Options{File: true})
 	parts, value := components(3, 32)
 	doc := plan("I-1", ceremony.ImportComponents, transport256+`, kcv: "`+kcv(t, hsm.CMAC, value).String()+`"`, r.parts(hsm.CMAC, parts...))
@@ -162,7 +162,7 @@ func TestPowerCutImport(t *testing.T) {
 	})
 }
 
-func TestPowerCutGenerate(t *testing.T) {
+func TestR19_PowerCutGenerate(t *testing.T) {
 	r := newRoom(t, "bureau", Options{File: true})
 	doc := plan("G-1", ceremony.Generate, transport256, backup2of3)
 	var lost atomic.Int32
@@ -200,7 +200,7 @@ func powerCutGenerate(t *testing.T, r *room, doc string, lost *atomic.Int32) {
 	})
 }
 
-func TestPowerCutDestroy(t *testing.T) {
+func TestR19_PowerCutDestroy(t *testing.T) {
 	r := newRoom(t, "op", Options{File: true})
 	key := `name: transport/op/11, purpose: transport, algorithm: AES-256, partner: maker`
 	r.run(plan("G-1", ceremony.Generate, key, backup2of3))
@@ -225,7 +225,7 @@ func TestPowerCutDestroy(t *testing.T) {
 }
 
 // A rotation leaves the old key in use until the new one is confirmed.
-func TestPowerCutRotate(t *testing.T) {
+func TestR19_PowerCutRotate(t *testing.T) {
 	r := newRoom(t, "bureau", Options{File: true})
 	r.run(plan("G-1", ceremony.Generate, transport256))
 	doc := plan("T-1", ceremony.Rotate, `name: transport/op/12, purpose: transport, algorithm: AES-256, partner: op`, "old: transport/op/11")

@@ -31,6 +31,9 @@ type Client struct {
 	// Patience is how long a call is tried again while nobody answers at the
 	// socket; 0 gives up at once. Every call may be repeated.
 	Patience time.Duration
+	// Again says of a refusal whether the call is made again, within Patience; nil
+	// is of none.
+	Again func(*Refusal) bool
 	// Now is the clock of those who sign; nil is the machine's.
 	Now func() time.Time
 }
@@ -132,14 +135,19 @@ func (c *Client) call(ctx context.Context, method, path string, body func() io.R
 			content = body()
 		}
 		res, err := c.once(ctx, method, path, content)
+		late := time.Now().After(end)
 		if err == nil {
-			defer res.Body.Close()
-			return read(res, v)
+			err = read(res, v)
+			res.Body.Close()
+			var no *Refusal
+			if !errors.As(err, &no) || c.Again == nil || !c.Again(no) || late {
+				return err
+			}
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if time.Now().After(end) {
+		if late {
 			return c.away(err)
 		}
 		select {
@@ -303,14 +311,25 @@ func (c *Client) Witness(ctx context.Context, signed []byte) (continues bool, er
 // ExportLog writes the site's audit log to a new folder, as C2SP tlog-tiles. If
 // it does not come whole, no folder is left.
 func (c *Client) ExportLog(ctx context.Context, dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return fmt.Errorf("export: %w; it goes to a new folder", err)
-	}
-	err := c.exportTo(ctx, dir)
-	if err != nil {
+	for end := time.Now().Add(c.Patience); ; {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return fmt.Errorf("export: %w; it goes to a new folder", err)
+		}
+		err := c.exportTo(ctx, dir)
+		if err == nil {
+			return nil
+		}
+		var no *Refusal
 		err = errors.Join(err, os.RemoveAll(dir))
+		if errors.As(err, &no) && (c.Again == nil || !c.Again(no)) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return err
 }
 
 func (c *Client) exportTo(ctx context.Context, dir string) error {

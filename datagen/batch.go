@@ -5,6 +5,7 @@
 package datagen
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -14,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"sync"
 
 	"ankan/audit"
@@ -50,6 +52,12 @@ type Batch struct {
 	Document                 []byte           // the electrical profile as it was written
 	Profile                  *profile.Profile // read from Document
 	Cards, Spares, BlockSize int
+
+	// For those who draw: the name of the operator's OP in the module, empty if
+	// the algorithm has none; and the identities if they are a range (SealRange).
+	OP    string
+	Range []byte
+	old   bool // it has neither, from a program that kept them elsewhere
 }
 
 // Blocks is the number of blocks.
@@ -91,8 +99,19 @@ func Create(tx *store.Tx, b Batch) error {
 	if err := b.check(); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO batch (ord, kek, wrapped, profile, cards, spares, block_size) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		b.Order, b.KEK, []byte(b.Wrapped), b.Document, b.Cards, b.Spares, b.BlockSize)
+	_, err := tx.Exec(`INSERT INTO batch (ord, kek, wrapped, profile, cards, spares, block_size, op, identities) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		b.Order, b.KEK, []byte(b.Wrapped), b.Document, b.Cards, b.Spares, b.BlockSize, b.OP, b.Range)
+	return err
+}
+
+// Drawable says whether the batch has what whoever draws it needs: one of an
+// older program has not.
+func (b Batch) Drawable() bool { return !b.old }
+
+// Complete adds to a batch of an older program what whoever draws it needs, in
+// the transaction of the caller.
+func Complete(tx *store.Tx, b Batch) error {
+	_, err := tx.Exec(`UPDATE batch SET op = $1, identities = $2 WHERE ord = $3`, b.OP, b.Range, b.Order)
 	return err
 }
 
@@ -100,29 +119,108 @@ func Create(tx *store.Tx, b Batch) error {
 func Load(ctx context.Context, s *store.Store, ord string) (Batch, error) {
 	b := Batch{Order: ord}
 	var wrapped []byte
-	err := s.QueryRow(ctx, `SELECT kek, wrapped, profile, cards, spares, block_size FROM batch WHERE ord = $1`, ord).
-		Scan(&b.KEK, &wrapped, &b.Document, &b.Cards, &b.Spares, &b.BlockSize)
+	var op sql.NullString
+	err := s.QueryRow(ctx, `SELECT kek, wrapped, profile, cards, spares, block_size, op, identities FROM batch WHERE ord = $1`, ord).
+		Scan(&b.KEK, &wrapped, &b.Document, &b.Cards, &b.Spares, &b.BlockSize, &op, &b.Range)
 	if errors.Is(err, sql.ErrNoRows) {
 		return b, fmt.Errorf("order %s: %w", ord, ErrNoBatch)
 	}
 	if err != nil {
 		return b, err
 	}
-	b.Wrapped = wrapped
+	b.Wrapped, b.OP, b.old = wrapped, op.String, !op.Valid
 	if b.Profile, err = profile.Parse(ord+".profile.yaml", b.Document); err != nil {
 		return b, err
 	}
 	return b, b.check()
 }
 
+// perWipe is how many blocks are overwritten in one change: some 3 MB.
+const perWipe = 8
+
+// Wipe deletes the blocks of a batch but for the last few, which Delete takes.
+// It does so a few in each change, each with its entry: a database keeps in
+// memory what one change overwrites. Cut short, it is called again.
+func Wipe(ctx context.Context, s *store.Store, ord string) error {
+	for {
+		have, err := Have(ctx, s, ord)
+		if err != nil || have <= perWipe {
+			return err
+		}
+		first := max(perWipe, have-perWipe)
+		e := audit.Entry{Kind: "batch.blocks-wiped", Actor: "system:datagen", Subject: "order/" + ord, Data: map[string]any{"first": first, "count": have - first}}
+		err = s.Change(ctx, e, func(tx *store.Tx) error {
+			_, err := tx.Exec(`DELETE FROM block WHERE ord = $1 AND n >= $2`, ord, first)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // Delete removes a batch and its blocks, in the transaction of the caller. The
-// key is destroyed in the module before.
+// key is destroyed in the module before, and of a great batch most blocks
+// (Wipe).
 func Delete(tx *store.Tx, ord string) error {
 	_, err := tx.Exec(`DELETE FROM batch WHERE ord = $1`, ord)
 	return err
 }
 
-// Have is how many blocks of an order are stored; blocks are stored in order.
+// A Span is blocks of a batch: From, and those up to To, which is not among them.
+type Span struct{ From, To int }
+
+// Len is how many blocks it has.
+func (s Span) Len() int { return s.To - s.From }
+
+// pieces cuts spans into pieces of at most n blocks.
+func pieces(spans []Span, n int) iter.Seq[Span] {
+	return func(yield func(Span) bool) {
+		for _, s := range spans {
+			for at := s.From; at < s.To; at += n {
+				if !yield(Span{at, min(at+n, s.To)}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// sets is how many key sets lie in the blocks of a span.
+func (b Batch) sets(s Span) int {
+	return min(s.To*b.BlockSize, b.Cards+b.Spares) - s.From*b.BlockSize
+}
+
+// Missing is the blocks of b in a span that are not stored, in order.
+func Missing(ctx context.Context, s *store.Store, b Batch, in Span) ([]Span, error) {
+	if in.From < 0 || in.From > in.To || in.To > b.Blocks() {
+		return nil, fmt.Errorf("order %s: blocks %d to %d: it has %d", b.Order, in.From, in.To, b.Blocks())
+	}
+	rows, err := s.Query(ctx, `SELECT n FROM block WHERE ord = $1 AND n >= $2 AND n < $3 ORDER BY n`, b.Order, in.From, in.To)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var missing []Span
+	at := in.From
+	until := func(n int) {
+		if at < n {
+			missing = append(missing, Span{at, n})
+		}
+		at = n + 1
+	}
+	for rows.Next() {
+		var n int
+		if err := rows.Scan(&n); err != nil {
+			return nil, err
+		}
+		until(n)
+	}
+	until(in.To)
+	return missing, rows.Err()
+}
+
+// Have is how many blocks of an order are stored, wherever they lie.
 func Have(ctx context.Context, s *store.Store, ord string) (int, error) {
 	var n int
 	err := s.QueryRow(ctx, `SELECT count(*) FROM block WHERE ord = $1`, ord).Scan(&n)
@@ -136,27 +234,35 @@ type sealedBlock struct {
 	fingerprint [32]byte // of a block that was drawn here
 }
 
-// putBlocks stores blocks from block n on in one change, each with its entry.
+// errStored is that a block is there already: another process has drawn it.
+var errStored = errors.New("the block is stored already")
+
+// putBlocks stores blocks from block n on in one change, each with its entry;
+// all or none. errStored if one is there already.
 func putBlocks(ctx context.Context, s *store.Store, b Batch, n int, blocks []sealedBlock, kind string, also func(*store.Tx, sealedBlock) error) error {
 	entry := func(i int) audit.Entry {
 		first, count := b.span(n + i)
 		return audit.Entry{Kind: kind, Actor: "system:datagen", Subject: "order/" + b.Order,
 			Data: map[string]any{"block": n + i, "first": first, "count": count, "sha256": hex.EncodeToString(blocks[i].sum[:])}}
 	}
-	return s.Change(ctx, entry(0), func(tx *store.Tx) error {
+	return s.Apart(ctx, entry(0), func(tx *store.Tx) error {
 		for i, block := range blocks {
 			if i > 0 {
 				if err := tx.Append(entry(i)); err != nil {
 					return err
 				}
 			}
+			res, err := tx.Exec(`INSERT INTO block (ord, n, sealed) VALUES ($1, $2, $3) ON CONFLICT (ord, n) DO NOTHING`, b.Order, n+i, block.sealed)
+			if err != nil {
+				return err
+			}
+			if stored, err := res.RowsAffected(); err != nil || stored == 0 {
+				return cmp.Or(err, errStored)
+			}
 			if also != nil {
 				if err := also(tx, block); err != nil {
 					return err
 				}
-			}
-			if _, err := tx.Exec(`INSERT INTO block (ord, n, sealed) VALUES ($1, $2, $3)`, b.Order, n+i, block.sealed); err != nil {
-				return err
 			}
 		}
 		return nil
@@ -189,29 +295,40 @@ func Import(ctx context.Context, s *store.Store, dk *hsm.DataKey, b Batch, r io.
 	if err := b.check(); err != nil {
 		return err
 	}
-	have, err := Have(ctx, s, b.Order)
+	missing, err := Missing(ctx, s, b, Span{0, b.Blocks()})
 	if err != nil {
 		return err
 	}
-	var group []sealedBlock // to be stored before block n, in one change
+	var group []sealedBlock      // to be stored in one change
+	put := func(end int) error { // the group, which ends before block end
+		if len(group) == 0 {
+			return nil
+		}
+		err := putBlocks(ctx, s, b, end-len(group), group, "batch.block-received", nil)
+		group = group[:0]
+		return err
+	}
 	for n := range b.Blocks() {
 		sealed, err := b.take(dk, r, n)
-		if err == nil && n >= have {
+		if err != nil {
+			return cmp.Or(put(n), err)
+		}
+		if len(missing) > 0 && n == missing[0].To {
+			missing = missing[1:]
+		}
+		if len(missing) > 0 && n >= missing[0].From {
 			group = append(group, sealedBlock{sealed: sealed, sum: sha256.Sum256(sealed)})
-		}
-		first := n + 1 - len(group) // of the group
-		if err != nil {
-			first--
-		}
-		if len(group) == perCommit || len(group) > 0 && (err != nil || n == b.Blocks()-1) {
-			if err := putBlocks(ctx, s, b, first, group, "batch.block-received", nil); err != nil {
-				return err
+			if len(group) < perCommit {
+				continue
 			}
-			group = group[:0]
+			n++
 		}
-		if err != nil {
+		if err := put(n); err != nil {
 			return err
 		}
+	}
+	if err := put(b.Blocks()); err != nil {
+		return err
 	}
 	switch _, err := io.ReadFull(r, make([]byte, 1)); err {
 	case io.EOF:

@@ -336,3 +336,32 @@ func TestDestruction(t *testing.T) {
 	_, err = Load(t.Context(), f.store, "A1")
 	f.want("load", err, ErrNoBatch)
 }
+
+// A great batch is wiped a few blocks in each change, and goes on where it was.
+func TestWipe(t *testing.T) {
+	f := newBureau(t)
+	f.generated("A1", 3*perWipe, 5, 1)
+	f.generated("B2", perWipe+3, 0, 1)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	f.want("after the end", Wipe(ended, f.store, "A1"), context.Canceled)
+	before := f.store.Size()
+	f.must(Wipe(t.Context(), f.store, "A1"))
+	n, err := Have(t.Context(), f.store, "A1")
+	f.must(err)
+	if changes := f.store.Size() - before; n != perWipe || changes != 3 {
+		t.Errorf("%d blocks are left after %d changes, want %d after 3", n, changes, perWipe)
+	}
+	f.must(Wipe(t.Context(), f.store, "A1"))
+	f.must(Wipe(t.Context(), f.store, "none"))
+	if f.store.Size() != before+3 {
+		t.Error("what was wiped is wiped again")
+	}
+	f.must(f.change("batch.deleted", func(tx *store.Tx) error { return Delete(tx, "A1") }))
+	if n, err := Have(t.Context(), f.store, "A1"); err != nil || n > 0 {
+		t.Errorf("%d blocks are left (%v)", n, err)
+	}
+	if n, err := Have(t.Context(), f.store, "B2"); err != nil || n != perWipe+3 {
+		t.Errorf("another batch has %d blocks (%v), want %d", n, err, perWipe+3)
+	}
+}

@@ -124,12 +124,15 @@ func (f *bureau) identities() Identities {
 	f.must(err)
 	r, err := sim.NewIdentityRange(sim.Identity{ICCID: iccid, IMSI: imsi, MSISDN: msisdn}, 1e9)
 	f.must(err)
-	return func(out []sim.Identity, first int) error {
-		for i := range out {
-			out[i] = r.At(uint64(first + i))
-		}
-		return nil
-	}
+	return inRange(r)
+}
+
+// identityOf is that of card i.
+func (f *bureau) identityOf(i int) sim.Identity {
+	f.Helper()
+	id := make([]sim.Identity, 1)
+	f.must(f.identities()(id, i))
+	return id[0]
 }
 
 func (f *bureau) dataKey(b Batch) *hsm.DataKey {

@@ -1,6 +1,7 @@
 package datagen
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -35,89 +36,97 @@ type OP interface {
 // first on (order.Input.Read). Blocks ask for theirs side by side.
 type Identities func(ids []sim.Identity, first int) error
 
-// Run draws all blocks of b that are not stored yet and stores each with one
-// change. Cut short, it goes on where it was. Each block's first key has a
-// keyed fingerprint in the ledger; a repeated random stream is refused.
-// progress, which may be nil, is told how many key sets are stored.
-func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, progress func(done int)) error {
-	if g.Store == nil || g.Token == nil || g.Ledger == nil {
-		return errors.New("datagen: store, security module and ledger must be there")
-	}
+// Run draws all blocks of b that are not stored yet: Draw of all of them.
+func (g *Generator) Run(ctx context.Context, b Batch, ids Identities, stored func(sets int)) error {
 	if err := b.check(); err != nil {
 		return err
+	}
+	return g.Draw(ctx, b, Span{0, b.Blocks()}, ids, stored)
+}
+
+// Draw draws the blocks of b in a span that are not stored yet, and stores a
+// few with each change, in any order. It may be cut short, and others may draw
+// and store in the same span at the same time: a block is stored once, whoever
+// comes first, and Draw ends when none is missing. Each block's first key has a
+// keyed fingerprint in the ledger; a repeated random stream is refused.
+// stored, which may be nil, is told how many key sets were stored with each
+// change.
+func (g *Generator) Draw(ctx context.Context, b Batch, in Span, ids Identities, stored func(sets int)) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	if g.Store == nil || g.Token == nil || g.Ledger == nil {
+		return errors.New("datagen: store, security module and ledger must be there")
 	}
 	if g.OP == nil && b.Profile.Parameters().VariantSize() > 0 {
 		return fmt.Errorf("datagen: OP must be there: cards have %s", b.Profile.Algorithm)
 	}
-	have, err := Have(ctx, g.Store, b.Order)
-	if err != nil {
-		return err
+	for {
+		missing, err := Missing(ctx, g.Store, b, in)
+		if err != nil || len(missing) == 0 {
+			return err
+		}
+		if err := g.draw(ctx, b, missing, ids, stored); !errors.Is(err, errStored) {
+			return err
+		}
 	}
+}
+
+// Blocks that are stored in one change, at most, are some 8 MB; those that are
+// drawn or wait for the disk, at most, some 32 MB.
+const (
+	perCommit = 32
+	underWay  = 128
+)
+
+// draw draws what is missing in a span. Blocks are drawn side by side, on all
+// processors, and others wait for the disk meanwhile.
+func (g *Generator) draw(ctx context.Context, b Batch, missing []Span, ids Identities, stored func(sets int)) error {
 	dk, err := g.Token.OpenDataKey(ctx, b.KEK, b.Wrapped)
 	if err != nil {
 		return err
 	}
 	defer dk.Close()
-	// What is being drawn ends before the keys are closed, here and at the caller.
-	var drawing sync.WaitGroup
-	defer drawing.Wait()
-	// Blocks are drawn side by side, a few at a time, and stored in order, so
-	// that what is stored is always the start of the batch. A commit waits for
-	// the disk, so a few blocks share one.
-	type drawn struct {
-		blocks []sealedBlock
-		err    error
+	todo := 0
+	for _, m := range missing {
+		todo += m.Len()
 	}
-	workers := runtime.GOMAXPROCS(0)
-	share := max(1, min(perCommit, (b.Blocks()-have)/workers))
-	queue := make(chan chan drawn, workers)
-	eg, ctx := errgroup.WithContext(ctx)
-	eg.Go(func() error {
-		defer close(queue)
-		for n := have; n < b.Blocks(); n += share {
-			out := make(chan drawn, 1)
-			select {
-			case queue <- out:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			drawing.Go(func() {
-				var d drawn
-				d.blocks, d.err = g.blocks(ctx, dk, b, n, share, ids)
-				out <- d
-			})
+	processors := runtime.GOMAXPROCS(0)
+	share := max(1, min(perCommit, underWay/(2*processors), todo/processors))
+	drawing := make(chan struct{}, processors)
+	var telling sync.Mutex
+	// What is being drawn ends before the keys are closed, here and at the caller.
+	eg, drawn := errgroup.WithContext(ctx)
+	eg.SetLimit(2 * processors)
+	for piece := range pieces(missing, share) {
+		if drawn.Err() != nil {
+			break
 		}
-		return nil
-	})
-	eg.Go(func() error {
-		n := have
-		for out := range queue {
-			d := <-out
-			if d.err != nil {
-				return d.err
+		eg.Go(func() error {
+			drawing <- struct{}{}
+			blocks, err := g.blocks(drawn, dk, b, piece, ids)
+			<-drawing
+			if err == nil {
+				err = g.put(drawn, b, piece.From, blocks)
 			}
-			if err := g.put(ctx, b, n, d.blocks); err != nil {
+			if err != nil || stored == nil {
 				return err
 			}
-			for range d.blocks {
-				if progress != nil {
-					first, count := b.span(n)
-					progress(first + count)
-				}
-				n++
-			}
-		}
-		return nil
-	})
-	return eg.Wait()
+			telling.Lock()
+			defer telling.Unlock()
+			stored(b.sets(piece))
+			return nil
+		})
+	}
+	return cmp.Or(eg.Wait(), ctx.Err())
 }
 
-// perCommit is how many blocks are stored in one change, at most: some 8 MB.
-const perCommit = 32
-
-// blocks draws the blocks of one change, at most count from block n on.
-func (g *Generator) blocks(ctx context.Context, dk *hsm.DataKey, b Batch, n, count int, ids Identities) (all []sealedBlock, err error) {
-	for ; n < b.Blocks() && len(all) < count; n++ {
+// blocks draws the blocks of one change.
+func (g *Generator) blocks(ctx context.Context, dk *hsm.DataKey, b Batch, piece Span, ids Identities) (all []sealedBlock, err error) {
+	for n := piece.From; n < piece.To; n++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		var s sealedBlock
 		if s.sealed, s.fingerprint, err = g.block(ctx, dk, b, n, ids); err != nil {
 			return nil, err
@@ -128,7 +137,8 @@ func (g *Generator) blocks(ctx context.Context, dk *hsm.DataKey, b Batch, n, cou
 	return all, nil
 }
 
-// put stores blocks, unless the fingerprint of one is known.
+// put stores blocks, unless the fingerprint of one is known. errStored if
+// somebody else has stored one of them.
 func (g *Generator) put(ctx context.Context, b Batch, n int, blocks []sealedBlock) error {
 	err := putBlocks(ctx, g.Store, b, n, blocks, "batch.block-generated", func(tx *store.Tx, s sealedBlock) error {
 		return g.Ledger.InsertFingerprint(tx, s.fingerprint)

@@ -102,23 +102,16 @@ func (f *Factory) Run(ctx context.Context, r Reporter) (Summary, error) {
 
 func (j *journey) as(site, role string) client.Signer { return j.people[site][role] }
 
+// crew is the people of a site.
+func (j *journey) crew(where string) Crew {
+	return Crew{Client: j.Clients[where], As: func(role string) client.Signer { return j.as(where, role) },
+		Note: func(format string, args ...any) { j.report.Note(where+" "+format, args...) }}
+}
+
 // approved has an act asked for, signed by its approvers and done. An act that
 // is done already, because the answer was lost, is fine.
 func (j *journey) approved(where, kind, subject, requester string, approvers ...string) (custody.Status, error) {
-	c := j.Clients[where]
-	st, err := c.Request(j.ctx, j.as(where, requester), kind, subject)
-	if err != nil {
-		return st, fmt.Errorf("%s of %s: %w", kind, subject, err)
-	}
-	j.report.Note("%s %s: %s asks; %s", where, kind, j.as(where, requester).Person, strings.Join(st.Words, " "))
-	for _, role := range approvers {
-		p := j.as(where, role)
-		if st, err = c.Sign(j.ctx, p, st.Act.ID, act.Approve, "compared the words and the values"); err != nil {
-			return st, fmt.Errorf("%s of %s: %s: %w", kind, subject, role, err)
-		}
-		j.report.Note("%s %s: %s (%s) signs", where, kind, p.Person, role)
-	}
-	return st, c.Do(j.ctx, st.Act.ID)
+	return j.crew(where).Approved(j.ctx, kind, subject, requester, approvers...)
 }
 
 // wait looks until done says so.

@@ -460,7 +460,7 @@ func (f *Factory) makeChips(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(f.Dir, "lot.json"), note, 0o600); err != nil {
 		return err
 	}
-	return f.writeRelease(note)
+	return WriteRelease(f.Dir, note)
 }
 
 // releaseText is the operating system of the lot as its vendor describes it.
@@ -475,14 +475,15 @@ os_maker: %x
 image: os.image
 `
 
-// writeRelease writes what ankan release draft takes.
-func (f *Factory) writeRelease(note []byte) error {
+// WriteRelease writes what ankan release draft takes: the operating system of the
+// lot that a note of MakeLot tells of.
+func WriteRelease(dir string, note []byte) error {
 	var l stock.Lot
 	if err := json.Unmarshal(note, &l); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(f.Dir, "os.image"), l.Image, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "os.image"), l.Image, 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(f.Dir, "release.yaml"), fmt.Appendf(nil, releaseText, l.OSMaker), 0o600)
+	return os.WriteFile(filepath.Join(dir, "release.yaml"), fmt.Appendf(nil, releaseText, l.OSMaker), 0o600)
 }

@@ -11,11 +11,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
+
+	"ankan/hsm"
 )
 
 // clockSkew is how far a sender's clock may run ahead of ours.
@@ -28,6 +31,7 @@ const clockSkew = 5 * time.Minute
 type Identity struct {
 	entity  *openpgp.Entity
 	armored string
+	module  *module // behind the subkey
 }
 
 // NewIdentity makes the key of the site called name, as of created, from a
@@ -114,7 +118,7 @@ func LoadIdentity(armored string, sign crypto.Signer, open crypto.Decrypter) (*I
 		return nil, fmt.Errorf("OpenPGP subkey is %X, the decryption key of the module makes %X", e.Subkeys[0].PublicKey.Fingerprint, sub.Fingerprint)
 	}
 	e.PrivateKey, e.Subkeys[0].PrivateKey = primary, sub
-	return &Identity{entity: e, armored: armored}, nil
+	return &Identity{entity: e, armored: armored, module: sub.PrivateKey.(*module)}, nil
 }
 
 // PublicKey is the armored public key, for partners.
@@ -192,6 +196,34 @@ func signingKey(created time.Time, sign crypto.Signer) (*packet.PrivateKey, erro
 	return &packet.PrivateKey{PublicKey: *key, PrivateKey: sign}, nil
 }
 
+// module is the decryption key, which remembers why it last did nothing: the
+// library makes a wrong key of that, and a message would be refused for ever
+// because a security module was away for a moment.
+type module struct {
+	crypto.Decrypter
+	mu     sync.Mutex
+	failed int   // times
+	last   error // the last time
+}
+
+// Decrypt implements crypto.Decrypter.
+func (m *module) Decrypt(random io.Reader, msg []byte, opts crypto.DecrypterOpts) ([]byte, error) {
+	plain, err := m.Decrypter.Decrypt(random, msg, opts)
+	if err != nil && !errors.Is(err, hsm.ErrSealed) && !errors.Is(err, rsa.ErrDecryption) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.failed, m.last = m.failed+1, err
+	}
+	return plain, err
+}
+
+// troubles is how often the module failed, and how the last time.
+func (m *module) troubles() (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failed, m.last
+}
+
 func decryptionKey(created time.Time, open crypto.Decrypter) (*packet.PrivateKey, error) {
 	if open == nil {
 		return nil, errors.New("OpenPGP decryption key is missing")
@@ -202,7 +234,7 @@ func decryptionKey(created time.Time, open crypto.Decrypter) (*packet.PrivateKey
 	}
 	key := packet.NewRSAPublicKey(created, pub)
 	key.IsSubkey = true
-	return &packet.PrivateKey{PublicKey: *key, PrivateKey: open}, nil
+	return &packet.PrivateKey{PublicKey: *key, PrivateKey: &module{Decrypter: open}}, nil
 }
 
 // ecdsaPublicKey goes through the packet's own form (RFC 9580, 5.5.2.2 and

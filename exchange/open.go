@@ -179,7 +179,12 @@ func (m *Message) decrypt(r io.Reader, keys openpgp.EntityList) (*plaintext, err
 		Time:                       func() time.Time { return time.Now().Add(clockSkew) },
 		MaxDecompressedMessageSize: &limit,
 	}
+	failed, _ := m.me.module.troubles()
 	if p.md, err = openpgp.ReadMessage(p.frame, keys, nil, config); err != nil {
+		// Whether the message is for us is not known while the module does nothing.
+		if n, trouble := m.me.module.troubles(); n > failed && errors.Is(err, pgperrors.ErrKeyIncorrect) {
+			return nil, fmt.Errorf("opening the session key: %w", trouble)
+		}
 		return nil, p.cause(err)
 	}
 	p.Reader = p.md.UnverifiedBody

@@ -16,6 +16,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
+
+	"ankan/hsm"
 )
 
 func TestSealOpen(t *testing.T) {
@@ -381,6 +383,54 @@ func TestReadRefusesChangedFile(t *testing.T) {
 		})
 	}
 }
+
+// away is a module that does nothing so many times.
+type away struct {
+	crypto.Decrypter
+	times int
+}
+
+var errAway = errors.New("the module does not answer")
+
+func (a *away) Decrypt(random io.Reader, msg []byte, opts crypto.DecrypterOpts) ([]byte, error) {
+	if a.times--; a.times >= 0 {
+		return nil, errAway
+	}
+	return a.Decrypter.Decrypt(random, msg, opts)
+}
+
+// A message is not refused because the module was away for a moment; one that
+// is for somebody else still is.
+func TestModuleAway(t *testing.T) {
+	bureau, operator, toBureau, toOperator := bureauAndOperator(t)
+	path := writeFile(t, "a", seal(t, operator, toBureau, []byte("order")))
+	sign, open := keysOf("bureau")
+	var refusal *Refusal
+	me, err := LoadIdentity(bureau.PublicKey(), sign, &away{open, 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, me, []*Partner{toOperator}, testLimits); !errors.Is(err, errAway) || errors.As(err, &refusal) {
+		t.Errorf("got %v, want what the module says and no refusal", err)
+	}
+	if _, err := Open(path, me, []*Partner{toOperator}, testLimits); err != nil {
+		t.Errorf("when it is back: %v", err)
+	}
+	if me, err = LoadIdentity(bureau.PublicKey(), sign, failing{open, hsm.ErrSealed}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, me, []*Partner{toOperator}, testLimits); !errors.As(err, &refusal) || refusal.Reason != NotForUs {
+		t.Errorf("a session key that does not open: %v", err)
+	}
+}
+
+// failing is a decrypter that always fails.
+type failing struct {
+	crypto.Decrypter
+	err error
+}
+
+func (f failing) Decrypt(io.Reader, []byte, crypto.DecrypterOpts) ([]byte, error) { return nil, f.err }
 
 func TestSealStopsAtErrors(t *testing.T) {
 	bureau, operator, toBureau, _ := bureauAndOperator(t)

@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -125,7 +126,11 @@ func TestOwes(t *testing.T) {
 	v.wait(92, 0)
 	owes(cust1, "it was due 2028-03-13")
 	v.change(func(tx *store.Tx) error {
-		_, err := tx.Exec(`UPDATE policy SET document = replace(document, '"inventory":92', '"inventory":0')`)
+		var doc []byte
+		if err := tx.QueryRow(`SELECT document FROM policy`).Scan(&doc); err != nil {
+			return err
+		}
+		_, err := tx.Exec(`UPDATE policy SET document = $1`, bytes.Replace(doc, []byte(`"inventory":92`), []byte(`"inventory":0`), 1))
 		return err
 	})
 	owes(cust1, "")

@@ -211,7 +211,7 @@ type ItemFilter struct {
 func (r *Register) Items(ctx context.Context, f ItemFilter) ([]Item, error) {
 	return look(ctx, r, func(q view) ([]Item, error) {
 		return items(q, `($1 = '' OR kind = $1) AND ($2 = '' OR holder = $2) AND ($3 = '' OR state = $3)
-			AND ($4 = '' OR instr(lower(number || ' ' || place || ' ' || opens || ' ' || holds), lower($4)) > 0)`, f.Kind, f.Holder, f.State, f.Text)
+			AND ($4 = '' OR replace(lower(number || ' ' || place || ' ' || opens || ' ' || holds), lower($4), '') <> lower(number || ' ' || place || ' ' || opens || ' ' || holds))`, f.Kind, f.Holder, f.State, f.Text)
 	})
 }
 

@@ -175,6 +175,35 @@ func (g *Guard) release(id string) {
 	delete(g.claimed, id)
 }
 
+// Settle finds out about keys that were being made and of which nobody knows
+// whether they were: the module or the database did not answer then, and whoever
+// wanted the key does not ask again.
+func (g *Guard) Settle(ctx context.Context) error {
+	making, _, err := g.r.Keys(ctx, Filter{State: string(Making)})
+	if err != nil || len(making) == 0 {
+		return err
+	}
+	var errs []error
+	for _, k := range making {
+		errs = append(errs, g.settle(ctx, k.ID))
+	}
+	return errors.Join(append(errs, g.Reload(context.WithoutCancel(ctx)))...)
+}
+
+func (g *Guard) settle(ctx context.Context, id string) error {
+	if !g.claim(id) {
+		return nil // it is being made now
+	}
+	defer g.release(id)
+	if k, err := g.r.Key(ctx, id); err != nil || k.State != Making {
+		return err
+	}
+	if _, err := g.r.settle(ctx, g.Module, id, "it was looked for since nobody knew"); !errors.Is(err, hsm.ErrNoKey) {
+		return err
+	}
+	return nil
+}
+
 // Generate implements hsm.Token.
 func (g *Guard) Generate(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
 	return g.make(ctx, id, p, a, Generated, "", func() (hsm.Key, error) { return g.Module.Generate(ctx, id, p, a) })

@@ -145,6 +145,38 @@ func TestMakingInDoubt(t *testing.T) {
 	}
 }
 
+// Nobody need ask for a key again to have the site find out whether it was made.
+func TestSettle(t *testing.T) {
+	for _, happened := range []bool{true, false} {
+		s := New(t, "bureau", Options{})
+		ctx := t.Context()
+		gone := false
+		s.Module.Fault = func(op, _ string, after bool) error {
+			gone = gone || op == "Generate" && after == happened
+			if gone {
+				return errGone
+			}
+			return nil
+		}
+		_, err := s.Guard.Generate(ctx, "k", hsm.Transport, hsm.AES256)
+		s.Refused(err, errGone, "whether it was made is not known")
+		s.Refused(s.Guard.Settle(ctx), errGone)
+		s.Module.Fault = nil
+		for range 2 {
+			s.Must(s.Guard.Settle(ctx))
+		}
+		switch _, err := s.Register.Key(ctx, "k"); {
+		case happened && (err != nil || state(s, "k") != keys.Live || life(s, "k") != "making there"):
+			t.Errorf("%v, after %s", err, life(s, "k"))
+		case !happened && !errors.Is(err, keys.ErrNoKey):
+			t.Errorf("a key that was not made: %v", err)
+		}
+		if happened {
+			s.Must(s.Guard.SealColumn(ctx, "k", zeros(16), zeros(16)))
+		}
+	}
+}
+
 // What lies under the name of a key that was being made is not taken for it.
 func TestMakingAnother(t *testing.T) {
 	s := New(t, "bureau", Options{})

@@ -185,7 +185,8 @@ func (r *Register) Keys(ctx context.Context, f Filter) ([]Key, int, error) {
 		arg("EXISTS (SELECT 1 FROM key_link WHERE key = id AND what = $%d)", "partner/"+f.Partner)
 	}
 	if f.Text != "" {
-		arg("(instr(lower(id), lower($%[1]d)) > 0 OR instr(lower(kcv), lower($%[1]d)) > 0)", f.Text)
+		// Has the text in it: without it, it is another.
+		arg("(replace(lower(id), lower($%[1]d), '') <> lower(id) OR replace(lower(kcv), lower($%[1]d), '') <> lower(kcv))", f.Text)
 	}
 	cond := strings.Join(where, " AND ")
 	var n int
@@ -337,7 +338,7 @@ func Shared(tx *store.Tx, id, partner, place string) error {
 // same.
 func PutLink(tx *store.Tx, id, what string, uses int64) error {
 	_, err := tx.Exec(`INSERT INTO key_link (key, what, since, uses) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (key, what) DO UPDATE SET uses = uses + excluded.uses`, id, what, store.Stamp(tx.Time()), uses)
+		ON CONFLICT (key, what) DO UPDATE SET uses = key_link.uses + excluded.uses`, id, what, store.Stamp(tx.Time()), uses)
 	if partner, ok := strings.CutPrefix(what, "partner/"); ok && err == nil {
 		_, err = tx.Exec(`INSERT INTO compromise_party (key, party) SELECT key, $1 FROM compromise WHERE key = $2 ON CONFLICT DO NOTHING`, partner, id)
 	}

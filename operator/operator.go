@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -283,8 +284,10 @@ func (s *operator) sendOrder(ctx context.Context, o order.Order) error {
 	return site.ErrIdle // until the receipt is here
 }
 
-// about finds the order that a manufacturer writes about.
-func (s *operator) about(ctx context.Context, a *site.Arrival, id string, states ...order.State) (order.Order, error) {
+// about finds the order that a manufacturer writes about, which must be in one of
+// these states. In the state before, a file that was sent earlier is still on its
+// way: this one waits for it.
+func (s *operator) about(ctx context.Context, a *site.Arrival, id string, before order.State, states ...order.State) (order.Order, error) {
 	o, err := order.Get(ctx, s.Store(), id)
 	switch {
 	case errors.Is(err, order.ErrNoOrder):
@@ -293,11 +296,10 @@ func (s *operator) about(ctx context.Context, a *site.Arrival, id string, states
 		return o, err
 	case o.Partner != a.Partner:
 		return o, site.Refused("%s: order %s is not with %s", a.Name, id, a.Partner)
-	}
-	for _, st := range states {
-		if o.State == st {
-			return o, nil
-		}
+	case slices.Contains(states, o.State):
+		return o, nil
+	case o.State == before && before != "":
+		return o, fmt.Errorf("%s: order %s is %s still; the file is taken when it is %s", a.Name, id, o.State, states[0])
 	}
 	return o, site.Refused("%s: order %s is %s, want %s", a.Name, id, o.State, states[0])
 }
@@ -322,7 +324,7 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 	if !m.Accepted {
 		states = append(states, order.Accepted) // a bureau may take it back until it draws keys
 	}
-	o, err := s.about(ctx, a, id, states...)
+	o, err := s.about(ctx, a, id, "", states...)
 	if err != nil {
 		return err
 	}
@@ -356,7 +358,7 @@ func (s *operator) orderNamed(ctx context.Context, base string) string {
 // takeRetired ends the wait for a response that has no row: no card of the
 // order could be made. The receipt stands in its place.
 func (s *operator) takeRetired(ctx context.Context, a *site.Arrival, m message.Receipt) error {
-	o, err := s.about(ctx, a, m.Order, order.Accepted)
+	o, err := s.about(ctx, a, m.Order, order.Submitted, order.Accepted)
 	if err != nil {
 		return err
 	}
@@ -780,7 +782,7 @@ func (s *operator) takeCertificate(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.about(ctx, a, m.Order, order.Acknowledged)
+	o, err := s.about(ctx, a, m.Order, "", order.Acknowledged)
 	if err != nil {
 		return err
 	}

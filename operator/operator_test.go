@@ -138,6 +138,8 @@ func TestRetiredRefused(t *testing.T) {
 	o := order.Order{ID: "op-1", Partner: "maker", Name: "a.inp", Batch: "1", Digest: strings.Repeat("0", 64), Quantity: 3}
 	sitetest.Put(t, op, o, order.Drafted, order.Submitted, order.Accepted)
 	young, foreign := o, o
+	young.ID, young.Batch = "op-0", "0"
+	sitetest.Put(t, op, young, order.Drafted)
 	young.ID, young.Batch = "op-2", "2"
 	sitetest.Put(t, op, young, order.Drafted, order.Submitted)
 	foreign.ID, foreign.Batch, foreign.Partner = "op-3", "3", "other"
@@ -150,7 +152,7 @@ func TestRetiredRefused(t *testing.T) {
 		{func(r *message.Receipt) { r.Digest = "1" }, "it retires 3 cards of op-1 with digest 1…, want 3 with 000000000000…"},
 		{func(r *message.Receipt) { r.Retired = 2 }, "it retires 2 cards of op-1"},
 		{func(r *message.Receipt) { r.Retired = -3 }, "it retires -3 cards of op-1"},
-		{func(r *message.Receipt) { r.Order = "op-2" }, "order op-2 is submitted, want accepted"},
+		{func(r *message.Receipt) { r.Order = "op-0" }, "order op-0 is drafted, want accepted"},
 		{func(r *message.Receipt) { r.Order = "op-3" }, "order op-3 is not with maker"},
 		{func(r *message.Receipt) { r.Order = "op-4" }, `order "op-4": no such order`},
 	} {
@@ -162,6 +164,12 @@ func TestRetiredRefused(t *testing.T) {
 		if !errors.As(err, &no) || !strings.HasPrefix(err.Error(), name+": "+tt.want) {
 			t.Errorf("%v, want %s", err, tt.want)
 		}
+	}
+	// The receipt that accepted op-2 is still on its way: this one waits for it.
+	early, no := good, (*site.Refusal)(nil)
+	early.Order = "op-2"
+	if err := sitetest.Message(t, maker, op, "early.receipt.pgp", early); err == nil || errors.As(err, &no) || !strings.Contains(err.Error(), "is submitted still") {
+		t.Errorf("a receipt that is early: %v", err)
 	}
 	sitetest.Get(t, op, o.ID, order.Accepted)
 	if err := sitetest.Message(t, maker, op, "right.receipt.pgp", good); err != nil {

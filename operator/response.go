@@ -155,7 +155,7 @@ func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
 	if !ok {
 		return site.Refused("%s: the name must be ORDER.out.pgp, or ORDER.N-of-M.out.pgp with N from 1 to M and M at most %d", a.Name, message.MaxResponseFiles)
 	}
-	o, err := s.about(ctx, a, id, order.Accepted)
+	o, err := s.about(ctx, a, id, order.Submitted, order.Accepted)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"ankan/bureau"
+	"ankan/datagen"
 	"ankan/examples"
 	"ankan/hsm"
 	"ankan/message"
@@ -86,10 +89,13 @@ func TestSize(t *testing.T) {
 	r.at("response sealed")
 	r.move(r.op, order.Submitted, order.Accepted)
 	files := (*sizeCards - retired + *sizeRows - 1) / *sizeRows
+	var g errgroup.Group
+	g.SetLimit(8)                // as many as a site takes in at the same time
 	for i := files; i > 0; i-- { // in whatever sequence
-		if err := sitetest.Hand(t, r.maker, r.op, message.ResponseName(r.id, i, files)); err != nil {
-			t.Fatal(err)
-		}
+		g.Go(func() error { return sitetest.Hand(t, r.maker, r.op, message.ResponseName(r.id, i, files)) })
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	if o := sitetest.Get(t, r.op, r.id, order.Answered); o.Good != *sizeCards-retired {
 		t.Fatalf("%d good cards, want %d", o.Good, *sizeCards-retired)
@@ -100,7 +106,18 @@ func TestSize(t *testing.T) {
 	r.step(r.op, r.does, order.Loading, nil)
 	sitetest.Get(t, r.op, r.id, order.Loaded)
 	r.at("loaded")
-	sitetest.Change(t, r.maker, func(tx *store.Tx) error { return order.WipeText(tx, r.id) })
+	if err := errors.Join(order.Wipe(t.Context(), r.maker.Store(), r.id), datagen.Wipe(t.Context(), r.maker.Store(), r.id)); err != nil {
+		t.Fatal(err)
+	}
+	sitetest.Change(t, r.maker, func(tx *store.Tx) error {
+		return errors.Join(order.WipeText(tx, r.id), datagen.Delete(tx, r.id))
+	})
+	for _, table := range []string{"order_text", "order_identity", "batch", "block"} {
+		var n int
+		if err := r.maker.Store().QueryRow(t.Context(), `SELECT count(*) FROM `+table).Scan(&n); err != nil || n > 0 {
+			t.Errorf("%s has %d rows (%v), want none", table, n, err)
+		}
+	}
 	if err := r.maker.Store().Scrub(t.Context()); err != nil {
 		t.Fatal(err)
 	}

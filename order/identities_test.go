@@ -2,6 +2,7 @@ package order
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -280,6 +281,50 @@ func TestWipeText(t *testing.T) {
 	}
 	if _, err := c.open(); err == nil {
 		t.Error("it opens")
+	}
+}
+
+// A great order is wiped a few rows in each change, and again after it was cut
+// short.
+func TestWipe(t *testing.T) {
+	c := newContent(t, listed(t, 1500))
+	c.change(func(tx *store.Tx) error {
+		for n := 10; n < 1300; n++ {
+			if _, err := tx.Exec(`INSERT INTO order_identity (ord, n, sealed) VALUES ($1, $2, $3)`, c.order.ID, n, []byte{1}); err != nil {
+				return err
+			}
+		}
+		for n := 1; n < 2*wipeText+1; n++ {
+			if _, err := tx.Exec(`INSERT INTO order_text (ord, n, sealed) VALUES ($1, $2, $3)`, c.order.ID, n, []byte{1}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Wipe(ended, c.store, c.order.ID); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end: %v", err)
+	}
+	for range 2 {
+		before := c.store.Size()
+		if err := Wipe(t.Context(), c.store, c.order.ID); err != nil {
+			t.Fatal(err)
+		}
+		for table, most := range map[string]int{"order_text": wipeText, "order_identity": wipeBlocks} {
+			var last int
+			if err := c.store.QueryRow(t.Context(), `SELECT max(n) FROM `+table).Scan(&last); err != nil || last != most-1 {
+				t.Errorf("%s ends with row %d (%v), want %d", table, last, err, most-1)
+			}
+		}
+		t.Logf("%d entries", c.store.Size()-before)
+	}
+	c.change(func(tx *store.Tx) error { return WipeText(tx, c.order.ID) })
+	for _, table := range []string{"order_text", "order_identity"} {
+		var n int
+		if err := c.store.QueryRow(t.Context(), `SELECT count(*) FROM `+table).Scan(&n); err != nil || n > 0 {
+			t.Errorf("%s has %d rows (%v), want none", table, n, err)
+		}
 	}
 }
 

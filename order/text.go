@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 
+	"ankan/audit"
 	"ankan/hsm"
 	"ankan/sim"
 	"ankan/store"
@@ -252,23 +253,35 @@ func OpenText(ctx context.Context, s *store.Store, token hsm.Token, o Order, rd 
 		dk.Close()
 		return nil, err
 	}
-	in.list = &identityList{n: o.Quantity, close: dk.Close, open: func(n int) ([]byte, error) {
-		var sealed []byte
-		if err := s.QueryRow(ctx, `SELECT sealed FROM order_identity WHERE ord = $1 AND n = $2`, o.ID, n).Scan(&sealed); err != nil {
-			return nil, fmt.Errorf("order %s: block %d of its identities: %w", o.ID, n, err)
-		}
-		block, err := dk.Open(nil, sealed, identitiesAAD(o.ID, n))
-		if err != nil {
-			return nil, fmt.Errorf("order %s: block %d of its identities: %w", o.ID, n, err)
-		}
-		return block, nil
-	}}
+	in.list = keptList(ctx, s, dk, o.ID, o.Quantity)
+	in.list.close = dk.Close
 	var first [1]sim.Identity
 	if err := in.Read(first[:], 0); err != nil || first[0] != in.first {
 		in.Close()
 		return nil, errors.Join(fmt.Errorf("order %s: its list does not begin with the first identity of its text", o.ID), err)
 	}
 	return in, nil
+}
+
+// keptList is the list of n identities that Put kept for an order.
+func keptList(ctx context.Context, s *store.Store, dk *hsm.DataKey, ord string, n int) *identityList {
+	return &identityList{n: n, open: func(n int) ([]byte, error) {
+		var sealed []byte
+		if err := s.QueryRow(ctx, `SELECT sealed FROM order_identity WHERE ord = $1 AND n = $2`, ord, n).Scan(&sealed); err != nil {
+			return nil, fmt.Errorf("order %s: block %d of its identities: %w", ord, n, err)
+		}
+		block, err := dk.Open(nil, sealed, identitiesAAD(ord, n))
+		if err != nil {
+			return nil, fmt.Errorf("order %s: block %d of its identities: %w", ord, n, err)
+		}
+		return block, nil
+	}}
+}
+
+// ReadList reads the n identities that an order lists without its text, for
+// those who have no more than its data key: it fills ids as Input.Read does.
+func ReadList(ctx context.Context, s *store.Store, dk *hsm.DataKey, ord string, n int) func(ids []sim.Identity, first int) error {
+	return keptList(ctx, s, dk, ord, n).read
 }
 
 // CopyText writes an order's content as it was taken in, byte for byte.
@@ -282,7 +295,44 @@ func CopyText(ctx context.Context, s *store.Store, token hsm.Token, o Order, w i
 	return err
 }
 
-// WipeText deletes the order's content.
+// Rows that are wiped in one change: a database keeps in memory what a change
+// overwrites.
+const wipeText, wipeBlocks = 4, 200
+
+// Wipe deletes an order's content but for its beginning, which WipeText takes,
+// a few rows in each change, each with its entry. Cut short, it is called again.
+func Wipe(ctx context.Context, s *store.Store, ord string) error {
+	for _, t := range []struct {
+		what, last, wipe string
+		most             int
+	}{
+		{"identities", `SELECT COALESCE(max(n), 0) FROM order_identity WHERE ord = $1`, `DELETE FROM order_identity WHERE ord = $1 AND n >= $2`, wipeBlocks},
+		{"text", `SELECT COALESCE(max(n), 0) FROM order_text WHERE ord = $1`, `DELETE FROM order_text WHERE ord = $1 AND n >= $2`, wipeText},
+	} {
+		for {
+			var last int
+			if err := s.QueryRow(ctx, t.last, ord).Scan(&last); err != nil {
+				return err
+			}
+			if last < t.most {
+				break
+			}
+			first := max(t.most, last+1-t.most)
+			e := audit.Entry{Kind: "order.content-wiped", Actor: "system:site", Subject: "order/" + ord, Data: map[string]any{"what": t.what, "first": first, "count": last + 1 - first}}
+			err := s.Change(ctx, e, func(tx *store.Tx) error {
+				_, err := tx.Exec(t.wipe, ord, first)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// WipeText deletes the order's content; of a great order Wipe took most of it
+// before.
 func WipeText(tx *store.Tx, ord string) error {
 	if _, err := tx.Exec(`DELETE FROM order_identity WHERE ord = $1`, ord); err != nil {
 		return err

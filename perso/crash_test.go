@@ -2,10 +2,11 @@ package perso
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"testing"
+
+	"ankan/store/storetest"
 )
 
 var errCrash = errors.New("crash")
@@ -98,11 +99,7 @@ func TestCommitFails(t *testing.T) {
 			f.chip(lotName, make([]byte, 32))
 			f.load(8)
 			f.tray.order[2].fault, f.tray.order[4].fault = from(120, mute), from(120, mute)
-			db, err := sql.Open("sqlite", "file:"+f.path+"?_pragma=busy_timeout(5000)")
-			f.must(err)
-			defer db.Close()
-			_, err = db.Exec("CREATE TRIGGER disk " + on + " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
-			f.must(err)
+			mend := storetest.Break(t, f.path, on, "the disk is full")
 			failed := false
 			for range 20 {
 				err := f.run(t.Context(), "A1", 2)
@@ -113,8 +110,7 @@ func TestCommitFails(t *testing.T) {
 				} else if !failed {
 					failed = true
 					f.check("A1", 5)
-					_, err := db.Exec("DROP TRIGGER disk")
-					f.must(err)
+					mend()
 				}
 			}
 			if !failed {

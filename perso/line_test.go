@@ -255,8 +255,9 @@ func (f *plant) loadOS(serial simos.Serial, p Product) {
 	f.must(err)
 }
 
-// A chip that is blank, of our books, and personalised elsewhere meanwhile.
-func TestChipSeenBefore(t *testing.T) {
+// A chip that is blank, of our books, and personalised elsewhere meanwhile; see
+// also TestForeignChips for one that another batch has made a card of.
+func TestR07_ChipSeenBefore(t *testing.T) {
 	f := newPlant(t)
 	f.batch("A1", 1, 0)
 	f.batch("A2", 1, 0)
@@ -279,7 +280,7 @@ func (noChipKeys) ChipKeys(context.Context, string, []byte) (*hsm.ChipKeys, erro
 }
 
 // What is not the chip's fault rejects no chip.
-func TestModuleFails(t *testing.T) {
+func TestR15_ModuleDropsAtTheLine(t *testing.T) {
 	f := newPlant(t)
 	f.batch("A1", 3, 0)
 	f.load(3)

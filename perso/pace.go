@@ -15,7 +15,7 @@ func (r *run) keepPace(tx *store.Tx, station string, good bool, took time.Durati
 		g, b = 0, 1
 	}
 	_, err := tx.Exec(`INSERT INTO pace (ord, station, minute, good, reject, ms) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (ord, minute, station) DO UPDATE SET good = good + excluded.good, reject = reject + excluded.reject, ms = ms + excluded.ms`,
+		ON CONFLICT (ord, minute, station) DO UPDATE SET good = pace.good + excluded.good, reject = pace.reject + excluded.reject, ms = pace.ms + excluded.ms`,
 		r.ord, station, tx.Time().Unix()/60, g, b, took.Milliseconds())
 	return err
 }

@@ -339,6 +339,9 @@ func (s *plant) createBatch(ctx context.Context, run perso.Run, b *datagen.Batch
 		return err
 	}
 	if b.Wrapped, err = s.Token().TakeDataKey(keys.For(ctx, "order/"+b.Order), run.Agree, head.Given, message.BatchLabel(b.Order), b.KEK); err != nil {
+		if !errors.Is(err, hsm.ErrSealed) && !errors.Is(err, hsm.ErrPublicKey) {
+			return err // the module's trouble, not the file's
+		}
 		return site.Refused("order %s: its data key: %v", b.Order, err)
 	}
 	e := audit.Entry{Kind: "batch.created", Actor: "system:site", Subject: "order/" + b.Order, Data: map[string]any{"cards": b.Cards, "spares": b.Spares}}
@@ -389,6 +392,9 @@ func (s *plant) takeDestroy(ctx context.Context, a *site.Arrival) error {
 		return err
 	}
 	run, err := perso.GetRun(ctx, s.Store(), m.Order)
+	if err == nil && run.Bureau == a.Partner && run.State == "finished" {
+		return fmt.Errorf("%s: the report of order %s is sent and not noted yet; the file is taken then", a.Name, m.Order)
+	}
 	if errors.Is(err, perso.ErrNoRun) || err == nil && (run.Bureau != a.Partner || run.State != "reported") {
 		return site.Refused("%s: order %s is not one that %s may have destroyed now", a.Name, m.Order, a.Partner)
 	}
@@ -483,6 +489,9 @@ func (s *plant) empty(ctx context.Context, r perso.Run) error {
 		return err
 	}
 	proof.Blocks = b.Blocks()
+	if err := datagen.Wipe(ctx, s.Store(), r.Order); err != nil {
+		return err
+	}
 	return s.moveRun(ctx, r, "batch.emptied", "destroying", "emptied", func(tx *store.Tx) error {
 		tx.Note("keys", len(proof.Keys))
 		tx.Note("blocks", proof.Blocks)

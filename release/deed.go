@@ -163,7 +163,7 @@ func (g *Register) checkIntegrate(ctx context.Context, q view, s string) (v inte
 func (g *Register) integrate(_ context.Context, tx *store.Tx, who act.Person, a act.Act, v integrating) error {
 	i := v.Integration
 	_, err := tx.Exec(`INSERT INTO integration (release, operator, profile, profile_sha256, document, text, state, act, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		i.Release, i.Operator, i.Profile, i.SHA256, jsonOf(i), v.text, Integrated, a.ID, store.Stamp(tx.Time()))
+		i.Release, i.Operator, i.Profile, i.SHA256, jsonOf(i), []byte(v.text), Integrated, a.ID, store.Stamp(tx.Time()))
 	if err != nil {
 		return err
 	}

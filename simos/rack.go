@@ -3,6 +3,7 @@ package simos
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -50,6 +51,8 @@ type Rack struct {
 	order []*bay
 	bySer map[Serial]*bay
 	from  int // bays before it are not untouched
+	slots int // connections that are served
+	empty sync.Cond
 }
 
 // bay is a place in the drawer. Its chip belongs to the slot while it is in use.
@@ -59,7 +62,8 @@ type bay struct {
 	taken  bool // somebody has had it
 	inUse  bool
 	fault  Fault
-	seen   int // commands since the fault was set
+	seen   int               // commands since the fault was set
+	kept   [sha256.Size]byte // of what its file holds
 }
 
 // A Fault makes a chip of a rack go wrong, for demonstrations and tests.
@@ -80,6 +84,7 @@ const (
 	Broken             // answers 6F00 to everything
 	Late               // answers, but Delay later
 	WrongLot           // is of another lot than its label says, from the start
+	Pulled             // is pulled out, with the reader's cable; and is well again
 )
 
 // wrongLot is what a chip with that fault says.
@@ -109,6 +114,7 @@ const (
 // when the rack is killed is lost. The files hold the keys of the chips.
 func NewRack(dir string) (*Rack, error) {
 	r := &Rack{dir: dir, bySer: make(map[Serial]*bay)}
+	r.empty.L = &r.mu
 	if dir == "" {
 		return r, nil
 	}
@@ -166,14 +172,19 @@ func loadChip(path string) (c *Chip, taken bool, err error) {
 
 // SaveChip writes a chip to a file as a rack has it, as one that somebody has
 // had, all or nothing. The file holds the chip's keys; only its owner reads it.
-func SaveChip(path string, c *Chip) error { return saveChip(path, c, true) }
+func SaveChip(path string, c *Chip) error { return saveChip(path, fileOf(c, true)) }
 
-func saveChip(path string, c *Chip, taken bool) error {
+// fileOf is what a chip's file holds.
+func fileOf(c *Chip, taken bool) []byte {
 	b := []byte{0}
 	if taken {
 		b[0] = 1
 	}
-	err := durable.Do("chip.write", func() error { return os.WriteFile(path+".new", append(b, c.Marshal()...), 0o600) })
+	return append(b, c.Marshal()...)
+}
+
+func saveChip(path string, b []byte) error {
+	err := durable.Do("chip.write", func() error { return os.WriteFile(path+".new", b, 0o600) })
 	if err != nil {
 		return err
 	}
@@ -182,12 +193,21 @@ func saveChip(path string, c *Chip, taken bool) error {
 
 func (r *Rack) path(name string) string { return filepath.Join(r.dir, name+".chip") }
 
-// store writes a chip to its file, all or nothing.
+// store writes a chip to its file, all or nothing, unless the file holds it.
 func (r *Rack) store(y *bay) error {
 	if r.dir == "" {
 		return nil
 	}
-	return saveChip(r.path(y.serial.String()), y.chip, y.taken)
+	b := fileOf(y.chip, y.taken)
+	sum := sha256.Sum256(b)
+	if sum == y.kept {
+		return nil
+	}
+	if err := saveChip(r.path(y.serial.String()), b); err != nil {
+		return err
+	}
+	y.kept = sum
+	return nil
 }
 
 // Add puts a chip into the drawer, which owns it from then on, and takes its
@@ -288,6 +308,7 @@ func (r *Rack) give(y *bay) (*bay, byte) {
 // back takes a chip out of a slot and stores it.
 func (r *Rack) back(y *bay) error {
 	y.chip.Off()
+	y.kept = [sha256.Size]byte{} // whatever became of the file meanwhile
 	err := r.store(y)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -317,7 +338,9 @@ func (r *Rack) Serve(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return fmt.Errorf("rack: %w", err)
 		}
+		r.served(1)
 		slots.Go(func() {
+			defer r.served(-1)
 			defer conn.Close()
 			defer context.AfterFunc(ctx, func() { conn.Close() })()
 			s := slot{rack: r, in: bufio.NewReaderSize(conn, 512), conn: conn, ctx: ctx}
@@ -326,6 +349,23 @@ func (r *Rack) Serve(ctx context.Context, l net.Listener) error {
 				r.back(s.bay)
 			}
 		})
+	}
+}
+
+func (r *Rack) served(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slots += n
+	r.empty.Broadcast()
+}
+
+// Rest waits until no connection is served: every chip is back in the drawer. It
+// is for who knows that all readers were closed.
+func (r *Rack) Rest() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.slots > 0 {
+		r.empty.Wait()
 	}
 }
 
@@ -393,7 +433,11 @@ func (s *slot) power(what byte) {
 	case what == 0:
 		s.bay.chip.Off()
 	case what <= 2 && !s.bay.mute():
-		s.atr = s.bay.chip.Reset()
+		// A chip keeps what it was told even if the drawer dies: whoever has its
+		// answers from before a reset may rely on them.
+		if s.rack.store(s.bay) == nil {
+			s.atr = s.bay.chip.Reset()
+		}
 	}
 }
 
@@ -438,6 +482,10 @@ func (s *slot) transmit(cmd []byte) []byte {
 		case Flaky:
 			y.fault = Fault{}
 			y.chip.Off()
+			return nil
+		case Pulled:
+			y.fault = Fault{}
+			s.conn.Close()
 			return nil
 		case Broken:
 			return []byte{0x6F, 0x00}

@@ -222,6 +222,40 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// A chip that is pulled out takes its reader along; it is well in another one.
+// When all readers are given up, every chip is back.
+func TestPulled(t *testing.T) {
+	ctx := t.Context()
+	rack := rackOf(t, "", 1)
+	must(t, rack.SetFault(serial(1), simos.Fault{Kind: simos.Pulled, After: 1}))
+	address, _ := serve(t, rack)
+	r := dial(t, address)
+	must(t, r.Insert(ctx, serial(1)))
+	_, err := r.Reset(ctx)
+	must(t, err)
+	lot := uicc.Command{CLA: 0x80, INS: uicc.INSGetData, P1: 0xDF, P2: 0x22, Le: 256}.Append(nil)
+	_, err = r.Transmit(ctx, lot)
+	must(t, err)
+	for range 2 {
+		if _, err := r.Transmit(ctx, lot); err == nil || errors.Is(err, simos.ErrMute) {
+			t.Errorf("pulled out: %v", err)
+		}
+	}
+	rack.Rest()
+	r = dial(t, address)
+	must(t, r.Insert(ctx, serial(1)))
+	if err := rack.SetFault(serial(1), simos.Fault{}); !errors.Is(err, simos.ErrInUse) {
+		t.Errorf("a chip in a reader: %v", err)
+	}
+	_, err = r.Reset(ctx)
+	must(t, err)
+	_, err = r.Transmit(ctx, lot)
+	must(t, err)
+	must(t, r.Close())
+	rack.Rest()
+	must(t, rack.SetFault(serial(1), simos.Fault{}))
+}
+
 // A context that has ended already sends nothing and breaks nothing.
 func TestReaderEndedContext(t *testing.T) {
 	address, _ := serve(t, rackOf(t, "", 1))
@@ -417,4 +451,30 @@ func BenchmarkRackTransmit(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// What a chip was told before a reset is in its file: a drawer that dies loses
+// nothing that a line has an answer to.
+func TestRackDies(t *testing.T) {
+	ctx := t.Context()
+	dir := filepath.Join(t.TempDir(), "rack")
+	address, _ := serve(t, rackOf(t, dir, 1))
+	r := dial(t, address)
+	s, err := r.Take(ctx)
+	must(t, err)
+	_, err = r.Reset(ctx)
+	must(t, err)
+	l := line{card: r, keys: keySet(t, 0x10)}
+	must(t, l.run(ctx))
+	_, err = r.Reset(ctx)
+	must(t, err)
+	// The rack has the chip in a slot still; another reads what it left.
+	after, err := simos.NewRack(dir)
+	must(t, err)
+	address, _ = serve(t, after)
+	r = dial(t, address)
+	must(t, r.Insert(ctx, s))
+	_, err = r.Reset(ctx)
+	must(t, err)
+	checkCard(t, r, 1)
 }

@@ -34,6 +34,12 @@ const (
 	CountSite   = "site"
 )
 
+// Who draws key sets (Config.Drawing).
+const (
+	DrawSite    = "site"
+	DrawWorkers = "workers"
+)
+
 // Config is a site's one configuration file. Relative paths are relative to
 // the file.
 type Config struct {
@@ -69,9 +75,13 @@ type Config struct {
 	// Counting says who counts this plant's chips and cards: people, which is the
 	// default, or site, for chips that are software: then the site moves them by
 	// itself as the line takes them.
-	Counting string  `yaml:"counting,omitempty"`
-	Console  Console `yaml:"console,omitempty"`
-	Notify   Notify  `yaml:"notify,omitempty"`
+	Counting string `yaml:"counting,omitempty"`
+	// Drawing says who draws this bureau's key sets when its database is on a
+	// PostgreSQL server: site, which is the default, and then workers help, or
+	// workers, and then nobody but them.
+	Drawing string  `yaml:"drawing,omitempty"`
+	Console Console `yaml:"console,omitempty"`
+	Notify  Notify  `yaml:"notify,omitempty"`
 	// HighWater is the file by which the site notices that its database is older
 	// than it was; default: highwater in the data folder. It is worth most where
 	// what puts a database back does not reach.
@@ -287,6 +297,9 @@ func (c *Config) check() error {
 	if c.Counting != "" && c.Counting != CountPeople && c.Counting != CountSite {
 		return fmt.Errorf("counting is %q, want %s or %s", c.Counting, CountPeople, CountSite)
 	}
+	if err := c.checkDrawing(); err != nil {
+		return err
+	}
 	for _, s := range c.Stations {
 		if s.Name == "" || s.Address == "" || s.Network != "tcp" && s.Network != "unix" {
 			return fmt.Errorf("stations: %q needs a name, network tcp or unix, and an address", s.Name)
@@ -325,6 +338,20 @@ func (s Server) check() error {
 	}
 	if _, err := store.ParseAddress(s.URL); err != nil {
 		return fmt.Errorf("database.url: %w", err)
+	}
+	return nil
+}
+
+func (c *Config) checkDrawing() error {
+	switch {
+	case c.Drawing == "":
+		return nil
+	case c.Drawing != DrawSite && c.Drawing != DrawWorkers:
+		return fmt.Errorf("drawing is %q, want %s or %s", c.Drawing, DrawSite, DrawWorkers)
+	case !c.Is(Bureau):
+		return errors.New("drawing: only a bureau draws")
+	case c.Drawing == DrawWorkers && !store.IsPostgres(c.Database()):
+		return errors.New("drawing: workers share a database on a PostgreSQL server with the site; name one under database, or let the site draw")
 	}
 	return nil
 }

@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"time"
 
+	"ankan/access"
 	"ankan/audit"
 	"ankan/exchange"
 	"ankan/exchange/edge"
 	"ankan/message"
+	"ankan/notice"
 	"ankan/order"
 	"ankan/store"
 )
@@ -23,6 +25,8 @@ import (
 type Refusal struct {
 	Reasons []string // at least one
 	Digest  string   // of the order's content, if it could be read
+	// Alarm says that this is no mistake of a file: the security officers are told.
+	Alarm bool
 }
 
 // Error is the first reason, and how many more there are.
@@ -43,6 +47,7 @@ type Arrival struct {
 	*edge.File
 	partner *exchange.Partner
 	message *exchange.Message
+	trouble error // why the content could not be read, which is not the sender's doing
 	site    *Site
 }
 
@@ -71,7 +76,40 @@ func (a *Arrival) Sender() *exchange.Partner { return a.partner }
 
 // Read gives the content to read, once it is decrypted and verified as a whole
 // (exchange.Message.Read).
-func (a *Arrival) Read(read func(io.Reader) error) error { return a.message.Read(read) }
+func (a *Arrival) Read(read func(io.Reader) error) error {
+	var own error
+	err := a.message.Read(func(r io.Reader) error {
+		own = read(&source{r, a})
+		return own
+	})
+	if err != nil && !errors.Is(err, own) {
+		a.troubled(err)
+	}
+	return err
+}
+
+// troubled remembers what kept the site from reading a file. Who reads takes it
+// for the content's fault; a file is not refused for it.
+func (a *Arrival) troubled(err error) {
+	var r *exchange.Refusal
+	if !errors.As(err, &r) {
+		a.trouble = err
+	}
+}
+
+// source is the content of an arrival.
+type source struct {
+	io.Reader
+	a *Arrival
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.a.troubled(err)
+	}
+	return n, err
+}
 
 // Content is SHA-256 of the content.
 func (a *Arrival) Content() [sha256.Size]byte { return a.message.Plain }
@@ -100,9 +138,19 @@ func (a *Arrival) Step(ctx context.Context, o order.Order, kind string, to order
 // limits bound what one file may hold.
 func limits() exchange.Limits { return exchange.Limits{MaxCipher: 64 << 30, MaxPlain: 64 << 30} }
 
+// mostTaking is how many files are taken in at the same time: each is opened
+// and read in some megabytes, and a response may have thousands.
+const mostTaking = 8
+
 // takeIn opens a file that arrived, checks who sent it, and hands it to what
 // it is for. It is refused, or done, or tried again later: never half done.
 func (s *Site) takeIn(ctx context.Context, f *edge.File) error {
+	select {
+	case s.taking <- struct{}{}:
+		defer func() { <-s.taking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if _, err := os.Stat(f.Path); errors.Is(err, os.ErrNotExist) {
 		return nil // the list was older than the file's end
 	}
@@ -115,6 +163,8 @@ func (s *Site) takeIn(ctx context.Context, f *edge.File) error {
 		s.mark(true) // before the file is cleared away
 		s.hurry()
 		return s.spool.Done(f)
+	case errors.Is(err, errRefused):
+		return s.spool.Quarantine(f, "it was refused, and the log says why; the site stopped before it was put aside")
 	case errors.As(err, &e):
 		// The refusal names the place in our spool, which is not the partner's business.
 		r = &Refusal{Reasons: []string{f.Name + ": " + e.Text}}
@@ -138,7 +188,14 @@ func (s *Site) arrival(f *edge.File) *Arrival {
 	return &Arrival{File: f, partner: s.partners[f.Partner], site: s}
 }
 
-var errSeen = errors.New("seen")
+var (
+	errSeen    = errors.New("seen")
+	errRefused = errors.New("refused before")
+)
+
+// refusedPlace is what the list of received files has as the place of a file that
+// was refused there.
+func refusedPlace(a *Arrival) string { return "refused " + a.Place() }
 
 func (s *Site) dispatch(ctx context.Context, a *Arrival) error {
 	if a.partner == nil {
@@ -165,7 +222,12 @@ func (s *Site) dispatch(ctx context.Context, a *Arrival) error {
 	if err := s.hear(ctx, a); err != nil {
 		return err
 	}
-	return h.Take(ctx, a)
+	err = h.Take(ctx, a)
+	var r *Refusal
+	if a.trouble != nil && errors.As(err, &r) {
+		return a.trouble
+	}
+	return err
 }
 
 // replayed refuses a file that was taken in before. The same file in the same
@@ -180,6 +242,8 @@ func (s *Site) replayed(ctx context.Context, a *Arrival) error {
 		return err
 	case spool == a.Place():
 		return errSeen
+	case spool == refusedPlace(a):
+		return errRefused
 	}
 	return Refused("%s: the same file (SHA-256 %.12s…) came at %s and was dealt with; a file is taken once", a.Name, a.SHA256, at)
 }
@@ -190,12 +254,17 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 		Data: map[string]any{"file": a.Name, "size": a.Size, "reasons": r.Reasons[:min(len(r.Reasons), 20)], "count": len(r.Reasons)}}
 	return s.store.Change(ctx, e, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO received (sha256, partner, name, spool, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO NOTHING`,
-			a.SHA256, a.Partner, a.Name, a.Place(), tx.Time().Format(time.RFC3339Nano))
+			a.SHA256, a.Partner, a.Name, refusedPlace(a), tx.Time().Format(time.RFC3339Nano))
 		if err != nil {
 			return err
 		}
 		if err := s.keep(ctx, tx, a); err != nil {
 			return err
+		}
+		if r.Alarm {
+			if err := s.alarm(ctx, tx, a, r); err != nil {
+				return err
+			}
 		}
 		k, _ := message.KindOf(a.Name)
 		if h := s.files[k]; h.Refused != nil && a.partner != nil {
@@ -203,6 +272,20 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 		}
 		return nil
 	})
+}
+
+// alarm tells the security officers of a file that was refused.
+func (s *Site) alarm(ctx context.Context, tx *store.Tx, a *Arrival, r *Refusal) error {
+	people, err := access.In(tx).Holders(ctx, "security-officer")
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, who := range people {
+		ids = append(ids, who.ID)
+	}
+	text := fmt.Sprintf("A file of %s was put aside: %s. Ask %[1]s, by another way than files, whether it is theirs.", a.Partner, r.Error())
+	return notice.Tell(tx, ids, notice.Notice{Kind: "file.refused", Subject: "file/" + a.SHA256, Text: text})
 }
 
 // sealing is exchange.Seal or exchange.SealForOfficers.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ankan/audit"
+	"ankan/durable"
 	"ankan/exchange"
 	"ankan/exchange/edge"
 	"ankan/message"
@@ -145,5 +146,41 @@ func TestHandlerByRole(t *testing.T) {
 		if got := errors.Is(err, fs.ErrNotExist); got != tt.taken {
 			t.Errorf("a %s takes %q from a bureau and plant: %v, want %v (%v)", tt.role, tt.kind, got, tt.taken, err)
 		}
+	}
+}
+
+// A file that was refused is put aside also when the site died before it did so,
+// and is refused once.
+func TestRefusedAndDied(t *testing.T) {
+	c := sitetest.Config(t, "op", site.Operator)
+	token := sitetest.Init(t, c, parts.All()...)
+	script := &durable.Script{Match: func(step string) bool { return step == "spool.write" }, Fail: []durable.Event{{Step: 1, Shape: durable.Before}}}
+	c.Steps = func(step string, do func() error) error { return script.Steps().Do(step, do) }
+	s := sitetest.Open(t, c, token, parts.All()...)
+	spool := sitetest.Must[*edge.Spool](t)(edge.OpenSpool(c.SpoolDir()))
+	defer spool.Close()
+	if err := spool.Bring("stranger", "x.receipt.pgp", "", strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	aside := func() []string {
+		return sitetest.Must[[]string](t)(filepath.Glob(filepath.Join(c.SpoolDir(), "quarantine", "stranger", "*.json")))
+	}
+	if _, err := s.Turn(t.Context()); err != nil || len(aside()) != 0 {
+		t.Fatalf("%v, %v", aside(), err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	script = &durable.Script{}
+	s = sitetest.Open(t, c, token, parts.All()...)
+	if _, err := s.Turn(t.Context()); err != nil || len(aside()) != 1 {
+		t.Errorf("%v is put aside (%v)", aside(), err)
+	}
+	if files, err := spool.Waiting(); err != nil || len(files) != 0 {
+		t.Errorf("%v waits (%v)", files, err)
+	}
+	var n int
+	if err := s.Store().QueryRow(t.Context(), `SELECT count(*) FROM received WHERE name = 'x.receipt.pgp'`).Scan(&n); err != nil || n != 1 {
+		t.Errorf("it is refused %d times (%v)", n, err)
 	}
 }

@@ -73,7 +73,9 @@ type Site struct {
 	heard map[string]bool // files that a locked site has listened to, by their place
 	lock  *Lock           // why the site issues nothing; nil: it is not locked
 	busy  map[string]*work
-	house time.Duration // of the clock: when the site next looks after what time brings
+	// taking holds an element for each file that is being taken in.
+	taking chan struct{}
+	house  time.Duration // of the clock: when the site next looks after what time brings
 }
 
 // work is what is being done for one order or batch.
@@ -94,7 +96,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	s := &Site{
 		config: c, clock: c.clock(), log: log, profiles: map[string]*profile.Profile{},
 		files: map[message.Kind]Handler{}, deeds: map[string]Deed{}, steps: map[order.State]func(context.Context, order.Order) error{},
-		wake: make(chan struct{}, 1), busy: map[string]*work{}, heard: map[string]bool{},
+		wake: make(chan struct{}, 1), busy: map[string]*work{}, heard: map[string]bool{}, taking: make(chan struct{}, mostTaking),
 	}
 	s.routes = s.ownRoutes()
 	defer func() {

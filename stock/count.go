@@ -127,12 +127,9 @@ func (b *Book) record(ctx context.Context, tx *store.Tx, d Discrepancy) (id int6
 	if d.Found == d.Book {
 		return 0, nil
 	}
-	res, err := tx.Exec(`INSERT INTO stock_discrepancy (subject, account, lot, ord, book, found, state, opened, person, why, explained, explainer, closed, act)
-		VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, '', '', '', '', '')`, d.Subject, string(d.Account), d.Lot, d.Order, d.Book, d.Found, at, d.Person)
+	err = tx.QueryRow(`INSERT INTO stock_discrepancy (subject, account, lot, ord, book, found, state, opened, person, why, explained, explainer, closed, act)
+		VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, '', '', '', '', '') RETURNING id`, d.Subject, string(d.Account), d.Lot, d.Order, d.Book, d.Found, at, d.Person).Scan(&id)
 	if err != nil {
-		return 0, err
-	}
-	if id, err = res.LastInsertId(); err != nil {
 		return 0, err
 	}
 	return id, tell(ctx, tx, notice.Notice{Kind: "stock.differs", Subject: fmt.Sprintf("discrepancy/%d", id), Link: "/discrepancies",

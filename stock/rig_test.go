@@ -87,7 +87,7 @@ func (h *house) must(err error) {
 // refused wants an error that says so.
 func (h *house) refused(what string, err error, want string) {
 	h.Helper()
-	if err == nil || !strings.Contains(err.Error(), want) {
+	if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(want)) {
 		h.Errorf("%s: %v, want %q", what, err, want)
 	}
 }

@@ -168,7 +168,8 @@ func shares(q store.Querier, a Account, ord string) ([]Share, error) {
 	return store.Collect(q, func(rows *sql.Rows) (s Share, err error) {
 		err = rows.Scan(&s.Lot, &s.Count)
 		return s, err
-	}, `SELECT lot, n FROM stock_balance WHERE account = $1 AND ord = $2 AND n > 0 ORDER BY rowid`, string(a), ord)
+	}, `SELECT lot, n FROM stock_balance AS b WHERE account = $1 AND ord = $2 AND n > 0
+		ORDER BY (SELECT min(id) FROM stock_posting AS p WHERE p.lot = b.lot AND p.destination = b.account AND (b.ord = '' OR p.ord = b.ord)), lot`, string(a), ord)
 }
 
 // shift posts n cards of an order from one account to another, of whatever lots
@@ -289,7 +290,7 @@ func (b *Book) Check(ctx context.Context) (all []Sum, err error) {
 		if err := tx.QueryRow(`SELECT count(*) FROM (
 			SELECT b.account, b.lot, b.ord, b.n, coalesce((SELECT sum(CASE destination WHEN b.account THEN n ELSE -n END) FROM stock_posting p
 				WHERE b.account IN (source, destination) AND p.lot = b.lot AND (p.ord = b.ord OR (SELECT orders FROM stock_account WHERE name = b.account) = 0)), 0) AS added
-			FROM stock_balance b) WHERE n <> added`).Scan(&wrong); err != nil {
+			FROM stock_balance b) AS balance WHERE n <> added`).Scan(&wrong); err != nil {
 			return err
 		}
 		if wrong > 0 {

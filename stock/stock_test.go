@@ -245,15 +245,15 @@ func TestDatabase(t *testing.T) {
 	insert := `INSERT INTO stock_posting (entry, at, actor, why, act, lot, ord, source, destination, n) VALUES (1, '', 'x', 'x', '', 'L1', '', `
 	for query, want := range map[string]string{
 		insert + `'store', 'finishing', 6)`:                        "stock_below_zero",
-		insert + `'store', 'finishing', 0)`:                        "CHECK constraint failed",
-		insert + `'store', 'finishing', -1)`:                       "CHECK constraint failed",
-		insert + `'store', 'store', 1)`:                            "CHECK constraint failed",
-		insert + `'store', 'pocket', 1)`:                           "FOREIGN KEY constraint failed",
+		insert + `'store', 'finishing', 0)`:                        "check constraint",
+		insert + `'store', 'finishing', -1)`:                       "check constraint",
+		insert + `'store', 'store', 1)`:                            "check constraint",
+		insert + `'store', 'pocket', 1)`:                           "foreign key constraint",
 		`UPDATE stock_posting SET n = 4`:                           "never changed",
 		`DELETE FROM stock_posting`:                                "never deleted",
 		`UPDATE stock_balance SET n = -1`:                          "stock_below_zero",
 		insert + `'finished', 'line', 1)`:                          "stock_below_zero",
-		`INSERT INTO stock_box_card VALUES ('A1', 1, '1', 'none')`: "FOREIGN KEY constraint failed",
+		`INSERT INTO stock_box_card VALUES ('A1', 1, '1', 'none')`: "foreign key constraint",
 	} {
 		err := h.change(func(tx *store.Tx) error {
 			_, err := tx.Exec(query)

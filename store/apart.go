@@ -111,7 +111,7 @@ func (s *Store) apart(ctx context.Context, p *postgresServer, e audit.Entry, fn 
 		return err
 	}
 	var signed []byte
-	if err := w.queryRow("SELECT signed FROM log_checkpoint WHERE id = 1 FOR UPDATE").Scan(&signed); err != nil {
+	if err := w.queryRow(lockCheckpoint).Scan(&signed); err != nil {
 		return err
 	}
 	if err := s.follow(w, signed); err != nil {

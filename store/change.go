@@ -165,8 +165,9 @@ func (s *Store) take() []*change {
 
 // A group is one transaction under way.
 type group struct {
-	next   head
-	leaves [][]byte
+	next      head
+	leaves    [][]byte
+	savepoint bool // of the last change that had its turn; it is still there
 }
 
 // commit runs a group. Its error is that of the whole group; changes that
@@ -228,8 +229,12 @@ func (s *Store) beginGroup() error {
 		if err == nil {
 			err = s.follow(s.writer, signed)
 		}
-		if err != nil && s.engine.lost(err) {
+		switch {
+		case err == nil:
+		case s.engine.lost(err):
 			discard(s.writer.conn)
+		case errors.Is(err, ErrTampered):
+			_ = s.writer.do("ROLLBACK")
 		}
 		return err
 	})
@@ -295,6 +300,11 @@ func (s *Store) runAll(g *group, changes []*change) error {
 			return fmt.Errorf("the transaction was lost, with all changes in it: %w", err)
 		}
 	}
+	if g.savepoint {
+		if err := s.writer.do("RELEASE one"); err != nil {
+			return fmt.Errorf("the transaction was lost, with all changes in it: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -303,22 +313,28 @@ func (s *Store) runAll(g *group, changes []*change) error {
 // everything, and then the savepoint is gone.
 func (s *Store) runOne(g *group, c *change) error {
 	tx := &Tx{w: s.writer, index: g.next.tree.Size() + int64(len(g.leaves)), time: s.timeOf(c.entry, g.next.last)}
-	tx.entries = []audit.Entry{c.entry}
-	tx.entries[0].Time = tx.time
-	tx.apart = c.apart
+	tx.entries, tx.apart = []audit.Entry{c.entry}, c.apart
 	if c.fn != nil {
-		if err := s.writer.do("SAVEPOINT one"); err != nil {
+		again := []string{"SAVEPOINT one"}
+		if g.savepoint { // that of the change before
+			again = []string{"RELEASE one", "SAVEPOINT one"}
+		}
+		if err := s.writer.do(again...); err != nil {
 			return err
 		}
+		g.savepoint = true
 		c.turn <- tx
 		c.err = <-c.ran
+	}
+	for i := range tx.entries { // one that was apart has not been told it
+		tx.entries[i].Time = tx.time
 	}
 	leaves, err := tx.leaves(c.err)
 	if c.err = err; err != nil {
 		if c.fn == nil {
 			return nil
 		}
-		if err := s.writer.do("ROLLBACK TO one", "RELEASE one"); err != nil {
+		if err := s.writer.do("ROLLBACK TO one"); err != nil {
 			return fmt.Errorf("%w: %w", c.err, err)
 		}
 		if c.err == errUnwound {
@@ -326,11 +342,6 @@ func (s *Store) runOne(g *group, c *change) error {
 			c.answer <- c.err
 		}
 		return nil
-	}
-	if c.fn != nil {
-		if err := s.writer.do("RELEASE one"); err != nil {
-			return err
-		}
 	}
 	g.leaves = append(g.leaves, leaves...)
 	g.next.last = tx.time

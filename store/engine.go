@@ -35,6 +35,8 @@ type engine interface {
 	lost(err error) bool
 	// pending keeps other processes away from migrations that are due.
 	pending(ctx context.Context) (done func(), err error)
+	// ready is called when the tables are those of the program.
+	ready(ctx context.Context) error
 	// scrub does Scrub, or reports that somebody is in the way.
 	scrub(ctx context.Context, s *Store) (busy bool, err error)
 	// check asks whether the database is whole and its references hold.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -149,6 +150,7 @@ func newPostgres(c Config) (*postgresServer, error) {
 	host, _ := os.Hostname()
 	config.RuntimeParams["application_name"] = fmt.Sprintf("ankan %.40s process %d", host, os.Getpid())
 	config.RuntimeParams["timezone"] = "UTC"
+	config.RuntimeParams["bytea_output"] = "hex"
 	// The server lets go of who has vanished within half a minute, and of who
 	// holds up all others in a minute.
 	config.RuntimeParams["tcp_keepalives_idle"] = "10"
@@ -335,21 +337,28 @@ func (p *postgresServer) readers() (*sql.DB, error) {
 }
 
 func (p *postgresServer) begin(w *writer) (signed []byte, err error) {
-	// BEGIN in a transaction that nobody ended is no error to PostgreSQL.
 	err = w.conn.Raw(func(dc any) error {
-		if pgxConn(dc).PgConn().TxStatus() != 'I' {
+		conn := pgxConn(dc).PgConn()
+		if conn.TxStatus() != 'I' { // to PostgreSQL this is no error
 			return errors.New("a transaction is under way")
 		}
-		return nil
+		all, err := conn.Exec(context.Background(), "BEGIN; "+lockCheckpoint).ReadAll()
+		if err == nil && (len(all) != 2 || len(all[1].Rows) != 1) {
+			err = errors.New("the log has no checkpoint")
+		}
+		if err == nil {
+			signed, err = hex.DecodeString(strings.TrimPrefix(string(all[1].Rows[0][0]), `\x`))
+		}
+		if err != nil {
+			_, _ = conn.Exec(context.Background(), "ROLLBACK").ReadAll()
+		}
+		return err
 	})
-	if err == nil {
-		err = w.do("BEGIN")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return signed, w.queryRow("SELECT signed FROM log_checkpoint WHERE id = 1 FOR UPDATE").Scan(&signed)
+	return signed, err
 }
+
+// lockCheckpoint is the turn in the log, until the transaction is over.
+const lockCheckpoint = "SELECT signed FROM log_checkpoint WHERE id = 1 FOR UPDATE"
 
 func (p *postgresServer) alive(w *writer) bool {
 	return w.conn.Raw(func(dc any) error {
@@ -388,6 +397,34 @@ func (p *postgresServer) pending(ctx context.Context) (done func(), err error) {
 	return func() {
 		_, _ = p.first.ExecContext(context.Background(), `SELECT pg_advisory_unlock($1, $2)`, int32(lockMember), int32(p.key))
 	}, nil
+}
+
+// ready lets numbers that columns give by themselves go on after those that are
+// there: rows that came with their numbers, from a backup, have not told it.
+func (p *postgresServer) ready(ctx context.Context) error {
+	rows, err := p.db.QueryContext(ctx, `SELECT quote_ident(table_name), quote_ident(column_name), pg_get_serial_sequence(quote_ident(table_name), column_name)
+		FROM information_schema.columns WHERE table_schema = current_schema() AND is_identity = 'YES'`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var set []string
+	for rows.Next() {
+		var table, column, sequence string
+		if err := rows.Scan(&table, &column, &sequence); err != nil {
+			return err
+		}
+		set = append(set, fmt.Sprintf("SELECT setval('%[3]s', m) FROM (SELECT max(%[2]s) AS m FROM %[1]s) AS x WHERE m > (SELECT last_value FROM %[3]s)", table, column, sequence))
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, q := range set {
+		if _, err := p.db.ExecContext(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scrub lets the server take deleted rows out of their pages. What its

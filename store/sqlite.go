@@ -31,6 +31,8 @@ func (f *sqliteFile) view() *sql.TxOptions   { return &sql.TxOptions{ReadOnly: t
 func (f *sqliteFile) alive(*writer) bool     { return true }
 func (f *sqliteFile) lost(error) bool        { return false }
 
+func (f *sqliteFile) ready(context.Context) error { return nil }
+
 func (f *sqliteFile) pending(context.Context) (func(), error) { return func() {}, nil }
 
 // open locks the file and opens the one handle that writes. synchronous(FULL)

@@ -159,7 +159,7 @@ func (s *Store) open(ctx context.Context, beside bool, schemas []Schema) error {
 			err = errors.New("the log has not begun; start the site's main process first")
 		}
 	} else {
-		err = migrate(ctx, db, s.engine, schemas)
+		err = errors.Join(migrate(ctx, db, s.engine, schemas), s.engine.ready(ctx))
 	}
 	if err != nil {
 		return err

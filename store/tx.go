@@ -72,7 +72,7 @@ func (tx *Tx) Append(e audit.Entry) error {
 	if tx.over || tx.w == nil {
 		return errOver
 	}
-	if e.Time = tx.time; tx.apart {
+	if e.Time = tx.time; e.Time.IsZero() {
 		e.Time = time.Unix(0, 0).UTC() // until it is known
 	}
 	if _, err := e.Leaf(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"strings"
 )
 
 // maxKept bounds the statements kept prepared. More than this are queries
@@ -100,6 +101,9 @@ func (w *writer) QueryRow(query string, args ...any) *sql.Row { return w.queryRo
 
 // do runs statements that have neither arguments nor results, until one fails.
 func (w *writer) do(statements ...string) error {
+	if w.kept == nil { // a server: one question for all
+		statements = []string{strings.Join(statements, "; ")}
+	}
 	for _, q := range statements {
 		if _, err := w.exec(q); err != nil {
 			return err

@@ -38,6 +38,7 @@ type benchCmd struct {
 	Ledger benchLedgerCmd `cmd:"" help:"Identities reserved in the ledger, in a row and scattered, and its size."`
 	Line   benchLineCmd   `cmd:"" help:"Software cards personalised, read back and authenticated."`
 
+	Workers  benchWorkersCmd  `cmd:"" help:"Key sets drawn by several workers on PostgreSQL."`
 	Stations benchStationsCmd `cmd:"" hidden:"" help:"Stations of bench line --remote."`
 	Vectors  benchVectorsCmd  `cmd:"" help:"Authentication vectors, MILENAGE and TUAK."`
 	Audit    benchAuditCmd    `cmd:"" help:"Durable entries of the audit log."`
@@ -183,6 +184,11 @@ type workshop struct {
 	stop   []func()
 }
 
+// benchDatabase has a bench work on PostgreSQL.
+type benchDatabase struct {
+	Database string `help:"Address of a PostgreSQL database, in which the bench gets the schema ankan_bench; one that is there is replaced." placeholder:"URL" env:"ANKAN_DATABASE"`
+}
+
 // benchKeys are the keys of a workshop.
 var benchKeys = []struct {
 	id string
@@ -198,7 +204,8 @@ var benchKeys = []struct {
 	{"op", hsm.Operator, hsm.AES128},
 }
 
-func newWorkshop(ctx context.Context) (_ *workshop, err error) {
+// newWorkshop keeps its store in a file, or in a schema of a PostgreSQL database.
+func newWorkshop(ctx context.Context, database string) (_ *workshop, err error) {
 	w := &workshop{}
 	defer func() {
 		if err != nil {
@@ -227,7 +234,13 @@ func newWorkshop(ctx context.Context) (_ *workshop, err error) {
 	if err != nil {
 		return nil, err
 	}
-	w.store, err = store.Open(ctx, store.Config{Path: filepath.Join(w.dir, "bench.db"), Origin: origin, Signer: signer},
+	path := filepath.Join(w.dir, "bench.db")
+	if database != "" {
+		if path, err = store.InSchema(ctx, database, "ankan_bench"); err != nil {
+			return nil, fmt.Errorf("database: %w", err)
+		}
+	}
+	w.store, err = store.Open(ctx, store.Config{Path: path, Origin: origin, Signer: signer},
 		order.Schema(), datagen.Schema(), perso.Schema())
 	if err != nil {
 		return nil, err

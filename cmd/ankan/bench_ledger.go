@@ -17,6 +17,7 @@ import (
 // benchLedgerCmd reserves identities: a row of them, and as many as a
 // million that are scattered, so that each is in a block of its own.
 type benchLedgerCmd struct {
+	benchDatabase
 	Cards int  `help:"Identities in a row." default:"1000000" placeholder:"N"`
 	JSON  bool `help:"Print JSON."`
 }
@@ -41,7 +42,7 @@ func (c benchLedgerCmd) measure(ctx context.Context) (result, error) {
 	if c.Cards < 1 || c.Cards > benchPlaces/4 {
 		return nil, fmt.Errorf("cards is %d, want 1 to %d", c.Cards, benchPlaces/4)
 	}
-	w, err := newWorkshop(ctx)
+	w, err := newWorkshop(ctx, c.Database)
 	if err != nil {
 		return nil, err
 	}
@@ -97,13 +98,14 @@ func (w *workshop) reserve(ctx context.Context, name string, n int, at func(i ui
 	return time.Since(began), err
 }
 
-// ledgerSize is the bytes of the database's file, which holds little else, and
-// the rows of the ledger.
+// ledgerSize is the bytes of the ledger, with its index, and its rows. A file of
+// SQLite holds little else, so that it is all of the file.
 func (w *workshop) ledgerSize(ctx context.Context) (size, rows int64, err error) {
-	f, err := os.Stat(filepath.Join(w.dir, "bench.db"))
-	if err != nil {
+	if f, serr := os.Stat(filepath.Join(w.dir, "bench.db")); serr == nil {
+		size = f.Size()
+	} else if err = w.store.QueryRow(ctx, `SELECT pg_total_relation_size('ledger_share')`).Scan(&size); err != nil {
 		return 0, 0, err
 	}
 	err = w.store.QueryRow(ctx, `SELECT count(*) FROM ledger_share`).Scan(&rows)
-	return f.Size(), rows, err
+	return size, rows, err
 }

@@ -38,6 +38,8 @@ type benchLineCmd struct {
 	Profile  string `help:"Built-in profile of the cards." default:"in-5g-usim-isim" placeholder:"NAME"`
 	Remote   bool   `help:"Stations with the chips in a process of their own, each with one reader, over TLS."`
 	JSON     bool   `help:"Print JSON."`
+
+	benchDatabase
 }
 
 func (c benchLineCmd) Run(a *app) error {
@@ -54,7 +56,7 @@ func (c benchLineCmd) measure(ctx context.Context) (result, error) {
 	if c.Cards < 1 || c.Stations < 1 {
 		return nil, fmt.Errorf("%d cards at %d stations, want at least one of each", c.Cards, c.Stations)
 	}
-	w, err := newWorkshop(ctx)
+	w, err := newWorkshop(ctx, c.Database)
 	if err != nil {
 		return nil, err
 	}
@@ -430,6 +432,8 @@ type benchAuditCmd struct {
 	Entries int  `help:"Entries with many writers; a tenth of it one at a time." default:"50000" placeholder:"N"`
 	Writers int  `help:"Writers at the same time." default:"64" placeholder:"W"`
 	JSON    bool `help:"Print JSON."`
+
+	benchDatabase
 }
 
 func (c benchAuditCmd) Run(a *app) error {
@@ -444,7 +448,7 @@ func (c benchAuditCmd) measure(ctx context.Context) (result, error) {
 	if c.Entries < 10 || c.Writers < 1 {
 		return nil, fmt.Errorf("%d entries by %d writers, want at least 10 by one", c.Entries, c.Writers)
 	}
-	w, err := newWorkshop(ctx)
+	w, err := newWorkshop(ctx, c.Database)
 	if err != nil {
 		return nil, err
 	}

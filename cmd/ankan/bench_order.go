@@ -30,6 +30,8 @@ type benchOrderCmd struct {
 	List  bool   `help:"The order lists each identity, scattered over ten times as many numbers, instead of a range."`
 	To    string `help:"What the operator opens its mail with: ankan (AES-256-GCM, RFC 9580) or gnupg (AES-256-CFB with SHA-1, RFC 4880)." enum:"ankan,gnupg" default:"ankan"`
 	JSON  bool   `help:"Print JSON."`
+
+	benchDatabase
 }
 
 // responseColumns are those of the demonstration's contract.
@@ -44,7 +46,7 @@ func (c benchOrderCmd) Run(a *app) error {
 }
 
 func (c benchOrderCmd) measure(ctx context.Context) (result, error) {
-	w, err := newWorkshop(ctx)
+	w, err := newWorkshop(ctx, c.Database)
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -87,12 +91,46 @@ func TestBenchSFTP(t *testing.T) {
 	has(t, r, "mib", "seconds", "mb_per_second", "peer_seconds", "peer_mb_per_second", "ratio_to_peer", "peer_version")
 }
 
+func TestBenchWorkers(t *testing.T) {
+	r, err := benchWorkersCmd{Cards: 20000, Workers: []int{1, 2}, Procs: 1}.measure(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, _ := has(t, r, "cards", "procs_each", "runs")["runs"].([]any)
+	if len(runs) != 2 {
+		t.Fatalf("got %d runs, want 2", len(runs))
+	}
+	for i, run := range runs {
+		got, _ := run.(map[string]any)
+		if got["workers"] != float64(i+1) {
+			t.Errorf("run %d has %v workers", i, got["workers"])
+		}
+		for _, name := range []string{"seconds", "cards_per_second", "wal_bytes_per_card", "block_bytes_per_card", "log_bytes_per_card",
+			"workers_processor_seconds", "database_processor_seconds", "processors"} {
+			if v, ok := got[name].(float64); !ok || v <= 0 {
+				t.Errorf("%s is %v in %v", name, got[name], got)
+			}
+		}
+	}
+}
+
+// TestMain lets a bench start this program as a worker.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "worker" {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
 func TestBenchRefused(t *testing.T) {
 	ctx := t.Context()
 	for want, measure := range map[string]func() (result, error){
 		"0 cards at 8 stations":      func() (result, error) { return benchLineCmd{Profile: "in-5g-usim", Stations: 8}.measure(ctx) },
 		"0 vectors":                  func() (result, error) { return benchVectorsCmd{}.measure() },
 		"1 entries by 1 writers":     func() (result, error) { return benchAuditCmd{Entries: 1, Writers: 1}.measure(ctx) },
+		"0 cards, workers [1] with":  func() (result, error) { return benchWorkersCmd{Workers: []int{1}, Procs: 1}.measure(ctx) },
 		"a file of 0 MiB":            func() (result, error) { return benchSftpCmd{}.measure(ctx) },
 		"order: quantity is 0, want": func() (result, error) { return benchOrderCmd{To: "ankan"}.measure(ctx) },
 	} {

@@ -38,6 +38,7 @@ const (
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run a site: its edge, its orders, its line, its control socket."`
 	Edge    edgeCmd    `cmd:"" help:"Run only a site's face to the network, as a process of its own."`
+	Worker  workerCmd  `cmd:"" help:"Draw key sets for a bureau on machines of their own."`
 	Demo    demoCmd    `cmd:"" help:"Drive one order through three sites on this machine."`
 	Site    siteCmd    `cmd:"" help:"Set up a site, or show how it is."`
 	Backup  backupCmd  `cmd:"" help:"Back a site up into one file that some of its custodians open together."`
@@ -67,6 +68,7 @@ type cli struct {
 	Person   personCmd   `cmd:"" help:"A site's people: list, write down, register; software passkeys."`
 	Chips    chipsCmd    `cmd:"" help:"Serve a drawer of software chips."`
 	Bench    benchCmd    `cmd:"" help:"Measure, side by side with peers."`
+	Simulate simulateCmd `cmd:"" help:"Run whole factories under seeds, and look for what must not be."`
 
 	Completion completionCmd    `cmd:"" help:"Print a shell's completion script: source <(ankan completion bash)."`
 	Man        manCmd           `cmd:"" help:"Print the manual page: ankan man | man -l -."`

@@ -2,6 +2,9 @@
 // under a passphrase. It is certified by nobody; it is for demonstrations,
 // tests and sites whose contract allows it.
 //
+// One process holds a token and changes it; others on the same machine may use
+// it (OpenShared).
+//
 // It keeps its keys in the memory of the process, so that whoever can read
 // that memory, or has the file and the passphrase, has the keys. A copy of the
 // file outlives the destruction of a key: keep the file out of backups.
@@ -35,6 +38,7 @@ var (
 	ErrInUse      = errors.New("the token is in use")
 	ErrFile       = errors.New("malformed token file")
 	ErrCost       = errors.New("cost of the passphrase is out of bounds")
+	ErrShared     = errors.New("the token is open for use, not for change; keys are made and destroyed by the site that holds it")
 )
 
 // minPassphrase is the shortest passphrase, in bytes.
@@ -54,7 +58,8 @@ var _ hsm.Module = (*Token)(nil)
 
 type token struct {
 	random io.Reader
-	lock   *os.File
+	lock   *os.File // nil when shared
+	shared *shared  // nil when this process holds the token
 	file   cipher.AEAD
 	header []byte
 	writer writer
@@ -138,24 +143,36 @@ func Open(path string, passphrase []byte, opts ...Option) (*Token, error) {
 		if err != nil {
 			return err
 		}
-		cost, salt, err := parseHeader(b)
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		t.header = b[:headerLen]
-		if t.file, err = sealer(passphrase, cost, salt); err != nil {
+		if err := t.unlock(b, passphrase); err != nil {
 			return err
 		}
-		plain, err := t.file.Open(nil, nil, b[headerLen:], t.header)
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, ErrPassphrase)
-		}
-		defer clear(plain)
-		if t.live, t.destroyed, err = decode(plain); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		return nil
+		t.live, t.destroyed, err = t.decipher(b)
+		return err
 	})
+}
+
+// unlock makes the cipher of a token file.
+func (t *token) unlock(b, passphrase []byte) error {
+	cost, salt, err := parseHeader(b)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.writer.path, err)
+	}
+	t.header = b[:headerLen:headerLen]
+	t.file, err = sealer(passphrase, cost, salt)
+	return err
+}
+
+// decipher reads the keys out of a token file.
+func (t *token) decipher(b []byte) (live map[string]*key, destroyed map[string]struct{}, err error) {
+	plain, err := t.file.Open(nil, nil, b[headerLen:], t.header)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", t.writer.path, ErrPassphrase)
+	}
+	defer clear(plain)
+	if live, destroyed, err = decode(plain); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", t.writer.path, err)
+	}
+	return live, destroyed, nil
 }
 
 // start takes the lock and clears away what a crash left.
@@ -195,6 +212,9 @@ func (t *Token) Close() error {
 		k.wipe()
 	}
 	s.live, s.file = nil, nil
+	if s.shared != nil {
+		return s.shared.held.Close()
+	}
 	return s.lock.Close()
 }
 
@@ -231,6 +251,9 @@ func (t *Token) Check(ctx context.Context) error {
 	if s.broken != nil {
 		return s.broken
 	}
+	if s.shared != nil {
+		return nil // it has read what is there just now
+	}
 	b, err := readFile(s.writer.path)
 	if err != nil {
 		return err
@@ -265,11 +288,17 @@ func (t *token) fill(p []byte) error {
 	return err
 }
 
-// open refuses a token that is closed or none.
+// open refuses a token that is closed or none. A shared one has seen what was
+// changed.
 func (t *Token) open() (*token, error) {
 	s := t.token()
 	if s == nil {
 		return nil, fmt.Errorf("soft token: %w", hsm.ErrClosed)
+	}
+	if s.shared != nil {
+		if err := s.follow(); err != nil {
+			return nil, err
+		}
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -344,6 +373,9 @@ func (t *token) add(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorit
 	if err := hsm.CheckID(id); err != nil {
 		return hsm.Key{}, err
 	}
+	if t.shared != nil {
+		return hsm.Key{}, fmt.Errorf("key %q: %w", id, ErrShared)
+	}
 	t.change.Lock()
 	defer t.change.Unlock()
 	if t.closed {
@@ -399,6 +431,9 @@ func (t *Token) Destroy(ctx context.Context, id string) error {
 	s, err := t.open()
 	if err != nil {
 		return err
+	}
+	if s.shared != nil {
+		return fmt.Errorf("key %q: %w", id, ErrShared)
 	}
 	s.change.Lock()
 	defer s.change.Unlock()

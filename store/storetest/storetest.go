@@ -427,6 +427,32 @@ func Snapshot(t testing.TB, path string) string {
 	return to
 }
 
+// Break has the database refuse what on says ("BEFORE INSERT ON card", "BEFORE
+// UPDATE ON card WHEN NEW.state = 'good'"), until mend is called.
+func Break(t testing.TB, path, on, why string) (mend func()) {
+	t.Helper()
+	db := Open(t, path)
+	do := func(statements ...string) {
+		t.Helper()
+		for _, q := range statements {
+			if _, err := db.Exec(q); err != nil {
+				t.Fatalf("%s: %v", q, err)
+			}
+		}
+	}
+	event, when, found := strings.Cut(on, " WHEN ")
+	if found {
+		when = "WHEN (" + when + ") "
+	}
+	if !isPostgres(path) {
+		do("CREATE TRIGGER broken " + event + " " + when + "BEGIN SELECT RAISE(ABORT, '" + why + "'); END")
+		return func() { do("DROP TRIGGER broken") }
+	}
+	do("CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '"+why+"'; END $$",
+		"CREATE TRIGGER broken "+event+" FOR EACH ROW "+when+"EXECUTE FUNCTION broken()")
+	return func() { do("DROP FUNCTION broken CASCADE") }
+}
+
 // Section is what a site's configuration says of its database: nothing for one
 // in its folder.
 func Section(t testing.TB) string {

@@ -2,6 +2,7 @@ package factory
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"ankan/demo"
 	"ankan/keys"
 	"ankan/order"
+	"ankan/store/storetest"
 )
 
 // A state is what must not change when a file is refused.
@@ -32,7 +34,18 @@ func (w *works) state() (s state) {
 	w.t.Helper()
 	w.ask(demo.Bureau, `SELECT count(*) FROM orders`, &s.orders)
 	w.ask(demo.Bureau, `SELECT count(*) FROM ledger_share`, &s.ledger)
-	w.ask(demo.Bureau, `SELECT coalesce(group_concat(hex(block) || hex(issued)), '') FROM (SELECT * FROM ledger_share ORDER BY block, ord)`, &s.issued)
+	rows := must[*sql.Rows](w.t)(storetest.Open(w.t, w.Configs[demo.Bureau].Database()).Query(`SELECT block, issued FROM ledger_share ORDER BY block, ord`))
+	defer rows.Close()
+	for rows.Next() {
+		var block, issued []byte
+		if err := rows.Scan(&block, &issued); err != nil {
+			w.t.Fatal(err)
+		}
+		s.issued += fmt.Sprintf("%x%x,", block, issued)
+	}
+	if err := rows.Err(); err != nil {
+		w.t.Fatal(err)
+	}
 	w.ask(demo.Bureau, `SELECT count(*) FROM ledger_fingerprint`, &s.fingerprints)
 	var all []keys.Key
 	if err := w.Clients[demo.Bureau].Get(w.ctx, "/keys", &all); err != nil {

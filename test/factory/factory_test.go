@@ -76,6 +76,7 @@ type options struct {
 	cards    int
 	document []byte // the order file; nil: the example
 	faults   bool
+	file     bool                                 // databases are files, whatever the suite runs on
 	random   func(site string) io.Reader          // the modules' source; nil: the usual one
 	change   func(path string, doc string) string // of contract.yaml and each site.yaml before the sites start
 }
@@ -113,7 +114,7 @@ func start(t *testing.T, o options) *works {
 	}
 	w := &works{t: t, ctx: ctx, tokens: map[string]*soft.Token{}, up: map[string]*running{}}
 	database := ""
-	if storetest.OnPostgres() {
+	if storetest.OnPostgres() && !o.file {
 		database = storetest.Database(t)
 	}
 	w.Factory = must[*demo.Factory](t)(demo.SetUp(ctx, demo.Plan{
@@ -446,6 +447,9 @@ func (w *works) open(name, path string) *store.Store {
 // balanced checks the books of all sites, which are stopped for it.
 func (w *works) balanced(b factory.Works) factory.Report {
 	w.t.Helper()
+	if len(w.up) == len(demo.Sites()) {
+		until(w.t, "the end of what is on its way", w.quiet)
+	}
 	for _, name := range demo.Sites() {
 		w.stop(name)
 		b.Sites = append(b.Sites, factory.Site{Config: w.Configs[name], Module: w.tokens[name], Parts: parts.All()})
@@ -456,6 +460,20 @@ func (w *works) balanced(b factory.Works) factory.Report {
 		w.t.Error(err)
 	}
 	return r
+}
+
+// quiet says whether no file lies in a spool to be sent or taken in.
+func (w *works) quiet() bool {
+	w.t.Helper()
+	for _, name := range demo.Sites() {
+		s := must[*edge.Spool](w.t)(edge.OpenSpool(w.Configs[name].SpoolDir()))
+		in := must[[]*edge.File](w.t)(s.Waiting())
+		out := must[[]edge.Meta](w.t)(s.Outgoing())
+		if s.Close(); len(in)+len(out) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // refusedWith checks that a site refused, and why.

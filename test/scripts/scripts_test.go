@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"ankan/store/storetest"
 )
 
 // bin is the folder of the programs under test, built once.
@@ -56,13 +58,49 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("EXAMPLES", examples)
+			if storetest.OnPostgres() {
+				e.Setenv("ANKAN_DATABASE", storetest.Database(t)) // for demonstrations
+				if err := onPostgres(t, e.WorkDir); err != nil {
+					return err
+				}
+			}
 			e.Defer(func() { endKept(filepath.Join(e.WorkDir, "kept")) })
 			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "postgres" {
+				return false, fmt.Errorf("there is no condition %q", name)
+			}
+			return storetest.OnPostgres(), nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"freeport": freePort, "field": field, "until": until, "modes": modes, "absent": absent, "nowhere": nowhere, "flip": flip, "page": page,
 		},
 	})
+}
+
+// onPostgres gives the sites of a script databases on a server.
+func onPostgres(t *testing.T, dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return err
+	}
+	more, err := filepath.Glob(filepath.Join(dir, "*", "*.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, f := range append(files, more...) {
+		doc, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(doc), "\ncontrol: ") {
+			if err := os.WriteFile(f, append(doc, storetest.Section(t)...), 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // endKept ends the sites that a demonstration left running, if its script broke
