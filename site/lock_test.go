@@ -166,6 +166,9 @@ func TestNewModule(t *testing.T) {
 	if err := os.Rename(c.Data, filepath.Join(t.TempDir(), "lost")); err != nil {
 		t.Fatal(err)
 	}
+	if storetest.OnPostgres() {
+		c.Server.URL = storetest.New(t) // the server is gone with it
+	}
 	fresh := hsmtest.Soft(t, nil)
 	how := site.Restoring{File: path, Persons: []string{"0001", "0003"}, NewModule: true,
 		Open: site.Passkeys(people.Keys["0001"].(*passkey.Soft), people.Keys["0003"].(*passkey.Soft))}

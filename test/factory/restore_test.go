@@ -55,6 +55,9 @@ func (w *works) lose(name string) {
 	if err := os.Rename(w.Configs[name].Data, filepath.Join(w.t.TempDir(), name)); err != nil {
 		w.t.Fatal(err)
 	}
+	if storetest.OnPostgres() {
+		w.Configs[name].Server.URL = storetest.New(w.t)
+	}
 }
 
 func (w *works) restore(name, path string, who ...string) (site.Restored, error) {
