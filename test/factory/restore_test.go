@@ -57,6 +57,7 @@ func (w *works) lose(name string) {
 	}
 	if storetest.OnPostgres() {
 		w.Configs[name].Server.URL = storetest.New(w.t)
+		w.t.Cleanup(func() { w.stop(name) }) // before the database goes
 	}
 }
 
