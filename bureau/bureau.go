@@ -99,8 +99,10 @@ func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 			order.Emptied:    s.destroy,
 			order.Destroyed:  s.certify,
 		},
-		View:  s.view,
-		Close: s.close,
+		View:   s.view,
+		Lost:   s.lost,
+		Unlock: s.unlock,
+		Close:  s.close,
 		Routes: map[string]site.Route{
 			"POST /v1/ledger": at.BySigner("ledger.ask", s.askLedger),
 		},

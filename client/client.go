@@ -279,6 +279,35 @@ func (c *Client) Do(ctx context.Context, id string) error {
 	return err
 }
 
+// Backup has the site write a backup of itself, and copies it to w. What came is
+// not proved: backup.Verify proves it.
+func (c *Client) Backup(ctx context.Context, plan site.BackupPlan, w io.Writer) error {
+	body, err := json.Marshal(plan)
+	if err != nil {
+		return err
+	}
+	res, err := c.once(ctx, http.MethodPost, "/backups", bytes.NewReader(body))
+	if err != nil {
+		return c.away(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return read(res, nil)
+	}
+	_, err = io.Copy(w, res.Body)
+	return err
+}
+
+// Witness shows the site a checkpoint of its log that somebody keeps. It says
+// whether the log continues it; if not, the site is locked.
+func (c *Client) Witness(ctx context.Context, signed []byte) (continues bool, err error) {
+	var v struct {
+		Continues bool `json:"continues"`
+	}
+	err = c.call(ctx, http.MethodPost, "/witness", func() io.Reader { return bytes.NewReader(signed) }, &v)
+	return v.Continues, err
+}
+
 // ExportLog writes the site's audit log to a new folder, as C2SP tlog-tiles. If
 // it does not come whole, no folder is left.
 func (c *Client) ExportLog(ctx context.Context, dir string) error {

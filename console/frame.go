@@ -19,6 +19,8 @@ type Frame struct {
 	// Conditions are what people must see to: a full disk, a clock that is wrong.
 	// Everybody sees them.
 	Conditions []Condition
+	// Lock is why the site issues nothing; everybody sees it.
+	Lock *Locked
 	// Said tells what the last request did, or why it was refused.
 	Said []Said
 }
@@ -117,6 +119,13 @@ type Condition struct {
 	Kind  string // key of condition.*
 	Stops bool   // no new work begins
 	Text  string // what is so, and what to do
+}
+
+// Locked is a site that issues nothing, because its database lost time.
+type Locked struct {
+	Why     string // the first sign
+	LogSize int64  // entries of the log up to which all is known
+	Href    string // to ask that it be unlocked; empty if the person cannot
 }
 
 // OpenGlass is emergency access that is open.

@@ -327,6 +327,12 @@ func (s *Server) frame(r *http.Request) Frame {
 	for _, c := range s.site.Conditions() {
 		f.Conditions = append(f.Conditions, Condition{Kind: c.Kind, Stops: c.Stops, Text: c.Text + " " + c.Next})
 	}
+	if l := s.site.Locked(); l != nil {
+		f.Lock = &Locked{Why: l.Sentence(), LogSize: l.LogSize}
+		if v.asks("site.unlock") {
+			f.Lock.Href = askFor("site.unlock", "site")
+		}
+	}
 	s.mu.Lock()
 	f.Said = s.said[v.session.ID]
 	delete(s.said, v.session.ID)

@@ -363,7 +363,11 @@ func TestNoPermissionIsNone(t *testing.T) {
 // where.
 var socket = map[string]string{
 	"site.read": "GET /v1/status", "orders.draft": "POST /v1/orders", "lots.add": "POST /v1/lots", "cards.prove": "POST /v1/prove", "stock.draft": "POST /v1/boxes",
+	"backup.make": "POST /v1/backups",
 }
+
+// ofPeople are permissions that sites ask of persons, and no page does.
+var ofPeople = []string{"site.reconcile", "backup.hold"}
 
 // Every permission that a route names is in the policy, and every one of the
 // policy opens something.
@@ -403,6 +407,10 @@ func TestPermissionsAndRoutesAgree(t *testing.T) {
 		case strings.Contains(here, `"`+name+`"`):
 			if ok {
 				t.Errorf("%s opens something here too", name)
+			}
+		case slices.Contains(ofPeople, name):
+			if !strings.Contains(sites, `"`+name+`"`) {
+				t.Errorf("no site asks for the permission %s", name)
 			}
 		case !ok:
 			t.Errorf("the policy's permission %s opens nothing", name)

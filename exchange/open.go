@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
@@ -48,6 +49,7 @@ type Message struct {
 	SHA256 [sha256.Size]byte // of the file
 	Plain  [sha256.Size]byte // of the content
 	Size   int64             // of the content, bytes
+	Notes  []Note            // what the signer says beside it
 
 	path   string
 	me     *Identity
@@ -146,6 +148,11 @@ func (m *Message) verify(file io.Reader, size int64, keys openpgp.EntityList, fr
 	m.Size = n
 	m.Signer = fmt.Sprintf("%X", plain.md.SignedBy.PublicKey.Fingerprint)
 	m.Signed = plain.md.Signature.CreationTime.UTC()
+	for _, n := range plain.md.Signature.Notations {
+		if n.IsHumanReadable && len(n.Value) <= maxNote && utf8.Valid(n.Value) {
+			m.Notes = append(m.Notes, Note{n.Name, string(n.Value)})
+		}
+	}
 	content.Sum(m.Plain[:0])
 	sums.whole.Sum(m.SHA256[:0])
 	m.pieces = sums.finish()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
@@ -16,20 +17,45 @@ import (
 // length. What is written is streamed; name is the file name that the receiver
 // sees (encrypted, but not signed: nobody should act on it).
 //
+// Notes are signed with it, and shown to whoever opens it.
+//
 // w is written to while the next piece is being encrypted; when Close returns,
 // everything is written. Close finishes and signs the message but does not close
 // w. A message that is not closed does not open: after an error, leave it, and w.
-func Seal(w io.Writer, from *Identity, to *Partner, name string) (io.WriteCloser, error) {
-	return sealTo(w, from, to, name, false)
+func Seal(w io.Writer, from *Identity, to *Partner, name string, notes ...Note) (io.WriteCloser, error) {
+	return sealTo(w, from, to, name, false, notes)
+}
+
+// A Note is said beside a message's content, under its signature: a notation of
+// OpenPGP (RFC 9580, 5.2.3.24), which programs that do not know it show or pass
+// over.
+type Note struct {
+	Name string // "checkpoint@ankan"
+	Text string
+}
+
+// maxNote bounds the text of a note, in bytes.
+const maxNote = 4 << 10
+
+// notations is notes as the library has them.
+func notations(notes []Note) ([]*packet.Notation, error) {
+	var all []*packet.Notation
+	for _, n := range notes {
+		if n.Name == "" || len(n.Name) > 100 || !utf8.ValidString(n.Text) || len(n.Text) > maxNote {
+			return nil, fmt.Errorf("note %q of %d bytes, want a name, and at most %d bytes of text", n.Name, len(n.Text), maxNote)
+		}
+		all = append(all, &packet.Notation{Name: n.Name, Value: []byte(n.Text), IsHumanReadable: true})
+	}
+	return all, nil
 }
 
 // SealForOfficers is Seal to the partner and, each with a key of their own, to
 // its nodal officers.
-func SealForOfficers(w io.Writer, from *Identity, to *Partner, name string) (io.WriteCloser, error) {
-	return sealTo(w, from, to, name, true)
+func SealForOfficers(w io.Writer, from *Identity, to *Partner, name string, notes ...Note) (io.WriteCloser, error) {
+	return sealTo(w, from, to, name, true, notes)
 }
 
-func sealTo(w io.Writer, from *Identity, to *Partner, name string, officers bool) (io.WriteCloser, error) {
+func sealTo(w io.Writer, from *Identity, to *Partner, name string, officers bool, notes []Note) (io.WriteCloser, error) {
 	if err := from.usable(); err != nil {
 		return nil, err
 	}
@@ -37,6 +63,10 @@ func sealTo(w io.Writer, from *Identity, to *Partner, name string, officers bool
 		return nil, errors.New("partner has no OpenPGP key")
 	}
 	config := sealConfig()
+	var err error
+	if config.SignatureNotations, err = notations(notes); err != nil {
+		return nil, err
+	}
 	keys := []*openpgp.Entity{to.key}
 	if officers {
 		keys = append(keys, to.officers...)

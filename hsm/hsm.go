@@ -212,6 +212,9 @@ type Token interface {
 	Key(ctx context.Context, id string) (Key, error)
 	// Keys describes all keys, sorted by ID.
 	Keys(ctx context.Context) ([]Key, error)
+	// Destroyed names all keys that were destroyed here, sorted: the module
+	// remembers them for ever.
+	Destroyed(ctx context.Context) ([]string, error)
 	// Destroy erases a key, durable when it returns. ErrNoKey if it is gone
 	// already: what destroys after a crash takes that for success.
 	Destroy(ctx context.Context, id string) error

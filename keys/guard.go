@@ -31,6 +31,43 @@ type Guard struct {
 	mu      sync.Mutex // guards what follows
 	keys    map[string]*guarded
 	claimed map[string]bool // names of keys that are being made or destroyed
+	held    error           // why no key is used; nil lets them
+}
+
+// ErrHeld is wrapped by every refusal of a guard that is held.
+var ErrHeld = errors.New("the site is locked, and issues nothing")
+
+// Hold lets no key be used and none be made, except what a site needs to say so
+// and to be set right: its log and its documents are signed, keys come back from
+// their backups, and keys are erased. Free ends it.
+func (g *Guard) Hold(why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = fmt.Errorf("%w: %s", ErrHeld, why)
+}
+
+// Free ends Hold.
+func (g *Guard) Free() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = nil
+}
+
+type reconciling struct{}
+
+// Reconciling says in ctx that what is done from there on sets a held site
+// right: identities are looked up and marked as issued.
+func Reconciling(ctx context.Context) context.Context {
+	return context.WithValue(ctx, reconciling{}, true)
+}
+
+// holds is why a key of this purpose is not used now. g.mu is held.
+func (g *Guard) holds(ctx context.Context, id string, p hsm.Purpose) error {
+	switch {
+	case g.held == nil, p == hsm.LogSign, p == hsm.SiteSign, p == hsm.MailOpen, p == hsm.Agree, p == hsm.Ledger && ctx.Value(reconciling{}) != nil:
+		return nil
+	}
+	return fmt.Errorf("key %s: %w", id, g.held)
 }
 
 type guarded struct {
@@ -132,6 +169,9 @@ func (g *Guard) use(ctx context.Context, id string, u use) error {
 	k := g.keys[id]
 	if k == nil || k.state == Destroyed {
 		return cmp.Or(ctx.Err(), fmt.Errorf("key %q: %w", id, hsm.ErrNoKey))
+	}
+	if err := g.holds(ctx, id, k.purpose); err != nil {
+		return err
 	}
 	// The log's own key is never held back: without it nobody could say why.
 	if k.purpose != hsm.LogSign {

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,6 +106,9 @@ func (g *Guard) make(ctx context.Context, id string, p hsm.Purpose, a hsm.Algori
 		return hsm.Key{}, exists
 	}
 	defer g.release(id)
+	if err := g.making(id, origin); err != nil {
+		return hsm.Key{}, err
+	}
 	if err := errors.Join(hsm.CheckID(id), p.Fits(a), g.r.Allowed(ctx, p, a)); err != nil {
 		return hsm.Key{}, err
 	}
@@ -139,6 +143,16 @@ func (g *Guard) make(ctx context.Context, id string, p hsm.Purpose, a hsm.Algori
 		return hsm.Key{}, errors.Join(err, look)
 	}
 	return made, g.Reload(context.WithoutCancel(ctx))
+}
+
+// making is why no key is made now: the guard is held.
+func (g *Guard) making(id, origin string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.held == nil || origin == Restored {
+		return nil
+	}
+	return fmt.Errorf("key %q: %w", id, g.held)
 }
 
 // claim keeps a name for one who makes or destroys the key.
@@ -388,6 +402,14 @@ func (r *Register) Reconcile(ctx context.Context, m hsm.Token) (missing []string
 			missing = append(missing, k.ID)
 		}
 	}
+	// The first time, the register takes over what the module has, the log's own
+	// key last: then it is the register's. A key that it does not know after that
+	// was made behind its back, or it has forgotten it.
+	state := Live
+	if settled(known) {
+		state = Suspended
+	}
+	slices.SortStableFunc(have, func(a, b hsm.Key) int { return cmp.Compare(last(a.Purpose), last(b.Purpose)) })
 	for _, k := range have {
 		if _, ok := in[k.ID]; !ok {
 			continue
@@ -395,13 +417,91 @@ func (r *Register) Reconcile(ctx context.Context, m hsm.Token) (missing []string
 		err := r.enter(ctx, "key.found", k, "it was in the module and not in the register", func(tx *store.Tx) error {
 			_, err := tx.Exec(`INSERT INTO key (id, purpose, algorithm, origin, owner, state, made) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 				k.ID, string(k.Purpose), string(k.Algorithm), Found, r.site, Making, store.Stamp(tx.Time()))
-			return errors.Join(err, r.put(tx, k, Live))
+			return errors.Join(err, r.put(tx, k, state))
 		}, m.Info())
 		if err != nil {
 			return nil, err
 		}
 	}
-	return missing, nil
+	return missing, r.recall(ctx, m, known)
+}
+
+func last(p hsm.Purpose) int {
+	if p == hsm.LogSign {
+		return 1
+	}
+	return 0
+}
+
+// settled says that the register has taken over its module before.
+func settled(known []Key) bool {
+	return slices.ContainsFunc(known, func(k Key) bool { return k.Purpose == string(hsm.LogSign) })
+}
+
+// recall takes over what the module remembers of keys that were destroyed and
+// the register does not know: their names stay taken.
+func (r *Register) recall(ctx context.Context, m hsm.Token, known []Key) error {
+	gone, err := m.Destroyed(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range gone {
+		if slices.ContainsFunc(known, func(k Key) bool { return k.ID == id }) {
+			continue
+		}
+		err := r.enter(ctx, "key.found", hsm.Key{ID: id}, "it was destroyed in the module, and is not in the register", func(tx *store.Tx) error {
+			_, err := tx.Exec(`INSERT INTO key (id, purpose, algorithm, origin, owner, state, made, ended) VALUES ($1, '', '', $2, $3, $4, $5, $5)`,
+				id, Found, r.site, Destroyed, store.Stamp(tx.Time()))
+			return err
+		}, m.Info())
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Behind says by what the module shows that the register is older than it: it
+// has keys, or destroyed some, of which a register that is its own had heard
+// first. Reconcile makes both agree again, so ask before.
+func (r *Register) Behind(ctx context.Context, m hsm.Token) ([]string, error) {
+	known, _, err := r.Keys(ctx, Filter{})
+	if err != nil || !settled(known) {
+		return nil, err // a new register
+	}
+	states := map[string]State{}
+	for _, k := range known {
+		states[k.ID] = k.State
+	}
+	have, err := m.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := m.Destroyed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var signs []string
+	for _, k := range have {
+		if _, ok := states[k.ID]; !ok {
+			signs = append(signs, fmt.Sprintf("key %s is in the security module, and the register never heard of it", k.ID))
+		}
+	}
+	for _, id := range gone {
+		switch state, ok := states[id]; {
+		case !ok:
+			signs = append(signs, fmt.Sprintf("key %s was destroyed in the security module, and the register never heard of it", id))
+		case state != Destroyed && state != Making:
+			last, err := r.last(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			if last != "key.erasing" {
+				signs = append(signs, fmt.Sprintf("key %s was destroyed in the security module, and is %s in the register", id, state))
+			}
+		}
+	}
+	return signs, nil
 }
 
 // compare is Reconcile of one key that the register knows.
@@ -429,7 +529,13 @@ func (r *Register) compare(ctx context.Context, m hsm.Token, k Key, h hsm.Key, t
 		if err == nil && last == "key.erasing" {
 			return false, r.erased(ctx, k.ID)
 		}
-		return true, errors.Join(err, alarm("key.missing", "the module has lost it; restore it from its backup, or put the right module back", nil))
+		// The module remembers for ever what it destroyed, also what the register
+		// has forgotten: that never comes back.
+		gone, look := m.Destroyed(ctx)
+		if err == nil && look == nil && slices.Contains(gone, k.ID) {
+			return false, r.erased(ctx, k.ID)
+		}
+		return true, errors.Join(err, look, alarm("key.missing", "the module has lost it; restore it from its backup, or put the right module back", nil))
 	case there && (k.Purpose != string(h.Purpose) || k.Algorithm != string(h.Algorithm) || k.KCV != h.KCV.String()):
 		text := strings.Join(slices.DeleteFunc([]string{string(h.Algorithm), "for " + string(h.Purpose), h.KCV.String()}, func(s string) bool { return s == "" }), " ")
 		err = alarm("key.differs", "the module has another one under this name: "+text, func(tx *store.Tx) error {

@@ -17,6 +17,7 @@ import (
 	"ankan/custody"
 	"ankan/datagen"
 	"ankan/keys"
+	"ankan/order"
 	"ankan/perso"
 	"ankan/release"
 	"ankan/site"
@@ -106,6 +107,9 @@ func (s *plant) run(ctx context.Context, r perso.Run) error {
 		return site.ErrIdle // until the batch that it makes ends, or waits
 	}
 	defer s.line.rest()
+	if err := order.Stopped(s.Store().Committed(ctx), r.Order); err != nil {
+		return err
+	}
 	p, err := s.feed(ctx, r)
 	if err != nil {
 		return err

@@ -63,7 +63,9 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 			"chip.destroy":  {Propose: s.proposeChips, Do: s.doChips},
 			"batch.destroy": {Propose: s.proposeEmpty, Do: s.doEmpty},
 		},
-		Round: s.round,
+		Round:  s.round,
+		Lost:   s.lost,
+		Unlock: s.unlock,
 		Routes: map[string]site.Route{
 			"GET /v1/runs": {Permission: "line.read", Handler: site.Answer(func(r *http.Request) (any, error) { return perso.Runs(r.Context(), s.Store()) })},
 			"GET /v1/runs/{id}": {Permission: "line.read", Handler: site.Answer(func(r *http.Request) (any, error) {

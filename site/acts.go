@@ -65,12 +65,16 @@ func (s *Site) Do(ctx context.Context, id string) error {
 		err = a.StillSays(now)
 	}
 	if err == nil {
+		err = s.open(a.Kind)
+	}
+	if err == nil {
 		err = s.deeds[a.Kind].Do(ctx, w)
 	}
 	if err != nil {
 		e := audit.Entry{Kind: "act.failed", Actor: "person/" + a.Requester, Subject: a.Subject, Data: map[string]any{"id": a.ID, "kind": a.Kind, "why": err.Error()}}
 		return errors.Join(err, s.store.Enter(ctx, e))
 	}
+	s.mark(true)
 	s.hurry()
 	return nil
 }
@@ -107,6 +111,9 @@ func (s *Site) OrderOf(ctx context.Context, subject string, state order.State) (
 	o, err := order.Get(ctx, s.store, id)
 	if err == nil && o.State != state {
 		err = fmt.Errorf("order %s: %w: it is %s, want %s", id, order.ErrState, o.State, state)
+	}
+	if err == nil {
+		err = order.Stopped(s.store.Committed(ctx), id)
 	}
 	return o, err
 }

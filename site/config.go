@@ -6,6 +6,7 @@
 package site
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -81,6 +82,10 @@ type Config struct {
 	Drawing string  `yaml:"drawing,omitempty"`
 	Console Console `yaml:"console,omitempty"`
 	Notify  Notify  `yaml:"notify,omitempty"`
+	// HighWater is the file by which the site notices that its database is older
+	// than it was; default: highwater in the data folder. It is worth most where
+	// what puts a database back does not reach.
+	HighWater string `yaml:"high_water,omitempty"`
 
 	// Disk says when a disk is too full for new work.
 	Disk Disk `yaml:"disk,omitempty"`
@@ -226,7 +231,7 @@ func ParseConfig(path string, doc []byte) (*Config, error) {
 		}
 	}
 	for _, p := range []*string{&c.Data, &c.Control, &c.Token.File, &c.Token.Passphrase, &c.Server.Password, &c.Console.Certificate, &c.Console.Key, &c.Console.Clients,
-		&c.Console.Metadata, &c.Console.MetadataRoot, &c.Console.Statements} {
+		&c.Console.Metadata, &c.Console.MetadataRoot, &c.Console.Statements, &c.HighWater} {
 		abs(p)
 	}
 	if h := c.Token.PKCS11; h != nil {
@@ -390,6 +395,9 @@ func (c *Config) DatabasePassword() func() (string, error) {
 		return string(b), err
 	}
 }
+
+// HighWaterFile is the path of the high-water file.
+func (c *Config) HighWaterFile() string { return cmp.Or(c.HighWater, c.Path("highwater")) }
 
 // CardFile is the partner card that the site gives to its partners.
 func (c *Config) CardFile() string { return c.Path("partner.yaml") }

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,6 +62,7 @@ type Status struct {
 	SpoolWait int      `json:"spool_waiting"` // files that arrived and are not dealt with
 	// Conditions is what people must see to.
 	Conditions []Condition `json:"conditions"`
+	Locked     *Lock       `json:"locked,omitempty"` // why the site issues nothing
 }
 
 // listenControl opens the socket before anything else of the site runs: the
@@ -152,6 +155,13 @@ func (s *Site) ownRoutes() map[string]Route {
 		"GET /v1/drafts/policy":  read("policy.read", s.getPolicyDraft),
 		"POST /v1/drafts/policy": s.BySigner("policy.draft", s.postPolicyDraft),
 
+		"GET /v1/partners/{name}/checkpoint": read("site.read", func(r *http.Request) (any, error) {
+			return s.PartnerCheckpoint(r.Context(), r.PathValue("name"))
+		}),
+		"POST /v1/backups":     {Permission: "backup.make", Handler: http.HandlerFunc(s.postBackup)},
+		"POST /v1/witness":     read("site.read", s.postWitness),
+		"POST /v1/drafts/lost": s.BySigner("site.reconcile", s.postLost),
+
 		"GET /v1/keys":         read("keys.read", s.getKeys),
 		"GET /v1/keys/{id...}": read("keys.read", s.getKey),
 
@@ -168,9 +178,28 @@ func (s *Site) ownRoutes() map[string]Route {
 func (s *Site) Control() http.Handler {
 	m := http.NewServeMux()
 	for pattern, r := range s.routes {
-		m.Handle(pattern, s.permitted(pattern, r))
+		h := s.permitted(pattern, r)
+		if method, path, _ := strings.Cut(pattern, " "); method != http.MethodGet && !slices.ContainsFunc(unlocked, func(p string) bool { return strings.HasPrefix(path, p) }) {
+			h = s.unlessLocked(pattern, h)
+		}
+		m.Handle(pattern, h)
 	}
 	return m
+}
+
+// unlocked is what a locked site does at the socket besides showing: acts are
+// looked at one by one (Site.Do), drafts change nothing.
+var unlocked = []string{"/v1/acts", "/v1/people/", "/v1/drafts/", "/v1/ceremonies/", "/v1/backups", "/v1/witness"}
+
+// unlessLocked refuses while the site is locked.
+func (s *Site) unlessLocked(pattern string, to http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if l := s.Locked(); l != nil {
+			Answer(func(*http.Request) (any, error) { return nil, fmt.Errorf("%s: %w: %s", pattern, ErrLocked, l.Why()) }).ServeHTTP(w, r)
+			return
+		}
+		to.ServeHTTP(w, r)
+	})
 }
 
 // permitted asks the policy in force whether the socket may. What it does not
@@ -205,7 +234,7 @@ func (s *Site) Status() (Status, error) {
 		return Status{}, err
 	}
 	st := Status{Site: s.config.Site, Display: s.config.Display, Roles: s.config.Roles, Token: s.guard.Info(), LogSize: s.store.Size(),
-		Listen: s.config.Edge.Listen, PID: os.Getpid(), SpoolWait: len(waiting), Conditions: append([]Condition{}, s.Conditions()...)}
+		Listen: s.config.Edge.Listen, PID: os.Getpid(), SpoolWait: len(waiting), Conditions: append([]Condition{}, s.Conditions()...), Locked: s.Locked()}
 	for name := range s.partners {
 		st.Partners = append(st.Partners, name)
 	}

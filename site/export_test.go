@@ -3,6 +3,8 @@ package site
 import (
 	"context"
 
+	"ankan/exchange"
+	"ankan/exchange/edge"
 	"ankan/keys"
 )
 
@@ -25,6 +27,15 @@ var (
 func (s *Site) SendForms(ctx context.Context) error     { return s.sendForms(ctx) }
 func (s *Site) SendShipments(ctx context.Context) error { return s.sendShipments(ctx) }
 func (s *Site) TellParties(ctx context.Context) error   { return s.tellParties(ctx) }
+
+// Refuse refuses a file as takeIn does, once it was opened.
+func (s *Site) Refuse(ctx context.Context, f *edge.File, why string) (err error) {
+	a := s.arrival(f)
+	if a.message, err = exchange.Open(a.Path, s.mail, []*exchange.Partner{a.partner}, s.limits()); err != nil {
+		return err
+	}
+	return s.refuse(ctx, a, &Refusal{Reasons: []string{why}})
+}
 
 // Requested is what the person signed who asked for an act.
 func (s *Site) Requested(ctx context.Context, id string) (keys.FormAnswer, error) {

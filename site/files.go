@@ -56,6 +56,9 @@ func (a *Arrival) Taken(tx *store.Tx) error {
 	tx.Note("file", a.Name)
 	tx.Note("file_sha256", a.SHA256)
 	tx.Note("partner", a.Partner)
+	if err := a.site.keep(context.Background(), tx, a); err != nil {
+		return err
+	}
 	return a.record(tx)
 }
 
@@ -159,6 +162,7 @@ func (s *Site) takeIn(ctx context.Context, f *edge.File) error {
 	var e *exchange.Refusal
 	switch {
 	case err == nil:
+		s.mark(true) // before the file is cleared away
 		s.hurry()
 		return s.spool.Done(f)
 	case errors.Is(err, errRefused):
@@ -226,6 +230,9 @@ func (s *Site) dispatch(ctx context.Context, a *Arrival) error {
 	if a.message, err = exchange.Open(a.Path, s.mail, []*exchange.Partner{a.partner}, s.limits()); err != nil {
 		return err
 	}
+	if err := s.hear(ctx, a); err != nil {
+		return err
+	}
 	err = h.Take(ctx, a)
 	var r *Refusal
 	if a.trouble != nil && errors.As(err, &r) {
@@ -262,6 +269,9 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 		if err != nil {
 			return err
 		}
+		if err := s.keep(ctx, tx, a); err != nil {
+			return err
+		}
 		if r.Alarm {
 			if err := s.alarm(ctx, tx, a, r); err != nil {
 				return err
@@ -290,7 +300,7 @@ func (s *Site) alarm(ctx context.Context, tx *store.Tx, a *Arrival, r *Refusal) 
 }
 
 // sealing is exchange.Seal or exchange.SealForOfficers.
-type sealing func(w io.Writer, from *exchange.Identity, to *exchange.Partner, name string) (io.WriteCloser, error)
+type sealing func(w io.Writer, from *exchange.Identity, to *exchange.Partner, name string, notes ...exchange.Note) (io.WriteCloser, error)
 
 // Send seals a file to a partner and puts it into the spool, once by its name:
 // the same name to the same partner again does nothing.
@@ -311,8 +321,12 @@ func (s *Site) seal(ctx context.Context, seal sealing, to, name string, write fu
 	if p == nil {
 		return fmt.Errorf("%s: %q is no partner; add its card to partners in the configuration", name, to)
 	}
+	notes, err := s.notes(ctx, to)
+	if err != nil {
+		return err
+	}
 	sum, size, err := s.spool.Put(to, name, func(w io.Writer) error {
-		sealed, err := seal(w, s.mail, p, name)
+		sealed, err := seal(w, s.mail, p, name, notes...)
 		if err != nil {
 			return err
 		}

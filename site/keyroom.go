@@ -21,6 +21,13 @@ import (
 // module has lost is told, and stays in the register.
 func (s *Site) guardKeys(ctx context.Context, m hsm.Module) error {
 	s.register = keys.NewRegister(s.config.Site, s.store, s.people)
+	behind, err := s.register.Behind(ctx, m)
+	if err == nil {
+		err = s.findLock(ctx, behind)
+	}
+	if err != nil {
+		return err
+	}
 	missing, err := s.register.Reconcile(ctx, m)
 	if err != nil {
 		return err

@@ -59,6 +59,11 @@ type Duties struct {
 	View func(context.Context, *OrderView) error
 	// Routes of the control socket by their pattern, "GET /v1/lots".
 	Routes map[string]Route
+	// Lost is what an act that unlocks the site will do to what the part does
+	// (site.unlock): its approvers see it.
+	Lost func(context.Context, Unlocking) (map[string]string, error)
+	// Unlock does it, in the change that unlocks the site.
+	Unlock func(context.Context, *store.Tx, Unlocking) error
 	// Close ends what the part opened.
 	Close func()
 }

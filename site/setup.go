@@ -296,17 +296,22 @@ func readSecretFile(path string) ([]byte, error) {
 func (c *Config) origin() string { return "ankan/" + c.Site }
 
 func openStore(ctx context.Context, c *Config, now func() time.Time, t hsm.Module, parts []Part) (*store.Store, error) {
-	signer, err := t.Signer(ctx, keyLog)
-	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", keyLog, err)
-	}
-	n, err := audit.NewSigner(c.origin(), signer)
+	cfg, err := storeConfig(ctx, c, now, t)
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, store.Config{
+	return store.Open(ctx, cfg, Schemas(parts...)...)
+}
+
+func storeConfig(ctx context.Context, c *Config, now func() time.Time, t hsm.Module) (store.Config, error) {
+	signer, err := t.Signer(ctx, keyLog)
+	if err != nil {
+		return store.Config{}, fmt.Errorf("key %s: %w", keyLog, err)
+	}
+	n, err := audit.NewSigner(c.origin(), signer)
+	return store.Config{
 		Path: c.Database(), Password: c.DatabasePassword(), Origin: c.origin(), Signer: n, Now: now, Steps: c.Steps,
-	}, Schemas(parts...)...)
+	}, err
 }
 
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its

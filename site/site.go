@@ -51,6 +51,7 @@ type Site struct {
 	gate      *access.Gate
 	board     *notice.Board
 	store     *store.Store
+	schemas   []store.Schema
 	people    *access.Directory
 	desk      *custody.Desk
 	mail      *exchange.Identity
@@ -69,9 +70,13 @@ type Site struct {
 	nonces nonces    // of signed requests
 	opened time.Time // signed requests from before are not taken
 
-	wake chan struct{}
-	mu   sync.Mutex
-	busy map[string]*work
+	high highWater
+
+	wake  chan struct{}
+	mu    sync.Mutex
+	heard map[string]bool // files that a locked site has listened to, by their place
+	lock  *Lock           // why the site issues nothing; nil: it is not locked
+	busy  map[string]*work
 	// taking holds an element for each file that is being taken in.
 	taking chan struct{}
 	house  time.Duration // of the clock: when the site next looks after what time brings
@@ -95,7 +100,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 	s := &Site{
 		config: c, clock: c.clock(), keeper: newKeeper(c.clock(), c.Time.leap()), disks: newDisks(c), log: log, profiles: map[string]*profile.Profile{},
 		files: map[message.Kind]Handler{}, deeds: map[string]Deed{}, steps: map[order.State]func(context.Context, order.Order) error{},
-		wake: make(chan struct{}, 1), busy: map[string]*work{}, taking: make(chan struct{}, mostTaking),
+		wake: make(chan struct{}, 1), busy: map[string]*work{}, heard: map[string]bool{}, taking: make(chan struct{}, mostTaking),
 	}
 	s.routes = s.ownRoutes()
 	defer func() {
@@ -111,6 +116,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 		return nil, err
 	}
 	s.keeper.from(s.store.Now())
+	s.high.path, s.schemas = c.HighWaterFile(), Schemas(parts...)
 	s.people, s.opened = access.New(s.store), s.store.Now()
 	s.stock = stock.New(s.store)
 	s.desk = custody.New(c.Site, s.store, s.people)
@@ -127,8 +133,12 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 		return nil, err
 	}
 	s.spool.Steps = c.Steps
-	if err := s.plug(ctx, append([]Part{s.keyRoom(), s.staff(), s.shipments()}, parts...)); err != nil {
+	if err := s.plug(ctx, append([]Part{s.keyRoom(), s.staff(), s.shipments(), s.rollback()}, parts...)); err != nil {
 		return nil, err
+	}
+	// After the parts have opened what they need to show what is so.
+	if l := s.Locked(); l != nil {
+		s.guard.Hold(l.Why())
 	}
 	return s, nil
 }
@@ -220,6 +230,7 @@ func (s *Site) Close() error {
 		errs = append(errs, s.spool.Close())
 	}
 	if s.store != nil {
+		s.mark(true)
 		errs = append(errs, s.store.Close())
 	}
 	return errors.Join(errs...)
@@ -400,9 +411,19 @@ func (s *Site) round(ctx context.Context, run func(work func() error)) error {
 	if err := s.logTransfers(ctx); err != nil {
 		return err
 	}
+	s.mark(false)
+	begin := func(name string, do func(context.Context) error) { s.begin(ctx, run, name, do) }
 	files, err := s.spool.Waiting()
 	if err != nil {
 		return err
+	}
+	if s.Locked() != nil {
+		begin("housekeeping", s.keepHouse)
+		begin("notices", s.deliver)
+		for _, f := range files {
+			begin("witness "+f.Path, func(ctx context.Context) error { return s.listen(ctx, f) })
+		}
+		return nil
 	}
 	for _, f := range files {
 		s.begin(ctx, run, "file "+f.Path, func(ctx context.Context) error { return s.takeIn(ctx, f) })
@@ -425,11 +446,13 @@ func (s *Site) round(ctx context.Context, run func(work func() error)) error {
 				if now, err := order.Get(ctx, s.store, o.ID); err != nil || now.State != o.State {
 					return err
 				}
+				if err := order.Stopped(s.store.Committed(ctx), o.ID); err != nil {
+					return err
+				}
 				return step(ctx, o)
 			})
 		}
 	}
-	begin := func(name string, do func(context.Context) error) { s.begin(ctx, run, name, do) }
 	for _, p := range s.parts {
 		if p.Round == nil {
 			continue

@@ -60,6 +60,22 @@ func (s Schema) provider(db *sql.DB, e engine) (*goose.Provider, error) {
 	return p, nil
 }
 
+// newest is the newest version that s knows.
+func (s Schema) newest() (version int64, err error) {
+	files, err := fs.Glob(s.Files, "*.sql")
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range files {
+		v, err := goose.NumericComponent(f)
+		if err != nil {
+			return 0, fmt.Errorf("schema %s: %w", s.Name, err)
+		}
+		version = max(version, v)
+	}
+	return version, nil
+}
+
 // check refuses a database that has a version of s which s does not know. It
 // reports whether migrations are due.
 func (s Schema) check(ctx context.Context, p *goose.Provider) (due bool, err error) {

@@ -41,6 +41,9 @@ type cli struct {
 	Worker  workerCmd  `cmd:"" help:"Draw key sets for a bureau on machines of their own."`
 	Demo    demoCmd    `cmd:"" help:"Drive one order through three sites on this machine."`
 	Site    siteCmd    `cmd:"" help:"Set up a site, or show how it is."`
+	Backup  backupCmd  `cmd:"" help:"Back a site up into one file that some of its custodians open together."`
+	Restore restoreCmd `cmd:"" help:"Put a site back out of a backup, where there is none. It comes out locked."`
+	Fsck    fsckCmd    `cmd:"" help:"Check all of a site that does not run: database, log, acts, blocks, ledger, stock, keys, files."`
 	Partner partnerCmd `cmd:"" help:"Partner cards: whom a site exchanges files with."`
 	Order   orderCmd   `cmd:"" help:"Draft and follow orders."`
 	Ledger  ledgerCmd  `cmd:"" help:"The identity ledger of a bureau: which order a number went to."`

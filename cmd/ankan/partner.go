@@ -2,16 +2,42 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 
 	"ankan/act"
 	"ankan/exchange"
+	"ankan/site"
 )
 
 type partnerCmd struct {
-	Show partnerShowCmd `cmd:"" help:"Show a partner card, with the digest that two people compare before it is used."`
-	Card partnerCardCmd `cmd:"" help:"Make the card of a partner who works with stock gpg and sftp."`
+	Show       partnerShowCmd       `cmd:"" help:"Show a partner card, with the digest that two people compare before it is used."`
+	Checkpoint partnerCheckpointCmd `cmd:"" help:"Print the largest checkpoint of a partner's log that came with its files: for a partner who restores a backup."`
+	Card       partnerCardCmd       `cmd:"" help:"Make the card of a partner who works with stock gpg and sftp."`
+}
+
+type partnerCheckpointCmd struct {
+	siteFlag
+	Name string `arg:"" help:"Partner."`
+}
+
+func (p partnerCheckpointCmd) Run(a *app) error {
+	c, err := p.client(a)
+	if err != nil {
+		return err
+	}
+	var v site.PartnerCheckpoint
+	if err := c.Get(a.ctx, "/partners/"+url.PathEscape(p.Name)+"/checkpoint", &v); err != nil {
+		return err
+	}
+	return a.print(p.JSON, v, func() {
+		if v.Lost != "" { // the larger one, from before the partner's database was put back
+			a.printf("%s", v.Lost)
+			return
+		}
+		a.printf("%s", v.Checkpoint)
+	})
 }
 
 type partnerShowCmd struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,6 +51,73 @@ type siteCmd struct {
 	Found  siteFoundCmd  `cmd:"" help:"Have two or more people found a site, each in a browser of their own: passkeys, signatures, then module, keys and database."`
 	Init   siteInitCmd   `cmd:"" help:"Set a site up with software passkeys of this machine, for demonstrations and tests. At least two people."`
 	Status siteStatusCmd `cmd:"" help:"Show how a running site is."`
+
+	Witness siteWitnessCmd `cmd:"" help:"Compare the log with a checkpoint of it that a partner keeps. If the log does not continue it, the site is locked."`
+	Lost    siteLostCmd    `cmd:"" help:"Hand in the file of an order that a locked bureau took in during the lost time."`
+}
+
+type siteWitnessCmd struct {
+	siteFlag
+	File string `arg:"" type:"existingfile" help:"Checkpoint, as ankan partner checkpoint printed it." complete:"files"`
+}
+
+func (s siteWitnessCmd) Run(a *app) error {
+	c, err := s.client(a)
+	if err != nil {
+		return err
+	}
+	signed, err := os.ReadFile(s.File)
+	if err != nil {
+		return err
+	}
+	ok, err := c.Witness(a.ctx, signed)
+	if err != nil {
+		return err
+	}
+	return a.print(s.JSON, map[string]bool{"continues": ok}, func() {
+		if ok {
+			a.printf("the log continues the checkpoint: nothing of it is lost\n")
+			return
+		}
+		a.printf("the log does not continue the checkpoint: the site is locked\n")
+		a.next("ankan site status -c %s", short(s.Config))
+	})
+}
+
+type siteLostCmd struct {
+	siteFlag
+	signerFlag
+	Order    string `arg:"" help:"Number of the order, as the lock names it."`
+	File     string `arg:"" type:"existingfile" help:"The order file, as its operator has it." complete:"files"`
+	Operator string `required:"" help:"Partner whose order it is."`
+}
+
+func (s siteLostCmd) Run(a *app) error {
+	doc, err := os.ReadFile(s.File)
+	if err != nil {
+		return err
+	}
+	c, p, err := s.as(a, s.signerFlag)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(site.LostFile{Order: s.Order, Operator: s.Operator, Document: string(doc)})
+	if err != nil {
+		return err
+	}
+	var v struct {
+		Order      string `json:"order"`
+		Operator   string `json:"operator"`
+		Identities int    `json:"identities"`
+		SHA256     string `json:"sha256"`
+	}
+	if err := c.Ask(a.ctx, p, "/drafts/lost", body, &v); err != nil {
+		return err
+	}
+	return a.print(s.JSON, v, func() {
+		a.printf("order %s of %s: its %s are never issued again, once the site is unlocked\n", v.Order, v.Operator, count(v.Identities, "identity", "identities"))
+		a.next("ankan act request site.unlock site -c %s --person N --passkey FILE", short(s.Config))
+	})
 }
 
 type siteInitCmd struct {
@@ -111,6 +179,13 @@ func (s siteStatusCmd) Run(a *app) error {
 	slices.Sort(st.Partners)
 	return a.print(s.JSON, st, func() {
 		a.printf("%s (%s), roles %s, process %d\n", st.Site, st.Display, strings.Join(st.Roles, ", "), st.PID)
+		if l := st.Locked; l != nil {
+			a.printf("LOCKED            since %s, it issues nothing: %s\n", l.Since.Format("2006-01-02 15:04:05 MST"), l.Sentence())
+			for _, sign := range l.Signs[min(1, len(l.Signs)):] {
+				a.printf("                  %s\n", sign.Text)
+			}
+			a.printf("                  set right what the lost time did, then: ankan act request site.unlock site -c %s\n", short(s.Config))
+		}
 		a.printf("security module   %s, %s\n", st.Token.Model, st.Token.Certificate)
 		a.printf("listens on        %s\npartners          %s\n", orNone(st.Listen), orNone(strings.Join(st.Partners, ", ")))
 		a.printf("audit log         %s\nfiles waiting     %d\n", count(st.LogSize, "entry", "entries"), st.SpoolWait)

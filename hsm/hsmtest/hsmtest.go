@@ -203,6 +203,16 @@ func (s *suite) describes(k hsm.Key) {
 }
 
 func (s *suite) destroy() {
+	before, err := s.Destroyed(s.ctx)
+	s.must(err)
+	destroyed := func(want ...string) {
+		s.Helper()
+		want = slices.Sorted(slices.Values(append(want, before...)))
+		if names, err := s.Destroyed(s.ctx); err != nil || !slices.Equal(names, want) {
+			s.Errorf("destroyed are %v, %v, want %v", names, err, want)
+		}
+	}
+	destroyed()
 	s.make("order", hsm.Order, hsm.AES256)
 	dk, wrapped, err := s.NewDataKey(s.ctx, "order")
 	s.must(err)
@@ -224,6 +234,7 @@ func (s *suite) destroy() {
 	s.must(s.Module.Destroy(s.ctx, "site"))
 	_, err = signer.Sign(rand.Reader, []byte("message"), crypto.Hash(0))
 	s.want("a signer that was taken before", err, hsm.ErrNoKey)
+	destroyed("order", "site")
 }
 
 // A use is one use of a key by its name, with the purposes that allow it.

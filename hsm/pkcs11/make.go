@@ -670,15 +670,7 @@ func (t *Token) Key(ctx context.Context, id string) (found hsm.Key, err error) {
 
 // Keys implements hsm.Token.
 func (t *Token) Keys(ctx context.Context) ([]hsm.Key, error) {
-	s, err := t.open()
-	if err != nil {
-		return nil, err
-	}
-	var all map[string]*state
-	err = s.do(ctx, func(s *session) (err error) {
-		all, err = s.inventory()
-		return err
-	})
+	all, err := t.states(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -690,6 +682,35 @@ func (t *Token) Keys(ctx context.Context) ([]hsm.Key, error) {
 	}
 	slices.SortFunc(keys, func(a, b hsm.Key) int { return cmp.Compare(a.ID, b.ID) })
 	return keys, nil
+}
+
+// Destroyed implements hsm.Token.
+func (t *Token) Destroyed(ctx context.Context) ([]string, error) {
+	all, err := t.states(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{}
+	for id, st := range all {
+		if st.gone {
+			names = append(names, id)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// states is what the token has of every name.
+func (t *Token) states(ctx context.Context) (all map[string]*state, err error) {
+	s, err := t.open()
+	if err != nil {
+		return nil, err
+	}
+	err = s.do(ctx, func(s *session) (err error) {
+		all, err = s.inventory()
+		return err
+	})
+	return all, err
 }
 
 // Destroy implements hsm.Token. The name stays taken for ever.

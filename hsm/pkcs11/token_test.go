@@ -142,6 +142,7 @@ func every(t *Token) map[string]error {
 	_, errs["Generate"] = t.Generate(ctx, "x", hsm.Order, hsm.AES256)
 	_, errs["Key"] = t.Key(ctx, "x")
 	_, errs["Keys"] = t.Keys(ctx)
+	_, errs["Destroyed"] = t.Destroyed(ctx)
 	_, errs["Signer"] = t.Signer(ctx, "x")
 	_, errs["Decrypter"] = t.Decrypter(ctx, "x")
 	_, errs["MAC"] = t.MAC(ctx, "x")

@@ -459,6 +459,20 @@ func (t *Token) Destroy(ctx context.Context, id string) error {
 	return nil
 }
 
+// Destroyed implements hsm.Token.
+func (t *Token) Destroyed(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s, err := t.open()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.destroyed)), nil
+}
+
 // Key implements hsm.Token.
 func (t *Token) Key(ctx context.Context, id string) (hsm.Key, error) {
 	k, err := t.find(ctx, id)

@@ -27,6 +27,7 @@ func every(t *soft.Token) map[string]error {
 	_, errs["Generate"] = t.Generate(ctx, "x", hsm.Order, hsm.AES256)
 	_, errs["Key"] = t.Key(ctx, "x")
 	_, errs["Keys"] = t.Keys(ctx)
+	_, errs["Destroyed"] = t.Destroyed(ctx)
 	errs["Destroy"] = t.Destroy(ctx, "x")
 	_, errs["Signer"] = t.Signer(ctx, "x")
 	_, errs["MAC"] = t.MAC(ctx, "x")
