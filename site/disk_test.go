@@ -112,7 +112,7 @@ func TestStopped(t *testing.T) {
 		t.Errorf("an acknowledgement: %v", err)
 	}
 	site.FakeDisk(maker, func() (int64, int64, bool) { return 1 << 30, 1 << 30, false })
-	if err := sitetest.Hand(t, op, maker, "o-1.inp.pgp"); err == nil || errors.Is(err, site.ErrStopped) || !strings.Contains(err.Error(), "o-1.inp.pgp:1:1: ") {
+	if err := sitetest.Hand(t, op, maker, "o-1.inp.pgp"); !errors.As(err, &r) || !strings.Contains(err.Error(), "o-1.inp.pgp:1:1: ") {
 		t.Errorf("what is no order is not read, when there is room again: %v", err)
 	}
 }

@@ -82,7 +82,7 @@ func (a *Arrival) Read(read func(io.Reader) error) error {
 		own = read(&source{r, a})
 		return own
 	})
-	if err != nil && !errors.Is(err, own) {
+	if err != nil && own == nil {
 		a.troubled(err)
 	}
 	return err
