@@ -70,7 +70,7 @@ func TestFsck(t *testing.T) {
 	s.Close()
 }
 
-func TestFsckFinds(t *testing.T) {
+func TestR20_FsckFinds(t *testing.T) {
 	for name, tt := range map[string]struct {
 		harm        func(t *testing.T, c *site.Config, token hsm.Module)
 		check, what string

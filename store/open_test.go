@@ -70,7 +70,7 @@ func TestOneProcess(t *testing.T) {
 	}
 }
 
-func TestMigrations(t *testing.T) {
+func TestR22_Migrations(t *testing.T) {
 	path := storetest.New(t)
 	const one, two = "CREATE TABLE a (x TEXT);", "ALTER TABLE a ADD COLUMN y TEXT;"
 	open := func(sql ...string) (*Store, error) {

@@ -139,10 +139,10 @@ func (w *works) locked(name string) {
 	w.log(name)
 }
 
-// TestYesterday restores a backup from before an order after the order's whole
+// TestR12_Yesterday restores a backup from before an order after the order's whole
 // life: its identities are not issued again, its keys are not back, and no one
 // who brings less than asked opens the site.
-func TestYesterday(t *testing.T) {
+func TestR12_Yesterday(t *testing.T) {
 	const cards = 20
 	w := start(t, options{cards: cards, change: wide})
 	t.Cleanup(func() { w.say(demo.Sites()...) })
@@ -249,9 +249,9 @@ func flipped(b []byte, at int) []byte {
 	return b
 }
 
-// TestOldDatabase puts an old database file in the place of a newer one, without
+// TestR12_OldDatabase puts an old database file in the place of a newer one, without
 // any command of ours: the high-water file notices, and without it the module.
-func TestOldDatabase(t *testing.T) {
+func TestR12_OldDatabase(t *testing.T) {
 	if storetest.OnPostgres() {
 		return // what is put back here is a file
 	}
