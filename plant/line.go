@@ -122,9 +122,8 @@ func (s *plant) run(ctx context.Context, r perso.Run) error {
 	if err != nil {
 		return err
 	}
-	line.May = seldom(time.Second, func(ctx context.Context) error {
-		return errors.Join(s.MayBegin(), s.mayLoad(ctx, r, p.Image, l.Chip))
-	})
+	mayLoad := seldom(time.Second, func(ctx context.Context) error { return s.mayLoad(ctx, r, p.Image, l.Chip) })
+	line.May = func(ctx context.Context) error { return errors.Join(s.MayBegin(), mayLoad(ctx)) }
 	line.Again = func(err error) bool { return errors.Is(err, store.ErrFull) && s.MakeRoom() }
 	if err := line.May(ctx); err != nil {
 		return err

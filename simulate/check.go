@@ -43,6 +43,14 @@ func (r *run) end() error {
 		if d := p.site.Store().Now().Sub(p.clock.day); d > 0 {
 			p.clock.pass(d)
 		}
+		// Of one that leapt ahead somebody says that it is right, by starting the site
+		// again.
+		if p.site.MayBegin() != nil {
+			r.count("restarts of a site whose clock had leapt")
+			if err := r.restart(p); err != nil {
+				return err
+			}
+		}
 	}
 	idle := 0
 	for range calmRounds {

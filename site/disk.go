@@ -248,21 +248,27 @@ func fill(f *os.File, size int64) error {
 	return nil
 }
 
-// giveReserve gives the reserve up. It reports whether there was any.
-func (d *disks) giveReserve() bool {
+// giveReserve gives the reserve up. It reports whether there was any. It is for
+// what runs: from here on the disk counts as full, so that nothing new takes it.
+func (d *disks) giveReserve(now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if os.Remove(d.reserve) != nil {
 		return false
 	}
 	d.given = time.Now()
+	if v, err := d.ask(filepath.Dir(d.reserve)); err == nil {
+		if at := d.state(v.id, filepath.Dir(d.reserve)); at.level < full {
+			at.level, at.since, at.free, at.total = full, now, v.free, v.total
+		}
+	}
 	return true
 }
 
 // MakeRoom gives the reserve up for something that has begun and must be written
 // down, though the disk is full. It reports whether there is room because of it.
 func (s *Site) MakeRoom() bool {
-	if s.disks.giveReserve() {
+	if s.disks.giveReserve(s.store.Now()) {
 		s.log.Error("the disk is full; its reserve was given up")
 		return true
 	}
@@ -299,7 +305,7 @@ func (s *Site) watchDisks(ctx context.Context) error {
 			continue
 		}
 		err := s.tellDisk(ctx, st)
-		if err != nil && d.giveReserve() { // so that the log can say why
+		if err != nil && d.giveReserve(s.store.Now()) { // so that the log can say why
 			s.log.Error("the disk is full; its reserve was given up", "path", st.path, "err", err)
 			err = s.tellDisk(ctx, st)
 		}
@@ -315,7 +321,7 @@ func (s *Site) watchDisks(ctx context.Context) error {
 	}
 	if stopped {
 		// What runs must be able to end.
-		if v, err := d.ask(filepath.Dir(d.reserve)); err == nil && v.free < int64(d.rule.Reserve)<<20 && d.giveReserve() {
+		if v, err := d.ask(filepath.Dir(d.reserve)); err == nil && v.free < int64(d.rule.Reserve)<<20 && d.giveReserve(s.store.Now()) {
 			s.log.Warn("the disk is nearly full; its reserve was given up", "free", v.free)
 		}
 		return nil

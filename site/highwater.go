@@ -40,13 +40,13 @@ func (h *highWater) read() ([]byte, error) {
 
 // write replaces the file with a checkpoint, durably.
 func (h *highWater) write(signed []byte, size int64) error {
-	f, err := os.CreateTemp(filepath.Dir(h.path), ".new-")
+	f, err := os.OpenFile(h.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(signed)
-	if err := errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), h.path); err != nil {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLevels(t *testing.T) {
@@ -84,7 +85,7 @@ func TestReserve(t *testing.T) {
 	if n := there(); n != 3<<20 {
 		t.Errorf("the reserve has %d bytes", n)
 	}
-	if !d.giveReserve() || d.giveReserve() {
+	if !d.giveReserve(time.Now()) || d.giveReserve(time.Now()) {
 		t.Error("the reserve is given up once")
 	}
 	v.total, v.free = 20<<20, 20<<20

@@ -61,46 +61,52 @@ func (w *works) onto(name, dir string, mebibytes int) *disk {
 	t := w.t
 	t.Helper()
 	w.stop(name)
-	old := dir + ".before"
 	os.Remove(filepath.Join(dir, "reserve")) // a disk that is smaller has a smaller one
-	if err := os.Rename(dir, old); err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
+	// The folder is never away: the other sites read this one's card in it.
+	made := dir + ".disk"
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Mkdir(made, 0o700), unix.Mount("ankan", made, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", mebibytes))); err != nil {
+		t.Fatalf("a small disk at %s: %v", made, err)
 	}
-	if err := errors.Join(os.MkdirAll(dir, 0o700), unix.Mount("ankan", dir, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", mebibytes))); err != nil {
+	if out, err := exec.Command("cp", "-a", dir+"/.", made).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := errors.Join(unix.Mount(made, dir, "", unix.MS_BIND, ""), unix.Unmount(made, unix.MNT_DETACH)); err != nil {
 		t.Fatalf("a small disk at %s: %v", dir, err)
 	}
 	t.Cleanup(func() {
 		w.stop(name)
 		unix.Unmount(dir, unix.MNT_DETACH)
 	})
-	if _, err := os.Stat(old); err == nil {
-		if out, err := exec.Command("cp", "-a", old+"/.", dir).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		if err := os.RemoveAll(old); err != nil {
-			t.Fatal(err)
-		}
-	}
 	w.start(name)
 	return &disk{t, dir}
 }
 
 func (d *disk) ballast() string { return filepath.Join(d.dir, "ballast") }
 
-// fill leaves not a byte.
+// fill leaves not a byte. It takes what is free when it looks, and not what a
+// site gives up when it finds the disk full.
 func (d *disk) fill() {
 	d.t.Helper()
-	f := must[*os.File](d.t)(os.OpenFile(d.ballast(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600))
+	f := must[*os.File](d.t)(os.OpenFile(d.ballast(), os.O_CREATE|os.O_WRONLY, 0o600))
 	defer f.Close()
-	for _, n := range []int{1 << 20, 4096, 1} {
-		b := make([]byte, n)
-		for {
-			if _, err := f.Write(b); errors.Is(err, unix.ENOSPC) {
-				break
-			} else if err != nil {
-				d.t.Error(err)
-				return
-			}
+	left := func() int64 {
+		var st unix.Statfs_t
+		if err := unix.Statfs(d.dir, &st); err != nil {
+			d.t.Fatal(err)
+		}
+		return int64(st.Bavail) * st.Bsize
+	}
+	size, most := int64(0), left()
+	for range 100 { // others write meanwhile
+		n := min(left(), most-size)
+		if n <= 0 {
+			return
+		}
+		switch err := unix.Fallocate(int(f.Fd()), 0, size, n); {
+		case err == nil:
+			size += n
+		case !errors.Is(err, unix.ENOSPC):
+			d.t.Fatal(err)
 		}
 	}
 }
