@@ -41,7 +41,7 @@ func (r *run) end() error {
 		// A clock that was set back is put right: the site's own log tells how late
 		// it is at least.
 		if d := p.site.Store().Now().Sub(p.clock.day); d > 0 {
-			p.clock.pass(d)
+			p.clock.step(d)
 		}
 		// Of one that leapt ahead somebody says that it is right, by starting the site
 		// again.
