@@ -17,9 +17,9 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED = 0
 
-# What touches the database. Of the factory, on both databases, the journey, its
-# refusals and its crashes; make test-postgres runs the rest as well.
-ON_BOTH := ./order ./datagen ./custody ./access ./keys ./perso ./stock ./hlr ./release ./notice ./site ./bureau ./plant ./operator ./test/factory
+# What touches the database most, and the journey of an order; make test-postgres
+# runs the rest as well.
+ON_BOTH := ./order ./datagen ./custody ./access ./stock ./hlr ./release ./notice ./bureau ./plant ./operator
 
 .PHONY: all build build-pkcs11 demo test test-postgres packages vet bench crash fuzz simulate lint clean
 
@@ -38,7 +38,8 @@ demo: build
 test: packages vet
 	$(GO) test -timeout 14m ./...
 	CGO_ENABLED=1 $(GO) test -timeout 10m ./hsm/pkcs11/... ./test/hardware/...
-	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 14m $(ON_BOTH)
+	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 10m $(ON_BOTH)
+	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 10m -run 'TestJourney|TestRefuseAccepted|TestDatabaseDies' ./test/factory
 
 test-postgres: packages
 	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 30m ./...

@@ -21,7 +21,7 @@ var (
 	every   = flag.Bool("every", false, "every step, instead of a sample")
 	seed    = flag.Uint64("seed", 1, "of the sample, and of the moments of TestKill")
 	lasts   = flag.Duration("time", 0, "how long TestKill goes on; 0: a few journeys")
-	sample  = flag.Int("sample", 6, "journeys of a sample")
+	sample  = flag.Int("sample", 3, "journeys of a sample")
 	workers = flag.Int("workers", 3, "factories side by side")
 	only    = flag.String("events", "", "what happens in the one journey of TestEvents: PROCESS:dies|fails:N:before|after,...")
 )
