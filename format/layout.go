@@ -547,8 +547,12 @@ func (c *compiler) output(path string, f outputDoc) {
 	if o.rule = c.rule(path+".file", f.File); o.rule != nil && f.MaxRows > 0 && !o.rule.has(Part) {
 		c.fault(path+".file", "has no ${part}, but max_rows makes several files: they would have one name")
 	}
-	if o.echo && (c.l.order == nil || !c.l.order.keys()) {
+	switch {
+	case !o.echo:
+	case c.l.order == nil || !c.l.order.keys():
 		c.fault(path+".echo", "needs an order of style keys")
+	case c.l.order.find(TransportKey) != nil && c.l.order.find(TransportKCV) == nil:
+		c.fault(path+".echo", "needs a line with ${transport_kcv>} in the order's head: a response says under which key its columns are")
 	}
 	marks := []Field{}
 	if f.Table != nil {

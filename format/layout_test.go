@@ -309,3 +309,14 @@ func TestKeysRefused(t *testing.T) {
 		t.Errorf("%d cards: %v", s.Cards, err)
 	}
 }
+
+// A response that echoes its order says under which key its columns are.
+func TestEchoWithoutKCV(t *testing.T) {
+	doc := string(must(Document("dialect2")))
+	at := strings.Index(doc, "    Transport_key_KCV")
+	end := at + strings.Index(doc[at:], "\n") + 1
+	_, err := Parse("f", []byte(doc[:at]+doc[end:]))
+	if err == nil || !strings.Contains(err.Error(), "outputs[0].echo needs a line with ${transport_kcv>}") {
+		t.Error(err)
+	}
+}

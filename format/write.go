@@ -214,7 +214,7 @@ func (rw *ResponseWriter) echo() error {
 	if err != nil {
 		return fmt.Errorf("response: %w", err)
 	}
-	if !d.KCV.IsZero() {
+	if !d.KCV.IsZero() && d.Header.layout.order.find(TransportKCV) != nil {
 		head = head.after(TransportKey, TransportKCV, d.KCV.String())
 	}
 	for _, receiver := range slices.Sorted(maps.Keys(d.KCVs)) {
