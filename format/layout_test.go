@@ -310,6 +310,15 @@ func TestKeysRefused(t *testing.T) {
 	}
 }
 
+// Between a key of a head and its value are blanks alone: what else stands there
+// would be read as the value's.
+func TestKeyWithText(t *testing.T) {
+	doc := strings.Replace(string(must(Document("dialect2"))), "Transport_key_KCV: ", "Transport_key_KCV: y ", 1)
+	if _, err := Parse("f", []byte(doc)); err == nil || !strings.Contains(err.Error(), "want KEY: ${value}") {
+		t.Error(err)
+	}
+}
+
 // A response that echoes its order says under which key its columns are.
 func TestEchoWithoutKCV(t *testing.T) {
 	doc := string(must(Document("dialect2")))

@@ -105,11 +105,11 @@ func (c *compiler) specs(path string, o *side) {
 			}
 			continue
 		}
-		key, _, colon := "", "", false
+		key, before, colon := "", "", false
 		if l.parts[0].col == nil {
-			key, _, colon = strings.Cut(l.parts[0].text, ":")
+			key, before, colon = strings.Cut(l.parts[0].text, ":")
 		}
-		if n != 2 || l.parts[1].col == nil || !colon {
+		if n != 2 || l.parts[1].col == nil || !colon || strings.Trim(before, blanks) != "" || strings.Trim(key, blanks) == "" {
 			c.fault(path, "has a line %s, want KEY: ${value}", l.pattern())
 			continue
 		}
