@@ -268,9 +268,14 @@ func FuzzParse(f *testing.F) {
 				}
 			}
 		}
+		// A layout may still be one whose response is refused when it is read back, which
+		// format try tells, and a bureau before it accepts an order: never taken amiss.
 		for _, o := range l.Outputs() {
 			if file, err := s.Response(o); err != nil && file != nil {
-				t.Fatalf("%v\n%s\n%s", err, doc, file.Text)
+				var faults Faults
+				if !errors.As(err, &faults) {
+					t.Fatalf("%v\n%s\n%s", err, doc, file.Text)
+				}
 			}
 		}
 	})
