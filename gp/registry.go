@@ -134,8 +134,9 @@ func ParseRegistryOld(b []byte, scope Scope) ([]Entry, error) {
 		if len(b) == 0 || len(b) < 1+int(b[0]) {
 			return nil, false
 		}
-		v := b[1 : 1+b[0] : 1+b[0]]
-		b = b[1+len(v):]
+		end := 1 + int(b[0])
+		v := b[1:end:end]
+		b = b[end:]
 		return v, true
 	}
 	for len(b) > 0 {
