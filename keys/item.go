@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"ankan/access"
 	"ankan/act"
@@ -90,7 +91,7 @@ func ParseItem(ref string) (kind, number, reason string, err error) {
 
 // checkText refuses what is not some printable characters.
 func checkText(what, s string, most int) error {
-	if s == "" || len(s) > most || strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if s == "" || len(s) > most || !utf8.ValidString(s) || strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return fmt.Errorf("%s is %.40q, want 1 to %d printable bytes, no space at the ends", what, s, most)
 	}
 	return nil
