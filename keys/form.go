@@ -457,7 +457,7 @@ func (r *Register) Announce(ctx context.Context, tx *store.Tx, partner string, s
 	} else {
 		n.Text += " The person cannot receive it: " + err.Error()
 	}
-	return tell(ctx, tx, n, keyManager, officer, act.Nodal, act.Alternate)
+	return notice.TellHolders(ctx, tx, n, keyManager, officer, act.Nodal, act.Alternate)
 }
 
 // PutInspection writes down what the recipient of a bag read from it and its
@@ -570,7 +570,7 @@ func (r *Register) tampered(ctx context.Context, tx *store.Tx, f Form, by string
 		return err
 	}
 	return errors.Join(Happened(tx, f.Key, by, "form.tampered", why),
-		tell(ctx, tx, notice.Notice{Kind: "form.tampered", Subject: f.Ref(), Link: f.link(),
+		notice.TellHolders(ctx, tx, notice.Notice{Kind: "form.tampered", Subject: f.Ref(), Link: f.link(),
 			Text: fmt.Sprintf("Key %s is compromised before it was used: %s. No ceremony takes its components.", f.Key, why)},
 			keyManager, hsmAdmin, officer, act.Nodal, act.Alternate, custodian, "system-administrator"))
 }

@@ -298,7 +298,7 @@ func (r *Register) doCount(ctx context.Context, tx *store.Tx, w custody.Warrant,
 	if err := dropDraft(tx, a.Subject); err != nil || len(missing) == 0 {
 		return err
 	}
-	return tell(ctx, tx, notice.Notice{Kind: "custody.missing", Subject: a.Subject, Link: "/custody/" + person,
+	return notice.TellHolders(ctx, tx, notice.Notice{Kind: "custody.missing", Subject: a.Subject, Link: "/custody/" + person,
 		Text: fmt.Sprintf("Person %s counted %d things, and %d were not there: %s. Officer %s saw it. Look for them; if one may be in other hands, its key is compromised.",
 			person, len(all), len(missing), few(missing), saw)}, keyManager, officer, hsmAdmin, act.Nodal, act.Alternate)
 }

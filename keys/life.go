@@ -153,7 +153,7 @@ func (r *Register) Compromise(ctx context.Context, tx *store.Tx, id, by, why str
 	if _, err := tx.Exec(`INSERT INTO compromise_party (key, party) SELECT key, substr(what, 9) FROM key_link WHERE key = $1 AND what LIKE 'partner/%'`, id); err != nil {
 		return err
 	}
-	return tell(ctx, tx, notice.Notice{Kind: "key.compromised", Subject: "key/" + id, Link: "/keys/" + id,
+	return notice.TellHolders(ctx, tx, notice.Notice{Kind: "key.compromised", Subject: "key/" + id, Link: "/keys/" + id,
 		Text: fmt.Sprintf("Key %s is compromised: %s. Nothing uses it any more. Its parties are being told.", id, why)},
 		"key-manager", "hsm-administrator", "security-officer", act.Nodal, act.Alternate, "key-custodian", "system-administrator")
 }

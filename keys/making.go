@@ -510,7 +510,7 @@ func (r *Register) compare(ctx context.Context, m hsm.Token, k Key, h hsm.Key, t
 	alarm := func(kind, text string, fn func(*store.Tx) error) error {
 		return r.once(ctx, kind, self, text, func(tx *store.Tx) error {
 			n := notice.Notice{Kind: kind, Subject: "key/" + k.ID, Link: "/keys/" + k.ID, Text: fmt.Sprintf("Key %s: %s.", k.ID, text)}
-			if err := tell(ctx, tx, n, "key-manager", "hsm-administrator", "security-officer", act.Nodal, act.Alternate); err != nil || fn == nil {
+			if err := notice.TellHolders(ctx, tx, n, "key-manager", "hsm-administrator", "security-officer", act.Nodal, act.Alternate); err != nil || fn == nil {
 				return err
 			}
 			return fn(tx)

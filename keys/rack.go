@@ -127,7 +127,7 @@ func (r *Register) doRackOpen(ctx context.Context, tx *store.Tx, w custody.Warra
 	if err := opened(tx, number, a.Params["reason"], []string{a.Requester, second}); err != nil {
 		return err
 	}
-	return tell(ctx, tx, notice.Notice{Kind: a.Kind, Subject: "rack/" + number, Link: "/racks",
+	return notice.TellHolders(ctx, tx, notice.Notice{Kind: a.Kind, Subject: "rack/" + number, Link: "/racks",
 		Text: fmt.Sprintf("Rack %s was opened by persons %s and %s: %q.", number, a.Requester, second, a.Params["reason"])}, officer)
 }
 

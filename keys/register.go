@@ -18,7 +18,6 @@ import (
 	"ankan/act"
 	"ankan/audit"
 	"ankan/hsm"
-	"ankan/notice"
 	"ankan/store"
 )
 
@@ -444,17 +443,4 @@ func (r *Register) enter(ctx context.Context, kind string, k hsm.Key, text strin
 		}
 		return Happened(tx, k.ID, "system:keys", kind, text)
 	})
-}
-
-// tell tells everybody who holds one of the roles.
-func tell(ctx context.Context, tx *store.Tx, n notice.Notice, roles ...string) error {
-	people, err := access.In(tx).Holders(ctx, roles...)
-	if err != nil {
-		return err
-	}
-	var ids []string
-	for _, who := range people {
-		ids = append(ids, who.ID)
-	}
-	return notice.Tell(tx, ids, n)
 }

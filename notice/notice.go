@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"ankan/access"
 	"ankan/audit"
 	"ankan/store"
 )
@@ -49,6 +50,20 @@ func Tell(tx *store.Tx, people []string, n Notice) error {
 		}
 	}
 	return nil
+}
+
+// TellHolders writes a notice to everybody who holds one of these roles, in the
+// change that it tells of.
+func TellHolders(ctx context.Context, tx *store.Tx, n Notice, roles ...string) error {
+	people, err := access.In(tx).Holders(ctx, roles...)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, who := range people {
+		ids = append(ids, who.ID)
+	}
+	return Tell(tx, ids, n)
 }
 
 // A Board is what was told at one site.

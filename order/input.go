@@ -62,7 +62,7 @@ func (rd Reading) ParseInput(name string, r io.Reader) (*Input, error) {
 func (rd Reading) ReadInput(name string, r io.Reader, each func(sim.Identity) error) (*Input, error) {
 	g := &gatherer{each: each}
 	var err error
-	if g.in.file, err = rd.file().ReadOrder(rd.named(name), r, g.run); err != nil {
+	if g.in.file, err = format.Reading(rd).ReadOrder(rd.named(name), r, g.run); err != nil {
 		return nil, err
 	}
 	in := &g.in
@@ -119,7 +119,7 @@ var errHead = errors.New("the head is enough")
 func (rd Reading) readFirst(name string, r io.Reader) (*Input, error) {
 	in := &Input{head: true}
 	var err error
-	in.file, err = rd.file().ReadOrder(rd.named(name), r, func(run format.Run) error {
+	in.file, err = format.Reading(rd).ReadOrder(rd.named(name), r, func(run format.Run) error {
 		in.first = run.First
 		return errHead
 	})

@@ -383,24 +383,15 @@ func keep(tx *store.Tx, h Holder, b *block) error {
 	if err != nil {
 		return err
 	}
-	err = shares(tx.Query, []*block{b}, func(b *block, ord int64, issued, _ []byte) error {
-		if ord == n && !b.own.read(issued) {
+	var out bitmap
+	err = shares(tx.Query, []*block{b}, func(b *block, ord int64, issued, retired []byte) error {
+		if ord == n && (!b.own.read(issued) || !out.read(retired)) {
 			return errBlock
 		}
 		return nil
 	})
 	if err != nil {
 		return err
-	}
-	var out bitmap
-	if len(b.own.append(nil)) > 0 { // an order's own numbers that were retired before
-		var stored []byte
-		if err := tx.QueryRow(`SELECT retired FROM ledger_share WHERE block = $1 AND ord = $2`, b.name[:], n).Scan(&stored); err != nil {
-			return err
-		}
-		if !out.read(stored) {
-			return errBlock
-		}
 	}
 	b.own.add(&b.marks)
 	out.add(&b.marks)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"ankan/access"
 	"ankan/notice"
 	"ankan/store"
 )
@@ -88,14 +87,6 @@ func (s *Site) WhileMay(ctx context.Context) (context.Context, context.CancelFun
 
 // tellKeepers tells those who look after the machine, and those who look after
 // them (SOP 6.4.c, 6.4.d).
-func (s *Site) tellKeepers(ctx context.Context, tx *store.Tx, n notice.Notice) error {
-	people, err := access.In(tx).Holders(ctx, "system-administrator", "security-officer")
-	if err != nil {
-		return err
-	}
-	var ids []string
-	for _, who := range people {
-		ids = append(ids, who.ID)
-	}
-	return notice.Tell(tx, ids, n)
+func tellKeepers(ctx context.Context, tx *store.Tx, n notice.Notice) error {
+	return notice.TellHolders(ctx, tx, n, "system-administrator", "security-officer")
 }

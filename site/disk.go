@@ -345,6 +345,6 @@ func (s *Site) tellDisk(ctx context.Context, st diskState) error {
 				text = fmt.Sprintf("Site %s: %s %s", s.config.Site, c.Text, c.Next)
 			}
 		}
-		return s.tellKeepers(ctx, tx, notice.Notice{Kind: kind, Subject: e.Subject, Link: "/log", Text: text})
+		return tellKeepers(ctx, tx, notice.Notice{Kind: kind, Subject: e.Subject, Link: "/log", Text: text})
 	})
 }

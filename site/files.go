@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"ankan/access"
 	"ankan/audit"
 	"ankan/exchange"
 	"ankan/exchange/edge"
@@ -287,16 +286,8 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 
 // alarm tells the security officers of a file that was refused.
 func (s *Site) alarm(ctx context.Context, tx *store.Tx, a *Arrival, r *Refusal) error {
-	people, err := access.In(tx).Holders(ctx, "security-officer")
-	if err != nil {
-		return err
-	}
-	var ids []string
-	for _, who := range people {
-		ids = append(ids, who.ID)
-	}
 	text := fmt.Sprintf("A file of %s was put aside: %s. Ask %[1]s, by another way than files, whether it is theirs.", a.Partner, r.Error())
-	return notice.Tell(tx, ids, notice.Notice{Kind: "file.refused", Subject: "file/" + a.SHA256, Text: text})
+	return notice.TellHolders(ctx, tx, notice.Notice{Kind: "file.refused", Subject: "file/" + a.SHA256, Text: text}, "security-officer")
 }
 
 // sealing is exchange.Seal or exchange.SealForOfficers.

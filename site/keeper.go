@@ -180,7 +180,7 @@ func (s *Site) watchClock(ctx context.Context) error {
 			case last.by > 0:
 				how = "What ran out by it is told to whoever asked for it."
 			}
-			return s.tellKeepers(ctx, tx, notice.Notice{Kind: all[0].Kind, Subject: all[0].Subject, Link: "/log",
+			return tellKeepers(ctx, tx, notice.Notice{Kind: all[0].Kind, Subject: all[0].Subject, Link: "/log",
 				Text: fmt.Sprintf("The clock of site %s stepped by %s. %s", s.config.Site, about(last.by), how)})
 		})
 	})

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"ankan/access"
 	"ankan/act"
 	"ankan/audit"
 	"ankan/custody"
@@ -173,7 +172,7 @@ func (s *Site) shut(ctx context.Context, signs []Sign) error {
 			if lock, err = PutLock(tx, fresh); err != nil {
 				return err
 			}
-			return tell(ctx, tx, notice.Notice{Kind: "site.locked", Subject: "site/" + s.config.Site, Link: "/log", Text: "The site is locked: " + fresh[0].Text + "."},
+			return notice.TellHolders(ctx, tx, notice.Notice{Kind: "site.locked", Subject: "site/" + s.config.Site, Link: "/log", Text: "The site is locked: " + fresh[0].Text + "."},
 				"security-officer", "key-manager", "system-administrator", "hsm-administrator", "shift-lead", act.Nodal, act.Alternate)
 		})
 		if err != nil {
@@ -188,19 +187,6 @@ func (s *Site) shut(ctx context.Context, signs []Sign) error {
 		s.guard.Hold(lock.Why())
 	}
 	return nil
-}
-
-// tell tells everybody who has one of these roles.
-func tell(ctx context.Context, tx *store.Tx, n notice.Notice, roles ...string) error {
-	people, err := access.In(tx).Holders(ctx, roles...)
-	if err != nil {
-		return err
-	}
-	var ids []string
-	for _, who := range people {
-		ids = append(ids, who.ID)
-	}
-	return notice.Tell(tx, ids, n)
 }
 
 // lost is the sign that a checkpoint of this log gives which the log does not

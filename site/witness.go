@@ -188,7 +188,7 @@ func (s *Site) tellRolledBack(ctx context.Context, tx *store.Tx, partner string,
 	if err := tx.Append(e); err != nil {
 		return err
 	}
-	return tell(ctx, tx, notice.Notice{Kind: "partner.rolled-back", Subject: "partner/" + partner, Link: "/log",
+	return notice.TellHolders(ctx, tx, notice.Notice{Kind: "partner.rolled-back", Subject: "partner/" + partner, Link: "/log",
 		Text: fmt.Sprintf("The log of %s has %d entries, it had %d: its database was put back, or it shows different logs. Ask why.", partner, is.Size, was.Size)},
 		"security-officer", act.Nodal, act.Alternate)
 }

@@ -132,7 +132,7 @@ func (b *Book) record(ctx context.Context, tx *store.Tx, d Discrepancy) (id int6
 	if err != nil {
 		return 0, err
 	}
-	return id, tell(ctx, tx, notice.Notice{Kind: "stock.differs", Subject: fmt.Sprintf("discrepancy/%d", id), Link: "/discrepancies",
+	return id, notice.TellHolders(ctx, tx, notice.Notice{Kind: "stock.differs", Subject: fmt.Sprintf("discrepancy/%d", id), Link: "/discrepancies",
 		Text: fmt.Sprintf("%s: what was counted is not what the books say. Discrepancy %d is open: have it counted again by somebody else, and explain it (discrepancy.explain).", d.Subject, id)},
 		"shift-lead", "security-officer", act.Nodal, act.Alternate)
 }

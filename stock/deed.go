@@ -5,7 +5,6 @@ import (
 
 	"ankan/access"
 	"ankan/custody"
-	"ankan/notice"
 	"ankan/store"
 )
 
@@ -81,19 +80,6 @@ func (b *Book) OwnDeeds() map[string]custody.Deed {
 func under(w custody.Warrant, p Posting) Posting {
 	p.Actor, p.Act = "person/"+w.Act().Requester, w.Act().ID
 	return p
-}
-
-// tell writes a notice to everybody who holds one of these roles.
-func tell(ctx context.Context, tx *store.Tx, n notice.Notice, roles ...string) error {
-	var ids []string
-	all, err := access.In(tx).Holders(ctx, roles...)
-	if err != nil {
-		return err
-	}
-	for _, who := range all {
-		ids = append(ids, who.ID)
-	}
-	return notice.Tell(tx, ids, n)
 }
 
 // signers are the people whose signatures made a warrant, with the requester first.

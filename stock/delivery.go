@@ -440,7 +440,7 @@ func (b *Book) Advised(ctx context.Context, tx *store.Tx, partner, state string,
 	if state != Announced {
 		return nil
 	}
-	return tell(ctx, tx, notice.Notice{Kind: "delivery.announced", Subject: a.Ref(), Link: "/deliveries/" + a.Site + "/" + a.Number,
+	return notice.TellHolders(ctx, tx, notice.Notice{Kind: "delivery.announced", Subject: a.Ref(), Link: "/deliveries/" + a.Site + "/" + a.Number,
 		Text: fmt.Sprintf("Shipment %s of %s is under way by %s, vehicle's seal %s, boxes: %d. Look at the seals and count every box before you look at the paper that comes with them (delivery.receive).", a.Number, a.Site, a.Carrier, a.Seal, len(a.Boxes))},
 		act.Nodal, act.Alternate, "warehouse")
 }
@@ -582,6 +582,6 @@ func (b *Book) TakeAnswer(ctx context.Context, tx *store.Tx, partner, site, numb
 		store.Stamp(tx.Time()), an.Person.Name, found.Cards(), number); err != nil {
 		return err
 	}
-	return tell(ctx, tx, notice.Notice{Kind: "shipment.answered", Subject: "shipment/" + number, Link: "/shipments",
+	return notice.TellHolders(ctx, tx, notice.Notice{Kind: "shipment.answered", Subject: "shipment/" + number, Link: "/shipments",
 		Text: fmt.Sprintf("%s of %s signed for shipment %s.", an.Person.Name, s.Operator, number)}, "warehouse", "security-officer")
 }

@@ -323,7 +323,7 @@ func (b *orderBench) check(ctx context.Context, cards int) (plain string, size i
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return "", 0, err
 	}
-	d, err := order.ParseResponse("response", f, nil, func(*order.Row) error { return nil })
+	d, err := order.Reading{}.ParseResponse("response", f, nil, func(*order.Row) error { return nil })
 	if err == nil && d.Quantity != cards {
 		err = fmt.Errorf("response has %d cards, want %d", d.Quantity, cards)
 	}
