@@ -1,7 +1,7 @@
 # make demo   builds and runs the whole journey of one order; needs Go alone
 # make build-pkcs11  builds with PKCS#11, for an HSM; needs gcc as well
 # make test   installs what the tests need (with apt, as root) and runs them all,
-#             those whose code touches the database also on PostgreSQL
+#             those whose code touches the database most also on PostgreSQL
 # make test-postgres  runs the whole suite on PostgreSQL
 # make bench  measures against the peers, side by side
 # make crash  has a factory's processes die at every step; CRASHTIME=1h kills at random for as long
