@@ -433,6 +433,15 @@ func (b *books) stock() error {
 	if sum != 0 {
 		b.finding("stock: all accounts together have %d, want nothing: what leaves one comes to another", sum)
 	}
+	if b.is(site.Plant) {
+		wrong, err := perso.Recount(b.store.Committed(b.ctx))
+		if err != nil {
+			return err
+		}
+		for _, what := range wrong {
+			b.finding("%s", what)
+		}
+	}
 	for _, r := range b.runs {
 		c, err := perso.Chips(b.store.Committed(b.ctx), r.Order)
 		if err != nil {

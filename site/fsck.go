@@ -16,12 +16,13 @@ import (
 	"ankan/audit"
 	"ankan/hsm"
 	"ankan/keys"
+	"ankan/perso"
 	"ankan/store"
 )
 
 // A Finding is something that is not as it should be, and what to do about it.
 type Finding struct {
-	Check string `json:"check"` // log, database, acts, entries, blocks, ledger, stock, files, spool, keys, rollback
+	Check string `json:"check"` // log, database, acts, entries, blocks, ledger, line, stock, files, spool, keys, rollback
 	What  string `json:"what"`
 	Next  string `json:"next"`
 }
@@ -80,7 +81,7 @@ func Fsck(ctx context.Context, c *Config, token hsm.Module, repair bool, parts .
 	if err := k.log(cfg); err != nil {
 		return r, err
 	}
-	for _, step := range []func() error{k.replay, k.people, k.rows, k.stock, k.keys, k.rollback, k.spool} {
+	for _, step := range []func() error{k.replay, k.people, k.rows, k.line, k.stock, k.keys, k.rollback, k.spool} {
 		if err := step(); err != nil {
 			if ctx.Err() != nil {
 				return r, ctx.Err()
@@ -330,6 +331,18 @@ func (k *fsck) each(check, next, query string, args ...any) error {
 	all, err := store.Collect(k.store.Committed(k.ctx), store.Column[string], query, args...)
 	for _, text := range all {
 		k.find(check, text, next)
+	}
+	return err
+}
+
+// line compares the line's totals with its cards.
+func (k *fsck) line() error {
+	if !k.config.Is(Plant) {
+		return nil
+	}
+	wrong, err := perso.Recount(k.store.Committed(k.ctx))
+	for _, what := range wrong {
+		k.find("line", what, nextRestore)
 	}
 	return err
 }
