@@ -48,7 +48,7 @@ func scanPace(rows *sql.Rows, p *Pace, first ...any) error {
 func ByStation(ctx context.Context, s *store.Store, ord string) ([]Pace, error) {
 	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (p Pace, err error) {
 		return p, scanPace(rows, &p, &p.Station)
-	}, `SELECT station, `+paceColumns+` FROM pace WHERE ord = $1 GROUP BY station ORDER BY station`, ord)
+	}, `SELECT station, since, until, good, reject, ms FROM pace_station WHERE ord = $1 ORDER BY station`, ord)
 }
 
 // ByHour is what was made for an order in each hour of the last day in which

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ankan/store"
 	"ankan/store/storetest"
@@ -136,11 +137,12 @@ func TestTotalsOfBefore(t *testing.T) {
 		('A1', 3, 3, 'e', 'reject', 1, 'status', 's', '')`)
 	f.put(`INSERT INTO set_aside (chip, ord, reason, at) VALUES ('f', 'A1', 'wrong lot', '')`)
 	f.put(`INSERT INTO retired (ord, card) VALUES ('A1', 4)`)
+	f.put(`INSERT INTO pace (ord, station, minute, good, reject, ms) VALUES ('A1', 's', 5, 1, 2, 30), ('A1', 's', 7, 3, 0, 60)`)
 	f.must(f.store.Close())
 	db := storetest.Open(t, f.path)
 	for _, q := range []string{
-		`DROP TRIGGER card_begun`, `DROP TRIGGER card_changed`, `DROP TRIGGER card_withdrawn`, `DROP TRIGGER aside_begun`, `DROP TRIGGER aside_withdrawn`, `DROP TRIGGER retired_begun`, `DROP TRIGGER retired_withdrawn`,
-		`DROP TABLE tally`, `DROP TABLE made`, `DROP INDEX card_open`, `CREATE INDEX card_state ON card (ord, state)`, `DELETE FROM schema_perso WHERE version_id = 61`,
+		`DROP TRIGGER card_begun`, `DROP TRIGGER card_changed`, `DROP TRIGGER card_withdrawn`, `DROP TRIGGER aside_begun`, `DROP TRIGGER aside_withdrawn`, `DROP TRIGGER retired_begun`, `DROP TRIGGER retired_withdrawn`, `DROP TRIGGER pace_begun`, `DROP TRIGGER pace_changed`,
+		`DROP TABLE tally`, `DROP TABLE made`, `DROP TABLE pace_station`, `DROP INDEX card_open`, `CREATE INDEX card_state ON card (ord, state)`, `DELETE FROM schema_perso WHERE version_id = 61`,
 	} {
 		if _, err := db.Exec(q); err != nil {
 			t.Fatalf("%s: %v", q, err)
@@ -151,6 +153,11 @@ func TestTotalsOfBefore(t *testing.T) {
 	f.tallied("A1")
 	if c := f.counts("A1", 30); c != (Counts{Cards: 30, Good: 2, Doubt: 1, Reject: 1, Destroyed: 1, Aside: 1, Remade: 1, Retired: 1, Waiting: 25}) {
 		t.Errorf("%+v", c)
+	}
+	all, err := ByStation(t.Context(), f.store, "A1")
+	f.must(err)
+	if want := (Pace{Station: "s", From: time.Unix(300, 0).UTC(), Last: time.Unix(420, 0).UTC(), Good: 4, Reject: 2, Each: 15 * time.Millisecond}); len(all) != 1 || all[0] != want {
+		t.Errorf("%+v, want %+v", all, want)
 	}
 }
 

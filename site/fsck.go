@@ -17,6 +17,7 @@ import (
 	"ankan/hsm"
 	"ankan/keys"
 	"ankan/perso"
+	"ankan/stock"
 	"ankan/store"
 )
 
@@ -352,14 +353,11 @@ func (k *fsck) stock() error {
 	if err := k.store.QueryRow(k.ctx, `SELECT count(*) FROM stock_balance`).Scan(&k.Accounts); err != nil {
 		return err
 	}
-	return k.each("stock", nextRestore, `WITH moved AS (
-			SELECT destination AS account, lot, ord, n FROM stock_posting UNION ALL SELECT source, lot, ord, -n FROM stock_posting),
-		added AS (SELECT m.account AS account, m.lot AS lot, CASE a.orders WHEN 1 THEN m.ord ELSE '' END AS ord, sum(m.n) AS n
-			FROM moved m JOIN stock_account a ON a.name = m.account GROUP BY 1, 2, 3)
-		SELECT 'account ' || b.account || ' of lot ' || b.lot || ' has ' || b.n || ', its postings give ' || coalesce(a.n, 0)
-			FROM stock_balance b LEFT JOIN added a ON a.account = b.account AND a.lot = b.lot AND a.ord = b.ord WHERE b.n <> coalesce(a.n, 0)
-		UNION ALL SELECT 'account ' || a.account || ' of lot ' || a.lot || ' is missing, its postings give ' || a.n
-			FROM added a WHERE a.n <> 0 AND NOT EXISTS (SELECT 1 FROM stock_balance b WHERE a.account = b.account AND a.lot = b.lot AND a.ord = b.ord)`)
+	wrong, err := stock.Recount(k.store.Committed(k.ctx))
+	for _, what := range wrong {
+		k.find("stock", what, nextRestore)
+	}
+	return err
 }
 
 // keys compares the register with the module.

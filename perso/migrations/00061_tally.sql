@@ -28,6 +28,19 @@ INSERT INTO made (ord, block, n)
   SELECT ord, card / 1000, count(*) FROM (
     SELECT ord, card FROM card WHERE state <> 'destroyed' UNION ALL SELECT ord, card FROM retired) AS live
   GROUP BY ord, card / 1000;
+-- What each station made of a batch: the sums of its minutes.
+CREATE TABLE pace_station (
+  ord     TEXT NOT NULL REFERENCES run (ord),
+  station TEXT NOT NULL,
+  since   INTEGER NOT NULL, -- its first minute
+  until   INTEGER NOT NULL, -- its last
+  good    INTEGER NOT NULL,
+  reject  INTEGER NOT NULL,
+  ms      INTEGER NOT NULL,
+  PRIMARY KEY (ord, station)
+);
+INSERT INTO pace_station (ord, station, since, until, good, reject, ms)
+  SELECT ord, station, min(minute), max(minute), sum(good), sum(reject), sum(ms) FROM pace GROUP BY ord, station;
 -- Of ten million good cards nobody asks by their state.
 DROP INDEX card_state;
 CREATE INDEX card_open ON card (ord, state, card) WHERE state <> 'good';
@@ -93,5 +106,19 @@ CREATE TRIGGER retired_withdrawn AFTER DELETE ON retired
 BEGIN
   UPDATE tally SET n = n - 1 WHERE ord = OLD.ord AND what = 'retired' AND reason = '';
   UPDATE made SET n = n - 1 WHERE ord = OLD.ord AND block = OLD.card / 1000;
+END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER pace_begun AFTER INSERT ON pace
+BEGIN
+  INSERT INTO pace_station (ord, station, since, until, good, reject, ms) VALUES (NEW.ord, NEW.station, NEW.minute, NEW.minute, NEW.good, NEW.reject, NEW.ms)
+    ON CONFLICT (ord, station) DO UPDATE SET until = NEW.minute, good = pace_station.good + NEW.good, reject = pace_station.reject + NEW.reject, ms = pace_station.ms + NEW.ms;
+END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER pace_changed AFTER UPDATE ON pace
+BEGIN
+  UPDATE pace_station SET good = good + NEW.good - OLD.good, reject = reject + NEW.reject - OLD.reject, ms = ms + NEW.ms - OLD.ms
+    WHERE ord = NEW.ord AND station = NEW.station;
 END;
 -- +goose StatementEnd
