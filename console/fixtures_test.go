@@ -356,6 +356,8 @@ func shots() []shot {
 		{"founding-done", gateFrame, foundingPage{Step: "done", Words: sixWords, Digest: digest, Policy: policySummary{1, 13, 22, 10, digest}}},
 		{"founding-failed", gateFrame, foundingPage{Step: "failed", Words: sixWords, Digest: digest, Policy: policySummary{1, 13, 22, 10, digest}}},
 		{"inbox", bureauFrame, inboxPage{Waits: waiting(), Asked: askedFor(), Told: notices(), Ask: "/ask", Duties: []Duty{{plain("Check the PC of the HSM room for key loggers"), "/duties/1", "6.4.e.i", "due", ahead(3 * time.Hour), plain("CER-0120 stops")}, {plain("Be present at the quarterly key inventory"), "", "6.3.2.q", "later", ahead(6 * day), plain("Ceremonies stop")}}}},
+		{"inbox-ways", bureauFrame, inboxPage{Ways: []WayLine{{"op-0042.out.pgp", "operator", false, say("way.of", "1100.0", "4000.0"), 27, "50.0 MB/s", "58s", ago(20 * time.Second), ago(time.Second)},
+			{"op-0043.inp.pgp", "operator", true, say("way.some", "30.0"), 0, "3.0 MB/s", "", ago(time.Minute), ago(time.Second)}}}},
 		{"inbox-empty", bureauFrame, inboxPage{}},
 		{"inbox-glass", glassFrame, inboxPage{Waits: waiting()[:1]}},
 		{"act-waits", bureauFrame, waits},

@@ -9,7 +9,8 @@ type inboxPage struct {
 	Asked  []ActLine
 	Duties []Duty
 	Told   []Notice
-	Ask    string // address to ask for an act; "" if the reader may ask for none
+	Ways   []WayLine // for whoever may see orders
+	Ask    string    // address to ask for an act; "" if the reader may ask for none
 }
 
 func (inboxPage) page() string { return "inbox" }
@@ -30,6 +31,16 @@ type ActLine struct {
 
 // Signed is how many have signed.
 func (l ActLine) Signed() int { return signed(l.Seats) }
+
+// A WayLine is a file that is on its way now.
+type WayLine struct {
+	File, Partner string
+	In            bool   // it comes
+	Done          Text   // how many bytes there are, of how many if that is known
+	Percent       int    // of the whole; 0 if nobody knows how much it is
+	Rate, Left    string // "41.2 MB/s", "2m10s"; Left "" if nobody can say
+	Began, At     time.Time
+}
 
 // A Duty is what somebody owes by a date.
 type Duty struct {

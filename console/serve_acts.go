@@ -12,6 +12,7 @@ import (
 
 	"ankan/act"
 	"ankan/custody"
+	"ankan/exchange/edge"
 )
 
 // onPage is how many lines a list shows.
@@ -90,6 +91,29 @@ func (s *Server) seatsOf(ctx context.Context, st custody.Status, policy act.Poli
 	return seats
 }
 
+// ways is the files that are on their way.
+func (s *Server) ways() ([]WayLine, error) {
+	st, err := s.site.Status()
+	if err != nil {
+		return nil, err
+	}
+	const mb = 1e6
+	megabytes := func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/mb) }
+	var all []WayLine
+	for _, p := range st.OnWay {
+		line := WayLine{File: p.File, Partner: p.Partner, In: p.Direction == edge.DirectionIn, Done: say("way.some", megabytes(p.Done)), Rate: megabytes(int64(p.Rate())) + " MB/s", Began: p.Began, At: p.At}
+		if p.Size > 0 {
+			line.Done, line.Percent = say("way.of", megabytes(p.Done), megabytes(p.Size)), int(100*p.Done/p.Size)
+		}
+		if d := p.Left(); d > 0 {
+			line.Left = d.Round(time.Second).String()
+		}
+		all = append(all, line)
+	}
+	return all, nil
+}
+
+// getInbox shows what waits for the visitor.
 func (s *Server) getInbox(v *visit) error {
 	in, err := s.site.Desk().Inbox(v.ctx(), v.me.ID)
 	if err != nil {
@@ -104,6 +128,11 @@ func (s *Server) getInbox(v *visit) error {
 	}
 	if p.Duties, err = s.duties(v); err != nil {
 		return err
+	}
+	if v.may("orders.read") {
+		if p.Ways, err = s.ways(); err != nil {
+			return err
+		}
 	}
 	told, err := s.site.Board().For(v.ctx(), v.me.ID, true, 5)
 	if err != nil {

@@ -16,8 +16,8 @@ type Discipline struct {
 }
 
 // kernelDiscipline asks Linux of the machine's clock (adjtimex(2)). Whoever sets
-// the clock by a time server tells the kernel; without that the kernel says after
-// some hours, and from the start, that nobody does.
+// the clock by a time server tells the kernel; without that the kernel takes it to
+// be half a millisecond more wrong each second, and says in the end that nobody does.
 func kernelDiscipline() (Discipline, error) {
 	var t unix.Timex // modes 0: nothing is changed
 	state, err := unix.Adjtimex(&t)
