@@ -283,24 +283,31 @@ func (s *plant) stations() (Stations, error) {
 
 // ---- chips to destroy
 
-// condemned is the chips of an order that are rejects, and those in doubt: what
-// no reader can say more about.
-func (s *plant) condemned(ctx context.Context, ord string) (chips []string, doubts int, err error) {
+// mostDestroyed is how many chips one act has destroyed: its entry in the log names
+// each of them.
+const mostDestroyed = 2000
+
+// condemned is the first chips of an order that are rejects, and then those in
+// doubt, of which no reader can say more; and how many of each there are beyond
+// what one act takes.
+func (s *plant) condemned(ctx context.Context, ord string) (chips []string, doubts, left int, err error) {
 	rejects, err := perso.Rejects(ctx, s.Store(), ord)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	for _, r := range rejects {
 		chips = append(chips, r.Chip)
 	}
 	doubtful, err := perso.Doubts(ctx, s.Store(), ord)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	for _, d := range doubtful {
 		chips = append(chips, d.Chip)
 	}
-	return chips, len(doubtful), nil
+	all := len(chips)
+	chips = chips[:min(all, mostDestroyed)]
+	return chips, max(0, len(chips)-len(rejects)), all - len(chips), nil
 }
 
 func (s *plant) proposeChips(ctx context.Context, subject string) (params map[string]string, err error) {
@@ -309,7 +316,7 @@ func (s *plant) proposeChips(ctx context.Context, subject string) (params map[st
 		return nil, err
 	}
 	err = s.line.hold(ctx, ord, func() error {
-		chips, doubts, err := s.condemned(ctx, ord)
+		chips, doubts, left, err := s.condemned(ctx, ord)
 		if err != nil {
 			return err
 		}
@@ -319,6 +326,9 @@ func (s *plant) proposeChips(ctx context.Context, subject string) (params map[st
 		// The list is shown as far as an act can; the digest binds all of it.
 		params = map[string]string{"count": strconv.Itoa(len(chips)), "in_doubt": strconv.Itoa(doubts),
 			"chips": strings.Join(chips[:min(len(chips), 200)], " "), "chips_sha256": perso.ChipsDigest(chips)}
+		if left > 0 { // for the next act
+			params["left"] = strconv.Itoa(left)
+		}
 		return nil
 	})
 	return params, err
@@ -330,7 +340,7 @@ func (s *plant) doChips(ctx context.Context, w custody.Warrant) error {
 		return err
 	}
 	return s.line.hold(ctx, ord, func() error {
-		chips, _, err := s.condemned(ctx, ord)
+		chips, _, _, err := s.condemned(ctx, ord)
 		if err != nil {
 			return err
 		}

@@ -42,8 +42,9 @@ func Part() site.Part {
 // A plant is a site in this role.
 type plant struct {
 	*site.Site
-	line  *line
-	stock *stock.Book
+	line    *line
+	stock   *stock.Book
+	reaches reaches
 }
 
 func open(_ context.Context, at *site.Site) (site.Duties, error) {
@@ -489,6 +490,7 @@ func (s *plant) empty(ctx context.Context, r perso.Run) error {
 		return err
 	}
 	proof.Blocks = b.Blocks()
+	s.reaches.forget(r.Order)
 	if err := datagen.Wipe(ctx, s.Store(), r.Order); err != nil {
 		return err
 	}

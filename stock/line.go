@@ -23,7 +23,7 @@ func posted(q store.Querier, ord string) (c perso.Counts, err error) {
 		coalesce(sum(n) FILTER (WHERE source = 'line' AND destination = 'reject'), 0),
 		coalesce(sum(n) FILTER (WHERE source = 'line' AND destination = 'aside'), 0),
 		coalesce(sum(n) FILTER (WHERE source = 'reject' AND destination = 'destroyed'), 0)
-		FROM stock_posting WHERE ord = $1`, ord).Scan(&c.Good, &c.Reject, &c.Aside, &c.Destroyed)
+		FROM stock_moved WHERE ord = $1`, ord).Scan(&c.Good, &c.Reject, &c.Aside, &c.Destroyed)
 	return c, err
 }
 

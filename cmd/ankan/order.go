@@ -93,6 +93,7 @@ func (o orderShowCmd) Run(a *app) error {
 		if v.Waiting != "" {
 			a.printf("  waits: %s\n", v.Waiting)
 		}
+		a.onWay("  ", v.OnWay)
 		if !v.Due.IsZero() {
 			a.printf("  to be destroyed by %s\n", when(v.Due))
 		}
