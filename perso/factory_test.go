@@ -634,6 +634,6 @@ func (f *plant) destroy(ord string) []string {
 	for _, r := range rejects {
 		chips = append(chips, r.Chip)
 	}
-	f.must(DestroyChips(f.Context(), f.store, f.warrant(ord, chips...), ord, chips))
+	f.must(DestroyChips(f.Context(), f.store, f.warrant(ord, chips...), ord, chips, nil))
 	return chips
 }

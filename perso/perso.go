@@ -84,7 +84,7 @@ func (r *Reject) Error() string { return fmt.Sprintf("%s: %v", r.Reason, r.Err) 
 func (r *Reject) Unwrap() error { return r.Err }
 
 // Counts is where the chips and identities of a run are. For chips,
-// Taken = Good + Doubt + Reject + Destroyed + Aside; for identities,
+// Taken = Good + Doubt + Reject + Destroyed + Lost + Aside; for identities,
 // Cards = Good + Doubt + Reject + Waiting + Retired.
 type Counts struct {
 	Cards     int `json:"cards"`     // identities of the order
@@ -94,8 +94,10 @@ type Counts struct {
 	Destroyed int `json:"destroyed"` // rejects destroyed
 	Aside     int `json:"aside"`     // chips set aside before they got an identity
 	Remade    int `json:"remade"`    // good cards that carry a spare key set
-	Retired   int `json:"retired"`   // identities that no card will carry
+	Retired   int `json:"retired"`   // identities that no card will carry, those of lost chips among them
 	Waiting   int `json:"waiting"`   // identities without a chip
+
+	Lost int `json:"lost,omitempty"` // chips that were declared lost, which may carry keys
 }
 
 // Chips counts the chips that a run took, in whatever view of the database: of
@@ -103,8 +105,8 @@ type Counts struct {
 func Chips(q store.Querier, ord string) (c Counts, err error) {
 	err = q.QueryRow(`SELECT
 		count(*) FILTER (WHERE state = 'good'), count(*) FILTER (WHERE state = 'doubt'), count(*) FILTER (WHERE state = 'reject'),
-		count(*) FILTER (WHERE state = 'destroyed'), count(*) FILTER (WHERE state = 'good' AND keyset <> card)
-		FROM card WHERE ord = $1`, ord).Scan(&c.Good, &c.Doubt, &c.Reject, &c.Destroyed, &c.Remade)
+		count(*) FILTER (WHERE state = 'destroyed'), count(*) FILTER (WHERE state = 'lost'), count(*) FILTER (WHERE state = 'good' AND keyset <> card)
+		FROM card WHERE ord = $1`, ord).Scan(&c.Good, &c.Doubt, &c.Reject, &c.Destroyed, &c.Lost, &c.Remade)
 	if err == nil {
 		err = q.QueryRow(`SELECT count(*) FROM set_aside WHERE ord = $1`, ord).Scan(&c.Aside)
 	}
@@ -120,7 +122,7 @@ func Count(ctx context.Context, s *store.Store, ord string, cards int) (Counts, 
 		}
 		return tx.QueryRow(`SELECT count(*) FROM retired WHERE ord = $1`, ord).Scan(&c.Retired)
 	})
-	c.Cards = cards
+	c.Cards, c.Retired = cards, c.Retired+c.Lost
 	if err != nil {
 		return c, err
 	}
@@ -136,7 +138,7 @@ func Count(ctx context.Context, s *store.Store, ord string, cards int) (Counts, 
 type Run struct {
 	Order    string    `json:"order"`
 	Bureau   string    `json:"bureau"`
-	State    string    `json:"state"` // offered, received, finished, reported, condemned, destroying, emptied, closed
+	State    string    `json:"state"` // offered, received, finished, reported, condemned or abandoned, destroying, emptied, closed
 	OS       string    `json:"os"`
 	Agree    string    `json:"agree"`
 	KEK      string    `json:"kek"`

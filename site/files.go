@@ -110,6 +110,12 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Late takes in a file about an order that was given up while the file was on its
+// way: nothing comes of it.
+func (a *Arrival) Late(ctx context.Context, ord string) error {
+	return a.site.store.Change(ctx, audit.Entry{Kind: "file.late", Actor: "partner/" + a.Partner, Subject: "order/" + ord}, a.Taken)
+}
+
 // Content is SHA-256 of the content.
 func (a *Arrival) Content() [sha256.Size]byte { return a.message.Plain }
 
