@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ankan/datagen"
+	"ankan/order"
 	"ankan/perso"
 	"ankan/profile"
 	"ankan/scp"
@@ -93,6 +94,13 @@ func (s *Server) getBatch(v *visit) error {
 	}
 	p := batchPage{Order: run.Order, Bureau: run.Bureau, OS: run.OS, State: runStates[run.State], Started: run.Started, Finished: run.Finished,
 		Waiting: s.site.Waiting("run " + run.Order), Href: batchHref(run.Order)}
+	gone, err := order.WhyAbandoned(s.site.Store().Committed(v.ctx()), run.Order)
+	if err != nil {
+		return err
+	}
+	if gone != nil && run.State == "abandoned" {
+		p.Abandoned = gone.Why
+	}
 	if b != nil {
 		p.Profile = b.Profile.Name
 		counts, err := perso.Count(v.ctx(), s.site.Store(), run.Order, b.Cards)

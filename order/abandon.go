@@ -17,8 +17,12 @@ type Abandonment struct {
 	At  time.Time `json:"at"`
 }
 
-// Abandon records that an order was given up, in the change that does so.
+// Abandon records that an order was given up, in the change that does so. If it was
+// stopped, it goes on to its end by this.
 func Abandon(tx *store.Tx, ord string, a Abandonment) error {
+	if _, err := tx.Exec(`DELETE FROM order_stopped WHERE ord = $1`, ord); err != nil {
+		return err
+	}
 	_, err := tx.Exec(`INSERT INTO order_abandoned (ord, act, why, was, at) VALUES ($1, $2, $3, $4, $5)`, ord, a.Act, a.Why, string(a.Was), tx.Time().Format(time.RFC3339Nano))
 	return err
 }

@@ -28,3 +28,7 @@ func (c *Contract) Due(o Order, steps []Step) (began, due time.Time) {
 	}
 	return began, due
 }
+
+// Warning is when people are told that a limit is near: three quarters of the time
+// have passed.
+func Warning(began, due time.Time) time.Time { return due.Add(-due.Sub(began) / 4) }

@@ -252,12 +252,10 @@ func (s *Site) Order(ctx context.Context, id string) (OrderView, error) {
 	if v.Steps, err = order.Steps(ctx, s.store, id); err != nil {
 		return v, err
 	}
-	if o.State != order.Abandoning {
-		if err := order.Stopped(s.store.Committed(ctx), id); errors.Is(err, order.ErrStopped) {
-			v.Stopped = err.Error()
-		} else if err != nil {
-			return v, err
-		}
+	if err := order.Stopped(s.store.Committed(ctx), id); errors.Is(err, order.ErrStopped) {
+		v.Stopped = err.Error()
+	} else if err != nil {
+		return v, err
 	}
 	for _, p := range s.parts {
 		if p.View == nil {

@@ -290,10 +290,19 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 	})
 }
 
-// alarm tells the security officers of a file that was refused.
+// alarm tells the security officers of a file that was refused, and whom the
+// contract with its sender names.
 func (s *Site) alarm(ctx context.Context, tx *store.Tx, a *Arrival, r *Refusal) error {
 	text := fmt.Sprintf("A file of %s was put aside: %s. Ask %[1]s, by another way than files, whether it is theirs.", a.Partner, r.Error())
-	return notice.TellHolders(ctx, tx, notice.Notice{Kind: "file.refused", Subject: "file/" + a.SHA256, Text: text}, "security-officer")
+	n := notice.Notice{Kind: "file.refused", Subject: "file/" + a.SHA256, Text: text}
+	for _, c := range s.contracts {
+		if c.Operator == a.Partner || c.Manufacturer == a.Partner {
+			if err := notice.TellContacts(tx, c.Alarms, n); err != nil {
+				return err
+			}
+		}
+	}
+	return notice.TellHolders(ctx, tx, n, "security-officer")
 }
 
 // sealing is exchange.Seal or exchange.SealForOfficers.
