@@ -105,7 +105,7 @@ func TestTakeAbandon(t *testing.T) {
 	sitetest.Put(t, maker, order.Order{ID: id, Partner: "op", Batch: "1", Quantity: 5}, order.Accepted, order.Released)
 	sitetest.Put(t, maker, order.Order{ID: "mno-0123456789ab", Partner: "mno", Batch: "1", Quantity: 5}, order.Accepted)
 	for name, m := range map[string]message.Abandon{
-		"another's": {Order: "mno-0123456789ab", Why: "x"}, "nobody's": {Order: "mno-ffffffffffff", Why: "x"}, "none": {Order: "op-", Why: "x"},
+		"of-another": {Order: "mno-0123456789ab", Why: "x"}, "of-nobody": {Order: "mno-ffffffffffff", Why: "x"}, "none": {Order: "op-", Why: "x"},
 		"no reason": {Order: id}, "a long one": {Order: id, Why: strings.Repeat("x", 1001)}, "two lines": {Order: id, Why: "a\nb"},
 	} {
 		var r *site.Refusal

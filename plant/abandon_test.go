@@ -42,11 +42,11 @@ func TestTakeAbandon(t *testing.T) {
 	put("op-2", "other")
 	put("op-3", "maker", "received", "finished", "reported", "condemned")
 	abandon := func(ord string) error {
-		return sitetest.Message(t, maker, line, strings.ReplaceAll(ord, "/", "-")+".destroy.pgp", message.DestroyOrder{Order: ord, Act: "00", Abandoned: "not wanted"})
+		return sitetest.Message(t, maker, line, "x"+strings.ReplaceAll(ord, "/", "-")+".destroy.pgp", message.DestroyOrder{Order: ord, Act: "00", Abandoned: "not wanted"})
 	}
 	for _, ord := range []string{"op-2", "op-3", "a/b", ""} {
 		var r *site.Refusal
-		if err := abandon(ord + ""); !errors.As(err, &r) {
+		if err := abandon(ord); !errors.As(err, &r) {
 			t.Errorf("%q: %v", ord, err)
 		}
 	}
