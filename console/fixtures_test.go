@@ -515,8 +515,9 @@ func batchAtWork() batchPage {
 		Started: ago(5 * time.Hour), Href: "/line/x", Ask: "/acts/new?kind=chip.destroy",
 		Figures: []Figure{{say("line.hour"), plainly(14180), say("line.hour.note", 4)}, {say("line.eta"), plainly(160 * time.Minute), Text{}}, {say("line.yield"), plain("99.25 %"), say("line.yield.note", 464, 61712)},
 			{say("line.each"), plain("0.92 s"), say("line.each.note")}, {say("line.wire"), plain("0.85"), say("line.wire.note", 5220, 6152)}, {say("line.floor"), plain("0.21 s"), say("line.floor.note")}},
-		Stations: []StationPace{{"st-1/1", "running", "", "0.90 s", 30100, 2}, {"st-1/2", "running", "is-warn", "1.40 s", 12000, 460}, {"st-2/1", "away", "is-off", "0.91 s", 19148, 2}, {"drawer-1", "paused", "is-hold", "0.02 s", 0, 0}},
-		Doubts:   []DoubtLine{{"6327000004ab0047", "st-2/1", "/line/x/cards/4712", 4712, ago(2 * time.Minute)}}}
+		Stations:  []StationPace{{"st-1/1", "running", "", "0.90 s", 30100, 2}, {"st-1/2", "running", "is-warn", "1.40 s", 12000, 460}, {"st-2/1", "away", "is-off", "0.91 s", 19148, 2}, {"drawer-1", "paused", "is-hold", "0.02 s", 0, 0}},
+		Abandoned: "the artwork is not agreed",
+		Doubts:    []DoubtLine{{"6327000004ab0047", "st-2/1", "/line/x/cards/4712", 4712, ago(2 * time.Minute)}}}
 	p.count(perso.Counts{Cards: 100000, Good: 61248, Doubt: 1, Reject: 3, Destroyed: 461, Aside: 12, Remade: 400, Waiting: 38748})
 	for _, c := range []struct {
 		reason string

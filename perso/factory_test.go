@@ -606,12 +606,18 @@ func (f *plant) hire() {
 // warrant is leave to record that chips of an order were destroyed.
 func (f *plant) warrant(ord string, chips ...string) custody.Warrant {
 	f.Helper()
+	return f.leave("chip.destroy", "order/"+ord, map[string]string{"chips_sha256": ChipsDigest(chips)})
+}
+
+// leave is leave to do an act about chips.
+func (f *plant) leave(kind, subject string, params map[string]string) custody.Warrant {
+	f.Helper()
 	if f.desk == nil {
 		f.hire()
 	}
-	rule, err := access.DefaultPolicy().Rule("chip.destroy")
+	rule, err := access.DefaultPolicy().Rule(kind)
 	f.must(err)
-	a := act.New("plant", "chip.destroy", "order/"+ord, lead, map[string]string{"chips_sha256": ChipsDigest(chips)}, rule, f.store.Now())
+	a := act.New("plant", kind, subject, lead, params, rule, f.store.Now())
 	sign := func(who string, v act.Verb) act.Signature {
 		assertion, err := f.keys[who].Sign(a.Challenge(v))
 		f.must(err)
@@ -634,6 +640,6 @@ func (f *plant) destroy(ord string) []string {
 	for _, r := range rejects {
 		chips = append(chips, r.Chip)
 	}
-	f.must(DestroyChips(f.Context(), f.store, f.warrant(ord, chips...), ord, chips))
+	f.must(DestroyChips(f.Context(), f.store, f.warrant(ord, chips...), ord, chips, nil))
 	return chips
 }

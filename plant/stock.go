@@ -197,6 +197,9 @@ func (s *plant) postBox(r *http.Request) (any, error) {
 	if err := site.ReadRequest(r, &n); err != nil {
 		return nil, err
 	}
+	if err := s.goesOn(r.Context(), n.Order); err != nil {
+		return nil, fmt.Errorf("box %s: %w", n.Box, err)
+	}
 	if (len(n.ICCIDs) > 0) == (n.To > 0) || n.From < 0 || n.From > n.To {
 		return nil, fmt.Errorf("box %s: name its cards by iccids, or from and to", n.Box)
 	}

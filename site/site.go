@@ -287,6 +287,17 @@ func (s *Site) Contract(operator string) (*order.Contract, error) {
 	return nil, fmt.Errorf("no contract with %q", operator)
 }
 
+// contractOf is the contract that an order is under, at either of its sites; nil
+// if there is none.
+func (s *Site) contractOf(o order.Order) *order.Contract {
+	for _, c := range s.contracts {
+		if c.Operator == o.Partner || c.Operator == s.config.Site && c.Manufacturer == o.Partner {
+			return c
+		}
+	}
+	return nil
+}
+
 // Profile is an electrical profile by its name; nil if the site has none.
 func (s *Site) Profile(name string) *profile.Profile { return s.profiles[name] }
 
