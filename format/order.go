@@ -17,6 +17,7 @@ import (
 // A side is how a layout writes order files.
 type side struct {
 	style      string // keys or exact
+	sign       byte   // between a key and its value
 	prefix     string // of decoration
 	decor      []string
 	specs      []spec     // of keys
@@ -52,7 +53,7 @@ func (o *side) keys() bool { return o != nil && o.style == "keys" }
 
 // side reads the order's part of a layout.
 func (c *compiler) side(f *orderDoc) *side {
-	o := &side{style: f.Style, prefix: f.Decoration, identities: f.Identities, set: map[Field]string{}}
+	o := &side{style: f.Style, sign: ':', prefix: f.Decoration, identities: f.Identities, set: map[Field]string{}}
 	const path = "$.order"
 	if o.style != "keys" && o.style != "exact" {
 		c.fault(path+".style", "is %.20q, want keys (KEY: VALUE in any sequence) or exact (the text as it is)", f.Style)
@@ -70,7 +71,7 @@ func (c *compiler) side(f *orderDoc) *side {
 		o.set[field] = value
 	}
 	before := len(c.faults)
-	o.rule = c.rule(path+".file", f.File)
+	o.rule = c.rule(path+".file", f.File, true)
 	marks := []Field{}
 	if o.keys() {
 		marks = append(marks, fieldInput)
@@ -87,8 +88,6 @@ func (c *compiler) side(f *orderDoc) *side {
 	}
 	if o.keys() {
 		c.specs(path+".head", o)
-	} else if o.prefix != "" {
-		c.fault(path+".decoration", "is for style keys; text that is always there belongs into the head")
 	}
 	o.check(c, path)
 	return o
@@ -97,6 +96,14 @@ func (c *compiler) side(f *orderDoc) *side {
 // specs takes the keys of a head.
 func (c *compiler) specs(path string, o *side) {
 	seen := map[string]bool{}
+	for _, l := range o.head {
+		if len(l.parts) == 2 && l.parts[0].col == nil {
+			if text := strings.TrimRight(l.parts[0].text, blanks); text != "" && strings.IndexByte(signs, text[len(text)-1]) >= 0 {
+				o.sign = text[len(text)-1]
+				break
+			}
+		}
+	}
 	for i, l := range o.head {
 		n := len(l.parts)
 		if n == 0 || n == 1 && l.parts[0].col == nil {
@@ -107,10 +114,10 @@ func (c *compiler) specs(path string, o *side) {
 		}
 		key, before, colon := "", "", false
 		if l.parts[0].col == nil {
-			key, before, colon = strings.Cut(l.parts[0].text, ":")
+			key, before, colon = strings.Cut(l.parts[0].text, string(o.sign))
 		}
 		if n != 2 || l.parts[1].col == nil || !colon || strings.Trim(before, blanks) != "" || strings.Trim(key, blanks) == "" {
-			c.fault(path, "has a line %s, want KEY: ${value}", l.pattern())
+			c.fault(path, "has a line %s, want KEY%c ${value}: one key, one sign that is the same in all lines (one of %s), one value", l.pattern(), o.sign, signs)
 			continue
 		}
 		col := l.parts[1].col
@@ -128,7 +135,7 @@ func (c *compiler) specs(path string, o *side) {
 		o.specs = append(o.specs, s)
 	}
 	for _, l := range o.rows.lines {
-		if lineKey(l) != "" && l.parts[1].col.blank() {
+		if o.lineKey(l) != "" && l.parts[1].col.blank() {
 			c.fault("$.order.row", "has a line %s that fills with blanks, which are free around values here; take another character, or style exact", l.pattern())
 		}
 	}
@@ -143,6 +150,9 @@ func (o *side) check(c *compiler, path string) {
 	o.expects = has(o.head, Quantity)
 	for _, f := range []Field{Quantity, ProfileName, Batch} {
 		if has(o.head, f) || o.set[f] != "" || o.rule != nil && o.rule.has(f) || f == Quantity && (o.identities == idList || o.identities == idRanges) {
+			continue
+		}
+		if f == Quantity && o.identities == idFirst && (has(o.rows.lines, f) || has(o.tail, f) || o.last()) {
 			continue
 		}
 		if f != Quantity && has(o.rows.lines, f) {
@@ -167,13 +177,36 @@ func (o *side) check(c *compiler, path string) {
 		}
 	}
 	full := func(k kind) bool {
-		return slices.ContainsFunc(o.rows.columns, func(c Column) bool { return c.kind == k && c.full() })
+		return slices.ContainsFunc(o.rows.columns, func(c Column) bool { return c.kind == k && c.full() && !c.last })
 	}
 	if !full(iccidCell) || !full(imsiCell) {
 		c.fault(path+".row", "has not both iccid and imsi in full")
 	}
-	if full(countCell) != (o.identities == idRanges) {
-		c.fault(path+".row", "has ${count} if and only if identities are ranges")
+	if counts := full(countCell) || o.last(); o.identities == idRanges && !counts {
+		c.fault(path+".row", "does not say how many cards a range has: want ${count}, or its last number, such as ${iccid | last}")
+	} else if full(countCell) && o.identities != idRanges || o.last() && o.identities != idFirst && o.identities != idRanges {
+		c.fault(path+".row", "says how many cards a row has, and identities are %s: want ranges", o.identities)
+	}
+	for _, col := range o.rows.columns {
+		if col.last && (col.lossy || !full(col.kind)) {
+			c.fault(path+".row", "has a part of the last %s, or not the first; want both in full", col.name)
+		}
+		if col.field == Quantity && o.identities != idFirst {
+			c.fault(path+".row", "says the quantity, which stands in a row only where identities are first")
+		}
+	}
+	if o.prefix != "" && !o.keys() {
+		for _, text := range []string{literal(o.rows.lines), literal(o.tail)} {
+			if strings.HasPrefix(text, o.prefix) {
+				c.fault(path+".decoration", "is what rows or the tail start with: they would be taken for it")
+			}
+		}
+		if literal(o.rows.lines) == "" && len(o.rows.lines[0].parts) > 0 && o.rows.lines[0].parts[0].col.chars.has(o.prefix[0]) {
+			c.fault(path+".decoration", "may stand in front of a row's first value too: it could not be told apart")
+		}
+		if find(o.tail, func(c *Column) bool { return c.kind == linesCell }) != nil {
+			c.fault(path+".tail", "counts lines, of which decoration may bring more; leave out one of them")
+		}
 	}
 	for _, l := range o.rows.lines {
 		if l.optional || l.only {
@@ -190,6 +223,11 @@ func (o *side) check(c *compiler, path string) {
 	}
 }
 
+// last says that a row says which its last number is.
+func (o *side) last() bool {
+	return slices.ContainsFunc(o.rows.columns, func(c Column) bool { return c.last })
+}
+
 // blank says that the value is filled with blanks.
 func (c *Column) blank() bool {
 	return slices.ContainsFunc(c.does, func(f function) bool { return f.blank })
@@ -204,14 +242,17 @@ func (o *side) marker() string {
 }
 
 // rowKey is the key that a row starts with; "" if it starts with none.
-func (o *side) rowKey() string { return lineKey(o.rows.lines[0]) }
+func (o *side) rowKey() string { return o.lineKey(o.rows.lines[0]) }
+
+// signs are what may stand between a key and its value.
+const signs = ":=;|,>~"
 
 // lineKey is the key of a row's line KEY: ${value}; "" for another line.
-func lineKey(l textLine) string {
+func (o *side) lineKey(l textLine) string {
 	if len(l.parts) != 2 || l.parts[0].col != nil || l.parts[1].col == nil {
 		return ""
 	}
-	key, rest, colon := strings.Cut(l.parts[0].text, ":")
+	key, rest, colon := strings.Cut(l.parts[0].text, string(o.sign))
 	if !colon || strings.Trim(rest, blanks) != "" {
 		return ""
 	}
@@ -289,6 +330,7 @@ type around struct{ before, after string }
 // returned, with the order so far. The order's quantity is the sum of the runs.
 func (rd Reading) ReadOrder(name string, r io.Reader, each func(Run) error) (*Order, error) {
 	s := scan(name, r, rd.MaxBytes)
+	s.of(rd.Layout)
 	if rd.Layout != nil && rd.Layout.order == nil {
 		return nil, fmt.Errorf("%s: layout %s has no order files; want another one", name, rd.Layout.name)
 	}
@@ -331,6 +373,7 @@ func (o *Order) readIdentities(s *scanner, each func(Run) error) error {
 	}
 	rows, cards, start := 0, 0, 0
 	ended := false
+	sums := newSums(side.tail)
 	for !ended && s.next() {
 		s.hold()
 		if rows > 0 && o.endsRows(string(s.text)) {
@@ -343,13 +386,24 @@ func (o *Order) readIdentities(s *scanner, each func(Run) error) error {
 			s.stop(1, "more than %d %s, want %s", rows, what, o.wants(quantity))
 			return nil
 		}
-		if !side.readRow(s, rr, o.around) {
+		before := len(s.faults)
+		if !side.readRow(s, rr, o.around, sums) {
 			break
 		}
 		ended = rr.ended
 		run := Run{First: rr.row.ID, Count: 1}
+		if serial := rr.row.Serial; serial != 0 && serial != rows+1 {
+			s.faultAt(rr.row.Line, 1, "serial is %d, want %d", serial, rows+1)
+		}
+		told := 0 // cards of the row, if it says so
+		if len(s.faults) == before {
+			var wrong string
+			if told, wrong = rr.row.cards(); wrong != "" {
+				s.faultAt(rr.row.Line, 1, "%s", wrong)
+			}
+		}
 		if side.identities == idRanges {
-			run.Count = max(rr.row.count, 1)
+			run.Count = max(told, 1)
 		}
 		if cards += run.Count; cards > MaxQuantity {
 			s.stop(1, "more than %d cards", MaxQuantity)
@@ -357,7 +411,12 @@ func (o *Order) readIdentities(s *scanner, each func(Run) error) error {
 		}
 		rows++
 		if id := run.First; rows == 1 {
-			start, first = rr.row.Line, run
+			start, first, cards = rr.row.Line, run, max(told, 1)
+			if side.identities == idFirst && told > 0 && len(s.faults) == 0 {
+				if wrong := o.set(Quantity, strconv.Itoa(told)); wrong != "" {
+					s.faultAt(start, 1, "the row is of %d cards, which %s: %s", told, wrong, o.Value(Quantity))
+				}
+			}
 		} else if a, b := first.First.ICCID.Digits(), id.ICCID.Digits(); a != b && a != 0 && b != 0 {
 			s.faultAt(rr.row.Line+rr.at, rr.column, "ICCID has %d digits, want %d as the first", b, a)
 		}
@@ -374,15 +433,24 @@ func (o *Order) readIdentities(s *scanner, each func(Run) error) error {
 			return err
 		}
 	}
-	o.readTrailer(s)
+	if side.identities != idFirst && !side.expects && rows > 0 && len(s.faults) == 0 {
+		o.set(Quantity, strconv.Itoa(cards)) // a tail that says another is wrong
+	}
+	o.readTrailer(s, sums, rows)
 	if len(s.faults) > 0 || s.failed != nil {
 		return nil
+	}
+	if side.identities == idFirst && rows > 0 {
+		if quantity = o.Quantity(); quantity == 0 {
+			s.fault(1, "file ends and has no %s", Quantity)
+			return nil
+		}
 	}
 	switch {
 	case rows == 0:
 		var names []string
 		for _, c := range side.rows.lines {
-			names = append(names, cmp.Or(lineKey(c), "a line "+c.pattern()))
+			names = append(names, cmp.Or(side.lineKey(c), "a line "+c.pattern()))
 		}
 		s.fault(1, "file ends and has no %s", strings.Join(names, " and "))
 	case rows == 1 && (side.identities == idFirst || side.identities == idEither):
@@ -395,9 +463,6 @@ func (o *Order) readIdentities(s *scanner, each func(Run) error) error {
 		s.fault(1, "%d %s, want %s", cards, what, o.wants(quantity))
 	default:
 		o.List = true
-	}
-	if !side.expects {
-		o.set(Quantity, strconv.Itoa(cards))
 	}
 	o.complete(s)
 	return nil
@@ -418,7 +483,7 @@ func (o *Order) wants(quantity int) string {
 // endsRows says that a line is not of a row any more.
 func (o *Order) endsRows(text string) bool {
 	side := o.layout.order
-	if side.keys() && o.layout.decoration(text) {
+	if (side.keys() || o.free) && o.layout.decoration(text) {
 		return true
 	}
 	first := literal(side.tail)
@@ -427,29 +492,30 @@ func (o *Order) endsRows(text string) bool {
 
 // readRow reads the lines of one row; false if the file ends before, or reading
 // stops.
-func (o *side) readRow(s *scanner, rr *rowReader, lay []around) bool {
+func (o *side) readRow(s *scanner, rr *rowReader, lay []around, sums sums) bool {
 	r := rr.row
-	r.ID, r.Serial, r.count, r.blocks = sim.Identity{}, 0, 0, r.blocks[:0]
+	r.ID, r.last, r.Serial, r.count, r.blocks = sim.Identity{}, sim.Identity{}, 0, 0, r.blocks[:0]
 	before := len(s.faults)
 	rr.ended = false
 	for n, l := range o.rows.lines {
 		if !s.next() {
 			if n > 0 && len(s.faults) == 0 {
-				s.fault(1, "file ends and has no %s to this %s", cmp.Or(lineKey(l), l.pattern()), cmp.Or(o.rowKey(), "row"))
+				s.fault(1, "file ends and has no %s to this %s", cmp.Or(o.lineKey(l), l.pattern()), cmp.Or(o.rowKey(), "row"))
 			}
 			return false
 		}
 		if n == 0 {
 			r.Line = s.line
 		}
+		sums.line(s)
 		text := s.text
 		if n == len(o.rows.lines)-1 && o.rows.between != "" {
 			var more bool
 			text, more = bytes.CutSuffix(text, []byte(o.rows.between))
 			rr.ended = !more
 		}
-		if key := lineKey(l); o.keys() && key != "" {
-			at, value := lay[n].variable(s, text, key)
+		if key := o.lineKey(l); o.keys() && key != "" {
+			at, value := lay[n].variable(s, text, key, o.sign)
 			if value == nil {
 				continue
 			}
@@ -480,7 +546,7 @@ func (o *side) readRow(s *scanner, rr *rowReader, lay []around) bool {
 }
 
 // variable finds the value of an input variable on a line KEY: VALUE.
-func (lay *around) variable(s *scanner, text []byte, want string) (at int, value []byte) {
+func (lay *around) variable(s *scanner, text []byte, want string, sign byte) (at int, value []byte) {
 	if lay.before != "" {
 		rest, ok := bytes.CutPrefix(text, []byte(lay.before))
 		if ok {
@@ -490,10 +556,10 @@ func (lay *around) variable(s *scanner, text []byte, want string) (at int, value
 			return len(lay.before), rest
 		}
 	}
-	key, at, end, ok := split(text)
+	key, at, end, ok := split(text, sign)
 	switch {
 	case !ok || !strings.EqualFold(key, want):
-		s.stop(1, "line is not %s: and a number", want)
+		s.stop(1, "line is not %s%c and a number", want, sign)
 	case lay.before != "":
 		s.fault(1, "%s is written with other blanks or letters than the first", want)
 	case at == end:
@@ -507,18 +573,25 @@ func (lay *around) variable(s *scanner, text []byte, want string) (at int, value
 }
 
 // readTrailer reads what follows the input variables: decoration, or the tail.
-func (o *Order) readTrailer(s *scanner) {
+func (o *Order) readTrailer(s *scanner, sums sums, rows int) {
 	side := o.layout.order
-	if !side.keys() {
+	if !side.keys() || len(side.tail) > 0 {
 		if len(s.faults) > 0 || s.failed != nil {
 			return
 		}
-		from := len(o.lines)
-		o.text(s, side.tail)
-		for _, l := range o.lines[from:] {
+		tail := o.tail(s, side.tail, sums, rows)
+		if side.identities == idFirst {
+			o.keep(tail) // of a list, whose head alone is read again, the head says all
+		}
+		if o.free && len(s.faults) == 0 {
+			from := len(o.lines)
+			o.decorations(s)
+			tail = append(tail, o.lines[from:]...)
+			o.lines = slices.Delete(o.lines, from, len(o.lines))
+		}
+		for _, l := range tail {
 			o.trailer = append(o.trailer, l.text)
 		}
-		o.lines = slices.Delete(o.lines, from, len(o.lines))
 		if len(s.faults) == 0 && s.failed == nil && s.next() {
 			s.stop(1, "more follows the file's end")
 		}
@@ -530,7 +603,7 @@ func (o *Order) readTrailer(s *scanner) {
 	}
 	for s.next() {
 		text := string(s.text)
-		switch key, _, _, ok := split(text); {
+		switch key, _, _, ok := split(text, side.sign); {
 		case ok && output != "" && strings.EqualFold(key, output):
 			s.stop(1, "%s belongs in a response, not in an order: the contract names the columns", output)
 		case !o.layout.decoration(text):
@@ -548,32 +621,50 @@ func (o *Order) readTrailer(s *scanner) {
 // ---- writing
 
 // AppendHead appends the file up to the identities, as it was read.
-func (o *Order) AppendHead(dst []byte) ([]byte, error) { return o.Header.AppendText(dst) }
+func (o *Order) AppendHead(dst []byte) ([]byte, error) {
+	from := len(dst)
+	dst, err := o.Header.AppendText(o.layout.coding.begin(dst))
+	if err != nil {
+		return dst, err
+	}
+	return o.layout.coding.encode(dst, from)
+}
 
 // AppendRun appends one row of the file as it was read; last says that no other
 // follows. serial is the row's number, from 1.
 func (o *Order) AppendRun(dst []byte, serial int, r Run, last bool) ([]byte, error) {
+	from := len(dst)
 	dst, err := o.layout.order.appendRow(dst, o.Header, r, serial, o.variant, o.around)
-	if between := o.layout.order.rows.between; err == nil && between != "" && !last {
+	if err != nil {
+		return dst, err
+	}
+	if between := o.layout.order.rows.between; between != "" && !last {
 		end := len(dst) - len(o.newline)
 		dst = append(append(dst[:end], between...), o.newline...)
 	}
-	return dst, err
+	if last && len(o.trailer) == 0 && o.layout.open {
+		dst = dst[:len(dst)-len(o.newline)]
+	}
+	return o.layout.coding.encode(dst, from)
 }
 
 // AppendTail appends what follows the identities, as it was read.
 func (o *Order) AppendTail(dst []byte) []byte {
+	from := len(dst)
 	for _, text := range o.trailer {
 		dst = append(append(dst, text...), o.newline...)
 	}
-	return dst
+	if o.layout.open && len(o.trailer) > 0 {
+		dst = dst[:len(dst)-len(o.newline)]
+	}
+	return must(o.layout.coding.encode(dst, from)) // it was decoded
 }
 
 // appendRow appends a row of identities. lay, which may be nil, says how the file
 // writes the lines KEY: VALUE.
 func (o *side) appendRow(dst []byte, h *Header, run Run, serial int, v sim.ICCIDVariant, lay []around) ([]byte, error) {
 	for n, l := range o.rows.lines {
-		free := o.keys() && lineKey(l) != "" && lay != nil && lay[n].before != ""
+		free := o.keys() && o.lineKey(l) != "" && lay != nil && lay[n].before != ""
 		if free {
 			dst = append(dst, lay[n].before...)
 		}
@@ -586,11 +677,16 @@ func (o *side) appendRow(dst []byte, h *Header, run Run, serial int, v sim.ICCID
 			}
 			from := len(dst)
 			var err error
-			switch p.col.kind {
-			case fieldCell:
+			switch {
+			case p.col.kind == fieldCell:
 				dst = append(dst, h.Value(p.col.field)...)
-			case countCell:
+			case p.col.kind == countCell:
 				dst = strconv.AppendInt(dst, int64(run.Count), 10)
+			case p.col.last:
+				var span sim.IdentityRange
+				if span, err = sim.NewIdentityRange(run.First, uint64(run.Count)); err == nil {
+					dst, err = appendDerived(dst, p.col, v, serial, span.At(span.Len()-1))
+				}
 			default:
 				dst, err = appendDerived(dst, p.col, v, serial, run.First)
 			}
@@ -636,12 +732,16 @@ func (l *Layout) AppendOrder(dst []byte, fields map[Field]string, run Run, v sim
 		}
 		name = string(b)
 	}
+	start := len(dst)
+	dst = l.coding.begin(dst)
 	if side.keys() {
 		dst = side.appendKeys(dst, all, l.newline)
 	} else if dst, err = appendText(dst, side.head, l.newline, value); err != nil {
 		return dst, name, err
 	}
+	rowsAt, rows := len(dst), 0
 	row := func(r Run, serial int, last bool) (err error) {
+		rows++
 		dst, err = side.appendRow(dst, h, r, serial, v, nil)
 		if err == nil && side.rows.between != "" && !last {
 			dst = append(append(dst[:len(dst)-len(l.newline)], side.rows.between...), l.newline...)
@@ -661,7 +761,28 @@ func (l *Layout) AppendOrder(dst []byte, fields map[Field]string, run Run, v sim
 	} else if err := row(run, 1, true); err != nil {
 		return dst, name, err
 	}
-	dst, err = appendText(dst, side.tail, l.newline, value)
+	sums := newSums(side.tail)
+	if sums.crc != nil || sums.sha != nil {
+		body, err := l.coding.encode(bytes.Clone(dst[rowsAt:]), 0)
+		if err != nil {
+			return dst, name, err
+		}
+		sums.add(body)
+	}
+	lines := bytes.Count(dst[start:], []byte{'\n'}) + len(side.tail)
+	dst, err = appendText(dst, side.tail, l.newline, func(c *Column) (string, error) {
+		if c.kind == fieldCell {
+			return all[c.field], nil
+		}
+		return sums.value(c, rows, lines), nil
+	})
+	if err != nil {
+		return dst, name, err
+	}
+	if l.open {
+		dst = dst[:len(dst)-len(l.newline)]
+	}
+	dst, err = l.coding.encode(dst, start)
 	return dst, name, err
 }
 

@@ -157,7 +157,12 @@ type triedFile struct {
 	Kind  string `json:"kind"` // order, or the output's name
 	Name  string `json:"name,omitempty"`
 	Bytes int    `json:"bytes"`
-	Text  string `json:"text"`
+	Text  string `json:"text"` // in UTF-8, whatever the layout's text is
+	bytes []byte
+}
+
+func tryFile(kind string, l *format.Layout, f *format.SampleFile) triedFile {
+	return triedFile{kind, f.Name, len(f.Text), f.Shown(l), f.Text}
 }
 
 func (f formatTryCmd) Run(a *app) error {
@@ -185,9 +190,9 @@ func (f formatTryCmd) Run(a *app) error {
 	case l.Orders():
 		sample, err := s.Order()
 		if err != nil {
-			return tryError("order", sample, err)
+			return tryError("order", l, sample, err)
 		}
-		tried = append(tried, triedFile{"order", sample.Name, len(sample.Text), string(sample.Text)})
+		tried = append(tried, tryFile("order", l, sample))
 	}
 	outputs := l.Outputs()
 	if f.Output != "" {
@@ -200,9 +205,9 @@ func (f formatTryCmd) Run(a *app) error {
 	for _, o := range outputs {
 		sample, err := s.Response(o)
 		if err != nil {
-			return tryError(o.Name(), sample, err)
+			return tryError(o.Name(), l, sample, err)
 		}
-		tried = append(tried, triedFile{o.Name(), sample.Name, len(sample.Text), string(sample.Text)})
+		tried = append(tried, tryFile(o.Name(), l, sample))
 	}
 	if f.To != "" {
 		if err := writeTried(f.To, tried); err != nil {
@@ -227,11 +232,11 @@ func (f formatTryCmd) take(s *format.Sample) error {
 
 // tryError shows the file that could not be read back: without it nobody could
 // find the line that the error names.
-func tryError(kind string, sample *format.SampleFile, err error) error {
+func tryError(kind string, l *format.Layout, sample *format.SampleFile, err error) error {
 	if sample == nil {
-		return fmt.Errorf("%s: %w", kind, err)
+		return fmt.Errorf("%s: %w; if made-up values do not fit the layout, answer an order of the partner's: --order FILE", kind, err)
 	}
-	return fmt.Errorf("%s: the sample is not read back as it was written: %w\n%s", kind, err, sample.Text)
+	return fmt.Errorf("%s: the sample is not read back as it was written: %w\n%s", kind, err, sample.Shown(l))
 }
 
 func (f formatTryCmd) report(a *app, s *format.Sample, tried []triedFile) {
@@ -250,9 +255,20 @@ func (f formatTryCmd) report(a *app, s *format.Sample, tried []triedFile) {
 		}
 		a.printf("%s: %d bytes, read back as they were written\n", name, t.Bytes)
 		if f.To == "" {
-			a.printf("%s", t.Text)
+			a.printf("%s", someLines(t.Text, 40))
 		}
 	}
+}
+
+// someLines is a text of many lines for a terminal: its beginning and its end.
+func someLines(text string, most int) string {
+	lines := strings.SplitAfter(text, "\n")
+	if len(lines) <= most {
+		return text
+	}
+	const end = 5
+	left := len(lines) - most
+	return strings.Join(lines[:most-end], "") + fmt.Sprintf("... %d lines more; --to FOLDER writes all ...\n", left) + strings.Join(lines[len(lines)-end:], "")
 }
 
 // writeTried writes the files of a trial into a new folder.
@@ -268,7 +284,7 @@ func writeTried(dir string, tried []triedFile) error {
 		if name == "" {
 			name = t.Kind + ".txt"
 		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte(t.Text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), t.bytes, 0o644); err != nil {
 			return err
 		}
 	}
