@@ -87,7 +87,13 @@ type orderDoc struct {
 	Identities string            `yaml:"identities"`
 	Row        string            `yaml:"row"`
 	Between    string            `yaml:"between"`
+	Sections   []sectionDoc      `yaml:"sections"`
 	Tail       string            `yaml:"tail"`
+}
+
+type sectionDoc struct {
+	Head string `yaml:"head"`
+	Row  string `yaml:"row"`
 }
 
 type outputDoc struct {
@@ -511,7 +517,7 @@ func (c *compiler) ends(path string, n int, whole string, t textLine) {
 		case next.col != nil:
 			bad("${"+p.col.name, "%s and %s touch: nobody could tell where one ends; put a character between them, or give the first one width: %s", p.col.name, next.col.name, p.col.oneWidth())
 		case p.col.chars.has(next.text[0]) && (p.col.kind != fieldCell || p.col.words != nil) && p.col.kind != textCell:
-			bad("${"+p.col.name, "%s is followed by %q, which may stand in it too: nobody could tell where it ends", p.col.name, next.text[:1])
+			bad("${"+p.col.name, "%s is followed by %q, which may stand in it too: nobody could tell where it ends; put another character there, or give it one width: %s", p.col.name, next.text[:1], p.col.oneWidth())
 		}
 	}
 }

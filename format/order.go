@@ -26,9 +26,45 @@ type side struct {
 	rule       *rule
 	identities string
 	rows       rowText
+	sections   []section
 	tail       []textLine
 	receivers  bool // transport keys are those of named receivers
 	expects    bool // the head states the quantity
+}
+
+// A section is a further table of the same cards in the same sequence.
+type section struct {
+	head []textLine
+	rows rowText
+}
+
+// maxSectioned is the most cards of an order that says them in several tables: what
+// the first tables say of them is kept until the last is read.
+const maxSectioned = 1_000_000
+
+// table is a table of identities, from 0.
+func (o *side) table(n int) *rowText {
+	if n == 0 {
+		return &o.rows
+	}
+	return &o.sections[n-1].rows
+}
+
+// after is the text that follows a table.
+func (o *side) after(n int) []textLine {
+	if n < len(o.sections) {
+		return o.sections[n].head
+	}
+	return o.tail
+}
+
+// columns are the values of all tables.
+func (o *side) columns() []Column {
+	all := slices.Clone(o.rows.columns)
+	for _, sec := range o.sections {
+		all = append(all, sec.rows.columns...)
+	}
+	return all
 }
 
 // A spec is a line of a head of keys.
@@ -83,6 +119,10 @@ func (c *compiler) side(f *orderDoc) *side {
 		return o
 	}
 	o.rows = c.rowOf(path, f.Row, f.Between, rowValue(true))
+	for i, sec := range f.Sections {
+		at := fmt.Sprintf("%s.sections[%d]", path, i)
+		o.sections = append(o.sections, section{c.lines(at+".head", sec.Head, tailValue), c.rowOf(at, sec.Row, "", rowValue(true))})
+	}
 	if len(c.faults) > before {
 		return o
 	}
@@ -177,7 +217,18 @@ func (o *side) check(c *compiler, path string) {
 		}
 	}
 	full := func(k kind) bool {
-		return slices.ContainsFunc(o.rows.columns, func(c Column) bool { return c.kind == k && c.full() && !c.last })
+		return slices.ContainsFunc(o.columns(), func(c Column) bool { return c.kind == k && c.full() && !c.last })
+	}
+	for i, sec := range o.sections {
+		at := fmt.Sprintf("%s.sections[%d]", path, i)
+		switch {
+		case o.keys() || o.identities != idList || o.rows.between != "":
+			c.fault(at, "is for orders of style exact that list identities, with nothing between the rows")
+		case len(sec.rows.lines) == 0 || len(sec.rows.columns) == 0:
+			c.fault(at+".row", "says nothing of a card")
+		case literal(sec.head) == "" || strings.HasPrefix(literal(o.table(i).lines), literal(sec.head)):
+			c.fault(at+".head", "could be taken for a row of what stands above it; start it with other characters")
+		}
 	}
 	if !full(iccidCell) || !full(imsiCell) {
 		c.fault(path+".row", "has not both iccid and imsi in full")
@@ -213,7 +264,7 @@ func (o *side) check(c *compiler, path string) {
 			c.fault(path+".row", "has a line that may be left out; a row is always the same")
 		}
 	}
-	if first := literal(o.tail); len(o.tail) > 0 && o.rows.between == "" && o.identities != idFirst && (first == "" || strings.HasPrefix(literal(o.rows.lines), first)) {
+	if first := literal(o.tail); len(o.tail) > 0 && o.rows.between == "" && o.identities != idFirst && (first == "" || strings.HasPrefix(literal(o.table(len(o.sections)).lines), first)) {
 		c.fault(path+".tail", "could be taken for a row; start it with other characters than a row")
 	}
 	for _, l := range slices.Concat(o.head, o.tail) {
@@ -317,8 +368,9 @@ type Order struct {
 	*Header
 	List    bool // the file lists each identity, or several ranges
 	variant sim.ICCIDVariant
-	around  []around // how the lines of a row are written
-	trailer []string // lines at the end
+	around  []around   // how the lines of a row are written
+	between [][]string // lines above the tables after the first
+	trailer []string   // lines at the end
 }
 
 // around is what stands before and after the value of an input variable.
@@ -374,9 +426,10 @@ func (o *Order) readIdentities(s *scanner, each func(Run) error) error {
 	rows, cards, start := 0, 0, 0
 	ended := false
 	sums := newSums(side.tail)
+	var held []Run // the first table's identities, with their lines, while others follow
 	for !ended && s.next() {
 		s.hold()
-		if rows > 0 && o.endsRows(string(s.text)) {
+		if rows > 0 && o.endsRows(string(s.text), 0) {
 			break
 		}
 		if rows == max(quantity, 1) || rows == 1 && side.identities == idFirst {
@@ -387,7 +440,7 @@ func (o *Order) readIdentities(s *scanner, each func(Run) error) error {
 			return nil
 		}
 		before := len(s.faults)
-		if !side.readRow(s, rr, o.around, sums) {
+		if !side.readRow(s, rr, &side.rows, o.around, sums) {
 			break
 		}
 		ended = rr.ended
@@ -424,6 +477,13 @@ func (o *Order) readIdentities(s *scanner, each func(Run) error) error {
 		if rows == 1 && side.identities != idList && side.identities != idRanges {
 			continue
 		}
+		if len(side.sections) > 0 {
+			if held = append(held, Run{run.First, rr.row.Line}); len(held) > maxSectioned {
+				s.stop(1, "more than %d cards in an order of several tables", maxSectioned)
+				return nil
+			}
+			continue
+		}
 		if rows == 2 && side.identities == idEither {
 			if err := give(first); err != nil {
 				return err
@@ -432,6 +492,9 @@ func (o *Order) readIdentities(s *scanner, each func(Run) error) error {
 		if err := give(run); err != nil {
 			return err
 		}
+	}
+	for n := range side.sections {
+		o.readSection(s, n, held, sums)
 	}
 	if side.identities != idFirst && !side.expects && rows > 0 && len(s.faults) == 0 {
 		o.set(Quantity, strconv.Itoa(cards)) // a tail that says another is wrong
@@ -444,6 +507,14 @@ func (o *Order) readIdentities(s *scanner, each func(Run) error) error {
 		if quantity = o.Quantity(); quantity == 0 {
 			s.fault(1, "file ends and has no %s", Quantity)
 			return nil
+		}
+	}
+	for _, h := range held {
+		if a, b := held[0].First.ICCID.Digits(), h.First.ICCID.Digits(); a != b {
+			s.faultAt(h.Count, 1, "ICCID has %d digits, want %d as the first", b, a)
+		}
+		if err := give(Run{h.First, 1}); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -480,24 +551,68 @@ func (o *Order) wants(quantity int) string {
 	return fmt.Sprintf("%d (%s)", quantity, side.quantityKey())
 }
 
-// endsRows says that a line is not of a row any more.
-func (o *Order) endsRows(text string) bool {
+// readSection reads a table after the first: what it says of the cards goes to them.
+func (o *Order) readSection(s *scanner, n int, held []Run, sums sums) {
+	if len(s.faults) > 0 || s.failed != nil {
+		return
+	}
+	sec := &o.layout.order.sections[n]
+	var head []string
+	for _, l := range o.tail(s, sec.head, sums, len(held)) {
+		head = append(head, l.text)
+	}
+	o.between = append(o.between, head)
+	rr := newRowReader(o.variant, o.Header, sec.rows.columns)
+	for i := range held {
+		more := s.next()
+		if more {
+			s.hold()
+		}
+		if !more || o.endsRows(string(s.text), n+1) {
+			if s.failed == nil && len(s.faults) == 0 {
+				s.fault(1, "%d rows in this table, want %d as in the first", i, len(held))
+			}
+			return
+		}
+		before := len(s.faults)
+		if !o.layout.order.readRow(s, rr, &sec.rows, make([]around, len(sec.rows.lines)), sums) {
+			return
+		}
+		id, has := &held[i].First, rr.row.ID
+		switch {
+		case len(s.faults) > before:
+		case rr.row.Serial != 0 && rr.row.Serial != i+1:
+			s.faultAt(rr.row.Line, 1, "serial is %d, want %d", rr.row.Serial, i+1)
+		case !has.ICCID.IsZero() && !id.ICCID.IsZero() && has.ICCID != id.ICCID:
+			s.faultAt(rr.row.Line, 1, "ICCID is not that of line %d", held[i].Count)
+		case !has.IMSI.IsZero() && !id.IMSI.IsZero() && has.IMSI != id.IMSI:
+			s.faultAt(rr.row.Line, 1, "IMSI is not that of line %d", held[i].Count)
+		case !has.MSISDN.IsZero() && !id.MSISDN.IsZero() && has.MSISDN != id.MSISDN:
+			s.faultAt(rr.row.Line, 1, "MSISDN is not that of line %d", held[i].Count)
+		default:
+			id.ICCID, id.IMSI, id.MSISDN = cmp.Or(id.ICCID, has.ICCID), cmp.Or(id.IMSI, has.IMSI), cmp.Or(id.MSISDN, has.MSISDN)
+		}
+	}
+}
+
+// endsRows says that a line is not of a row of a table any more.
+func (o *Order) endsRows(text string, table int) bool {
 	side := o.layout.order
 	if (side.keys() || o.free) && o.layout.decoration(text) {
 		return true
 	}
-	first := literal(side.tail)
+	first := literal(side.after(table))
 	return first != "" && side.rows.between == "" && strings.HasPrefix(text, first)
 }
 
 // readRow reads the lines of one row; false if the file ends before, or reading
 // stops.
-func (o *side) readRow(s *scanner, rr *rowReader, lay []around, sums sums) bool {
+func (o *side) readRow(s *scanner, rr *rowReader, rows *rowText, lay []around, sums sums) bool {
 	r := rr.row
 	r.ID, r.last, r.Serial, r.count, r.blocks = sim.Identity{}, sim.Identity{}, 0, 0, r.blocks[:0]
 	before := len(s.faults)
 	rr.ended = false
-	for n, l := range o.rows.lines {
+	for n, l := range rows.lines {
 		if !s.next() {
 			if n > 0 && len(s.faults) == 0 {
 				s.fault(1, "file ends and has no %s to this %s", cmp.Or(o.lineKey(l), l.pattern()), cmp.Or(o.rowKey(), "row"))
@@ -509,9 +624,9 @@ func (o *side) readRow(s *scanner, rr *rowReader, lay []around, sums sums) bool 
 		}
 		sums.line(s)
 		text := s.text
-		if n == len(o.rows.lines)-1 && o.rows.between != "" {
+		if n == len(rows.lines)-1 && rows.between != "" {
 			var more bool
-			text, more = bytes.CutSuffix(text, []byte(o.rows.between))
+			text, more = bytes.CutSuffix(text, []byte(rows.between))
 			rr.ended = !more
 		}
 		if key := o.lineKey(l); o.keys() && key != "" {
@@ -620,9 +735,20 @@ func (o *Order) readTrailer(s *scanner, sums sums, rows int) {
 
 // ---- writing
 
-// AppendHead appends the file up to the identities, as it was read.
-func (o *Order) AppendHead(dst []byte) ([]byte, error) {
+// Tables is how many tables say the order's identities: one, or more where each says
+// something else of the same cards.
+func (o *Order) Tables() int { return 1 + len(o.between) }
+
+// AppendHead appends what stands above a table of identities, from 0, as it was
+// read.
+func (o *Order) AppendHead(dst []byte, table int) ([]byte, error) {
 	from := len(dst)
+	if table > 0 {
+		for _, text := range o.between[table-1] {
+			dst = append(append(dst, text...), o.newline...)
+		}
+		return o.layout.coding.encode(dst, from)
+	}
 	dst, err := o.Header.AppendText(o.layout.coding.begin(dst))
 	if err != nil {
 		return dst, err
@@ -630,11 +756,11 @@ func (o *Order) AppendHead(dst []byte) ([]byte, error) {
 	return o.layout.coding.encode(dst, from)
 }
 
-// AppendRun appends one row of the file as it was read; last says that no other
+// AppendRun appends one row of a table as it was read; last says that no other
 // follows. serial is the row's number, from 1.
-func (o *Order) AppendRun(dst []byte, serial int, r Run, last bool) ([]byte, error) {
+func (o *Order) AppendRun(dst []byte, table, serial int, r Run, last bool) ([]byte, error) {
 	from := len(dst)
-	dst, err := o.layout.order.appendRow(dst, o.Header, r, serial, o.variant, o.around)
+	dst, err := o.layout.order.appendRow(dst, table, o.Header, r, serial, o.variant, o.around)
 	if err != nil {
 		return dst, err
 	}
@@ -642,7 +768,7 @@ func (o *Order) AppendRun(dst []byte, serial int, r Run, last bool) ([]byte, err
 		end := len(dst) - len(o.newline)
 		dst = append(append(dst[:end], between...), o.newline...)
 	}
-	if last && len(o.trailer) == 0 && o.layout.open {
+	if last && table+1 == o.Tables() && len(o.trailer) == 0 && o.layout.open {
 		dst = dst[:len(dst)-len(o.newline)]
 	}
 	return o.layout.coding.encode(dst, from)
@@ -662,8 +788,8 @@ func (o *Order) AppendTail(dst []byte) []byte {
 
 // appendRow appends a row of identities. lay, which may be nil, says how the file
 // writes the lines KEY: VALUE.
-func (o *side) appendRow(dst []byte, h *Header, run Run, serial int, v sim.ICCIDVariant, lay []around) ([]byte, error) {
-	for n, l := range o.rows.lines {
+func (o *side) appendRow(dst []byte, table int, h *Header, run Run, serial int, v sim.ICCIDVariant, lay []around) ([]byte, error) {
+	for n, l := range o.table(table).lines {
 		free := o.keys() && o.lineKey(l) != "" && lay != nil && lay[n].before != ""
 		if free {
 			dst = append(dst, lay[n].before...)
@@ -739,12 +865,22 @@ func (l *Layout) AppendOrder(dst []byte, fields map[Field]string, run Run, v sim
 	} else if dst, err = appendText(dst, side.head, l.newline, value); err != nil {
 		return dst, name, err
 	}
-	rowsAt, rows := len(dst), 0
-	row := func(r Run, serial int, last bool) (err error) {
-		rows++
-		dst, err = side.appendRow(dst, h, r, serial, v, nil)
+	sums := newSums(side.tail)
+	rows := 0
+	row := func(table int, r Run, serial int, last bool) (err error) {
+		if table == 0 {
+			rows++
+		}
+		from := len(dst)
+		dst, err = side.appendRow(dst, table, h, r, serial, v, nil)
 		if err == nil && side.rows.between != "" && !last {
 			dst = append(append(dst[:len(dst)-len(l.newline)], side.rows.between...), l.newline...)
+		}
+		if err == nil && (sums.crc != nil || sums.sha != nil) {
+			var text []byte
+			if text, err = l.coding.encode(bytes.Clone(dst[from:]), 0); err == nil {
+				sums.add(text)
+			}
 		}
 		return err
 	}
@@ -753,21 +889,26 @@ func (l *Layout) AppendOrder(dst []byte, fields map[Field]string, run Run, v sim
 		if err != nil {
 			return dst, name, err
 		}
-		for i, id := range span.All() {
-			if err := row(Run{id, 1}, int(i)+1, i+1 == span.Len()); err != nil {
-				return dst, name, err
+		for table := range len(side.sections) + 1 {
+			if table > 0 {
+				told := func(c *Column) (string, error) {
+					if c.kind == fieldCell {
+						return all[c.field], nil
+					}
+					return sums.value(c, rows, 0), nil
+				}
+				if dst, err = appendText(dst, side.sections[table-1].head, l.newline, told); err != nil {
+					return dst, name, err
+				}
+			}
+			for i, id := range span.All() {
+				if err := row(table, Run{id, 1}, int(i)+1, i+1 == span.Len()); err != nil {
+					return dst, name, err
+				}
 			}
 		}
-	} else if err := row(run, 1, true); err != nil {
+	} else if err := row(0, run, 1, true); err != nil {
 		return dst, name, err
-	}
-	sums := newSums(side.tail)
-	if sums.crc != nil || sums.sha != nil {
-		body, err := l.coding.encode(bytes.Clone(dst[rowsAt:]), 0)
-		if err != nil {
-			return dst, name, err
-		}
-		sums.add(body)
 	}
 	lines := bytes.Count(dst[start:], []byte{'\n'}) + len(side.tail)
 	dst, err = appendText(dst, side.tail, l.newline, func(c *Column) (string, error) {

@@ -179,7 +179,7 @@ func (rd Reading) readEcho(s *scanner, d *Delivery) {
 	rr := newRowReader(rd.Variant, h, side.rows.columns)
 	defer rr.row.wipe()
 	lay := make([]around, len(side.rows.lines))
-	ok := side.readRow(s, rr, lay, sums{})
+	ok := side.readRow(s, rr, &side.rows, lay, sums{})
 	if !ok {
 		if len(s.faults) == 0 {
 			s.fault(1, "file ends and has no %s", side.rowKey())

@@ -78,10 +78,15 @@ func (s *Sample) Take(name string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	again, err := o.AppendHead(nil)
-	for i, run := range runs {
+	var again []byte
+	for table := range o.Tables() {
 		if err == nil {
-			again, err = o.AppendRun(again, i+1, run, i == len(runs)-1)
+			again, err = o.AppendHead(again, table)
+		}
+		for i, run := range runs {
+			if err == nil {
+				again, err = o.AppendRun(again, table, i+1, run, i == len(runs)-1)
+			}
 		}
 	}
 	if err != nil {

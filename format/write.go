@@ -263,7 +263,7 @@ func (rw *ResponseWriter) echo() error {
 	if rw.buf, err = head.AppendText(rw.buf); err != nil {
 		return err
 	}
-	rw.buf, err = d.Header.layout.order.appendRow(rw.buf, d.Header, Run{First: d.First, Count: d.Quantity}, 0, d.Variant, nil)
+	rw.buf, err = d.Header.layout.order.appendRow(rw.buf, 0, d.Header, Run{First: d.First, Count: d.Quantity}, 0, d.Variant, nil)
 	if err != nil {
 		return fmt.Errorf("response: first identity: %w", err)
 	}

@@ -223,36 +223,39 @@ func (in *Input) Render(w io.Writer) error {
 		return errors.New("order: only its head was read; CopyText gives the whole text")
 	}
 	bw := bufio.NewWriterSize(w, 1<<16)
-	line, err := in.file.AppendHead(nil)
-	if err != nil {
-		return err
-	}
-	bw.Write(line)
-	row := func(i, of int, r format.Run) error {
-		if line, err = in.file.AppendRun(line[:0], i+1, r, i+1 == of); err != nil {
+	var line []byte
+	for table := range in.file.Tables() {
+		var err error
+		if line, err = in.file.AppendHead(line[:0], table); err != nil {
 			return err
 		}
-		_, err = bw.Write(line)
-		return err
-	}
-	switch {
-	case in.list == nil:
-		err = row(0, 1, format.Run{First: in.first, Count: int(in.span.Len())})
-	case in.runs != nil:
-		for i, r := range in.runs {
-			if err = row(i, len(in.runs), r); err != nil {
-				break
+		bw.Write(line)
+		row := func(i, of int, r format.Run) error {
+			if line, err = in.file.AppendRun(line[:0], table, i+1, r, i+1 == of); err != nil {
+				return err
+			}
+			_, err = bw.Write(line)
+			return err
+		}
+		switch {
+		case in.list == nil:
+			err = row(0, 1, format.Run{First: in.first, Count: int(in.span.Len())})
+		case in.runs != nil:
+			for i, r := range in.runs {
+				if err = row(i, len(in.runs), r); err != nil {
+					break
+				}
+			}
+		default:
+			for i, id := range in.Identities() {
+				if err = row(i, in.list.n, format.Run{First: id, Count: 1}); err != nil {
+					break
+				}
 			}
 		}
-	default:
-		for i, id := range in.Identities() {
-			if err = row(i, in.list.n, format.Run{First: id, Count: 1}); err != nil {
-				break
-			}
+		if err != nil {
+			return err
 		}
-	}
-	if err != nil {
-		return err
 	}
 	bw.Write(in.file.AppendTail(line[:0]))
 	return errors.Join(bw.Flush(), in.Err())
