@@ -20,6 +20,7 @@ import (
 // how it stands in the file. The zero Column is none.
 type Column struct {
 	name     string // as files write it; in a row of text, the source
+	text     string // of the layout: the source and its functions
 	kind     kind
 	slot     string           // of a card's record; "" if the value does not come from there
 	field    Field            // of a header's value
@@ -226,7 +227,7 @@ func parseExpression(text string) (Column, error) {
 		}
 		calls = append(calls, c)
 	}
-	c := Column{name: calls[0].name}
+	c := Column{name: calls[0].name, text: strings.TrimSpace(text)}
 	rest, err := c.source(calls[0], calls[1:])
 	if err != nil {
 		return Column{}, err
@@ -420,7 +421,7 @@ type function struct {
 	blank bool // fills with blanks
 }
 
-var errUndo = errors.New("is not what the layout's functions make of any value")
+var errUndo = errors.New("is not what the function makes of any value")
 
 func newFunction(c call) (function, error) {
 	f := function{name: c.name}
@@ -1162,6 +1163,14 @@ func (c *Column) apply(dst []byte, from int) (_ []byte, err error) {
 	return dst, nil
 }
 
+// otherwise says of text that no functions make how they would.
+func (c *Column) otherwise(err error) error {
+	if errors.Is(err, errUndo) {
+		return fmt.Errorf("is written in another way than the layout's ${%s}", c.text)
+	}
+	return err
+}
+
 // plain undoes the functions on text and does them again: only text that they
 // make is taken. What it gives stands in buf.
 func (c *Column) plain(buf, text []byte) (value, rest []byte, err error) {
@@ -1169,7 +1178,7 @@ func (c *Column) plain(buf, text []byte) (value, rest []byte, err error) {
 	for i := len(c.does) - 1; i >= 0; i-- {
 		from := len(buf)
 		if buf, err = c.does[i].undo(buf, value); err != nil {
-			return nil, buf, err
+			return nil, buf, c.otherwise(err)
 		}
 		value = buf[from:]
 	}
@@ -1179,7 +1188,7 @@ func (c *Column) plain(buf, text []byte) (value, rest []byte, err error) {
 		return nil, buf, err
 	}
 	if !bytes.Equal(buf[from:], text) {
-		return nil, buf, errUndo
+		return nil, buf, c.otherwise(errUndo)
 	}
 	clear(buf[from:])
 	return value, buf[:from], nil

@@ -565,7 +565,7 @@ func readText(l textLine, text []byte, line *headerLine, h *Header, told func(*C
 				return at, fmt.Sprintf("%s %v", p.col.name, err)
 			}
 			if cell != string(want) {
-				return at, fmt.Sprintf("%s is not that of the rows, want %s", p.col.name, want)
+				return at, fmt.Sprintf("%s does not fit what stands above, want %s", p.col.name, want)
 			}
 			at = end
 			continue

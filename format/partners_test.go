@@ -120,3 +120,49 @@ func TestCodings(t *testing.T) {
 		}
 	}
 }
+
+// What may be wrong in partners' orders, each by one change, with its place.
+func TestPartnersRefused(t *testing.T) {
+	by := map[string]partner{}
+	for _, p := range partners(t) {
+		by[p.layout.Name()] = p
+	}
+	for want, change := range map[string][3]string{
+		":5:12: crc32 does not fit what stands above, want ":                                         {"meridian", "404990000000044", "404990000000045"},
+		":5:3: lines does not fit what stands above, want 000000005":                                 {"meridian", "99000000005", "99000000004"},
+		":3:1: serial is 3, want 2":                                                                  {"meridian", "50000000002", "50000000003"},
+		":1:37: transport_key is not a number":                                                       {"meridian", "07000000003", "7 000000003"},
+		":1:1: file does not begin with a byte order mark":                                           {"excel", "\uFEFF", ""},
+		":5:25: profile is none of \"5G USIM, nano\", \"4G USIM, nano\"":                             {"excel", "5G USIM, nano", "6G USIM, nano"},
+		":10:1: 2 rows of identities, want 3 (quantity)":                                             {"excel", `nano","2"`, `nano","3"`},
+		":10:1: more than 2 rows of identities, want 2 (quantity)":                                   {"excel", "# end", "end"},
+		":5:41: quantity is written in another way than the layout's ${quantity | thousands(\",\")}": {"excel", `nano","2"`, `nano","2,00,000,00"`},
+		":16:7: quantity is not what the file says elsewhere: 1502":                                  {"brackets", "Cards=1,502", "Cards=1,503"},
+		":15:8: rows does not fit what stands above, want 3":                                         {"brackets", "Ranges=3", "Ranges=4"},
+		":6:12: Quantity is written in another way than the layout's ${quantity | thousands(\",\")}": {"brackets", "= 1,502", "= 1502"},
+		":15:1: file ends without a line Anfangsnummern=, so it is of another layout than deutsch":   {"deutsch", "Anfangsnummern =", "Anfangsnummern"},
+		":2:20: byte 81 is no character of the layout's text":                                        {"deutsch", "Ostbahn Telefon f", "Ost\x81"},
+		":12:13: ICCID has the check digit":                                                          {"deutsch", "8991999000000000013", "8991999000000000014"},
+		":6:1: from the first IMSI to the last are 1251 cards, and the row says 1250":                {"francais", "40499 00000 01250", "40499 00000 01251"},
+		":6:1: the last ICCID does not come after the first":                                         {"francais", "Dernier ICCID    : 899199900000001250", "Dernier ICCID    : 899199900000000000"},
+		":10:21: quantity is not what the file says elsewhere: 1250":                                 {"francais", "1\u202f250", "1\u202f251"},
+		":1:15: date has no month of three letters":                                                  {"oracle", "25-NOV-26", "25-NOX-26"},
+		":4:10: last line ends, want it without a line end":                                          {"oracle", "EOF~2~100", "EOF~2~100\n"},
+		":4:5: rows does not fit what stands above, want 2":                                          {"oracle", "EOF~2", "EOF~3"},
+		":2:1: from the first IMSI to the last are 98 cards, and the row says 99":                    {"oracle", "404990000000099", "404990000000098"},
+		":11:1: 2 rows in this table, want 3 as in the first":                                        {"lists", "3 404990000000012\n", ""},
+		":11:1: serial is 2, want 3":                                                                 {"lists", "3 404990000000012", "2 404990000000012"},
+		":8:12: quantity is not what the file says elsewhere: 3":                                     {"lists", "BEGIN IMSI 3", "BEGIN IMSI 4"},
+		":13:14: rows does not fit what stands above, want 3":                                        {"lists", "BEGIN MSISDN 3", "BEGIN MSISDN 4"},
+	} {
+		p := by[change[0]]
+		text := strings.Replace(string(p.order), change[1], change[2], 1)
+		if text == string(p.order) {
+			t.Errorf("%s: the test changes nothing", want)
+		}
+		err := (&Sample{Layout: p.layout}).Take(p.name, strings.NewReader(text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", change[0], err, want)
+		}
+	}
+}
