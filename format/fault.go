@@ -20,6 +20,9 @@ const (
 	blanks    = " \t" // around keys and values
 )
 
+// MoreFaults ends the text of the last fault that is told.
+const MoreFaults = "; there may be more, reading stops here"
+
 // A Fault is one thing that is wrong in a file, at its place.
 type Fault struct {
 	File         string
@@ -155,7 +158,7 @@ func (s *scanner) faultAt(line, column int, format string, args ...any) {
 	}
 	text := fmt.Sprintf(format, args...)
 	if len(s.faults) == maxFaults-1 {
-		text += "; there may be more, reading stops here"
+		text += MoreFaults
 		s.done, s.held = true, false
 	}
 	s.faults = append(s.faults, &Fault{s.name, max(line, 1), max(column, 1), text})

@@ -110,6 +110,9 @@ func (f formatCheckCmd) Run(a *app) error {
 		}
 		all = append(all, viewLayout(l))
 	}
+	if len(errs) == 1 {
+		return a.refused(f.JSON, errs[0])
+	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -168,7 +171,7 @@ func tryFile(kind string, l *format.Layout, f *format.SampleFile) triedFile {
 func (f formatTryCmd) Run(a *app) error {
 	l, err := findLayout(f.Layout)
 	if err != nil {
-		return err
+		return a.refused(f.JSON, err)
 	}
 	const most = 1_000_000
 	if f.Rows < 1 || f.Rows > most {
@@ -184,7 +187,7 @@ func (f formatTryCmd) Run(a *app) error {
 	switch {
 	case f.Order != "":
 		if err := f.take(s); err != nil {
-			return err
+			return a.refused(f.JSON, err)
 		}
 		tried = append(tried, triedFile{Kind: "order", Name: filepath.Base(f.Order)})
 	case l.Orders():

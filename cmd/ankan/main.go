@@ -134,7 +134,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(errs, "ankan: stopped")
 	default:
-		fmt.Fprintln(errs, "ankan:", err)
+		fmt.Fprintln(errs, "ankan:", errorText(errs, err))
 		if next := a.advice(k.Command(), err); next != "" {
 			fmt.Fprintln(errs, "next:", next)
 		}
