@@ -845,7 +845,7 @@ func (l *Layout) AppendOrder(dst []byte, fields map[Field]string, run Run, v sim
 	}
 	all[Quantity] = strconv.Itoa(run.Count)
 	for f := range fields {
-		if f == Quantity || side.set[f] == "" && !has(side.head, f) && !has(side.rows.lines, f) && !has(side.tail, f) && (side.rule == nil || !side.rule.has(f)) {
+		if f == Quantity || !l.Says(f) {
 			return dst, "", fmt.Errorf("%s has no field %s to set", l.name, f)
 		}
 	}
@@ -962,6 +962,16 @@ func (l *Layout) KeyOf(f Field) string {
 	}
 	return string(f)
 }
+
+// Says says whether orders of this layout have a field: in their lines, in their name,
+// or because the layout sets it.
+func (l *Layout) Says(f Field) bool {
+	o := l.order
+	return o != nil && (o.set[f] != "" || has(o.head, f) || has(o.rows.lines, f) || has(o.tail, f) || o.rule != nil && o.rule.has(f))
+}
+
+// Ranges says that a row of an order is a range, though it may be of one card.
+func (l *Layout) Ranges() bool { return l.order != nil && l.order.identities == idRanges }
 
 // NamesOrders says that values of an order stand in its file's name.
 func (l *Layout) NamesOrders() bool { return l.order != nil && l.order.rule != nil }
