@@ -13,6 +13,7 @@ import (
 
 type formatCmd struct {
 	List  formatListCmd  `cmd:"" help:"List the layouts that come with the program."`
+	New   formatNewCmd   `cmd:"" help:"Print a layout with notes, to start one's own from."`
 	Show  formatShowCmd  `cmd:"" help:"Print a layout's document, to start one's own from."`
 	Check formatCheckCmd `cmd:"" help:"Check layouts: every mistake with its line and column."`
 	Try   formatTryCmd   `cmd:"" help:"Write sample files by a layout, read them back and compare."`
@@ -81,6 +82,22 @@ type formatShowCmd struct {
 
 func (f formatShowCmd) Run(a *app) error {
 	doc, err := format.Document(f.Name)
+	if err != nil {
+		return err
+	}
+	a.printf("%s", doc)
+	return nil
+}
+
+type formatNewCmd struct {
+	Name string `arg:"" help:"Name of the new layout, one word."`
+}
+
+func (f formatNewCmd) Run(a *app) error {
+	if _, err := format.Set(nil).Find(f.Name); err == nil {
+		return fmt.Errorf("layout %s comes with the program; give yours another name", f.Name)
+	}
+	doc, err := format.Skeleton(f.Name)
 	if err != nil {
 		return err
 	}
