@@ -473,12 +473,12 @@ func (c *compiler) line(path string, n int, whole string, ok func(*Column) strin
 		if !found {
 			break
 		}
-		expression, tail, closed := strings.Cut(after, "}")
-		if !closed {
+		expression := outside(after, '}')[0]
+		if expression == after {
 			bad("${"+after, "has no } to ${, want ${value}")
 			break
 		}
-		rest = tail
+		rest = after[len(expression)+1:]
 		bare := expression
 		for bare != "" {
 			if b, is := strings.CutSuffix(bare, "?"); is {
