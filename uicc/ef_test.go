@@ -307,6 +307,44 @@ func TestValueString(t *testing.T) {
 }
 
 // FuzzEF: what decodes re-encodes to the same bytes.
+// What a person writes into a file is refused, or stands there as they wrote it: it
+// reads back as a value that makes the same bytes.
+func FuzzEFValue(f *testing.F) {
+	table := EFs()
+	for _, v := range efVectors(f) {
+		for i := range table {
+			if table[i].Name == v.File && table[i].Dir == v.Dir {
+				f.Add(uint8(i), uint8(v.Size), []byte(v.Value))
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, i, size uint8, doc []byte) {
+		if !json.Valid(doc) {
+			return
+		}
+		ef := table[int(i)%len(table)]
+		v := jsonValue(t, doc)
+		b, err := ef.Codec.Encode(v, int(size))
+		if err != nil {
+			if !errors.Is(err, ErrContent) {
+				t.Fatalf("%s: %v is no ErrContent", ef.Name, err)
+			}
+			return
+		}
+		if size != 0 && len(b) != int(size) {
+			t.Fatalf("%s: %s makes %d bytes, want %d", ef.Name, v, len(b), size)
+		}
+		back, err := ef.Codec.Decode(b)
+		if err != nil {
+			t.Fatalf("%s: %s is %X, which does not decode: %v", ef.Name, v, b, err)
+		}
+		again, err := ef.Codec.Encode(back, len(b))
+		if err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("%s: %s is %X, which is %s, which is %X, %v", ef.Name, v, b, back, again, err)
+		}
+	})
+}
+
 func FuzzEF(f *testing.F) {
 	table := EFs()
 	for _, v := range efVectors(f) {
