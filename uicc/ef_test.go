@@ -57,6 +57,7 @@ func efVectors(t testing.TB) []efVector {
 func jsonValue(t testing.TB, raw json.RawMessage) Value {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
 	var read func() Value
 	read = func() Value {
 		tok, err := d.Token()
@@ -224,6 +225,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"DF.GSM", "EF.SST", "02", "activated and not allocated"},
 		{"DF.GSM", "EF.SST", strings.Repeat("00", 32), "at most 31"},
 		{"ADF.USIM", "EF.GBABP", "05010203", "bytes left"},
+		{"ADF.USIM", "EF.GBABP", "0101FF" + strings.Repeat("01", 255) + "00", "FF where a number should be"},
+		{"ADF.USIM", "EF.ACL", "FF" + strings.Repeat("DD0161", 255), "FF where a number should be"},
 		{"ADF.USIM", "EF.VGCS", "21FFFFFFFFFFFFFF21FFFFFF", "no digits"},
 	} {
 		ef, _ := FindEF(x.dir, x.file)
