@@ -370,7 +370,7 @@ type Scan struct {
 // what a scanner or a person read from the plastic.
 func (s *plant) postScan(r *http.Request) (any, error) {
 	ord := r.PathValue("id")
-	rows, err := readScan(r.Body)
+	rows, err := readScan(r.Body, mostScanned*scanLine)
 	if err != nil {
 		return nil, fmt.Errorf("order %s: %w", ord, err)
 	}
@@ -412,13 +412,16 @@ func (s *plant) postScan(r *http.Request) (any, error) {
 	return scan, s.Store().Enter(r.Context(), e)
 }
 
-// mostScanned is the most lines of one scan.
-const mostScanned = 1_000_000
+// mostScanned is the most lines of one scan, scanLine how long they are by and large.
+const (
+	mostScanned = 1_000_000
+	scanLine    = 64
+)
 
-// readScan reads a file of scans. Spaces between digits are how numbers are
-// printed, and do not count.
-func readScan(r io.Reader) ([][2]string, error) {
-	c := csv.NewReader(r)
+// readScan reads a file of scans of up to most bytes. Spaces between digits are how
+// numbers are printed, and do not count.
+func readScan(r io.Reader, most int64) ([][2]string, error) {
+	c := csv.NewReader(http.MaxBytesReader(nil, io.NopCloser(r), most))
 	c.FieldsPerRecord = 2
 	head, err := c.Read()
 	if err != nil || head[0] != "iccid" || head[1] != "printed" {
