@@ -43,6 +43,9 @@ func Init(ctx context.Context, c *Config, token hsm.Module, f access.Founding, l
 	if _, err := os.Stat(c.CardFile()); err == nil {
 		return fmt.Errorf("%s is there: the site is set up already", c.CardFile())
 	}
+	if err := c.checkNoRestore(); err != nil {
+		return err
+	}
 	if err := checkFounding(c, f.Founding); err != nil {
 		return err
 	}
@@ -105,6 +108,9 @@ func Begun(ctx context.Context, c *Config) (bool, error) {
 // Finish sets a site up whose people founded it in a try that was cut short
 // before the card for its partners was there.
 func Finish(ctx context.Context, c *Config, token hsm.Module, parts ...Part) error {
+	if err := c.checkNoRestore(); err != nil {
+		return err
+	}
 	token = hsm.Stepped(token, c.Steps)
 	db, err := openStore(ctx, c, c.clock().Now, token, parts)
 	if err != nil {
@@ -149,6 +155,9 @@ func checkFounding(c *Config, f act.Founding) error {
 func CheckReady(c *Config) (hsm.Info, error) {
 	if _, err := os.Stat(c.CardFile()); err == nil {
 		return hsm.Info{}, fmt.Errorf("site %s is set up already: %s is there; run: ankan serve -c %s", c.Site, c.CardFile(), c.file)
+	}
+	if err := c.checkNoRestore(); err != nil {
+		return hsm.Info{}, err
 	}
 	if _, err := os.Stat(c.Token.File); c.Token.PKCS11 != nil || err == nil {
 		m, err := OpenToken(c, false)
