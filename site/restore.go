@@ -196,7 +196,7 @@ const documentsDir = "documents"
 
 // nothingThere refuses to restore over anything.
 func nothingThere(c *Config) error {
-	for _, path := range []string{c.CardFile(), c.SpoolDir(), c.EdgeDir(), c.Path("openpgp.asc"), c.Path(documentsDir), c.Path("held"), c.Path("certificates")} {
+	for _, path := range []string{c.CardFile(), c.SpoolDir(), c.EdgeDir(), c.mailKeyFile(), c.Path(documentsDir), c.Path("held"), c.Path("certificates")} {
 		_, err := os.Stat(path)
 		if err == nil {
 			return fmt.Errorf("%s is there: a backup is restored where there is nothing, and never over data; move it away, or name another data folder", path)
@@ -365,7 +365,9 @@ func (f *synced) Close() error {
 // close takes back what is there, if the whole did not come to be.
 func (r *restoring) close() {
 	r.root.Close()
-	if !r.whole {
+	if r.whole {
+		r.filling.Leave()
+	} else {
 		if r.filling != nil {
 			r.filling.Abort()
 		}
@@ -399,7 +401,8 @@ func (r *restoring) keep(w *whole) error {
 		return err
 	}
 	for _, e := range entries {
-		if r.config.Path(e.Name()) != r.config.CardFile() {
+		// Of a module that is gone the keys in these are gone too.
+		if at := r.config.Path(e.Name()); at != r.config.CardFile() && (!w.NewModule || at != r.config.mailKeyFile()) {
 			w.Placed = append(w.Placed, "data/"+e.Name())
 		}
 	}
@@ -567,16 +570,6 @@ func (c *Config) putCard(ctx context.Context, token hsm.Module, w *whole) error 
 	if !w.NewModule {
 		from := filepath.Join(c.Path(restoringDir), "data", filepath.Base(c.CardFile()))
 		return c.Steps.Do("restore.rename", func() error { return errors.Join(os.Rename(from, c.CardFile()), syncFolder(c.Data)) })
-	}
-	// The keys in what the backup had are gone.
-	err := c.Steps.Do("restore.remove", func() error {
-		if err := os.Remove(c.Path("openpgp.asc")); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	if err := makeMailKey(ctx, c, token); err != nil {
 		return err

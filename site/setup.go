@@ -323,10 +323,13 @@ func storeConfig(ctx context.Context, c *Config, now func() time.Time, t hsm.Mod
 	}, err
 }
 
+// mailKeyFile holds the site's OpenPGP public key.
+func (c *Config) mailKeyFile() string { return c.Path("openpgp.asc") }
+
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its
 // self-signatures are not made again at each start.
 func makeMailKey(ctx context.Context, c *Config, t hsm.Module) error {
-	path := c.Path("openpgp.asc")
+	path := c.mailKeyFile()
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
@@ -351,7 +354,7 @@ func mailKeys(ctx context.Context, t hsm.Module) (crypto.Signer, crypto.Decrypte
 }
 
 func loadMailKey(ctx context.Context, c *Config, t hsm.Module) (*exchange.Identity, error) {
-	armored, err := os.ReadFile(c.Path("openpgp.asc"))
+	armored, err := os.ReadFile(c.mailKeyFile())
 	if err != nil {
 		return nil, err
 	}
@@ -364,7 +367,7 @@ func loadMailKey(ctx context.Context, c *Config, t hsm.Module) (*exchange.Identi
 
 // partnerCard is what partners pin.
 func partnerCard(ctx context.Context, c *Config, t hsm.Module) ([]byte, error) {
-	armored, err := os.ReadFile(c.Path("openpgp.asc"))
+	armored, err := os.ReadFile(c.mailKeyFile())
 	if err != nil {
 		return nil, err
 	}

@@ -457,6 +457,15 @@ func (f *Filling) Place() error {
 	return errors.Join(placed(f.ctx, f.c, f.engine), f.engine.close())
 }
 
+// Leave lets go of a filling that Finish found whole and that is placed later.
+func (f *Filling) Leave() error {
+	if f.over || !f.whole {
+		return nil
+	}
+	f.over = true
+	return f.engine.close()
+}
+
 // Place does what was cut short after a Finish, or nothing where it had come to
 // its end. That Finish had found the database whole is for the caller to know.
 func Place(ctx context.Context, c Config) error {
