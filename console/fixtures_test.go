@@ -355,6 +355,12 @@ func shots() []shot {
 		{"founding-waits", gateFrame, foundingPage{Step: "waits", Words: sixWords, Digest: digest, Founders: []Founder{{signedBy(security, ago(time.Minute), ""), true, true}, {openFor(false, "key-manager"), false, true}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
 		{"founding-done", gateFrame, foundingPage{Step: "done", Words: sixWords, Digest: digest, Policy: policySummary{1, 13, 22, 10, digest}}},
 		{"founding-failed", gateFrame, foundingPage{Step: "failed", Words: sixWords, Digest: digest, Policy: policySummary{1, 13, 22, 10, digest}}},
+		{"restoring-code", gateFrame, restoringPage{Step: "code", Form: Form{Action: "/", Problem: &problem}, Origin: "https://keys.bureau-north.example", Elsewhere: "10.0.0.7"}},
+		{"restoring-open", gateFrame, restoringOf("open", 1)},
+		{"restoring-waits", gateFrame, restoringOf("waits", 2)},
+		{"restoring-restores", gateFrame, restoringOf("restores", 3)},
+		{"restoring-done", gateFrame, restoringOf("done", 3)},
+		{"restoring-failed", gateFrame, restoringOf("failed", 3)},
 		{"inbox", bureauFrame, inboxPage{Waits: waiting(), Asked: askedFor(), Told: notices(), Ask: "/ask", Duties: []Duty{{plain("Check the PC of the HSM room for key loggers"), "/duties/1", "6.4.e.i", "due", ahead(3 * time.Hour), plain("CER-0120 stops")}, {plain("Be present at the quarterly key inventory"), "", "6.3.2.q", "later", ahead(6 * day), plain("Ceremonies stop")}}}},
 		{"inbox-empty", bureauFrame, inboxPage{}},
 		{"inbox-glass", glassFrame, inboxPage{Waits: waiting()[:1]}},
@@ -533,5 +539,20 @@ func batchAtWork() batchPage {
 		p.HourRows = append(p.HourRows, HourRow{ago(time.Duration(6-i) * time.Hour), n, 77})
 	}
 	p.Hours = newChart(say("line.hours"), made, names, false)
+	return p
+}
+
+// restoringOf is a restore to which some custodians came.
+func restoringOf(step string, came int) restoringPage {
+	p := restoringPage{Step: step, Form: Form{Action: "/"}, Given: "{}", Set: "cards/20261118T203000Z/3F6TQ2ZK", Made: ago(17 * time.Hour), Words: sixWords, Digest: digest,
+		Came: came, Threshold: 3, Percent: 33 * came, Rows: 180000, Of: 412000, Keepers: []KeeperLine{
+			{"0021", "Asha Rao", true, "away", Text{}}, {"0022", "Vikram Iyer", false, "away", Text{}}, {"0023", "Meera Nair", false, "received", Text{}},
+			{"0024", "Joseph Thomas", false, "away", say("restoring.file")}, {"0025", "Farah Khan", false, "away", say("restoring.bound", "old.bureau-north.example")}}}
+	if step != "open" {
+		p.Keepers[0].State = "received"
+	}
+	if step == "restores" {
+		p.Percent = 43
+	}
 	return p
 }

@@ -95,8 +95,11 @@ type work struct {
 // parts has them all). Each of its roles needs one. The token stays the caller's
 // to close.
 func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, parts ...Part) (_ *Site, err error) {
-	if _, err := os.Stat(c.CardFile()); err != nil {
-		return nil, fmt.Errorf("site %s is not set up; run: ankan site found -c %s --people founders.yaml", c.Site, c.file)
+	if err := c.CheckSetUp(); err != nil {
+		return nil, err
+	}
+	if err := c.tidyRestored(); err != nil { // of a restore that was cut short behind its end
+		return nil, err
 	}
 	s := &Site{
 		config: c, clock: c.clock(), keeper: newKeeper(c.clock(), c.Time.leap()), disks: newDisks(c), log: log, profiles: map[string]*profile.Profile{},
@@ -118,7 +121,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 		return nil, err
 	}
 	s.keeper.from(s.store.Now())
-	s.high.path, s.schemas = c.HighWaterFile(), Schemas(parts...)
+	s.high.path, s.high.steps, s.high.clock, s.schemas = c.HighWaterFile(), c.Steps, s.clock, Schemas(parts...)
 	s.people, s.opened = access.New(s.store), s.store.Now()
 	s.stock = stock.New(s.store)
 	s.desk = custody.New(c.Site, s.store, s.people)
