@@ -118,8 +118,8 @@ func weakDES(b []byte) int {
 	var differs, upper, lower byte
 	for i := range 4 {
 		u, l := b[i]>>7, b[i]>>1&1
-		differs |= (b[i] ^ (-u&0xE0 | -l&0x1E) | b[i+4] ^ (-u&0xF0 | -l&0x0E)) & 0xFE
+		differs |= (b[i] ^ (-u&0xE0 | -l&0x1E)) | (b[i+4] ^ (-u&0xF0 | -l&0x0E))
 		upper, lower = upper^u, lower^l
 	}
-	return subtle.ConstantTimeByteEq(differs|upper|lower, 0)
+	return subtle.ConstantTimeByteEq(differs&0xFE|upper|lower, 0)
 }

@@ -195,7 +195,7 @@ func TestCheckWeak(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, n := range []int{0, 8, 15, 24, 33} {
+	for _, n := range []int{0, 8, 15, 23, 25, 33} {
 		if err := CheckWeak(make([]byte, n)); !errors.Is(err, ErrAlgorithm) {
 			t.Errorf("%d bytes: %v, want ErrAlgorithm", n, err)
 		}
