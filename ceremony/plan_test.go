@@ -91,6 +91,8 @@ func TestParsePlanRefuses(t *testing.T) {
 		{"generate", "algorithm: AES-256", "algorithm: DES", `7:61: the key's purpose does not allow this: "DES" is no algorithm of a key for "transport"`},
 		{"generate", "purpose: transport", "purpose: anything", `is no algorithm of a key for "anything"`},
 		{"generate", "partner: maker", "partner: maker, kcv: C35280", `wrong key check value: "C35280"`},
+		{"generate", "algorithm: AES-256, partner: maker", "algorithm: 3DES, partner: maker, kcv: C35280 GP", `C35280 GP is of the method GP, of 3DES it is ECB-ZEROS`},
+		{"import-components", "purpose: exchange, algorithm: AES-256, partner: maker, kcv: 540D4B59CC CMAC", "purpose: transport, algorithm: 3DES, partner: maker", `630FABD461 CMAC is of the method CMAC, of 3DES it is ECB-ZEROS`},
 		{"generate", "people:", "more: x\npeople:", `more`},
 		{"generate", "people:", wrap + "people:", `a ceremony to generate and wrap do not go together`},
 		{"generate", "people:", "old: x\npeople:", `and old do not go together`},
