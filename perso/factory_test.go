@@ -57,6 +57,8 @@ type plant struct {
 	made    uint32 // chips so far
 	desk    *custody.Desk
 	keys    map[string]*passkey.Soft
+
+	destroys act.Rule // of the policy; read once, since it is a long document
 }
 
 func newPlant(t testing.TB) *plant {
@@ -597,7 +599,11 @@ func (f *plant) hire() {
 	for id, k := range f.keys {
 		keys[id] = k
 	}
-	founding, err := act.Found("plant", access.DefaultPolicy(), all, keys, f.store.Now())
+	policy := access.DefaultPolicy()
+	var err error
+	f.destroys, err = policy.Rule("chip.destroy")
+	f.must(err)
+	founding, err := act.Found("plant", policy, all, keys, f.store.Now())
 	f.must(err)
 	f.must(people.Found(f.Context(), access.Founding{Founding: founding}))
 	f.desk = custody.New("plant", f.store, people)
@@ -609,9 +615,7 @@ func (f *plant) warrant(ord string, chips ...string) custody.Warrant {
 	if f.desk == nil {
 		f.hire()
 	}
-	rule, err := access.DefaultPolicy().Rule("chip.destroy")
-	f.must(err)
-	a := act.New("plant", "chip.destroy", "order/"+ord, lead, map[string]string{"chips_sha256": ChipsDigest(chips)}, rule, f.store.Now())
+	a := act.New("plant", "chip.destroy", "order/"+ord, lead, map[string]string{"chips_sha256": ChipsDigest(chips)}, f.destroys, f.store.Now())
 	sign := func(who string, v act.Verb) act.Signature {
 		assertion, err := f.keys[who].Sign(a.Challenge(v))
 		f.must(err)
