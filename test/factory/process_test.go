@@ -148,7 +148,7 @@ func demonstration(t *testing.T, moments []moment) {
 	path := must[string](t)(program())
 	dir := must[string](t)(os.MkdirTemp("", "ankan"))
 	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
 	defer cancel()
 	var out, problems bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, "demo", "--cards", "120", "--dir", filepath.Join(dir, "demo"), "--json")
