@@ -11,9 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"ankan/act"
 	"ankan/audit"
-	"ankan/custody"
 	"ankan/datagen"
 	"ankan/durable"
 	"ankan/hsm"
@@ -65,7 +63,7 @@ var (
 	ErrRejects = errors.New("rejected chips wait for their destruction to be signed")
 	// A chip that was being written when its station, the plant or the line
 	// between them failed is nobody's guess: it is read, or it is destroyed.
-	ErrDoubt = errors.New("chips are in doubt; put them into a reader, or have their destruction signed")
+	ErrDoubt = errors.New("chips are in doubt; put them into a reader, have their destruction signed (chip.destroy), or that one is lost (chip.lost)")
 )
 
 // task is one card to make.
@@ -456,6 +454,8 @@ func (r *run) fresh(ctx context.Context, s *seat) (chip, error) {
 		}
 		c, d, err := r.meet(ctx, s)
 		switch {
+		case d != nil && d.state == "lost":
+			err = r.turnedUp(ctx, s, *d)
 		case d != nil && d.state == "doubt":
 			err = r.again(ctx, s, *d, &c)
 		case d != nil: // it was left in the reader, and is counted
@@ -474,7 +474,8 @@ func (r *run) fresh(ctx context.Context, s *seat) (chip, error) {
 }
 
 // meet looks at a fresh chip, more than once if it does not answer, and says
-// whether it suits, or that it is one in doubt, or a good card of this batch.
+// whether it suits, or that it is one in doubt, or a good card of this batch, or
+// one that was declared lost.
 func (r *run) meet(ctx context.Context, s *seat) (c chip, d *doubt, err error) {
 	for range maxTries {
 		var reject *Reject
@@ -494,7 +495,7 @@ func (r *run) meet(ctx context.Context, s *seat) (c chip, d *doubt, err error) {
 		return c, nil, err
 	}
 	for _, d := range known {
-		if d.ord == r.ord && (d.state == "doubt" || d.state == "good" && c.state >= stateSecured) {
+		if d.state == "lost" || d.ord == r.ord && (d.state == "doubt" || d.state == "good" && c.state >= stateSecured) {
 			return c, &d, nil
 		}
 	}
@@ -816,28 +817,4 @@ func ChipsDigest(chips []string) string {
 		fmt.Fprintln(h, c)
 	}
 	return hex.EncodeToString(h.Sum(nil))
-}
-
-// DestroyChips records that exactly these chips were destroyed, rejects or in
-// doubt, under a warrant for chip.destroy that names their ChipsDigest. Their
-// identities may then be made again, on new chips and with fresh keys. It is
-// not to be called while the line runs for this order: a card that is being
-// made is in doubt as well.
-func DestroyChips(ctx context.Context, s *store.Store, w custody.Warrant, ord string, chips []string) error {
-	if len(chips) == 0 {
-		return fmt.Errorf("order %s: no chips are named", ord)
-	}
-	a := w.Act()
-	return w.Use(ctx, "chip.destroy", "order/"+ord, map[string]any{"chips": chips}, func(tx *store.Tx) error {
-		if found := ChipsDigest(chips); found != a.Params["chips_sha256"] {
-			return fmt.Errorf("order %s: %w: these chips have the digest %s, the act says %q", ord, act.ErrNotAllowed, found, a.Params["chips_sha256"])
-		}
-		for _, c := range chips {
-			if err := one(tx, fmt.Sprintf("order %s: chip %s is neither a reject of this order nor in doubt; nothing was recorded", ord, c),
-				`UPDATE card SET state = 'destroyed' WHERE ord = $1 AND chip = $2 AND state IN ('reject', 'doubt')`, ord, c); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

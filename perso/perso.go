@@ -84,7 +84,7 @@ func (r *Reject) Error() string { return fmt.Sprintf("%s: %v", r.Reason, r.Err) 
 func (r *Reject) Unwrap() error { return r.Err }
 
 // Counts is where the chips and identities of a run are. For chips,
-// Taken = Good + Doubt + Reject + Destroyed + Aside; for identities,
+// Taken = Good + Doubt + Reject + Destroyed + Lost + Aside; for identities,
 // Cards = Good + Doubt + Reject + Waiting + Retired.
 type Counts struct {
 	Cards     int `json:"cards"`     // identities of the order
@@ -94,8 +94,10 @@ type Counts struct {
 	Destroyed int `json:"destroyed"` // rejects destroyed
 	Aside     int `json:"aside"`     // chips set aside before they got an identity
 	Remade    int `json:"remade"`    // good cards that carry a spare key set
-	Retired   int `json:"retired"`   // identities that no card will carry
+	Retired   int `json:"retired"`   // identities that no card will carry, those of lost chips among them
 	Waiting   int `json:"waiting"`   // identities without a chip
+
+	Lost int `json:"lost,omitempty"` // chips that were declared lost, which may carry keys
 }
 
 // Chips counts the chips that a run took, in whatever view of the database: of
@@ -110,7 +112,7 @@ func Chips(q store.Querier, ord string) (c Counts, err error) {
 		return t, rows.Scan(&t.what, &t.n)
 	}, `SELECT what, n FROM tally WHERE ord = $1`, ord)
 	for _, t := range all { // one for each reason
-		to, ok := map[string]*int{"good": &c.Good, "doubt": &c.Doubt, "reject": &c.Reject, "destroyed": &c.Destroyed,
+		to, ok := map[string]*int{"good": &c.Good, "doubt": &c.Doubt, "reject": &c.Reject, "destroyed": &c.Destroyed, "lost": &c.Lost,
 			"aside": &c.Aside, "remade": &c.Remade, "retired": &c.Retired}[t.what]
 		if !ok {
 			return c, fmt.Errorf("order %s: %d chips are %q, which no chip is", ord, t.n, t.what)
@@ -123,7 +125,7 @@ func Chips(q store.Querier, ord string) (c Counts, err error) {
 // Count counts a run's cards. It fails if they do not balance.
 func Count(ctx context.Context, s *store.Store, ord string, cards int) (Counts, error) {
 	c, err := Chips(s.Committed(ctx), ord)
-	c.Cards = cards
+	c.Cards, c.Retired = cards, c.Retired+c.Lost
 	if err != nil {
 		return c, err
 	}
@@ -162,7 +164,7 @@ const recount = `SELECT 'order ' || ord || ': the total of ' || what || ' ' || r
 type Run struct {
 	Order    string    `json:"order"`
 	Bureau   string    `json:"bureau"`
-	State    string    `json:"state"` // offered, received, finished, reported, condemned, destroying, emptied, closed
+	State    string    `json:"state"` // offered, received, finished, reported, condemned or abandoned, destroying, emptied, closed
 	OS       string    `json:"os"`
 	Agree    string    `json:"agree"`
 	KEK      string    `json:"kek"`
@@ -293,6 +295,7 @@ const (
 	doubtful = `SELECT card, keyset, chip, station, at FROM card WHERE ord = $1 AND state <> 'good' AND state = 'doubt' ORDER BY card`
 	rejects  = `SELECT card, chip, reason FROM card WHERE ord = $1 AND state <> 'good' AND state = 'reject' ORDER BY card`
 	remade   = `SELECT card, keyset FROM card WHERE ord = $1 AND keyset >= $2 AND state = 'good' AND keyset <> card
+		UNION ALL SELECT card, -1 FROM card WHERE ord = $1 AND state <> 'good' AND state = 'lost'
 		UNION ALL SELECT card, -1 FROM retired WHERE ord = $1 ORDER BY card`
 
 	// Where a run stands.

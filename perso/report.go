@@ -88,9 +88,9 @@ func (c Counts) check() error {
 		return fmt.Errorf("report: %d identities, but %d good and %d retired; %d in doubt, %d rejected, %d waiting, want none",
 			c.Cards, c.Good, c.Retired, c.Doubt, c.Reject, c.Waiting)
 	}
-	// Each remade or retired identity has cost at least one chip.
-	if c.Remade < 0 || c.Remade > c.Good || c.Destroyed < c.Remade+c.Retired {
-		return fmt.Errorf("report: %d of %d good cards are remade, %d identities retired, but %d chips destroyed", c.Remade, c.Good, c.Retired, c.Destroyed)
+	// Each remade or retired identity has cost at least one chip; a lost chip's is retired.
+	if c.Remade < 0 || c.Remade > c.Good || c.Lost < 0 || c.Lost > c.Retired || c.Destroyed+c.Lost < c.Remade+c.Retired {
+		return fmt.Errorf("report: %d of %d good cards are remade, %d identities retired, but %d chips destroyed and %d lost", c.Remade, c.Good, c.Retired, c.Destroyed, c.Lost)
 	}
 	return nil
 }

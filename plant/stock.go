@@ -197,6 +197,9 @@ func (s *plant) postBox(r *http.Request) (any, error) {
 	if err := site.ReadRequest(r, &n); err != nil {
 		return nil, err
 	}
+	if err := s.goesOn(r.Context(), n.Order); err != nil {
+		return nil, fmt.Errorf("box %s: %w", n.Box, err)
+	}
 	if (len(n.ICCIDs) > 0) == (n.To > 0) || n.From < 0 || n.From > n.To {
 		return nil, fmt.Errorf("box %s: name its cards by iccids, or from and to", n.Box)
 	}
@@ -367,7 +370,7 @@ type Scan struct {
 // what a scanner or a person read from the plastic.
 func (s *plant) postScan(r *http.Request) (any, error) {
 	ord := r.PathValue("id")
-	rows, err := readScan(r.Body)
+	rows, err := readScan(r.Body, mostScanned*scanLine)
 	if err != nil {
 		return nil, fmt.Errorf("order %s: %w", ord, err)
 	}
@@ -409,13 +412,16 @@ func (s *plant) postScan(r *http.Request) (any, error) {
 	return scan, s.Store().Enter(r.Context(), e)
 }
 
-// mostScanned is the most lines of one scan.
-const mostScanned = 1_000_000
+// mostScanned is the most lines of one scan, scanLine how long they are by and large.
+const (
+	mostScanned = 1_000_000
+	scanLine    = 64
+)
 
-// readScan reads a file of scans. Spaces between digits are how numbers are
-// printed, and do not count.
-func readScan(r io.Reader) ([][2]string, error) {
-	c := csv.NewReader(r)
+// readScan reads a file of scans of up to most bytes. Spaces between digits are how
+// numbers are printed, and do not count.
+func readScan(r io.Reader, most int64) ([][2]string, error) {
+	c := csv.NewReader(http.MaxBytesReader(nil, io.NopCloser(r), most))
 	c.FieldsPerRecord = 2
 	head, err := c.Read()
 	if err != nil || head[0] != "iccid" || head[1] != "printed" {

@@ -48,6 +48,7 @@ type OrderView struct {
 	Counts    *perso.Counts `json:"counts,omitempty"`
 	Due       time.Time     `json:"due,omitzero"` // until when it must be destroyed
 	Waiting   string        `json:"waiting,omitempty"`
+	Stopped   string        `json:"stopped,omitempty"` // why it does not go on here
 	// OnWay is the order's files that are on their way now.
 	OnWay []edge.Passage `json:"on_way,omitempty"`
 }
@@ -263,6 +264,11 @@ func (s *Site) Order(ctx context.Context, id string) (OrderView, error) {
 	if v.Steps, err = order.Steps(ctx, s.store, id); err != nil {
 		return v, err
 	}
+	if err := order.Stopped(s.store.Committed(ctx), id); errors.Is(err, order.ErrStopped) {
+		v.Stopped = err.Error()
+	} else if err != nil {
+		return v, err
+	}
 	way, err := s.spool.OnWay()
 	if err != nil {
 		return v, err
@@ -280,13 +286,8 @@ func (s *Site) Order(ctx context.Context, id string) (OrderView, error) {
 			return v, err
 		}
 	}
-	if o.State == order.Destroyed || o.State == order.Certified {
-		return v, nil
-	}
-	for _, st := range v.Steps {
-		if c, err := s.Contract(o.Partner); err == nil && st.State == order.Received {
-			v.Due = st.At.Add(c.DestructionLimit)
-		}
+	if c := s.contractOf(o); c != nil {
+		_, v.Due = c.Due(o, v.Steps)
 	}
 	return v, nil
 }

@@ -50,6 +50,10 @@ const nextRestore = "keep the data folder for the investigation, and restore a b
 func Fsck(ctx context.Context, c *Config, token hsm.Module, repair bool, parts ...Part) (r FsckReport, err error) {
 	r.Findings = []Finding{}
 	k := &fsck{FsckReport: &r, ctx: ctx, config: c, token: token, repair: repair}
+	if err := c.checkNoRestore(); err != nil {
+		k.find("files", "a restore was cut short", err.Error())
+		return r, nil
+	}
 	if err := k.files(); err != nil {
 		return r, err
 	}

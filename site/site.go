@@ -95,8 +95,11 @@ type work struct {
 // parts has them all). Each of its roles needs one. The token stays the caller's
 // to close.
 func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, parts ...Part) (_ *Site, err error) {
-	if _, err := os.Stat(c.CardFile()); err != nil {
-		return nil, fmt.Errorf("site %s is not set up; run: ankan site found -c %s --people founders.yaml", c.Site, c.file)
+	if err := c.CheckSetUp(); err != nil {
+		return nil, err
+	}
+	if err := c.tidyRestored(); err != nil { // of a restore that was cut short behind its end
+		return nil, err
 	}
 	s := &Site{
 		config: c, clock: c.clock(), keeper: newKeeper(c.clock(), c.Time.leap()), disks: newDisks(c), log: log, profiles: map[string]*profile.Profile{},
@@ -118,7 +121,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 		return nil, err
 	}
 	s.keeper.from(s.store.Now())
-	s.high.path, s.schemas = c.HighWaterFile(), Schemas(parts...)
+	s.high.path, s.high.steps, s.high.clock, s.schemas = c.HighWaterFile(), c.Steps, s.clock, Schemas(parts...)
 	s.people, s.opened = access.New(s.store), s.store.Now()
 	s.stock = stock.New(s.store)
 	s.desk = custody.New(c.Site, s.store, s.people)
@@ -285,6 +288,17 @@ func (s *Site) Contract(operator string) (*order.Contract, error) {
 		}
 	}
 	return nil, fmt.Errorf("no contract with %q", operator)
+}
+
+// contractOf is the contract that an order is under, at either of its sites; nil
+// if there is none.
+func (s *Site) contractOf(o order.Order) *order.Contract {
+	for _, c := range s.contracts {
+		if c.Operator == o.Partner || c.Operator == s.config.Site && c.Manufacturer == o.Partner {
+			return c
+		}
+	}
+	return nil
 }
 
 // Profile is an electrical profile by its name; nil if the site has none.

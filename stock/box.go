@@ -418,3 +418,51 @@ func move(tx *store.Tx, w custody.Warrant, p placing, from, to Account, vault st
 	_, err := tx.Exec(`UPDATE stock_box SET vault = $1 WHERE id = $2`, vault, p.ID)
 	return err
 }
+
+// ---- boxes of an order that was abandoned
+
+// Whereabouts is the boxes of an order that are here, and its cards that have
+// left, or are about to in a shipment that was drafted, by their numbers.
+func (b *Book) Whereabouts(ctx context.Context, ord string) (here []Box, out map[int]bool, err error) {
+	if err := b.ready(); err != nil {
+		return nil, nil, err
+	}
+	q := b.store.Committed(ctx)
+	if here, err = boxes(q, `ord = $1 AND shipment = ''`, ord); err != nil {
+		return nil, nil, err
+	}
+	cards, err := store.Collect(q, store.Column[int], `SELECT c.card FROM stock_box_card c JOIN stock_box b ON b.id = c.box WHERE c.ord = $1 AND b.shipment <> ''`, ord)
+	out = map[int]bool{}
+	for _, card := range cards {
+		out[card] = true
+	}
+	return here, out, err
+}
+
+// Unbox takes the cards of an abandoned order out of all boxes that are here, so
+// that they can be destroyed. One in a vault is refused.
+func Unbox(tx *store.Tx, ord string) error {
+	all, err := boxes(tx, `ord = $1 AND shipment = ''`, ord)
+	if err != nil {
+		return err
+	}
+	for _, box := range all {
+		if box.Vault != "" {
+			return fmt.Errorf("box %s: %w: it is in vault %s; take it out: box.take", box.ID, act.ErrNotAllowed, box.Vault)
+		}
+		if err := tx.Append(audit.Entry{Kind: "box.emptied", Actor: system, Subject: "box/" + box.ID, Data: map[string]any{"order": ord}}); err != nil {
+			return err
+		}
+		if box.State == BoxClosed {
+			if err := shift(tx, Posting{Actor: system, Why: "box " + box.ID + " of an abandoned order", Order: ord, From: Boxed, To: Good}, box.Cards); err != nil {
+				return err
+			}
+		}
+		for _, query := range []string{`DELETE FROM stock_box_card WHERE box = $1`, `DELETE FROM stock_box WHERE id = $1`} {
+			if _, err := tx.Exec(query, box.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

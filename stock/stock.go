@@ -48,6 +48,7 @@ const (
 	Rejects      Account = "reject"     // to be destroyed
 	Aside        Account = "aside"      // set aside before they got an identity
 	Destroyed    Account = "destroyed"
+	Lost         Account = "lost"  // declared lost: they may carry keys, and cannot be destroyed
 	Boxed        Account = "boxed" // in closed boxes outside the vault
 	Vault        Account = "vault"
 	Shipped      Account = "shipped"
@@ -58,7 +59,7 @@ const (
 
 // Accounts is all accounts, in the order in which a chip goes through them.
 func Accounts() []Account {
-	return []Account{Maker, Received, InInspection, Returned, Store, Finishing, Finished, Scrap, Line, Good, Rejects, Aside, Destroyed, Boxed, Vault, Shipped, Operator, Missing, Found}
+	return []Account{Maker, Received, InInspection, Returned, Store, Finishing, Finished, Scrap, Line, Good, Rejects, Aside, Destroyed, Lost, Boxed, Vault, Shipped, Operator, Missing, Found}
 }
 
 // ofOrder says whether what is in the account belongs to an order.
@@ -78,7 +79,7 @@ func (a Account) needsOrder() bool {
 
 // out says whether what is in the account has left the site for good.
 func (a Account) out() bool {
-	return a == Returned || a == Destroyed || a == Operator || a == Missing
+	return a == Returned || a == Destroyed || a == Lost || a == Operator || a == Missing
 }
 
 // source says whether the account only gives.
@@ -287,7 +288,7 @@ type Sum struct {
 	Lot    string `json:"lot,omitempty"`
 	Order  string `json:"order,omitempty"`
 	In     int    `json:"in"`      // from the maker or issued to the order, or found
-	Out    int    `json:"out"`     // gone back, destroyed, received by the operator, or missing
+	Out    int    `json:"out"`     // gone back, destroyed, lost, received by the operator, or missing
 	OnHand int    `json:"on_hand"` // everywhere else
 }
 

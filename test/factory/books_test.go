@@ -18,6 +18,7 @@ import (
 // TestBooks changes what lies at a site, behind its back, and has the check of
 // the books find it.
 func TestBooks(t *testing.T) {
+	t.Parallel()
 	w := start(t, options{cards: 60, faults: true, file: true})
 	sum := w.journey(nil)
 	if r := w.balanced(factory.Works{}); r.Certified != 1 {
