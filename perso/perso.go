@@ -315,6 +315,6 @@ const (
 	listedAll  = `SELECT * FROM (SELECT ` + tryColumns + ` FROM card WHERE ord = $1 AND state <> 'destroyed' AND card >= $2 ORDER BY card LIMIT $3) AS live
 		UNION ALL SELECT * FROM (SELECT ` + tryColumns + ` FROM card WHERE ord = $1 AND state <> 'good' AND state = 'destroyed' AND card >= $2 ORDER BY card LIMIT $3) AS gone
 		ORDER BY card, at LIMIT $3`
-	causes = `SELECT reason, sum(n) AS n, CASE what WHEN 'aside' THEN 1 ELSE 0 END AS aside FROM tally WHERE ord = $1 AND what IN ('reject', 'destroyed', 'aside') AND n > 0
+	causes = `SELECT reason, sum(n) AS n, CASE what WHEN 'aside' THEN 1 ELSE 0 END AS aside FROM tally WHERE ord = $1 AND what IN ('reject', 'destroyed', 'lost', 'aside') AND n > 0
 		GROUP BY reason, aside ORDER BY n DESC, reason`
 )
