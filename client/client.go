@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"ankan/act"
 	"ankan/custody"
@@ -210,6 +211,10 @@ func (p Signer) sign(a act.Act, v act.Verb, reason string, at time.Time) (act.Si
 // the answer into v, which may be nil. It is sent once: a request that a person
 // signed is taken once.
 func (c *Client) Ask(ctx context.Context, p Signer, path string, body []byte, v any) error {
+	if !utf8.Valid(body) {
+		// It would arrive as other bytes than were signed.
+		return fmt.Errorf("request %s: what is sent is not UTF-8; save the file as UTF-8", path)
+	}
 	var st site.Status
 	if err := c.Get(ctx, "/status", &st); err != nil {
 		return err

@@ -101,6 +101,13 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
+func TestAskRefusesOtherText(t *testing.T) {
+	err := (&Client{}).Ask(t.Context(), Signer{}, "/drafts/policy", []byte("roles: [\xfc]"), nil)
+	if err == nil || !strings.Contains(err.Error(), "request /drafts/policy: what is sent is not UTF-8") {
+		t.Error(err)
+	}
+}
+
 func TestPatience(t *testing.T) {
 	path := socket(t)
 	c := New(path)

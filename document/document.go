@@ -3,9 +3,11 @@
 package document
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -48,6 +50,10 @@ func Parse(file string, doc []byte) (t *Tree, err error) {
 	}
 	if len(doc) > MaxSize {
 		return nil, at(1, 1, "%d bytes, want at most %d", len(doc), MaxSize)
+	}
+	if !utf8.Valid(doc) {
+		good := doc[:len(doc)-len(bytes.TrimLeftFunc(doc, func(r rune) bool { return r != utf8.RuneError }))]
+		return nil, at(1+bytes.Count(good, []byte("\n")), len(good)-bytes.LastIndexByte(good, '\n'), "not UTF-8; save the file as UTF-8")
 	}
 	defer survive(file, &err)
 	tokens := lexer.Tokenize(string(doc))

@@ -38,6 +38,7 @@ func TestRefused(t *testing.T) {
 		"list: &a [{size: 1}]":                            "f:1:7: & is an anchor, alias or tag",
 		"name: n\nlist: *a":                               "f:2:7: * is an anchor, alias or tag",
 		"list:\n- {<<: {size: 1}}":                        "f:2:4: << is an anchor, alias or tag",
+		"name: n\nlist: [\xff]":                           "f:2:8: not UTF-8",
 		"name: !!str 1":                                   "f:1:7: !!str is an anchor, alias or tag",
 		"name: " + strings.Repeat("[", 1000):              "f:1:71: lists and mappings lie more than 64 deep",
 		"name: " + strings.Repeat("[{a: ", 1000):          "f:1:167: lists and mappings lie more than 64 deep",
