@@ -26,6 +26,7 @@ type Column struct {
 	field    Field            // of a header's value
 	variant  sim.ICCIDVariant // of an ICCID; 0: the contract's
 	receiver string           // of a key: whose transport key encrypts it; "" is the order's only one
+	cipher   Cipher           // of a key: by what it is encrypted; Any: by what the transport key is of
 	iv       []byte           // of a key that is encrypted in CBC mode; nil: ECB
 	method   hsm.KCVMethod    // of a check value
 	does     []function       // in turn
@@ -45,7 +46,7 @@ const (
 	msisdnCell      // digits
 	accCell         // four hexadecimal digits
 	codeCell        // PIN, PUK, ADM: 4 to 8 digits
-	sealedCell      // hexadecimal digits of one or two encrypted 16-byte blocks: K, OPc, TOPc
+	sealedCell      // hexadecimal digits of one or two encrypted 16-byte values: K, OPc, TOPc
 	textCell        // a word without blanks
 	kcvCell         // hexadecimal digits of a key's check value
 	fieldCell       // a value of the header
@@ -94,8 +95,28 @@ func (c Column) Sealed() bool { return c.kind == sealedCell }
 // the order names as transport_key.
 func (c Column) Receiver() string { return c.receiver }
 
-// IV is the initialisation vector, 16 bytes, of a Sealed column that is encrypted
-// in CBC mode; nil for one in ECB mode, each 16 bytes on their own.
+// A Cipher is what a Sealed column says that it is encrypted by.
+type Cipher string
+
+// The ciphers. A column that says nothing takes the one of the transport key.
+const (
+	Any       Cipher = ""
+	AES       Cipher = "AES"
+	TripleDES Cipher = "3DES"
+)
+
+// Takes says whether a column of this cipher is encrypted under a transport key of
+// the algorithm; "" is AES of either length.
+func (c Cipher) Takes(a hsm.Algorithm) bool {
+	return c == Any || a.NeedsWaiver() == (c == TripleDES)
+}
+
+// Cipher is what a Sealed column is encrypted by.
+func (c Column) Cipher() Cipher { return c.cipher }
+
+// IV is the initialisation vector of a Sealed column that is encrypted in CBC mode,
+// as long as the cipher's block: 16 bytes of AES, 8 of triple DES; nil for one in
+// ECB mode, each block on its own.
 func (c Column) IV() []byte { return slices.Clone(c.iv) }
 
 // KCV is the method of a column that carries a key's check value; "" for
@@ -120,7 +141,7 @@ func (c *Column) full() bool { return !c.lossy }
 
 // value says that two columns show the same value.
 func (c *Column) value(o *Column) bool {
-	return c.kind == o.kind && c.slot == o.slot && c.field == o.field && c.receiver == o.receiver && bytes.Equal(c.iv, o.iv) && c.method == o.method && c.last == o.last
+	return c.kind == o.kind && c.slot == o.slot && c.field == o.field && c.receiver == o.receiver && c.cipher == o.cipher && bytes.Equal(c.iv, o.iv) && c.method == o.method && c.last == o.last
 }
 
 // number says that the value is a plain number.
@@ -356,21 +377,28 @@ func (c *Column) key(slot string, rest []call) ([]call, error) {
 	return nil, fmt.Errorf("%s goes through %s first and would stand there in clear, want %s | seal, or %s | kcv(GP)", c.name, shown(rest[0].name), c.name, c.name)
 }
 
-// seal reads the arguments of seal: receiver, mode, initialisation vector. All
-// may be left out.
+// seal reads the arguments of seal: receiver, cipher and mode, initialisation
+// vector. All may be left out: then it is ECB mode of whatever cipher the transport
+// key is of. CBC mode without a cipher is of AES.
 func (c *Column) seal(args []string) error {
 	for _, arg := range args {
 		switch low := strings.ToLower(arg); {
-		case strings.Contains(low, "des"):
-			return errors.New("seal: columns are encrypted under AES-128 or AES-256; DES and 3DES are refused")
-		case low == "ecb" || low == "aes-ecb":
+		case low == "ecb":
 			c.iv = nil
+		case low == "aes-ecb":
+			c.cipher, c.iv = AES, nil
 		case low == "cbc" || low == "aes-cbc":
-			c.iv = make([]byte, 16)
+			c.cipher, c.iv = AES, make([]byte, 16)
+		case low == "3des" || low == "3des-ecb":
+			c.cipher, c.iv = TripleDES, nil
+		case low == "3des-cbc":
+			c.cipher, c.iv = TripleDES, make([]byte, 8)
+		case strings.Contains(low, "des"):
+			return errors.New("seal: columns are encrypted under AES, or 3des-ecb and 3des-cbc for a transport key that the contract has under a waiver; single DES is refused")
 		case c.iv != nil:
 			iv, err := hex.DecodeString(arg)
-			if err != nil || len(iv) != 16 {
-				return errors.New("seal: the initialisation vector is not 32 hexadecimal digits")
+			if err != nil || len(iv) != len(c.iv) {
+				return fmt.Errorf("seal: the initialisation vector is not %d hexadecimal digits", 2*len(c.iv))
 			}
 			c.iv = iv
 		case c.receiver == "" && wrongToken(arg, 16) == "" && arg == low && !strings.Contains(arg, "."):

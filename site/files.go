@@ -111,6 +111,12 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Late takes in a file about an order that was given up while the file was on its
+// way: nothing comes of it.
+func (a *Arrival) Late(ctx context.Context, ord string) error {
+	return a.site.store.Change(ctx, audit.Entry{Kind: "file.late", Actor: "partner/" + a.Partner, Subject: "order/" + ord}, a.Taken)
+}
+
 // Content is SHA-256 of the content.
 func (a *Arrival) Content() [sha256.Size]byte { return a.message.Plain }
 
@@ -285,10 +291,19 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 	})
 }
 
-// alarm tells the security officers of a file that was refused.
+// alarm tells the security officers of a file that was refused, and whom the
+// contract with its sender names.
 func (s *Site) alarm(ctx context.Context, tx *store.Tx, a *Arrival, r *Refusal) error {
 	text := fmt.Sprintf("A file of %s was put aside: %s. Ask %[1]s, by another way than files, whether it is theirs.", a.Partner, r.Error())
-	return notice.TellHolders(ctx, tx, notice.Notice{Kind: "file.refused", Subject: "file/" + a.SHA256, Text: text}, "security-officer")
+	n := notice.Notice{Kind: "file.refused", Subject: "file/" + a.SHA256, Text: text}
+	for _, c := range s.contracts {
+		if c.Operator == a.Partner || c.Manufacturer == a.Partner {
+			if err := notice.TellContacts(tx, c.Alarms, n); err != nil {
+				return err
+			}
+		}
+	}
+	return notice.TellHolders(ctx, tx, n, "security-officer")
 }
 
 // sealing is exchange.Seal or exchange.SealForOfficers.
