@@ -475,7 +475,11 @@ func (c *compiler) line(path string, n int, whole string, ok func(*Column) strin
 		}
 		expression := outside(after, '}')[0]
 		if expression == after {
-			bad("${"+after, "has no } to ${, want ${value}")
+			hint := ""
+			if strings.Contains(after, `"`) {
+				hint = "; quotes come in pairs, and what stands between them ends nothing"
+			}
+			bad("${"+after, "has no } to ${, want ${value}%s", hint)
 			break
 		}
 		rest = after[len(expression)+1:]
