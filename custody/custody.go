@@ -444,6 +444,17 @@ func (w Warrant) Act() act.Act { return w.act }
 // ApprovedBy says whether a person is among those who approved.
 func (w Warrant) ApprovedBy(person string) bool { return slices.Contains(w.approvers, person) }
 
+// Signers are all who answer for it: who asked, then who approved.
+func (w Warrant) Signers() []string {
+	all := []string{w.act.Requester}
+	for _, who := range w.approvers {
+		if !slices.Contains(all, who) {
+			all = append(all, who)
+		}
+	}
+	return all
+}
+
 // Use does the act: fn writes, in one change with the entry that the policy
 // names for such an act, and the warrant is spent in that very transaction. It
 // refuses if the act is of another kind or about another subject, if its time
