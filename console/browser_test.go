@@ -240,6 +240,7 @@ func TestSigning(t *testing.T) {
 	}
 	// At the door the button says which passkey.
 	p.Open(origin + "/preview/signin-second")
+	reads(t, p, `document.readyState === "complete"`) // its script runs, and not only the answer to the first form was loaded
 	p.Eval(mine+`document.querySelectorAll("form button[data-sign]")[1].click()`, nil)
 	wait(t, "the second form", func() bool { return len(got.all()) == 2 })
 	if !strings.Contains(got.all()[1].Get("assertion"), "signature") {

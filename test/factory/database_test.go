@@ -1,9 +1,11 @@
 package factory
 
 import (
+	"strings"
 	"sync"
 	"testing"
 
+	"ankan/client"
 	"ankan/demo"
 	"ankan/store/storetest"
 )
@@ -15,6 +17,11 @@ func TestDatabaseDies(t *testing.T) {
 	t.Parallel()
 	server := storetest.Start(t)
 	w := start(t, options{cards: 8, faults: true, database: server.New(t)})
+	// People whom a site tells that its database went while it did what they asked
+	// ask again.
+	for _, c := range w.Clients {
+		c.Again = func(r *client.Refusal) bool { return strings.Contains(r.Text, ".s.PGSQL.") }
+	}
 	var one sync.Mutex
 	kills := 0
 	kill := func() {

@@ -211,6 +211,7 @@ func TestR14_LogAndDatabase(t *testing.T) {
 			w.condition(demo.Bureau, site.DiskFull, true)
 		},
 		stageRelease: func() {
+			until(t, "the reserve again", there)
 			go full(func() {
 				until(t, "a released order that waits", func() bool {
 					for _, o := range w.orders(demo.Bureau) {
@@ -222,6 +223,8 @@ func TestR14_LogAndDatabase(t *testing.T) {
 				})
 			})
 			w.condition(demo.Bureau, site.DiskFull, true)
+			// What people sign goes into it.
+			until(t, "the reserve given up", func() bool { return !there() })
 		},
 	})
 	until(t, "the reserve again", there)
