@@ -1,6 +1,7 @@
 package ceremony_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -197,7 +198,7 @@ func FuzzParsePlan(f *testing.F) {
 		p, err := ceremony.ParsePlan(doc)
 		if err != nil {
 			var place *document.Error
-			if !errors.As(err, &place) || strings.Contains(fmt.Sprint(err), "%!") {
+			if !errors.As(err, &place) || strings.Contains(fmt.Sprint(err), "%!") && !bytes.Contains(doc, []byte("%")) {
 				t.Errorf("%v has no place", err)
 			}
 			return

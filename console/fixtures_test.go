@@ -355,6 +355,12 @@ func shots() []shot {
 		{"founding-waits", gateFrame, foundingPage{Step: "waits", Words: sixWords, Digest: digest, Founders: []Founder{{signedBy(security, ago(time.Minute), ""), true, true}, {openFor(false, "key-manager"), false, true}}, People: people()[:2], Policy: policySummary{1, 13, 22, 10, digest}}},
 		{"founding-done", gateFrame, foundingPage{Step: "done", Words: sixWords, Digest: digest, Policy: policySummary{1, 13, 22, 10, digest}}},
 		{"founding-failed", gateFrame, foundingPage{Step: "failed", Words: sixWords, Digest: digest, Policy: policySummary{1, 13, 22, 10, digest}}},
+		{"restoring-code", gateFrame, restoringPage{Step: "code", Form: Form{Action: "/", Problem: &problem}, Origin: "https://keys.bureau-north.example", Elsewhere: "10.0.0.7"}},
+		{"restoring-open", gateFrame, restoringOf("open", 1)},
+		{"restoring-waits", gateFrame, restoringOf("waits", 2)},
+		{"restoring-restores", gateFrame, restoringOf("restores", 3)},
+		{"restoring-done", gateFrame, restoringOf("done", 3)},
+		{"restoring-failed", gateFrame, restoringOf("failed", 3)},
 		{"inbox", bureauFrame, inboxPage{Waits: waiting(), Asked: askedFor(), Told: notices(), Ask: "/ask", Duties: []Duty{{plain("Check the PC of the HSM room for key loggers"), "/duties/1", "6.4.e.i", "due", ahead(3 * time.Hour), plain("CER-0120 stops")}, {plain("Be present at the quarterly key inventory"), "", "6.3.2.q", "later", ahead(6 * day), plain("Ceremonies stop")}}}},
 		{"inbox-empty", bureauFrame, inboxPage{}},
 		{"inbox-glass", glassFrame, inboxPage{Waits: waiting()[:1]}},
@@ -468,7 +474,7 @@ func shots() []shot {
 		{"lots-empty", bureauFrame, lotsPage{}},
 		{"lot", bureauFrame, lotPage{Lot: LotLine{"LOT-2026-48", "/lots/LOT-2026-48", "Chip Works", "c1", "4FF", say("blind"), "offered"}, OS: "os 1.0", KeyMethod: "AES-128/kdf3", KCV: "C35280 GP", ATR: "3B9D96801FC78031A073BE211765414E4B414E97", ATRMask: "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF00", Certificate: "BSI-DSZ-CC-0000-2026", Serials: []stock.Range{{First: "0000000000000001", Last: "0000000000000009"}}, Provenance: []string{"foundry", "packager"}, Source: "/acts/2", Inspections: []InspectionLine{{ago(day), custodianA, 168250, 80, 1, "visual", "/acts/3"}}, Asks: []AskLine{{"lot.accept", "/acts/new?kind=lot.accept"}, {"lot.inspect", "/acts/new?kind=lot.inspect"}, {"lot.refuse", "/acts/new?kind=lot.refuse"}, {"source.approve", "/acts/new?kind=source.approve"}}}},
 		{"lot-bare", bureauFrame, lotPage{Lot: LotLine{"L", "/lots/L", "v", "c", "", plainly(5), "refused"}}},
-		{"boxes", bureauFrame, boxesPage{Boxes: []BoxLine{{"BX-1", "op-0042", "P-7", plainly(500), "8991999000001000000", "8991999000001004999", "closed", "S-1", "V1", "/boxes/BX-1/label.pdf", "/boxes/BX-1/label.zpl"}, {"BX-2", "op-0042", "", say("blind"), "8991999000001000000", "8991999000001004999", "open", "", "", "/boxes/BX-2/label.pdf", "/boxes/BX-2/label.zpl"}}, Openings: []VaultOpening{{"V1", ago(time.Hour), time.Time{}, []Who{custodianA, security}, "to ship"}, {"V1", ago(day), ago(day), []Who{custodianA, security}, "to store"}}, Open: "/acts/new?kind=vault.open"}},
+		{"boxes", bureauFrame, boxesPage{Boxes: []BoxLine{{"BX-1", "op-0042", "P-7", plainly(500), "8991999000001000000", "8991999000001004999", "closed", "S-1", "V1", "/boxes/BX-1/label.pdf", "/boxes/BX-1/label.zpl"}, {"BX-2", "op-0042", "", say("blind"), "8991999000001000000", "8991999000001004999", "open", "", "", "/boxes/BX-2/label.pdf", "/boxes/BX-2/label.zpl"}}, Openings: []VaultOpening{{"V1", ago(time.Hour), time.Time{}, []Who{custodianA, security}, "to ship"}, {"V1", ago(day), ago(day), []Who{custodianA, security}, "to store"}}, Next: "/boxes?after=BX-2", Open: "/acts/new?kind=vault.open"}},
 		{"boxes-empty", bureauFrame, boxesPage{}},
 		{"shipments", bureauFrame, shipmentsPage{[]ShipmentLine{{"SH-1", "Demo Mobile", "van 4", "T-1", 2, 1000, "drafted", time.Time{}, "", "/shipments/SH-1/form.pdf", "/acts/new?kind=shipment.send", "shipment.send"}, {"SH-2", "Demo Mobile", "van 4", "T-2", 2, 1000, "received", ago(day), "Nodal officer", "/shipments/SH-2/form.pdf", "", ""}, {"SH-3", "Demo Mobile", "van 4", "T-3", 1, 500, "sent", ago(day), "", "/shipments/SH-3/form.pdf", "/acts/new", "shipment.receive"}}}},
 		{"shipments-empty", bureauFrame, shipmentsPage{}},
@@ -515,8 +521,9 @@ func batchAtWork() batchPage {
 		Started: ago(5 * time.Hour), Href: "/line/x", Ask: "/acts/new?kind=chip.destroy",
 		Figures: []Figure{{say("line.hour"), plainly(14180), say("line.hour.note", 4)}, {say("line.eta"), plainly(160 * time.Minute), Text{}}, {say("line.yield"), plain("99.25 %"), say("line.yield.note", 464, 61712)},
 			{say("line.each"), plain("0.92 s"), say("line.each.note")}, {say("line.wire"), plain("0.85"), say("line.wire.note", 5220, 6152)}, {say("line.floor"), plain("0.21 s"), say("line.floor.note")}},
-		Stations: []StationPace{{"st-1/1", "running", "", "0.90 s", 30100, 2}, {"st-1/2", "running", "is-warn", "1.40 s", 12000, 460}, {"st-2/1", "away", "is-off", "0.91 s", 19148, 2}, {"drawer-1", "paused", "is-hold", "0.02 s", 0, 0}},
-		Doubts:   []DoubtLine{{"6327000004ab0047", "st-2/1", "/line/x/cards/4712", 4712, ago(2 * time.Minute)}}}
+		Stations:  []StationPace{{"st-1/1", "running", "", "0.90 s", 30100, 2}, {"st-1/2", "running", "is-warn", "1.40 s", 12000, 460}, {"st-2/1", "away", "is-off", "0.91 s", 19148, 2}, {"drawer-1", "paused", "is-hold", "0.02 s", 0, 0}},
+		Abandoned: "the artwork is not agreed",
+		Doubts:    []DoubtLine{{"6327000004ab0047", "st-2/1", "/line/x/cards/4712", 4712, ago(2 * time.Minute)}}}
 	p.count(perso.Counts{Cards: 100000, Good: 61248, Doubt: 1, Reject: 3, Destroyed: 461, Aside: 12, Remade: 400, Waiting: 38748})
 	for _, c := range []struct {
 		reason string
@@ -532,5 +539,20 @@ func batchAtWork() batchPage {
 		p.HourRows = append(p.HourRows, HourRow{ago(time.Duration(6-i) * time.Hour), n, 77})
 	}
 	p.Hours = newChart(say("line.hours"), made, names, false)
+	return p
+}
+
+// restoringOf is a restore to which some custodians came.
+func restoringOf(step string, came int) restoringPage {
+	p := restoringPage{Step: step, Form: Form{Action: "/"}, Given: "{}", Set: "cards/20261118T203000Z/3F6TQ2ZK", Made: ago(17 * time.Hour), Words: sixWords, Digest: digest,
+		Came: came, Threshold: 3, Percent: 33 * came, Rows: 180000, Of: 412000, Keepers: []KeeperLine{
+			{"0021", "Asha Rao", true, "away", Text{}}, {"0022", "Vikram Iyer", false, "away", Text{}}, {"0023", "Meera Nair", false, "received", Text{}},
+			{"0024", "Joseph Thomas", false, "away", say("restoring.file")}, {"0025", "Farah Khan", false, "away", say("restoring.bound", "old.bureau-north.example")}}}
+	if step != "open" {
+		p.Keepers[0].State = "received"
+	}
+	if step == "restores" {
+		p.Percent = 43
+	}
 	return p
 }

@@ -208,7 +208,11 @@ func (c *Contract) Profile(in *Header) (AgreedProfile, error) {
 		}
 		agreed = append(agreed, strings.TrimSpace(p.Name+" "+p.Version))
 	}
-	return AgreedProfile{}, fmt.Errorf("profile %s is not agreed, want one of: %s", strings.TrimSpace(name+" "+version), strings.Join(agreed, ", "))
+	hint := ""
+	if !in.Layout().Says(ProfileVersion) {
+		hint = fmt.Sprintf("; orders of layout %s say no version: let the layout set it (set: {version: ...}), or leave it out of the contract", in.Layout().Name())
+	}
+	return AgreedProfile{}, fmt.Errorf("profile %s is not agreed, want one of: %s%s", strings.TrimSpace(name+" "+version), strings.Join(agreed, ", "), hint)
 }
 
 // Product finds a product by its name.

@@ -384,3 +384,39 @@ func TestContractLayouts(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An order in a layout that says no customer is its signer's; one that says no version
+// is of a profile that is agreed without, or of the version that the layout sets.
+func TestCheckWhatLayoutsSay(t *testing.T) {
+	good := string(files(t, "contract/*.yaml")["bharat-demo.yaml"])
+	const was = "  dialect: dialect1\n"
+	for want, set := range map[string]string{
+		"": "profile: IN-5G-USIM, version: \"1.0\"",
+		"profile IN-5G-USIM is not agreed, want one of: IN-5G-USIM 1.0; orders of layout bare say no version: let the layout set it": "profile: IN-5G-USIM",
+		`customer is "Footel", want "Bharat Demo Mobile Ltd"`:                                                                        "profile: IN-5G-USIM, version: \"1.0\", customer: Footel",
+	} {
+		bare, err := format.Parse("bare.yaml", []byte("layout: bare\nabout: b\norder:\n  style: exact\n  identities: first\n  set: {"+set+"}\n  head: |\n    ${batch};${transport_key};${quantity}\n  row: |\n    ${iccid};${imsi}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		head, rest, _ := strings.Cut(good, "  columns:")
+		_, rest, _ = strings.Cut(rest, "\n")
+		c, err := ParseContract("c", []byte(strings.Replace(head+rest, was, "  order: bare\n  responses: [three-files/server]\n", 1)), bare)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := c.Reading().ParseInput("o", strings.NewReader("B1;11;10\n8991999000000000013;404990000000001\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []string
+		for _, err := range c.Check(in, time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)) {
+			if text := err.Error(); strings.Contains(text, "customer") || strings.Contains(text, "profile") {
+				found = append(found, text)
+			}
+		}
+		if got := strings.Join(found, "\n"); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("set {%s}: got %q, want %q", set, got, want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"ankan/act"
 	"ankan/audit"
@@ -87,6 +88,26 @@ func SubjectOf(subject, what string) (string, error) {
 		return subject[len(what)+1:], nil
 	}
 	return "", fmt.Errorf("subject %q is not %s/…", subject, what)
+}
+
+// maxReason bounds what people write at the end of a subject, in bytes.
+const maxReason = 500
+
+// ReasonOf cuts "order/ORDER/WHY" and the like: so many names, and at the end a
+// reason, which is one line of text and may hold slashes.
+func ReasonOf(subject, what string, names int) (parts []string, why string, err error) {
+	rest, err := SubjectOf(subject, what)
+	if err != nil {
+		return nil, "", err
+	}
+	parts = strings.SplitN(rest, "/", names+1)
+	if len(parts) == names+1 {
+		why = strings.TrimSpace(parts[names])
+	}
+	if why == "" || len(why) > maxReason || strings.ContainsFunc(why, unicode.IsControl) {
+		return nil, "", fmt.Errorf("subject %.60q: the reason has %d bytes, want one line of 1 to %d at the end", subject, len(why), maxReason)
+	}
+	return parts[:names], why, nil
 }
 
 // KeySubject cuts "key/OPERATOR/INDEX".

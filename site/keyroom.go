@@ -100,7 +100,7 @@ func (s *Site) keepHouse(ctx context.Context) error {
 		return ErrIdle
 	}
 	_, err := s.desk.Sweep(ctx)
-	err = errors.Join(err, s.guard.Flush(ctx), s.guard.Settle(ctx), s.runner.Resume(ctx), s.register.Remind(ctx))
+	err = errors.Join(err, s.guard.Flush(ctx), s.guard.Settle(ctx), s.runner.Resume(ctx), s.register.Remind(ctx), s.warnOfLimits(ctx))
 	s.mu.Lock()
 	s.house = s.clock.Elapsed() + houseEvery
 	s.mu.Unlock()

@@ -34,21 +34,22 @@ type key struct {
 }
 
 // draw makes the secret of a new key. Key pairs take their randomness from
-// the standard library, whatever the token's source is.
-func draw(a hsm.Algorithm, random io.Reader) ([]byte, error) {
+// the standard library, whatever the token's source is; only RSA has one of
+// its own.
+func (t *token) draw(a hsm.Algorithm) ([]byte, error) {
 	switch a.Cipher() {
 	case hsm.AES128, hsm.AES256, hsm.HMAC256, hsm.TDES, hsm.TDES3:
-		b, err := drawBytes(random, a.KeyLen())
+		b, err := drawBytes(t.random, a.KeyLen())
 		hsm.SetParity(a, b)
 		return b, err
 	case hsm.Ed25519:
-		return drawBytes(random, 32)
+		return drawBytes(t.random, 32)
 	case hsm.P256:
 		return drawEC(elliptic.P256())
 	case hsm.P521:
 		return drawEC(elliptic.P521())
 	case hsm.RSA3072:
-		k, err := rsa.GenerateKey(rand.Reader, 3072)
+		k, err := t.rsa()
 		if err != nil {
 			return nil, err
 		}
@@ -56,6 +57,8 @@ func draw(a hsm.Algorithm, random io.Reader) ([]byte, error) {
 	}
 	return nil, fmt.Errorf("algorithm %q is unknown", a)
 }
+
+func drawRSA() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 3072) }
 
 func drawEC(c elliptic.Curve) ([]byte, error) {
 	k, err := ecdsa.GenerateKey(c, rand.Reader)

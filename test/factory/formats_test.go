@@ -41,6 +41,7 @@ outputs:
 // that the sites brought, one kind in two parts. The operator loads from the one
 // that has K and OPc. Its transport key is of triple DES, under a waiver.
 func TestOwnLayouts(t *testing.T) {
+	t.Parallel()
 	const cards = 60
 	own := filepath.Join(t.TempDir(), "own.yaml")
 	if err := os.WriteFile(own, []byte(ownLayout), 0o600); err != nil {
