@@ -112,12 +112,12 @@ func (g *Guard) Reload(ctx context.Context) error {
 // guarded are the keys that a guard has to look after: all but those that are
 // no more.
 func (r *Register) guarded(ctx context.Context) (map[string]*guarded, error) {
-	return look(ctx, r, func(q view) (map[string]*guarded, error) {
+	all := map[string]*guarded{}
+	err := r.store.View(ctx, func(q *store.ReadTx) error { // a worker's register has no people
 		waived, err := waivers(q, "")
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all := map[string]*guarded{}
 		_, err = store.Collect(q, func(rows *sql.Rows) (n struct{}, err error) {
 			var id, expires string
 			k := &guarded{links: map[string]int64{}}
@@ -130,8 +130,9 @@ func (r *Register) guarded(ctx context.Context) (map[string]*guarded, error) {
 			k.waiver, all[id] = waived[id], k
 			return n, nil
 		}, `SELECT id, state, expires, purpose, algorithm FROM key WHERE state <> 'destroyed'`)
-		return all, err
+		return err
 	})
+	return all, err
 }
 
 // A use either protects something new or opens what was protected before.
