@@ -181,6 +181,9 @@ func TestFill(t *testing.T) {
 		t.Fatal(err)
 	}
 	must[audit.Checkpoint](t)(to.Finish(r.log.VerifierKey(), r.store.Checkpoint()))
+	if err := to.Place(); err != nil {
+		t.Fatal(err)
+	}
 	s := must[*store.Store](t)(store.Open(t.Context(), c, schema()))
 	defer s.Close()
 	var n int

@@ -292,14 +292,18 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 	return errs, nil
 }
 
-// checkTransport compares a receiver's transport key with the contract.
+// checkTransport compares a receiver's transport key with the contract, and refuses
+// one whose waiver is not in force here.
 func (s *bureau) checkTransport(ctx context.Context, operator string, c *order.Contract, in *order.Input, receiver string) error {
 	ref, err := c.Transport(in.Header, receiver)
-	if err != nil || ref.KCV.IsZero() {
+	if err != nil {
 		return nil // what is not agreed is said by the contract's own rule
 	}
 	k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
-	if err != nil {
+	if err == nil {
+		err = errors.Join(ref.Fits(k.Algorithm), s.Register().Waived(ctx, k.ID, k.Algorithm))
+	}
+	if err != nil || ref.KCV.IsZero() {
 		return err
 	}
 	if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
@@ -409,6 +413,11 @@ func (s *bureau) proposeAccept(ctx context.Context, subject string) (map[string]
 	for _, k := range shared {
 		params[k.Purpose+".algorithm"] = k.Algorithm
 		params[k.Purpose+".kcv"] = k.KCV
+		if k.Purpose == string(hsm.Transport) {
+			if err := s.WaiverOf(ctx, message.TransportKey(partner, index), hsm.Algorithm(k.Algorithm), params); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return params, nil
 }
@@ -463,7 +472,7 @@ func (s *bureau) proposeRelease(ctx context.Context, subject string) (map[string
 	if p := s.Profile(o.Profile); p != nil {
 		params["algorithm"] = p.Parameters().String()
 	}
-	return params, nil
+	return params, s.WaiverOfKey(ctx, params["transport_key"], params)
 }
 
 func (s *bureau) doRelease(ctx context.Context, w custody.Warrant) error {

@@ -105,7 +105,11 @@ func (s *bureau) sendResponse(ctx context.Context, o order.Order) ([]outgoing, e
 	}
 	for i := range files {
 		r := s.response(o, j, files[i], remakes)
-		err := s.SendForOfficers(ctx, o.Partner, files[i].File, func(w io.Writer) error {
+		inner, err := r.fileName(ctx, s.Token())
+		if err != nil {
+			return nil, err
+		}
+		err = s.SendForOfficers(ctx, o.Partner, files[i].File, inner, func(w io.Writer) error {
 			sum := sha256.New()
 			if err := r.Write(ctx, s.Store(), s.Token(), summing{w, sum}); err != nil {
 				return err

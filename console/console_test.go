@@ -26,7 +26,7 @@ var dotted = regexp.MustCompile(`^[a-z][a-z0-9-]*(\.[a-z0-9-]+)+$`)
 
 // families are the prefixes of keys that are put together: from roles, states
 // and kinds that views hold.
-var families = []string{"passkey-error.", "kin.", "part.", "role.", "kind.", "state.", "nav.", "site.", "proved.", "method.", "error.", "mode.", "item.", "purpose.", "origin.", "happened.", "copy.", "do.", "may.", "employment.", "outcome.", "result.", "policy.nodal.", "period.", "limit.", "reason.", "check.", "did.", "account.", "asks.", "condition."}
+var families = []string{"passkey-error.", "kin.", "part.", "role.", "kind.", "state.", "nav.", "site.", "proved.", "method.", "error.", "mode.", "item.", "purpose.", "origin.", "happened.", "copy.", "do.", "may.", "employment.", "outcome.", "result.", "policy.nodal.", "period.", "limit.", "reason.", "check.", "did.", "account.", "asks.", "condition.", "restore-step."}
 
 // trees are the parse trees of all templates of the console.
 func trees(t *testing.T) map[string]*parse.Tree {

@@ -2,13 +2,11 @@ package console
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"ankan/access"
@@ -38,19 +36,12 @@ type FoundingConfig struct {
 // compare, and sign, each on a device of their own (SOP 6.b). Until everybody
 // has signed nothing of it is anywhere but in memory.
 type Founding struct {
-	*Console
-	cfg  FoundingConfig
-	door doorway
+	*lobby[*founderVisit]
+	cfg FoundingConfig
 
-	mu       sync.Mutex
 	founders []*founder
-	visitors map[string]*founderVisit // by cookie
-	wrong    map[string]*wrongCodes   // by address
-	founding act.Founding             // there when everybody has registered
+	founding act.Founding // there when everybody has registered
 	act      act.Act
-	making   string        // "", made or failed, once everybody has signed
-	signed   chan struct{} // closed when everybody has
-	seen     chan struct{} // closed when every founder saw what came of it
 }
 
 // A founder and how far they have come.
@@ -71,43 +62,14 @@ type founderVisit struct {
 	challenge [32]byte
 }
 
-type wrongCodes struct {
-	n    int
-	last time.Time
-}
-
-// Bounds of guessing.
-const (
-	founderTries = 5
-	founderWait  = time.Minute
-	maxVisitors  = 1000
-)
-
-// lastLook is how long the page stays after the site was made, for those who
-// wait for it to say so.
-const lastLook = 10 * time.Second
-
-const founderCookie = "ankan-founder"
-
 // NewFounding makes the page, and each founder's code, in the order of the
 // people: it is shown once, and only its hash stays.
 func NewFounding(cfg FoundingConfig) (*Founding, []string, error) {
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.Site.Console.Listen == "" {
-		return nil, nil, errors.New("console: listen is missing; founders sign in a browser: name an address there, such as 127.0.0.1:8443")
-	}
-	f := &Founding{cfg: cfg, visitors: map[string]*founderVisit{}, wrong: map[string]*wrongCodes{}, signed: make(chan struct{}), seen: make(chan struct{})}
+	f := &Founding{cfg: cfg}
 	var err error
-	if f.door, err = doorOf(cfg.Site, cfg.Now()); err != nil {
-		return nil, nil, err
-	}
-	if err := checkListen(f.door.listen, f.door.tls); err != nil {
-		return nil, nil, err
-	}
-	frame := Frame{Site: siteOf(cfg.Site, cfg.Embedded, cfg.Version)}
-	if f.Console, err = New(Config{Now: cfg.Now, Log: cfg.Log, Frame: func(*http.Request) Frame { return frame }}); err != nil {
+	f.lobby, err = newLobby[*founderVisit](lobbyConfig{site: cfg.Site, log: cfg.Log, version: cfg.Version, embedded: cfg.Embedded,
+		note: cfg.Note, now: cfg.Now, cookie: "ankan-founder", why: "founders sign"})
+	if err != nil {
 		return nil, nil, err
 	}
 	var codes []string
@@ -119,71 +81,26 @@ func NewFounding(cfg FoundingConfig) (*Founding, []string, error) {
 	return f, codes, nil
 }
 
-// Origin is the page's address.
-func (f *Founding) Origin() string { return f.door.party.Origin }
-
 // Run serves the page until the site is made, or ctx ends.
 func (f *Founding) Run(ctx context.Context) error {
-	serving, stop := context.WithCancel(ctx)
-	defer stop()
-	served := make(chan error, 1)
-	go func() { served <- listenAndServe(serving, f.door.listen, f.door.tls, f.Routes(), f.cfg.Log) }()
-	select {
-	case err := <-served:
-		return errors.Join(err, ctx.Err())
-	case <-f.signed:
-	}
-	// Everybody has signed: from here on it is carried to its end.
-	f.mu.Lock()
-	signed := access.Founding{Founding: f.founding, Passwords: map[string]access.Password{}}
-	for _, one := range f.founders {
-		signed.Passwords[one.who.ID] = one.password
-	}
-	f.mu.Unlock()
-	made := f.cfg.Make(context.WithoutCancel(ctx), signed)
-	f.mu.Lock()
-	f.making = "made"
-	if made != nil {
-		f.making = "failed"
-	}
-	f.mu.Unlock()
-	select {
-	case <-f.seen:
-	case <-ctx.Done():
-	case <-time.After(lastLook):
-	}
-	stop()
-	return errors.Join(made, <-served)
+	return f.run(ctx, f.Routes(), func(ctx context.Context) error {
+		f.mu.Lock()
+		signed := access.Founding{Founding: f.founding, Passwords: map[string]access.Password{}}
+		for _, one := range f.founders {
+			signed.Passwords[one.who.ID] = one.password
+		}
+		f.mu.Unlock()
+		return f.cfg.Make(ctx, signed)
+	})
 }
 
-// Routes is the page's handler. Nothing else of a console is there yet.
-func (f *Founding) Routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", f.get)
-	mux.HandleFunc("POST /{$}", f.post)
-	return f.Handler(mux)
-}
+// Routes is the page's handler.
+func (f *Founding) Routes() http.Handler { return f.routes(f.get, f.post) }
 
 func (f *Founding) get(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.show(w, r, http.StatusOK, nil)
-}
-
-// visit is the founder whose code was given in this browser; nil if none was.
-func (f *Founding) visit(r *http.Request) *founderVisit {
-	k, err := r.Cookie(f.cookieName())
-	if err != nil {
-		return nil
-	}
-	return f.visitors[k.Value]
-}
-
-func (f *Founding) cookieName() string {
-	if f.door.tls != nil {
-		return "__Host-" + founderCookie
-	}
-	return founderCookie
 }
 
 // step is where a visitor is.
@@ -245,11 +162,13 @@ func (f *Founding) show(w http.ResponseWriter, r *http.Request, status int, prob
 		p.Form.Sign = signingOf(v.of.who.Credential, f.act.Challenge(f.founding.Verb(v.of.who.ID)))
 	}
 	f.render(w, r, status, p)
-	if (p.Step == "done" || p.Step == "failed") && !v.of.seen {
+	if p.Step == "done" || p.Step == "failed" {
 		v.of.seen = true
-		if !slices.ContainsFunc(f.founders, func(one *founder) bool { return !one.seen }) {
-			close(f.seen)
+		var all []bool
+		for _, one := range f.founders {
+			all = append(all, one.seen)
 		}
+		f.saw(all)
 	}
 }
 
@@ -261,7 +180,7 @@ func summaryOf(p act.Policy) policySummary {
 // renew makes the act that the founders sign, when all of them have registered,
 // and again when its time is over: then nobody has signed.
 func (f *Founding) renew() error {
-	now := f.cfg.Now()
+	now := f.now()
 	if f.making != "" || f.complete() || f.founding.Act != "" && act.CheckTimes(f.act, now) == nil {
 		return nil
 	}
@@ -302,49 +221,21 @@ func (f *Founding) post(w http.ResponseWriter, r *http.Request) {
 	case "sign":
 		err = f.sign(v.of, r)
 	}
-	switch {
-	case errors.Is(err, access.ErrWait):
-		f.fail(w, r, http.StatusTooManyRequests)
-	case err != nil:
-		f.show(w, r, http.StatusForbidden, err)
-	default:
-		http.Redirect(w, r, "/", http.StatusSeeOther)
-	}
+	f.answer(w, r, err, func(err error) { f.show(w, r, http.StatusForbidden, err) })
 }
 
 // takeCode opens the page for the founder whose code was given. A code that
 // registered a passkey opens it no more.
 func (f *Founding) takeCode(w http.ResponseWriter, r *http.Request) error {
-	now, place := f.cfg.Now(), from(r)
-	for at, n := range f.wrong {
-		if now.Sub(n.last) > founderWait {
-			delete(f.wrong, at)
-		}
-	}
-	n := f.wrong[place]
-	if n != nil && n.n >= founderTries || n == nil && len(f.wrong) >= maxVisitors {
-		return access.ErrWait
-	}
 	i := slices.IndexFunc(f.founders, func(one *founder) bool { return one.who.ID == r.PostFormValue("person") })
-	if i < 0 || !access.IsCode(f.founders[i].code, r.PostFormValue("code")) {
-		if n == nil {
-			n = &wrongCodes{}
-			f.wrong[place] = n
-		}
-		n.n, n.last = n.n+1, now
-		f.cfg.Note(fmt.Sprintf("a wrong number or code from %s, %d of %d", place, n.n, founderTries))
-		return access.ErrCode
-	}
-	if len(f.visitors) >= maxVisitors {
-		return access.ErrWait
+	if err := f.guess(r, i >= 0 && access.IsCode(f.founders[i].code, r.PostFormValue("code"))); err != nil {
+		return err
 	}
 	v := &founderVisit{of: f.founders[i]}
 	if err := f.begin(v); err != nil {
 		return err
 	}
-	id := rand.Text()
-	f.visitors[id] = v
-	http.SetCookie(w, cookie(f.cookieName(), id, 0, f.door.tls != nil))
+	f.admit(w, v)
 	return nil
 }
 
@@ -419,7 +310,7 @@ func (f *Founding) sign(one *founder, r *http.Request) error {
 	if r.PostFormValue("compared") != "yes" {
 		return errors.New("compare the six words with every other founder first")
 	}
-	if err := act.CheckTimes(f.act, f.cfg.Now()); err != nil {
+	if err := act.CheckTimes(f.act, f.now()); err != nil {
 		return errors.New("this founding waited too long, and is made anew; compare its words and sign again")
 	}
 	a, err := assertionOf(r)
@@ -428,7 +319,7 @@ func (f *Founding) sign(one *founder, r *http.Request) error {
 	}
 	next := f.founding
 	next.Signatures = slices.Clone(next.Signatures)
-	proof, err := next.Add(one.who.ID, a, f.cfg.Now())
+	proof, err := next.Add(one.who.ID, a, f.now())
 	if err == nil {
 		err = passkey.CheckCounter(one.counter, proof.SignCount)
 	}
@@ -438,7 +329,7 @@ func (f *Founding) sign(one *founder, r *http.Request) error {
 	f.founding, one.counter = next, proof.SignCount
 	f.cfg.Note(fmt.Sprintf("person %s signed, %d of %d", one.who.ID, len(f.founding.Signatures), len(f.founders)))
 	if f.complete() {
-		close(f.signed)
+		close(f.full)
 	}
 	return nil
 }

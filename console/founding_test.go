@@ -240,12 +240,12 @@ func TestFoundingPage(t *testing.T) {
 	a.want(nil, 200, `value="sign"`)
 	a.want(a.signature(), 200, "The site opens")
 	select {
-	case <-g.signed:
+	case <-g.full:
 		t.Fatal("two of three have signed, and the site is made")
 	default:
 	}
 	c.want(c.signature(), 200, "The site opens")
-	<-g.signed
+	<-g.full
 	if err := g.founding.Check(g.now); err != nil {
 		t.Error(err)
 	}
@@ -268,14 +268,14 @@ func TestFoundingPage(t *testing.T) {
 func TestFoundingWaits(t *testing.T) {
 	g := foundingPageOf(t, foundersText, "localhost:8443")
 	d := g.device(t)
-	for range founderTries - 1 {
+	for range codeTries - 1 {
 		d.want(codeForm("1002", "AAAA-AAAA-AAAA-AAAA"), 403, access.ErrCode.Error())
 	}
 	d.want(codeForm("9999", g.codes["1002"]), 403, access.ErrCode.Error())
 	d.want(codeForm("1002", g.codes["1002"]), 429, "")
-	g.now = g.now.Add(founderWait + time.Second)
+	g.now = g.now.Add(codeWait + time.Second)
 	d.want(codeForm("1002", g.codes["1002"]), 200, `value="prove"`)
-	if len(g.notes) != founderTries || !strings.Contains(g.notes[4], "a wrong number or code from 127.0.0.1, 5 of 5") {
+	if len(g.notes) != codeTries || !strings.Contains(g.notes[4], "a wrong number or code from 127.0.0.1, 5 of 5") {
 		t.Errorf("%q", g.notes)
 	}
 }

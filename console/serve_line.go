@@ -37,7 +37,7 @@ func (s *Server) getLine(v *visit) error {
 		b := BatchLine{Order: r.Order, Href: batchHref(r.Order), Bureau: r.Bureau, State: runStates[r.State], Since: r.Started}
 		batch, err := datagen.Load(v.ctx(), s.site.Store(), r.Order)
 		if err == nil {
-			made, err := perso.Since(v.ctx(), s.site.Store(), r.Order, time.Unix(0, 0))
+			made, err := perso.Chips(s.site.Store().Committed(v.ctx()), r.Order)
 			if err != nil {
 				return err
 			}

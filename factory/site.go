@@ -16,6 +16,7 @@ import (
 	"ankan/order"
 	"ankan/perso"
 	"ankan/site"
+	"ankan/stock"
 	"ankan/store"
 )
 
@@ -451,6 +452,13 @@ func (b *books) stock() error {
 		moved[name(r[1], r[2], r[3])] += n
 	}
 	b.report.Postings += len(rows)
+	wrong, err := stock.Recount(b.store.Committed(b.ctx))
+	if err != nil {
+		return err
+	}
+	for _, what := range wrong {
+		b.finding("stock: %s", what)
+	}
 	kept, err := b.rows(4, `SELECT account, lot, ord, n FROM stock_balance`)
 	if err != nil {
 		return err
@@ -469,6 +477,14 @@ func (b *books) stock() error {
 	}
 	if sum != 0 {
 		b.finding("stock: all accounts together have %d, want nothing: what leaves one comes to another", sum)
+	}
+	if b.is(site.Plant) {
+		if wrong, err = perso.Recount(b.store.Committed(b.ctx)); err != nil {
+			return err
+		}
+		for _, what := range wrong {
+			b.finding("%s", what)
+		}
 	}
 	for _, r := range b.runs {
 		c, err := perso.Chips(b.store.Committed(b.ctx), r.Order)

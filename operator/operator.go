@@ -124,6 +124,9 @@ func (s *operator) proposeShare(ctx context.Context, subject string) (map[string
 			return nil, fmt.Errorf("key %s: %w; have it made: ankan act request key.make %s", id, err, subject)
 		}
 		params[what+".algorithm"], params[what+".kcv"] = string(k.Algorithm), k.KCV.String()
+		if err := s.WaiverOf(ctx, id, k.Algorithm, params); err != nil {
+			return nil, err
+		}
 	}
 	return params, nil
 }
@@ -263,11 +266,12 @@ func (s *operator) proposeSubmit(ctx context.Context, subject string) (map[strin
 		return nil, err
 	}
 	defer in.Close()
-	return map[string]string{
+	params := map[string]string{
 		"manufacturer": o.Partner, "file": o.Name, "batch": o.Batch, "digest": o.Digest, "quantity": strconv.Itoa(o.Quantity),
 		"profile": o.Profile, "transport_key": message.TransportKey(s.Config().Site, o.Transport),
 		"first_iccid": in.First().ICCID.Masked(), "first_imsi": in.First().IMSI.Masked(),
-	}, nil
+	}
+	return params, s.WaiverOfKey(ctx, params["transport_key"], params)
 }
 
 func (s *operator) doSubmit(ctx context.Context, w custody.Warrant) error {

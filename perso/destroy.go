@@ -30,7 +30,7 @@ func Condemnable(ctx context.Context, s *store.Store, ord string, n int) ([]Chip
 		return c, rows.Scan(&c.Card, &c.Chip, &c.State)
 	}, `SELECT card, chip, state FROM (
 		SELECT chip, state, card, CASE state WHEN 'reject' THEN 0 ELSE 1 END AS kind FROM card WHERE ord = $1 AND state <> 'good' AND state IN ('reject', 'doubt')
-		UNION ALL SELECT chip, state, card, 2 FROM card WHERE ord = $1 AND state = 'good' AND EXISTS (SELECT 1 FROM run WHERE ord = $1 AND state = 'abandoned')
+		UNION ALL SELECT chip, state, card, 2 FROM card WHERE ord = $1 AND state <> 'destroyed' AND state = 'good' AND EXISTS (SELECT 1 FROM run WHERE ord = $1 AND state = 'abandoned')
 		) AS condemned ORDER BY kind, card LIMIT $2`, ord, n)
 }
 
@@ -73,7 +73,7 @@ func subject(a act.Act, what, sep string) string {
 }
 
 // mostNamed is how many chips an entry of the log names; its digest binds all.
-const mostNamed = 200
+const mostNamed = 2000
 
 func destroyChip(tx *store.Tx, ord, chip string) error {
 	card, state, err := cardOf(tx, ord, chip)
@@ -153,7 +153,7 @@ func LoseChip(ctx context.Context, s *store.Store, w custody.Warrant, ord, chip 
 func Lost(ctx context.Context, s *store.Store, ord string) ([]Rejected, error) {
 	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (r Rejected, err error) {
 		return r, rows.Scan(&r.Card, &r.Chip, &r.Reason)
-	}, `SELECT card, chip, reason FROM card WHERE ord = $1 AND state = 'lost' ORDER BY card`, ord)
+	}, `SELECT card, chip, reason FROM card WHERE ord = $1 AND state <> 'good' AND state = 'lost' ORDER BY card`, ord)
 }
 
 // turnedUp tells people that a chip which was declared lost is in a reader. The

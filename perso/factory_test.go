@@ -57,6 +57,8 @@ type plant struct {
 	made    uint32 // chips so far
 	desk    *custody.Desk
 	keys    map[string]*passkey.Soft
+
+	policy act.Policy // read once, since it is a long document
 }
 
 func newPlant(t testing.TB) *plant {
@@ -597,7 +599,8 @@ func (f *plant) hire() {
 	for id, k := range f.keys {
 		keys[id] = k
 	}
-	founding, err := act.Found("plant", access.DefaultPolicy(), all, keys, f.store.Now())
+	f.policy = access.DefaultPolicy()
+	founding, err := act.Found("plant", f.policy, all, keys, f.store.Now())
 	f.must(err)
 	f.must(people.Found(f.Context(), access.Founding{Founding: founding}))
 	f.desk = custody.New("plant", f.store, people)
@@ -615,7 +618,7 @@ func (f *plant) leave(kind, subject string, params map[string]string) custody.Wa
 	if f.desk == nil {
 		f.hire()
 	}
-	rule, err := access.DefaultPolicy().Rule(kind)
+	rule, err := f.policy.Rule(kind)
 	f.must(err)
 	a := act.New("plant", kind, subject, lead, params, rule, f.store.Now())
 	sign := func(who string, v act.Verb) act.Signature {

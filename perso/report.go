@@ -40,7 +40,7 @@ func WriteReport(ctx context.Context, s *store.Store, w io.Writer, rep Report) e
 		return err
 	}
 	rows := 0
-	err = remakes(ctx, s, rep.Order, func(card, keyset int) error {
+	err = remakes(ctx, s, rep.Order, rep.Counts.Cards, func(card, keyset int) error {
 		rows++
 		_, err := fmt.Fprintf(out, "%d %d\n", card, keyset)
 		return err
@@ -55,11 +55,10 @@ func WriteReport(ctx context.Context, s *store.Store, w io.Writer, rep Report) e
 }
 
 // remakes calls yield for each card that does not carry the keys drawn for it,
-// in order; keyset is -1 for a retired identity.
-func remakes(ctx context.Context, s *store.Store, ord string, yield func(card, keyset int) error) error {
-	rows, err := s.Query(ctx, `SELECT card, keyset FROM card WHERE ord = $1 AND state = 'good' AND keyset <> card
-		UNION ALL SELECT card, -1 FROM card WHERE ord = $1 AND state = 'lost'
-		UNION ALL SELECT card, -1 FROM retired WHERE ord = $1 ORDER BY card`, ord)
+// in order; keyset is -1 for a retired identity. Keys of spares are numbered after
+// those of the cards.
+func remakes(ctx context.Context, s *store.Store, ord string, cards int, yield func(card, keyset int) error) error {
+	rows, err := s.Query(ctx, remade, ord, cards)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (s *plant) goesOn(ctx context.Context, ord string) error {
 // left is what is to be done at an abandoned batch before its keys and blocks are
 // destroyed; nil if nothing is.
 func (s *plant) left(ctx context.Context, run perso.Run) error {
-	chips, _, err := s.condemned(ctx, run.Order)
+	chips, _, err := s.condemned(ctx, run.Order, 1)
 	if err != nil {
 		return err
 	}
@@ -116,8 +116,8 @@ func (s *plant) boxed(ctx context.Context, ord string) (out map[int]bool, err er
 const mostDoomed = 100_000
 
 // condemned is the chips of an order that wait for their destruction, the first
-// mostDoomed of them; of an abandoned one the good cards too that have not left.
-func (s *plant) condemned(ctx context.Context, ord string) (chips []string, doubts int, err error) {
+// most of them; of an abandoned one the good cards too that have not left.
+func (s *plant) condemned(ctx context.Context, ord string, most int) (chips []string, doubts int, err error) {
 	var out map[int]bool
 	if gone, err := order.WhyAbandoned(s.Store().Committed(ctx), ord); err != nil {
 		return nil, 0, err
@@ -126,9 +126,9 @@ func (s *plant) condemned(ctx context.Context, ord string) (chips []string, doub
 			return nil, 0, err
 		}
 	}
-	all, err := perso.Condemnable(ctx, s.Store(), ord, mostDoomed+len(out))
+	all, err := perso.Condemnable(ctx, s.Store(), ord, most+len(out))
 	for _, c := range all {
-		if c.State == "good" && out[c.Card] || len(chips) == mostDoomed {
+		if c.State == "good" && out[c.Card] || len(chips) == most {
 			continue
 		}
 		chips = append(chips, c.Chip)

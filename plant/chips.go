@@ -24,7 +24,7 @@ func (s *plant) doomed(ctx context.Context, subject string) (ord string, chips [
 	}
 	ord, one, single := strings.Cut(ord, "/")
 	err = s.line.hold(ctx, ord, func() error {
-		all, doubts, err := s.condemned(ctx, ord)
+		all, doubts, err := s.condemned(ctx, ord, mostDoomed)
 		if err != nil {
 			return err
 		}
@@ -38,6 +38,9 @@ func (s *plant) doomed(ctx context.Context, subject string) (ord string, chips [
 		chips = all
 		params = map[string]string{"count": strconv.Itoa(len(chips)), "in_doubt": strconv.Itoa(doubts),
 			"chips": strings.Join(chips[:min(len(chips), 200)], " "), "chips_sha256": perso.ChipsDigest(chips)}
+		if len(chips) == mostDoomed {
+			params["more"] = "more may wait; ask again when these are destroyed"
+		}
 		return nil
 	})
 	return ord, chips, params, err

@@ -42,8 +42,9 @@ func Part() site.Part {
 // A plant is a site in this role.
 type plant struct {
 	*site.Site
-	line  *line
-	stock *stock.Book
+	line    *line
+	stock   *stock.Book
+	reaches reaches
 }
 
 func open(_ context.Context, at *site.Site) (site.Duties, error) {
@@ -565,6 +566,7 @@ func (s *plant) empty(ctx context.Context, r perso.Run) error {
 	case !errors.Is(err, datagen.ErrNoBatch): // of an abandoned order it may not have come
 		return err
 	}
+	s.reaches.forget(r.Order)
 	if err := datagen.Wipe(ctx, s.Store(), r.Order); err != nil {
 		return err
 	}

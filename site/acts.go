@@ -13,6 +13,8 @@ import (
 	"ankan/act"
 	"ankan/audit"
 	"ankan/custody"
+	"ankan/hsm"
+	"ankan/keys"
 	"ankan/order"
 	"ankan/store"
 )
@@ -121,6 +123,33 @@ func KeySubject(subject string) (partner string, index int, err error) {
 		}
 	}
 	return "", 0, fmt.Errorf("subject %q is not key/PARTNER/INDEX", subject)
+}
+
+// WaiverOf shows approvers, in params, under which waiver a transport key of this
+// name is used. It refuses a key whose algorithm needs one that is not in force.
+func (s *Site) WaiverOf(ctx context.Context, id string, a hsm.Algorithm, params map[string]string) error {
+	if !a.NeedsWaiver() {
+		return nil
+	}
+	if err := s.register.Waived(ctx, id, a); err != nil {
+		return err
+	}
+	w, err := s.register.Waiver(ctx, id)
+	params["transport.waiver"] = fmt.Sprintf("%s, signed by %s: %s", w.Kind(string(a), s.store.Now()), w.Signed, w.Reason)
+	return err
+}
+
+// WaiverOfKey is WaiverOf for a key that the module may have: of one that it has
+// not nothing is said.
+func (s *Site) WaiverOfKey(ctx context.Context, id string, params map[string]string) error {
+	switch k, err := s.register.Key(ctx, id); {
+	case errors.Is(err, keys.ErrNoKey):
+		return nil
+	case err != nil:
+		return err
+	default:
+		return s.WaiverOf(ctx, id, hsm.Algorithm(k.Algorithm), params)
+	}
 }
 
 // OrderOf is the order that an act is about, which must be in a state.

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"ankan/act"
 	"ankan/audit"
 	"ankan/backup"
@@ -288,6 +290,80 @@ func (st *stage) list() []backup.File {
 	}
 	slices.SortFunc(all, func(a, b backup.File) int { return strings.Compare(a.Path, b.Path) })
 	return all
+}
+
+// NewBackup has write write a backup into a new file, which is at path when check
+// has found it whole and it is on the disk, and not before. Until then it is at
+// path with ".part".
+func (c *Config) NewBackup(path string, write func(io.Writer) error, check func(io.Reader) error) (err error) {
+	if there(path) {
+		return fmt.Errorf("backup: %s is there; it goes into a new file", path)
+	}
+	part := path + ".part"
+	var f *os.File
+	err = c.Steps.Do("backup.create", func() (err error) {
+		f, err = os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		return err
+	})
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("backup: %s is there: of one that is under way, or was cut short and is worth nothing; if none is under way, remove it", part)
+	}
+	defer func() {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+			if there(part) {
+				err = errors.Join(err, c.Steps.Do("backup.remove", func() error { return os.Remove(part) }))
+			}
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if err := write(stepped{f, c}); err != nil {
+		return err
+	}
+	if err := c.Steps.Do("backup.sync", f.Sync); err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if err := check(f); err != nil {
+		return err
+	}
+	return c.Steps.Do("backup.rename", func() error {
+		return errors.Join(renameNew(part, path), syncFolder(filepath.Dir(path)))
+	})
+}
+
+// renameNew renames a file and replaces none. Where the file system cannot keep it
+// from that, as on a network's disk, it looks before.
+func renameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		if err != nil {
+			err = &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+		}
+		return err
+	}
+	if there(to) {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: unix.EEXIST}
+	}
+	return os.Rename(from, to)
+}
+
+// stepped is a backup's file, written step by step.
+type stepped struct {
+	io.Writer
+	c *Config
+}
+
+func (s stepped) Write(p []byte) (n int, err error) {
+	err = s.c.Steps.Do("backup.write", func() (err error) {
+		n, err = s.Writer.Write(p)
+		return err
+	})
+	return n, err
 }
 
 // postBackup streams a backup. What was begun and did not come to its end has no

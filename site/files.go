@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -315,9 +316,11 @@ func (s *Site) Send(ctx context.Context, to, name string, write func(io.Writer) 
 }
 
 // SendForOfficers is Send of a file that the partner's nodal officers may open
-// too (SOP 5.4.b).
-func (s *Site) SendForOfficers(ctx context.Context, to, name string, write func(io.Writer) error) error {
-	return s.seal(ctx, exchange.SealForOfficers, to, name, write, nil)
+// too (SOP 5.4.b). inner is the name that they see inside the message; "" is name.
+func (s *Site) SendForOfficers(ctx context.Context, to, name, inner string, write func(io.Writer) error) error {
+	return s.seal(ctx, func(w io.Writer, from *exchange.Identity, to *exchange.Partner, _ string, notes ...exchange.Note) (io.WriteCloser, error) {
+		return exchange.SealForOfficers(w, from, to, cmp.Or(inner, name), notes...)
+	}, to, name, write, nil)
 }
 
 // seal puts a file into the spool, and commits with its entry what also writes,

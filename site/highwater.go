@@ -11,19 +11,23 @@ import (
 	"time"
 
 	"ankan/audit"
+	"ankan/durable"
 )
 
 // A highWater is a file outside the database with a checkpoint of the log. A
 // database whose log does not continue it is an older one. It is written after
 // commits, so that it is never ahead of the database on disk.
 type highWater struct {
-	path string
+	path  string
+	steps durable.Steps
+	clock Clock
 
 	mu      sync.Mutex
-	on      bool      // the file was compared with the log: it may be written
-	size    int64     // of the log that it holds
-	at      time.Time // when it was written
-	trouble string    // the last failure, to tell it once
+	on      bool          // the file was compared with the log: it may be written
+	written bool          // since the site was opened
+	size    int64         // of the log that it holds
+	at      time.Duration // of the clock: when it was written
+	trouble string        // the last failure, to tell it once
 }
 
 // highEvery is how far the file may be behind, but for what issues something.
@@ -40,24 +44,29 @@ func (h *highWater) read() ([]byte, error) {
 
 // write replaces the file with a checkpoint, durably.
 func (h *highWater) write(signed []byte, size int64) error {
-	f, err := os.OpenFile(h.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	fresh := h.path + ".new"
+	defer os.Remove(fresh)
+	err := h.steps.Do("high-water.write", func() error {
+		f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(signed)
+		return errors.Join(err, f.Sync(), f.Close())
+	})
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(signed)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+	err = h.steps.Do("high-water.rename", func() error {
+		if err := os.Rename(fresh, h.path); err != nil {
+			return err
+		}
+		return syncFolder(filepath.Dir(h.path))
+	})
+	if err == nil {
+		h.written, h.size, h.at = true, size, h.clock.Elapsed()
 	}
-	if err := os.Rename(f.Name(), h.path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(h.path))
-	if err != nil {
-		return err
-	}
-	h.size, h.at = size, time.Now()
-	return errors.Join(d.Sync(), d.Close())
+	return err
 }
 
 // mark brings the high-water file up to the log; unless now, at most once in
@@ -70,7 +79,7 @@ func (s *Site) mark(now bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	size := s.store.Size()
-	if !h.on || size == h.size || !now && time.Since(h.at) < highEvery {
+	if !h.on || size == h.size || !now && h.written && h.clock.Elapsed()-h.at < highEvery {
 		return
 	}
 	// The size is not read together with the checkpoint, which may be newer.

@@ -43,6 +43,9 @@ func Init(ctx context.Context, c *Config, token hsm.Module, f access.Founding, l
 	if _, err := os.Stat(c.CardFile()); err == nil {
 		return fmt.Errorf("%s is there: the site is set up already", c.CardFile())
 	}
+	if err := c.checkNoRestore(); err != nil {
+		return err
+	}
 	if err := checkFounding(c, f.Founding); err != nil {
 		return err
 	}
@@ -105,6 +108,9 @@ func Begun(ctx context.Context, c *Config) (bool, error) {
 // Finish sets a site up whose people founded it in a try that was cut short
 // before the card for its partners was there.
 func Finish(ctx context.Context, c *Config, token hsm.Module, parts ...Part) error {
+	if err := c.checkNoRestore(); err != nil {
+		return err
+	}
 	token = hsm.Stepped(token, c.Steps)
 	db, err := openStore(ctx, c, c.clock().Now, token, parts)
 	if err != nil {
@@ -149,6 +155,9 @@ func checkFounding(c *Config, f act.Founding) error {
 func CheckReady(c *Config) (hsm.Info, error) {
 	if _, err := os.Stat(c.CardFile()); err == nil {
 		return hsm.Info{}, fmt.Errorf("site %s is set up already: %s is there; run: ankan serve -c %s", c.Site, c.CardFile(), c.file)
+	}
+	if err := c.checkNoRestore(); err != nil {
+		return hsm.Info{}, err
 	}
 	if _, err := os.Stat(c.Token.File); c.Token.PKCS11 != nil || err == nil {
 		m, err := OpenToken(c, false)
@@ -314,10 +323,13 @@ func storeConfig(ctx context.Context, c *Config, now func() time.Time, t hsm.Mod
 	}, err
 }
 
+// mailKeyFile holds the site's OpenPGP public key.
+func (c *Config) mailKeyFile() string { return c.Path("openpgp.asc") }
+
 // makeMailKey keeps the site's OpenPGP public key as it was first made: its
 // self-signatures are not made again at each start.
 func makeMailKey(ctx context.Context, c *Config, t hsm.Module) error {
-	path := c.Path("openpgp.asc")
+	path := c.mailKeyFile()
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
@@ -342,7 +354,7 @@ func mailKeys(ctx context.Context, t hsm.Module) (crypto.Signer, crypto.Decrypte
 }
 
 func loadMailKey(ctx context.Context, c *Config, t hsm.Module) (*exchange.Identity, error) {
-	armored, err := os.ReadFile(c.Path("openpgp.asc"))
+	armored, err := os.ReadFile(c.mailKeyFile())
 	if err != nil {
 		return nil, err
 	}
@@ -355,7 +367,7 @@ func loadMailKey(ctx context.Context, c *Config, t hsm.Module) (*exchange.Identi
 
 // partnerCard is what partners pin.
 func partnerCard(ctx context.Context, c *Config, t hsm.Module) ([]byte, error) {
-	armored, err := os.ReadFile(c.Path("openpgp.asc"))
+	armored, err := os.ReadFile(c.mailKeyFile())
 	if err != nil {
 		return nil, err
 	}

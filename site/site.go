@@ -39,27 +39,28 @@ var migrations embed.FS
 
 // A Site is a running installation. Only Open makes one.
 type Site struct {
-	config    *Config
-	clock     Clock
-	keeper    *keeper     // of the site's time
-	stood     atomic.Bool // the site's time did not follow its clock when it was last looked at
-	disks     *disks
-	log       *slog.Logger
-	guard     *keys.Guard // what all parts take for the security module
-	register  *keys.Register
-	runner    *ceremony.Runner
-	gate      *access.Gate
-	board     *notice.Board
-	store     *store.Store
-	schemas   []store.Schema
-	people    *access.Directory
-	desk      *custody.Desk
-	mail      *exchange.Identity
-	partners  map[string]*exchange.Partner
-	stock     *stock.Book
-	contracts []*order.Contract
-	profiles  map[string]*profile.Profile // by name
-	spool     *edge.Spool
+	config     *Config
+	clock      Clock
+	keeper     *keeper     // of the site's time
+	stood      atomic.Bool // the site's time did not follow its clock when it was last looked at
+	discipline *discipline // of the clock
+	disks      *disks
+	log        *slog.Logger
+	guard      *keys.Guard // what all parts take for the security module
+	register   *keys.Register
+	runner     *ceremony.Runner
+	gate       *access.Gate
+	board      *notice.Board
+	store      *store.Store
+	schemas    []store.Schema
+	people     *access.Directory
+	desk       *custody.Desk
+	mail       *exchange.Identity
+	partners   map[string]*exchange.Partner
+	stock      *stock.Book
+	contracts  []*order.Contract
+	profiles   map[string]*profile.Profile // by name
+	spool      *edge.Spool
 
 	// What the parts do.
 	parts  []Duties
@@ -94,8 +95,11 @@ type work struct {
 // parts has them all). Each of its roles needs one. The token stays the caller's
 // to close.
 func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, parts ...Part) (_ *Site, err error) {
-	if _, err := os.Stat(c.CardFile()); err != nil {
-		return nil, fmt.Errorf("site %s is not set up; run: ankan site found -c %s --people founders.yaml", c.Site, c.file)
+	if err := c.CheckSetUp(); err != nil {
+		return nil, err
+	}
+	if err := c.tidyRestored(); err != nil { // of a restore that was cut short behind its end
+		return nil, err
 	}
 	s := &Site{
 		config: c, clock: c.clock(), keeper: newKeeper(c.clock(), c.Time.leap()), disks: newDisks(c), log: log, profiles: map[string]*profile.Profile{},
@@ -103,6 +107,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 		wake: make(chan struct{}, 1), busy: map[string]*work{}, heard: map[string]bool{}, taking: make(chan struct{}, mostTaking),
 	}
 	s.routes = s.ownRoutes()
+	s.discipline = newDiscipline(c, s.keeper.Now)
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -116,7 +121,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 		return nil, err
 	}
 	s.keeper.from(s.store.Now())
-	s.high.path, s.schemas = c.HighWaterFile(), Schemas(parts...)
+	s.high.path, s.high.steps, s.high.clock, s.schemas = c.HighWaterFile(), c.Steps, s.clock, Schemas(parts...)
 	s.people, s.opened = access.New(s.store), s.store.Now()
 	s.stock = stock.New(s.store)
 	s.desk = custody.New(c.Site, s.store, s.people)

@@ -39,7 +39,7 @@ func posted(q store.Querier, ord string) (t tally, err error) {
 		coalesce(sum(n) FILTER (WHERE source = 'line' AND destination = 'aside'), 0),
 		coalesce(sum(n) FILTER (WHERE source IN ('reject', 'lost') AND destination = 'destroyed'), 0),
 		coalesce(sum(CASE 'lost' WHEN destination THEN n WHEN source THEN -n END), 0)
-		FROM stock_posting WHERE ord = $1`, ord).Scan(&t.Good, &t.Bad, &t.Aside, &t.Destroyed, &t.Lost)
+		FROM stock_moved WHERE ord = $1`, ord).Scan(&t.Good, &t.Bad, &t.Aside, &t.Destroyed, &t.Lost)
 	return t, err
 }
 

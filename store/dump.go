@@ -48,10 +48,14 @@ type dumper interface {
 	// counts rows.
 	quiet(ctx context.Context, c *sql.Conn) error
 	loud(ctx context.Context, c *sql.Conn) error
-	// place has the database be there, durably, once its connections are closed;
-	// drop leaves nothing of it.
-	place(ctx context.Context, c *sql.Conn) error
+	// settle makes what was filled outlast the machine, and closes c. place has the
+	// database be there, durably; it may be called again. drop leaves nothing of a
+	// filling that was not placed.
+	settle(ctx context.Context, c *sql.Conn) error
+	place(ctx context.Context) error
 	drop(ctx context.Context) error
+	// half refuses a database that is being filled.
+	half(ctx context.Context) error
 }
 
 // asks is a connection or a transaction.
@@ -170,8 +174,8 @@ func names(columns []string) string {
 // ErrNotEmpty is wrapped where a dump would come over data.
 var ErrNotEmpty = errors.New("the database is there already")
 
-// A Filling is a new database that a dump is being written into. It is one that
-// opens when it is whole, by Finish.
+// A Filling is a new database that a dump is being written into. It is whole by
+// Finish, and one that opens by Place.
 type Filling struct {
 	c       Config
 	engine  dumper
@@ -185,6 +189,7 @@ type Filling struct {
 	insert *sql.Stmt
 	begun  bool
 	size   int // bytes of the transaction under way
+	whole  bool
 	over   bool
 }
 
@@ -206,7 +211,11 @@ func Fill(ctx context.Context, c Config, versions map[string]int64, schemas ...S
 	if err := f.checkVersions(versions); err != nil {
 		return nil, fmt.Errorf("filling %s: %w", c.Path, err)
 	}
-	db, err := f.engine.fill(ctx)
+	var db *sql.DB
+	err = c.Steps.Do("fill.begin", func() (err error) {
+		db, err = f.engine.fill(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("filling %s: %w", c.Path, err), e.close())
 	}
@@ -216,21 +225,29 @@ func Fill(ctx context.Context, c Config, versions map[string]int64, schemas ...S
 			err = fmt.Errorf("filling %s: %w", c.Path, err)
 		}
 	}()
-	for _, s := range f.schemas {
-		p, err := s.provider(db, f.engine)
-		if err != nil {
-			return nil, err
-		}
-		if v := versions[s.Name]; v > 0 {
-			if _, err := p.UpTo(ctx, v); err != nil {
-				return nil, fmt.Errorf("schema %s: %w", s.Name, err)
-			}
-		}
+	if err := c.Steps.Do("fill.migrate", func() error { return f.migrate(ctx, db, versions) }); err != nil {
+		return nil, err
 	}
 	if f.conn, err = db.Conn(ctx); err != nil {
 		return nil, err
 	}
 	return f, f.clear()
+}
+
+// migrate makes the tables of the dump's versions.
+func (f *Filling) migrate(ctx context.Context, db *sql.DB, versions map[string]int64) error {
+	for _, s := range f.schemas {
+		p, err := s.provider(db, f.engine)
+		if err != nil {
+			return err
+		}
+		if v := versions[s.Name]; v > 0 {
+			if _, err := p.UpTo(ctx, v); err != nil {
+				return fmt.Errorf("schema %s: %w", s.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (f *Filling) checkVersions(versions map[string]int64) error {
@@ -273,7 +290,12 @@ func (f *Filling) clear() error {
 			return err
 		}
 	}
-	return f.exec("COMMIT")
+	return f.end()
+}
+
+// end ends a transaction.
+func (f *Filling) end() error {
+	return f.c.Steps.Do("fill.commit", func() error { return f.exec("COMMIT") })
 }
 
 func (f *Filling) exec(query string, args ...any) error {
@@ -362,7 +384,7 @@ func (f *Filling) commit() error {
 		return nil
 	}
 	f.begun, f.size = false, 0
-	return f.exec("COMMIT")
+	return f.end()
 }
 
 func (f *Filling) endTable() error {
@@ -376,9 +398,9 @@ func (f *Filling) endTable() error {
 
 // Finish checks the whole: the log against its checkpoint, which the key vkey
 // must have signed and which must be the one that is wanted, what rows refer to,
-// and the file. Then the database is there.
+// and the file. Then the database is whole and on the disk, and waits to be placed.
 func (f *Filling) Finish(vkey string, want []byte) (c audit.Checkpoint, err error) {
-	if f.over {
+	if f.over || f.whole {
 		return c, ErrClosed
 	}
 	defer func() {
@@ -414,14 +436,51 @@ func (f *Filling) Finish(vkey string, want []byte) (c audit.Checkpoint, err erro
 		tx.Rollback()
 		return c, err
 	}
-	if err := tx.Commit(); err != nil {
+	if err := f.c.Steps.Do("fill.commit", tx.Commit); err != nil {
+		tx.Rollback() // where it was not tried: the connection is the transaction's until then
 		return c, err
 	}
-	if err := f.engine.place(f.ctx, f.conn); err != nil {
+	if err := f.c.Steps.Do("fill.settle", func() error { return f.engine.settle(f.ctx, f.conn) }); err != nil {
 		return c, err
+	}
+	f.whole = true
+	return c, nil
+}
+
+// Place puts the database that Finish found whole where it opens. It takes
+// nothing back: what it did not come to is done by the function Place.
+func (f *Filling) Place() error {
+	if f.over || !f.whole {
+		return ErrClosed
 	}
 	f.over = true
-	return c, f.engine.close()
+	return errors.Join(placed(f.ctx, f.c, f.engine), f.engine.close())
+}
+
+// Leave lets go of a filling that Finish found whole and that is placed later.
+func (f *Filling) Leave() error {
+	if f.over || !f.whole {
+		return nil
+	}
+	f.over = true
+	return f.engine.close()
+}
+
+// Place does what was cut short after a Finish, or nothing where it had come to
+// its end. That Finish had found the database whole is for the caller to know.
+func Place(ctx context.Context, c Config) error {
+	e, err := newEngine(c)
+	if err != nil {
+		return err
+	}
+	return errors.Join(placed(context.WithoutCancel(ctx), c, e.(dumper)), e.close())
+}
+
+func placed(ctx context.Context, c Config, e dumper) error {
+	if err := c.Steps.Do("fill.place", func() error { return e.place(ctx) }); err != nil {
+		return fmt.Errorf("placing %s: %w", c.Path, err)
+	}
+	return nil
 }
 
 // checkLog computes the tiles, compares root and checkpoint, and gives the
@@ -475,7 +534,7 @@ func (f *Filling) tiles(size int64) (*audit.Tree, error) {
 				return nil, err
 			}
 		}
-		if err := f.exec("COMMIT"); err != nil {
+		if err := f.end(); err != nil {
 			return nil, err
 		}
 	}
@@ -507,7 +566,7 @@ func (a asker) QueryRow(query string, args ...any) *sql.Row {
 	return a.conn.QueryRowContext(a.ctx, query, args...)
 }
 
-// Abort gives the filling up; nothing is left of it. After Finish it does
+// Abort gives the filling up; nothing is left of it. After Place it does
 // nothing.
 func (f *Filling) Abort() {
 	if f.over {
@@ -517,12 +576,12 @@ func (f *Filling) Abort() {
 	if f.insert != nil {
 		f.insert.Close()
 	}
-	if f.conn != nil {
+	if f.conn != nil && !f.whole {
 		_ = f.exec("ROLLBACK") // if a transaction is under way
 		f.conn.Close()
 	}
-	// What cannot be dropped now has no checkpoint, and does not open.
-	_ = f.engine.drop(f.ctx)
+	// What cannot be dropped now does not open: it is not in its place.
+	_ = f.c.Steps.Do("fill.drop", func() error { return f.engine.drop(f.ctx) })
 	f.engine.close()
 }
 
@@ -653,10 +712,15 @@ func (f *sqliteFile) loud(ctx context.Context, c *sql.Conn) error {
 	return err
 }
 
-func (f *sqliteFile) place(ctx context.Context, c *sql.Conn) error {
-	var blocked, frames, moved int
-	if err := c.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &frames, &moved); err != nil || blocked != 0 {
-		return errors.Join(err, fmt.Errorf("its write-ahead log does not end (%d)", blocked))
+func (f *sqliteFile) half(context.Context) error { return nil } // it has another name
+
+func (f *sqliteFile) settle(ctx context.Context, c *sql.Conn) error {
+	busy, err := truncateWAL(ctx, c)
+	if err == nil && busy {
+		err = errors.New("its write-ahead log does not end")
+	}
+	if err != nil {
+		return err
 	}
 	if err := errors.Join(c.Close(), f.db.Close()); err != nil {
 		return err
@@ -666,8 +730,26 @@ func (f *sqliteFile) place(ctx context.Context, c *sql.Conn) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(file.Sync(), file.Close(), os.Rename(f.unfinished(), f.path)); err != nil {
-		return err
+	return errors.Join(file.Sync(), file.Close())
+}
+
+func (f *sqliteFile) place(context.Context) (err error) {
+	if f.lock == nil {
+		if f.lock, err = lock(f.path + ".lock"); err != nil {
+			return err
+		}
+	}
+	_, there := os.Stat(f.path)
+	_, waits := os.Stat(f.unfinished())
+	switch {
+	case there == nil && waits == nil:
+		return fmt.Errorf("%w: %s; nothing is written over data", ErrNotEmpty, f.path)
+	case waits == nil:
+		if err := os.Rename(f.unfinished(), f.path); err != nil {
+			return err
+		}
+	case there != nil:
+		return there
 	}
 	dir, err := os.Open(filepath.Dir(f.path))
 	if err != nil {
@@ -762,9 +844,31 @@ func (p *postgresServer) loud(ctx context.Context, c *sql.Conn) error {
 	return err
 }
 
-func (p *postgresServer) place(ctx context.Context, c *sql.Conn) error {
-	_, err := c.ExecContext(ctx, "DROP TABLE "+pgFilling)
-	return errors.Join(err, c.Close())
+func (p *postgresServer) settle(_ context.Context, c *sql.Conn) error { return c.Close() }
+
+func (p *postgresServer) half(ctx context.Context) error {
+	var half bool
+	if err := p.db.QueryRowContext(ctx, "SELECT to_regclass('"+pgFilling+"') IS NOT NULL").Scan(&half); err != nil {
+		return err
+	}
+	if half {
+		return errors.New("a backup is being restored into it, or that was cut short; run the restore again")
+	}
+	return nil
+}
+
+func (p *postgresServer) place(ctx context.Context) error {
+	if p.db == nil {
+		if _, err := p.open(ctx); err != nil {
+			return err
+		}
+	}
+	var whole bool
+	if err := p.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT FROM log_checkpoint)").Scan(&whole); err != nil || !whole {
+		return errors.Join(err, errors.New("it does not hold what was restored"))
+	}
+	_, err := p.db.ExecContext(ctx, "DROP TABLE IF EXISTS "+pgFilling)
+	return err
 }
 
 // drop takes everything out of the schema, if it is of a filling.

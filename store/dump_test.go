@@ -10,7 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"ankan/audit"
+	"ankan/durable"
 	"ankan/store/storetest"
 )
 
@@ -68,6 +71,9 @@ func fill(ctx context.Context, c Config, d dumped, vkey string, schemas ...Schem
 		}
 	}
 	_, err = f.Finish(vkey, d.signed)
+	if err == nil {
+		err = f.Place()
+	}
 	return err
 }
 
@@ -163,6 +169,103 @@ func TestDumpAndFill(t *testing.T) {
 	})
 	if err == nil || !strings.Contains(err.Error(), "amounts stay") {
 		t.Errorf("deleting gave %v, want the trigger's refusal", err)
+	}
+}
+
+// TestFillDies: a filling dies or fails at each of its steps, before it and after
+// it. What it leaves does not open, or is whole, and the next try takes it from there.
+func TestFillDies(t *testing.T) {
+	from, c := fullBooks(t, 3)
+	d := dump(t, from, books())
+	c.Path = filepath.Join(t.TempDir(), "to.db")
+	if storetest.OnPostgres() {
+		c.Path = storetest.New(t)
+	}
+	seen := map[string]bool{}
+	for n, over := int64(1), false; !over; n++ {
+		for _, script := range []*durable.Script{
+			{Die: durable.Event{Step: n, Shape: durable.Before}}, {Fail: []durable.Event{{Step: n, Shape: durable.Before}}},
+			{Die: durable.Event{Step: n, Shape: durable.After}}, {Fail: []durable.Event{{Step: n, Shape: durable.After}}},
+		} {
+			c.Steps = script.Steps()
+			err := fill(t.Context(), c, d, from.VerifierKey(), books())
+			c.Steps = nil
+			if over = err == nil; !over {
+				step := script.Names()[n-1]
+				seen[step] = true
+				if !errors.Is(err, durable.ErrDead) && !errors.Is(err, durable.ErrFailed) {
+					t.Fatalf("step %d: %v", n, err)
+				}
+				if step == "fill.place" {
+					err = errors.Join(Place(t.Context(), c), Place(t.Context(), c))
+				} else {
+					half(t, c)
+					err = fill(t.Context(), c, d, from.VerifierKey(), books())
+				}
+			}
+			if err != nil {
+				t.Fatalf("step %d, again: %v", n, err)
+			}
+			s, err := Open(t.Context(), c, books())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Fsck(t.Context(), s.VerifierKey()); err != nil || s.Size() != from.Size() {
+				t.Errorf("step %d: %v, %d entries", n, err, s.Size())
+			}
+			s.Close()
+			wipe(t, c.Path)
+		}
+	}
+	for _, want := range []string{"fill.begin", "fill.migrate", "fill.commit", "fill.settle", "fill.place"} {
+		if !seen[want] {
+			t.Errorf("nothing died at %s", want)
+		}
+	}
+}
+
+// half wants that nothing opens of a filling that did not come to its end.
+func half(t *testing.T, c Config) {
+	t.Helper()
+	if !IsPostgres(c.Path) {
+		if _, err := os.Stat(c.Path); err == nil {
+			t.Fatal("half a database is in its place")
+		}
+		return
+	}
+	s, err := Open(t.Context(), c, books())
+	if err == nil && s.Size() > 1 {
+		t.Fatal("half a database opens")
+	}
+	if err == nil { // nothing of it is there: it is a new one
+		s.Close()
+		wipe(t, c.Path)
+	}
+}
+
+// wipe leaves nothing of a database.
+func wipe(t *testing.T, path string) {
+	t.Helper()
+	if !IsPostgres(path) {
+		if left, _ := filepath.Glob(path + ".filling*"); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		if err := removeFiles(path); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	c, err := pgx.Connect(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	var schema string
+	if err := c.QueryRow(t.Context(), "SELECT quote_ident(current_schema())").Scan(&schema); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(t.Context(), "DROP SCHEMA "+schema+" CASCADE; CREATE SCHEMA "+schema); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -144,6 +144,9 @@ func (s *Store) open(ctx context.Context, beside bool, schemas []Schema) error {
 	if err := checkNames(schemas); err != nil {
 		return err
 	}
+	if err := s.engine.(dumper).half(ctx); err != nil {
+		return err
+	}
 	// The log first: no migration touches a database that was tampered with.
 	if !beside {
 		if err := migrate(ctx, db, s.engine, schemas[:1]); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
@@ -9,8 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"ankan/act"
@@ -18,9 +15,7 @@ import (
 	"ankan/backup"
 	"ankan/client"
 	"ankan/exchange"
-	"ankan/hsm"
 	"ankan/parts"
-	"ankan/passkey"
 	"ankan/site"
 )
 
@@ -36,50 +31,34 @@ type backupMakeCmd struct {
 	Threshold int      `placeholder:"M" help:"How many of them open it: at least 2, and fewer than all. Default: more than half."`
 }
 
-func (b backupMakeCmd) Run(a *app) (err error) {
+func (b backupMakeCmd) Run(a *app) error {
 	c, err := b.load()
 	if err != nil {
 		return err
 	}
 	a.config = b.Config
 	plan := site.BackupPlan{Custodians: b.Custodian, Threshold: b.Threshold, Program: versionText()}
-	f, err := os.OpenFile(b.Out, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("backup: %w; it goes into a new file", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(b.Out))
+	var v backupView
+	err = c.NewBackup(b.Out, func(w io.Writer) error {
+		err := client.New(c.Control).Backup(a.ctx, plan, w)
+		if errors.Is(err, client.ErrAway) {
+			err = backupAlone(a, c, plan, w)
 		}
-	}()
-	err = client.New(c.Control).Backup(a.ctx, plan, f)
-	if errors.Is(err, client.ErrAway) {
-		err = backupAlone(a, c, plan, f)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
+		return err
+	}, func(r io.Reader) error {
+		// What came is proved before anybody relies on it.
+		p, err := ownCard(c)
+		if err == nil {
+			v, err = verifyBackup(r, p)
+		}
+		return err
+	})
 	if err != nil {
-		return err
-	}
-	// What came is proved before anybody relies on it.
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	p, err := ownCard(c)
-	if err != nil {
-		return err
-	}
-	v, err := verifyBackup(f, p)
-	if err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
 		return err
 	}
 	return a.print(b.JSON, v, func() {
 		v.text(a, b.Out)
-		a.next("keep it away from this machine; rehearse a restore: ankan restore %s -c OTHER/site.yaml --share N.passkey --share M.passkey", short(b.Out))
+		a.next("keep it away from this machine; rehearse a restore: ankan restore %s -c OTHER/site.yaml --browser", short(b.Out))
 	})
 }
 
@@ -198,90 +177,6 @@ func (b backupVerifyCmd) Run(a *app) error {
 		v.text(a, b.File)
 		a.printf("Verified as far as that goes without its custodians. Whether it opens, only a rehearsal shows.\n")
 	})
-}
-
-type restoreCmd struct {
-	configFlag
-	File      string   `arg:"" type:"existingfile" help:"Backup." complete:"files"`
-	Share     []string `required:"" type:"existingfile" placeholder:"N.passkey" help:"Passkey of a custodian; repeat it." complete:"files"`
-	Card      string   `type:"existingfile" placeholder:"partner.yaml" help:"The site's card, as a partner keeps it. Without it the keys in the security module must have signed the backup." complete:"files"`
-	NewModule bool     `help:"The security module of the backup is gone: make new standing keys. Needs --card."`
-	Witness   []string `type:"existingfile" placeholder:"FILE" help:"Checkpoint of this site's log that a partner keeps (ankan partner checkpoint); repeat it." complete:"files"`
-	JSON      bool     `help:"Print JSON."`
-}
-
-func (r restoreCmd) Run(a *app) error {
-	c, err := r.load()
-	if err != nil {
-		return err
-	}
-	a.config = r.Config
-	how := site.Restoring{File: r.File, NewModule: r.NewModule}
-	if !r.JSON {
-		how.Tell = func(line string) { a.printf("%s\n", line) }
-	}
-	if r.Card != "" {
-		if how.Card, err = readPartner(r.Card); err != nil {
-			return err
-		}
-	}
-	if how.Persons, how.Open, err = r.shares(); err != nil {
-		return err
-	}
-	for _, path := range r.Witness {
-		signed, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		how.Witnesses = append(how.Witnesses, signed)
-	}
-	token, err := site.OpenToken(c, r.NewModule)
-	if err != nil {
-		return err
-	}
-	defer token.Close()
-	out, err := site.Restore(a.ctx, c, token, how, parts.All()...)
-	if err != nil {
-		return err
-	}
-	return a.print(r.JSON, out, func() {
-		a.printf("site %s is restored as it was %s, and locked: %s\n", out.Site, out.Made, out.Lock.Sentence())
-		a.printf("the configuration of that time is in %s\n", short(out.Documents))
-		if r.NewModule {
-			a.printf("its card for partners is a new one: %s; they have to pin it\n", short(c.CardFile()))
-		}
-		a.next("ankan fsck -c %s, then ankan serve -c %[1]s, and unlock it: ankan act request site.unlock site", short(r.Config))
-	})
-}
-
-// shares finds whose passkeys these are.
-func (r restoreCmd) shares() (persons []string, open hsm.Opener, err error) {
-	f, err := os.Open(r.File)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	h, err := backup.ReadHeader(f)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", short(r.File), err)
-	}
-	var all []*passkey.Soft
-	for _, path := range r.Share {
-		k, err := passkey.LoadSoft(path)
-		if err != nil {
-			return nil, nil, err
-		}
-		at := slices.IndexFunc(h.Custodians, func(c backup.Custodian) bool { return bytes.Equal(c.Credential.ID, k.Credential.ID) })
-		if at < 0 {
-			var ids []string
-			for _, c := range h.Custodians {
-				ids = append(ids, c.Person)
-			}
-			return nil, nil, fmt.Errorf("%s is the passkey of none of the backup's custodians, who are %s", filepath.Base(path), strings.Join(ids, ", "))
-		}
-		persons, all = append(persons, h.Custodians[at].Person), append(all, k)
-	}
-	return persons, site.Passkeys(all...), nil
 }
 
 type fsckCmd struct {

@@ -93,6 +93,7 @@ func (o orderShowCmd) Run(a *app) error {
 		if v.Waiting != "" {
 			a.printf("  waits: %s\n", v.Waiting)
 		}
+		a.onWay("  ", v.OnWay)
 		if !v.Due.IsZero() {
 			a.printf("  to be destroyed by %s\n", when(v.Due))
 		}
@@ -156,7 +157,7 @@ func (o orderCheckCmd) Run(a *app) error {
 	}
 	in, err := rd.ReadInput(short(o.File), f, nil)
 	if err != nil {
-		return err
+		return a.refused(o.JSON, err)
 	}
 	v := map[string]any{"dialect": in.Layout().Name(), "quantity": in.Quantity(), "profile": in.Value(order.ProfileName),
 		"batch": in.Value(order.Batch), "transport_key": in.TransportKey(), "first_iccid": in.First().ICCID.Masked(), "first_imsi": in.First().IMSI.Masked(),

@@ -77,6 +77,14 @@ func (r *reporter) Note(format string, args ...any) {
 	fmt.Fprintf(r.out, "  "+format+"\n", args...)
 }
 
+// Say says something that is of no stage, and ends the one that is under way.
+func (r *reporter) Say(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.end("done in")
+	fmt.Fprintln(r.out, line)
+}
+
 // end closes the stage that is under way.
 func (r *reporter) end(how string) {
 	if !r.stage {

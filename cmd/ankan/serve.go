@@ -23,8 +23,8 @@ func (s serveCmd) Run(a *app) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("site", c.Site)
-	if _, err := os.Stat(c.CardFile()); err != nil {
-		return fmt.Errorf("site %s is not set up; run: ankan site found -c %s --people founders.yaml", c.Site, short(s.Config))
+	if err := c.CheckSetUp(); err != nil {
+		return err
 	}
 	token, err := site.OpenToken(c, false)
 	if err != nil {
