@@ -139,9 +139,10 @@ func (b *books) entries() error {
 }
 
 // holds compares the identity ledger with the orders: each order holds its
-// identities as its state says, and nobody else does.
+// identities as its state says, and nobody else does but who did before orders
+// were kept.
 func (b *books) holds() error {
-	rows, err := b.rows(3, `SELECT l.ord, l.state, o.state FROM ledger_order l LEFT JOIN orders o ON o.id = l.ord`)
+	rows, err := b.rows(3, `SELECT l.ord, l.state, o.state FROM ledger_order l LEFT JOIN orders o ON o.id = l.ord WHERE l.ord <> ''`)
 	if err != nil {
 		return err
 	}

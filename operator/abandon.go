@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"ankan/audit"
 	"ankan/custody"
 	"ankan/message"
 	"ankan/order"
@@ -59,6 +60,9 @@ func (s *operator) doWithdraw(ctx context.Context, w custody.Warrant) error {
 			return err
 		}
 		if err := order.Abandon(tx, o.ID, order.Abandonment{Act: act, Why: why, Was: o.State}); err != nil {
+			return err
+		}
+		if err := tx.Append(audit.Entry{Kind: "order.withdrawn", Actor: "system:site", Subject: "order/" + o.ID}); err != nil {
 			return err
 		}
 		if o.State == order.Drafted {

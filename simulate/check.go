@@ -88,6 +88,11 @@ func (r *run) diligence() (did bool, err error) {
 			return did, err
 		}
 		for _, w := range wishes {
+			if w.kind == "chip.destroy" && r.chance(30) {
+				if w, err = r.lose(p, w); err != nil {
+					return did, err
+				}
+			}
 			before := len(r.deeds)
 			if err := r.errand(p, w, true); err != nil {
 				return did, err

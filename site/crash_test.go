@@ -3,6 +3,7 @@ package site_test
 import (
 	"errors"
 	"os"
+	"strings"
 	"testing"
 
 	"ankan/durable"
@@ -43,6 +44,9 @@ func TestFoundingDies(t *testing.T) {
 				t.Fatal("it died and founded a site")
 			}
 			break
+		}
+		if deaths > 0 && shape == durable.Before && strings.Contains(err.Error(), "the site is set up already") {
+			break // the death before this was after the last step
 		}
 		if !errors.Is(err, durable.ErrDead) {
 			t.Fatalf("death %s: %v", script.Die, err)

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"ankan/audit"
 	"ankan/bureau"
 	"ankan/demo"
 	"ankan/factory"
@@ -16,6 +18,7 @@ import (
 	"ankan/plant"
 	"ankan/site"
 	"ankan/stock"
+	"ankan/store"
 )
 
 // An order is abandoned when its cards are good and its chips are not in balance, so
@@ -61,6 +64,7 @@ func TestAbandon(t *testing.T) {
 			first = w.orders(demo.Bureau)[0].ID
 			second = w.submit("second.inp", ranged(t, "26112501", 400, gone).text()).ID
 			refusedWith(t, "abandoning an order without keys", propose(demo.Bureau, "order.abandon", "order/"+second+"/why"), "refuse it, and its identities are free again: order.refuse")
+			w.ofOldLedger(t, second)
 			w.approved(demo.Bureau, "order.release", "order/"+second, "data-preparation", "key-manager", "security-officer")
 			issue(second, issued)
 			until(t, "cards of more chips than were issued", func() bool {
@@ -93,6 +97,9 @@ func TestAbandon(t *testing.T) {
 			})
 			w.certifiesAbandoned(t, second, gone)
 			var a bureau.Answer
+			if !slices.ContainsFunc(w.log(demo.Bureau), func(e audit.Entry) bool { return e.Kind == "ledger.entered" && e.Subject == "order/"+second }) {
+				t.Error("the old order was not entered in the ledger")
+			}
 			ok(b.Ask(w.ctx, w.person(demo.Bureau, "data-preparation"), "/ledger", []byte(`{"number":"`+identity(t, 400).IMSI.String()+`"}`), &a))
 			if a.Hold != order.Retired || a.Order != second {
 				t.Errorf("the ledger says %+v", a)
@@ -118,6 +125,29 @@ func TestAbandon(t *testing.T) {
 	if r := w.balanced(factory.Works{}); r.Cards != cards || r.Abandoned != 1 || r.Certified != 2 || r.Rejects != gone {
 		t.Errorf("%+v", r)
 	}
+}
+
+// ofOldLedger makes an accepted order one of a program whose ledger kept no orders.
+func (w *works) ofOldLedger(t *testing.T, ord string) {
+	t.Helper()
+	w.stop(demo.Bureau)
+	s := w.open(demo.Bureau, w.Configs[demo.Bureau].Database())
+	err := s.Change(w.ctx, audit.Entry{Kind: "test", Actor: "test", Subject: "test"}, func(tx *store.Tx) error {
+		for _, query := range []string{
+			`INSERT INTO ledger_order (n, ord, operator, state, at) VALUES (0, '', '', 'issued', '')`,
+			`UPDATE ledger_share SET ord = 0 WHERE ord = (SELECT n FROM ledger_order WHERE ord = '` + ord + `')`,
+			`DELETE FROM ledger_order WHERE ord = '` + ord + `'`,
+		} {
+			if _, err := tx.Exec(query); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	w.start(demo.Bureau)
 }
 
 // certifiesAbandoned reads the certificate that the operator has.

@@ -135,6 +135,10 @@ func TestCases(t *testing.T) {
 				if n := w.alarms(t); n != 1 {
 					t.Errorf("%d alarms, want one: somebody orders in an order's name", n)
 				}
+				var contacts int
+				if w.ask(demo.Bureau, `SELECT count(*) FROM notice WHERE kind = 'file.refused' AND person LIKE 'contact:%'`, &contacts); contacts != 1 {
+					t.Errorf("%d contacts of the contract were told, want one", contacts)
+				}
 			})
 			t.Run("R09 an identity of an order that is under way", func(t *testing.T) {
 				overlap := listed(t, "9", 502, 503)
@@ -204,7 +208,7 @@ func TestCases(t *testing.T) {
 // alarms is how often the bureau's security officer was told of a file.
 func (w *works) alarms(t *testing.T) (n int) {
 	t.Helper()
-	w.ask(demo.Bureau, `SELECT count(*) FROM notice WHERE kind = 'file.refused'`, &n)
+	w.ask(demo.Bureau, `SELECT count(*) FROM notice WHERE kind = 'file.refused' AND person NOT LIKE 'contact:%'`, &n)
 	return n
 }
 
