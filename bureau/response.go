@@ -143,15 +143,22 @@ type rowMaker struct {
 	keys    map[string]string // transport keys by receiver
 	layout  *profile.Layout
 	columns []order.Column
-	slots   []profile.SlotID // of each column
-	cards   []int            // of the rows
-	ids     []sim.Identity   // of the block
-	cells   [][]byte         // one column after the other
+	from    []source       // of each column
+	cards   []int          // of the rows
+	ids     []sim.Identity // of the block
+	cells   [][]byte       // one column after the other
 	row     [][]byte
 	rows    []byte
 	mixed   []byte // of a column in CBC mode
 	spare   []byte // record of a spare key set
 	err     error
+}
+
+// A source is where a column's value comes from in a record.
+type source struct {
+	slot  profile.SlotID
+	width int           // bytes of the value; 0: it is the identity's
+	kcv   hsm.KCVMethod // of a check value of what is there; "": what is there itself
 }
 
 func newRowMaker(t hsm.Token, keys map[string]string, p *profile.Profile, columns []order.Column) *rowMaker {
@@ -161,31 +168,26 @@ func newRowMaker(t hsm.Token, keys map[string]string, p *profile.Profile, column
 		names[s.Name] = s.ID
 	}
 	for _, c := range columns {
-		m.slots = append(m.slots, names[c.Slot()])
+		from := source{slot: names[c.Slot()], kcv: c.KCV()}
+		switch {
+		case from.kcv != "":
+			from.width = c.KCVBytes()
+		case !c.Derived():
+			from.width = m.layout.Len[from.slot]
+		}
+		m.from = append(m.from, from)
 	}
 	return m
 }
 
-// width is the bytes of a column's value in a record; 0 if the value is the identity's.
-func (m *rowMaker) width(i int) int {
-	if m.columns[i].Derived() {
-		return 0
-	}
-	if m.columns[i].KCV() != "" {
-		return m.columns[i].KCVBytes()
-	}
-	return m.layout.Len[m.slots[i]]
-}
-
 // value appends a column's value of a record to its cells.
-func (m *rowMaker) value(i int, record []byte) error {
-	of := m.layout.Of(record, m.slots[i])
-	method := m.columns[i].KCV()
-	if method == "" {
+func (m *rowMaker) value(i int, from source, record []byte) error {
+	of := m.layout.Of(record, from.slot)
+	if from.kcv == "" {
 		m.cells[i] = append(m.cells[i], of...)
 		return nil
 	}
-	kcv, err := hsm.AESKCV(method, of)
+	kcv, err := hsm.AESKCV(from.kcv, of)
 	if err != nil {
 		return fmt.Errorf("column %s: %w", m.columns[i], err)
 	}
@@ -205,7 +207,7 @@ func (m *rowMaker) seal(ctx context.Context, i int) error {
 	}
 	// CBC is ECB of each block mixed with the one before it: the module encrypts
 	// the first blocks of all values, then the second ones.
-	w := m.width(i)
+	w := m.from[i].width
 	defer func() { clear(m.mixed[:cap(m.mixed)]) }()
 	for at := 0; at < w; at += len(iv) {
 		m.mixed = m.mixed[:0]
@@ -253,9 +255,9 @@ func (m *rowMaker) make(ctx context.Context, reader *datagen.Reader, n int, r Re
 			record = m.spare
 		}
 		m.cards = append(m.cards, card)
-		for i := range m.columns {
-			if m.width(i) > 0 {
-				if err := m.value(i, record); err != nil {
+		for i, from := range m.from {
+			if from.width > 0 {
+				if err := m.value(i, from, record); err != nil {
 					return err
 				}
 			}
@@ -274,8 +276,8 @@ func (m *rowMaker) make(ctx context.Context, reader *datagen.Reader, n int, r Re
 // append lays the rows out; the first identity is that of card first.
 func (m *rowMaker) append(first int, out *order.ResponseWriter) (err error) {
 	for n, card := range m.cards {
-		for i := range m.columns {
-			w := m.width(i)
+		for i, from := range m.from {
+			w := from.width
 			m.row[i] = m.cells[i][n*w : (n+1)*w]
 		}
 		if m.rows, err = out.AppendRow(m.rows, card+1, m.ids[card-first], m.row); err != nil {

@@ -346,7 +346,7 @@ func (b Batch) take(dk *hsm.DataKey, r io.Reader, n int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("order %s: block %d of %d: %w", b.Order, n, b.Blocks(), err)
 	}
-	blk, err := open(dk, b, n, sealed)
+	blk, err := open(dk, b, n, nil, sealed)
 	if errors.Is(err, hsm.ErrSealed) {
 		return nil, fmt.Errorf("%w: %w", ErrBlocks, err)
 	}
@@ -387,6 +387,7 @@ type Block struct {
 	First, Count int // key sets
 	size         int
 	records      []byte
+	pool         *sync.Pool // where the memory comes from; nil: nowhere
 }
 
 // Record is the record of key set k, in the layout of the profile. It is valid
@@ -396,12 +397,20 @@ func (b *Block) Record(k int) []byte {
 	return b.records[i*b.size : (i+1)*b.size : (i+1)*b.size]
 }
 
-// Close wipes the block.
-func (b *Block) Close() { clear(b.records) }
+// Close wipes the block; it has no records from here on.
+func (b *Block) Close() {
+	clear(b.records)
+	if records := b.records; b.pool != nil {
+		b.pool.Put(&records)
+	}
+	b.records, b.pool = nil, nil
+}
 
-func open(dk *hsm.DataKey, b Batch, n int, sealed []byte) (*Block, error) {
+// open opens a sealed block and appends its records to dst, which may be
+// sealed[:0].
+func open(dk *hsm.DataKey, b Batch, n int, dst, sealed []byte) (*Block, error) {
 	first, count := b.span(n)
-	records, err := dk.Open(nil, sealed, b.aad(n))
+	records, err := dk.Open(dst, sealed, b.aad(n))
 	if err != nil {
 		return nil, fmt.Errorf("order %s: block %d: %w", b.Order, n, err)
 	}
@@ -425,7 +434,8 @@ type Reader struct {
 	store *store.Store
 	dk    *hsm.DataKey
 	mu    sync.Mutex
-	held  []*Block // newest last
+	held  []*Block  // newest last
+	free  sync.Pool // of *[]byte: wiped memory of blocks
 }
 
 // NewReader opens the data key of an order.
@@ -443,12 +453,37 @@ func NewReader(ctx context.Context, s *store.Store, t hsm.Token, ord string) (*R
 
 // Block opens block n. The caller closes it.
 func (r *Reader) Block(ctx context.Context, n int) (*Block, error) {
-	var sealed []byte
-	err := r.store.QueryRow(ctx, `SELECT sealed FROM block WHERE ord = $1 AND n = $2`, r.Batch.Order, n).Scan(&sealed)
+	sealed := r.memory()
+	err := r.store.QueryRow(ctx, `SELECT sealed FROM block WHERE ord = $1 AND n = $2`, r.Batch.Order, n).Scan((*into)(&sealed))
 	if err != nil {
 		return nil, fmt.Errorf("order %s: block %d: %w", r.Batch.Order, n, err)
 	}
-	return open(r.dk, r.Batch, n, sealed)
+	b, err := open(r.dk, r.Batch, n, sealed[:0], sealed)
+	if err == nil {
+		b.pool = &r.free
+	}
+	return b, err
+}
+
+// memory is for a sealed block.
+func (r *Reader) memory() []byte {
+	if b, ok := r.free.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return nil
+}
+
+// into is memory that a column of bytes is read into.
+type into []byte
+
+// Scan implements sql.Scanner.
+func (p *into) Scan(column any) error {
+	b, ok := column.([]byte)
+	if !ok {
+		return fmt.Errorf("found a %T, want bytes", column)
+	}
+	*p = append((*p)[:0], b...)
+	return nil
 }
 
 // Record appends the record of key set k to dst. The caller wipes it.

@@ -56,13 +56,14 @@ func TestBlockIsBound(t *testing.T) {
 	f := newBureau(t)
 	b := f.generated("A1", 25, 5, 10)
 	dk, sealed := f.dataKey(b), f.sealed(b, 1)
-	blk, err := open(dk, b, 1, sealed)
+	blk, err := open(dk, b, 1, nil, sealed)
 	f.must(err)
 	if blk.First != 10 || blk.Count != 10 {
 		t.Errorf("block 1 has %d key sets from %d", blk.Count, blk.First)
 	}
+	records := blk.records
 	blk.Close()
-	if !bytes.Equal(blk.records, make([]byte, len(blk.records))) {
+	if !bytes.Equal(records, make([]byte, len(records))) {
 		t.Error("Close leaves records in memory")
 	}
 	more := f.batch("A2", 25, 5, 10)
@@ -85,15 +86,15 @@ func TestBlockIsBound(t *testing.T) {
 	} {
 		b, n, s := b, 1, bytes.Clone(sealed)
 		c.change(&b, &n, s)
-		_, err := open(dk, b, n, s)
+		_, err := open(dk, b, n, s[:0], s)
 		f.want(c.name, err, hsm.ErrSealed)
 	}
-	_, err = open(f.dataKey(more), b, 1, sealed)
+	_, err = open(f.dataKey(more), b, 1, nil, sealed)
 	f.want("another data key", err, hsm.ErrSealed)
-	_, err = open(dk, b, 1, nil)
+	_, err = open(dk, b, 1, nil, nil)
 	f.want("nothing", err, hsm.ErrSealed)
 	// Rightly sealed, and still not so many records.
-	_, err = open(dk, b, 1, dk.Seal(nil, make([]byte, 7), b.aad(1)))
+	_, err = open(dk, b, 1, nil, dk.Seal(nil, make([]byte, 7), b.aad(1)))
 	f.want("short records", err, hsm.ErrSealed)
 }
 

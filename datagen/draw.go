@@ -6,7 +6,9 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"math"
 
 	"ankan/hsm"
 )
@@ -58,17 +60,26 @@ func (d *drbg) refill() {
 	}
 }
 
-// digits fills p with decimal digits in ASCII, each as likely as the others.
+// digits fills p with decimal digits in ASCII, each as likely as the others:
+// eight at a time out of 64 bits, of which those above the greatest multiple of
+// 10^8 are drawn again.
 func (d *drbg) digits(p []byte) {
-	for i := range p {
-		b := byte(255)
-		for b >= 250 {
-			d.refill()
-			b = d.left[0]
-			d.left[0] = 0
-			d.left = d.left[1:]
+	const eight = 100_000_000
+	var word [8]byte
+	defer clear(word[:])
+	for len(p) > 0 {
+		d.fill(word[:])
+		v := binary.LittleEndian.Uint64(word[:])
+		if v >= math.MaxUint64/eight*eight {
+			continue
 		}
-		p[i] = '0' + b%10
+		v %= eight
+		n := min(len(p), 8)
+		for i := range n {
+			p[i] = '0' + byte(v%10)
+			v /= 10
+		}
+		p = p[n:]
 	}
 }
 

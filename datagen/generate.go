@@ -123,12 +123,13 @@ func (g *Generator) draw(ctx context.Context, b Batch, missing []Span, ids Ident
 
 // blocks draws the blocks of one change.
 func (g *Generator) blocks(ctx context.Context, dk *hsm.DataKey, b Batch, piece Span, ids Identities) (all []sealedBlock, err error) {
+	records := make([]byte, b.BlockSize*b.Profile.Layout().Size) // one after the other
 	for n := piece.From; n < piece.To; n++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		var s sealedBlock
-		if s.sealed, s.fingerprint, err = g.block(ctx, dk, b, n, ids); err != nil {
+		if s.sealed, s.fingerprint, err = g.block(ctx, dk, b, n, records, ids); err != nil {
 			return nil, err
 		}
 		s.sum = sha256.Sum256(s.sealed)
@@ -149,11 +150,12 @@ func (g *Generator) put(ctx context.Context, b Batch, n int, blocks []sealedBloc
 	return nil
 }
 
-// block draws one block and seals it. The clear records live in this call.
-func (g *Generator) block(ctx context.Context, dk *hsm.DataKey, b Batch, n int, ids Identities) (sealed []byte, fingerprint [32]byte, err error) {
+// block draws one block and seals it. records is memory for it, wiped before and
+// after: the clear records live in this call.
+func (g *Generator) block(ctx context.Context, dk *hsm.DataKey, b Batch, n int, records []byte, ids Identities) (sealed []byte, fingerprint [32]byte, err error) {
 	first, count := b.span(n)
 	layout, slots := b.Profile.Layout(), b.Profile.Slots()
-	records := make([]byte, count*layout.Size)
+	records = records[:count*layout.Size]
 	defer clear(records)
 	cards := make([]sim.Identity, max(0, min(count, b.Cards-first))) // spares have none
 	if len(cards) > 0 {

@@ -280,23 +280,23 @@ func TestGenerateRefuses(t *testing.T) {
 func TestR16_RepeatedRandom(t *testing.T) {
 	f := newBureau(t)
 	g, b := f.generator(), f.batch("A1", 20, 0, 10)
-	sealed, print, err := g.block(t.Context(), f.dataKey(b), b, 0, f.identities())
+	drawn, err := g.blocks(t.Context(), f.dataKey(b), b, Span{0, 1}, f.identities())
 	f.must(err)
-	f.must(g.put(t.Context(), b, 0, []sealedBlock{{sealed: sealed, fingerprint: print}}))
-	f.want("same keys as block 1", g.put(t.Context(), b, 1, []sealedBlock{{sealed: sealed, fingerprint: print}}), order.ErrRepeatedRandom)
+	f.must(g.put(t.Context(), b, 0, drawn))
+	f.want("same keys as block 1", g.put(t.Context(), b, 1, drawn), order.ErrRepeatedRandom)
 	other := f.batch("A2", 10, 0, 10)
-	f.want("same keys in another order", g.put(t.Context(), other, 0, []sealedBlock{{sealed: sealed, fingerprint: print}}), order.ErrRepeatedRandom)
+	f.want("same keys in another order", g.put(t.Context(), other, 0, drawn), order.ErrRepeatedRandom)
 	if f.have("A1") != "[0]" || f.have("A2") != "[]" {
 		t.Errorf("blocks %s and %s, want [0] and none", f.have("A1"), f.have("A2"))
 	}
 	// A module that always says the same does not repeat a stream: the
 	// operating system's random and the block's name are mixed in.
 	g.Token = constant{f.token}
-	_, p1, err := g.block(t.Context(), f.dataKey(b), b, 1, f.identities())
+	one, err := g.blocks(t.Context(), f.dataKey(b), b, Span{1, 2}, f.identities())
 	f.must(err)
-	_, p2, err := g.block(t.Context(), f.dataKey(b), b, 1, f.identities())
+	two, err := g.blocks(t.Context(), f.dataKey(b), b, Span{1, 2}, f.identities())
 	f.must(err)
-	if p1 == p2 {
+	if one[0].fingerprint == two[0].fingerprint {
 		t.Error("a repeating module gives repeated keys")
 	}
 }
@@ -372,8 +372,8 @@ func BenchmarkGenerate(b *testing.B) {
 	dk := f.dataKey(batch)
 	b.ReportAllocs()
 	n := 0
-	for ; b.Loop(); n++ {
-		if _, _, err := g.block(b.Context(), dk, batch, n, ids); err != nil {
+	for ; b.Loop(); n += perCommit {
+		if _, err := g.blocks(b.Context(), dk, batch, Span{n, n + perCommit}, ids); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -21,7 +21,15 @@ import (
 // which they might. Many are looked for at once, by their first eight bytes. The
 // zero value has none.
 type Secrets struct {
-	by map[uint64][]form
+	by    map[uint64][]form
+	maybe []uint64 // a bit for the hash of each of them: most of a file need not be looked up
+}
+
+// hashed is the place of eight bytes in maybe: a word, and its bit.
+func hashed(first uint64) (word, bit uint64) {
+	const golden, bits = 0x9E3779B97F4A7C15, 19
+	h := first * golden >> (64 - bits)
+	return h / 64, 1 << (h % 64)
 }
 
 // A form is a secret as it may lie about.
@@ -31,12 +39,14 @@ type form struct {
 	word  bool // only between characters that are no hexadecimal digits
 }
 
-func (s *Secrets) add(what string, bytes []byte, word bool) {
+func (s *Secrets) add(what string, bytes []byte, isWord bool) {
 	if s.by == nil {
-		s.by = map[uint64][]form{}
+		s.by, s.maybe = map[uint64][]form{}, make([]uint64, 1<<13)
 	}
 	k := binary.BigEndian.Uint64(bytes)
-	s.by[k] = append(s.by[k], form{what, bytes, word})
+	word, bit := hashed(k)
+	s.maybe[word] |= bit
+	s.by[k] = append(s.by[k], form{what, bytes, isWord})
 }
 
 // Text adds a secret of eight bytes or more that lies about as it is or not at
@@ -79,10 +89,16 @@ func swapped(b []byte) []byte {
 
 // In says which secrets are in text.
 func (s *Secrets) In(text []byte) (found []string) {
+	if s.by == nil {
+		return nil
+	}
 	var window uint64
 	for i, c := range text {
 		window = window<<8 | uint64(c)
 		if i < 7 {
+			continue
+		}
+		if word, bit := hashed(window); s.maybe[word]&bit == 0 {
 			continue
 		}
 		at := i - 7
