@@ -21,6 +21,10 @@ export CGO_ENABLED = 0
 # runs the rest as well.
 ON_BOTH := ./order ./datagen ./custody ./access ./stock ./hlr ./release ./notice ./bureau ./plant ./operator
 
+# Tests wait for disks, servers and browsers as long as they compute: four
+# packages at a time keep two processors at work.
+TEST := $(GO) test -p 4
+
 .PHONY: all build build-pkcs11 demo test test-postgres packages vet bench crash fuzz simulate lint clean
 
 all: build
@@ -36,14 +40,14 @@ demo: build
 	bin/ankan demo
 
 test: packages vet
-	$(GO) test -timeout 14m ./...
-	CGO_ENABLED=1 $(GO) test -timeout 10m ./hsm/pkcs11/... ./test/hardware/...
-	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 10m $(ON_BOTH)
-	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 10m -run 'TestJourney|TestRefuseAccepted|TestDatabaseDies' ./test/factory
+	$(TEST) -timeout 14m ./...
+	CGO_ENABLED=1 $(TEST) -timeout 10m ./hsm/pkcs11/... ./test/hardware/...
+	ANKAN_TEST_DATABASE=postgres $(TEST) -timeout 10m $(ON_BOTH)
+	ANKAN_TEST_DATABASE=postgres $(TEST) -timeout 10m -run 'TestJourney|TestRefuseAccepted|TestDatabaseDies' ./test/factory
 
 test-postgres: packages
-	ANKAN_TEST_DATABASE=postgres $(GO) test -timeout 30m ./...
-	ANKAN_TEST_DATABASE=postgres CGO_ENABLED=1 $(GO) test -timeout 10m ./test/hardware/...
+	ANKAN_TEST_DATABASE=postgres $(TEST) -timeout 30m ./...
+	ANKAN_TEST_DATABASE=postgres CGO_ENABLED=1 $(TEST) -timeout 10m ./test/hardware/...
 
 # The peers that the tests run against; see scripts/packages.
 packages:

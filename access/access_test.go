@@ -279,7 +279,7 @@ func TestParsePolicy(t *testing.T) {
 		"second document":      {small + "---\nversion: 2\n", "2 YAML documents"},
 		"broken second":        {small + "---\n[", "policy:7:1: "},
 		"no version":           {edit("version: 1", "version: 0"), "version"},
-		"library panics":       {edit("roles: [a, b]", "roles: !00\n00"), "not YAML that can be read"},
+		"tag":                  {edit("roles: [a, b]", "roles: !00\n00"), "is an anchor, alias or tag"},
 		"quoted version":       {edit("version: 1", `version: "1"`), "whole number"},
 		"negative version":     {edit("version: 1", "version: -1"), "whole number"},
 		"fraction":             {edit("60", "1.5"), "whole number"},

@@ -37,7 +37,7 @@ type cast struct {
 	key *passkey.Soft
 }
 
-func (c cast) sign(t *testing.T, a Act, v Verb) Signature {
+func (c cast) sign(t testing.TB, a Act, v Verb) Signature {
 	t.Helper()
 	s, err := c.key.Sign(a.Challenge(v))
 	if err != nil {
@@ -165,7 +165,7 @@ func replay(t *testing.T) (*Book, map[string]cast) {
 }
 
 // found is a founding that all of its people signed.
-func found(t *testing.T, p Policy, all []Person, people map[string]cast) Founding {
+func found(t testing.TB, p Policy, all []Person, people map[string]cast) Founding {
 	t.Helper()
 	f, _, err := NewFounding("bureau", p, all, t0)
 	if err != nil {

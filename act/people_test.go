@@ -30,21 +30,27 @@ func staffed() Policy {
 
 // A town is a book and the people in it.
 type town struct {
-	*testing.T
+	testing.TB
 	book   *Book
 	people map[string]cast
 	policy Policy
+	log    []logged // what was entered
 }
 
-func newTown(t *testing.T) *town {
+type logged struct {
+	kind, subject string
+	data          []byte
+}
+
+func newTown(t testing.TB) *town {
 	t.Helper()
-	w := &town{t, &Book{}, map[string]cast{}, staffed()}
+	w := &town{TB: t, book: &Book{}, people: map[string]cast{}, policy: staffed()}
 	var all []Person
 	for _, c := range []cast{person(t, "prep", "", "prep"), person(t, "km", "", "km"), person(t, "km2", "", "km"), person(t, "so", "", "so"), person(t, "so2", "", "so")} {
 		w.people[c.ID] = c
 		all = append(all, c.Person)
 	}
-	if err := tryOn(w.book, SiteFounded, "site", t0, FoundingEntry{found(t, w.policy, all, w.people)}); err != nil {
+	if err := w.enter(SiteFounded, "site", FoundingEntry{found(t, w.policy, all, w.people)}); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -52,6 +58,12 @@ func newTown(t *testing.T) *town {
 
 func tryOn(b *Book, kind, subject string, at time.Time, data any) error {
 	return b.Apply(kind, subject, at, encode(data))
+}
+
+// enter is what the log says next, now.
+func (w *town) enter(kind, subject string, data any) error {
+	w.log = append(w.log, logged{kind, subject, encode(data)})
+	return tryOn(w.book, kind, subject, t0, data)
 }
 
 // ask is an act that its requester signed.
@@ -62,12 +74,12 @@ func (w *town) ask(kind, subject, requester string, params map[string]string) (A
 		w.Fatal(err)
 	}
 	a := New("bureau", kind, subject, requester, params, rule, t0)
-	return a, tryOn(w.book, ActRequested, subject, t0, entry(a, w.people[requester].sign(w.T, a, Request)))
+	return a, w.enter(ActRequested, subject, entry(a, w.people[requester].sign(w.TB, a, Request)))
 }
 
 func (w *town) approve(a Act, person string) error {
 	w.Helper()
-	return tryOn(w.book, ActApproved, a.Subject, t0, entry(a, w.people[person].sign(w.T, a, Approve)))
+	return w.enter(ActApproved, a.Subject, entry(a, w.people[person].sign(w.TB, a, Approve)))
 }
 
 // leave is an act that the so asked for and these people approved.
@@ -88,11 +100,11 @@ func (w *town) leave(kind, subject string, params map[string]string, by ...strin
 // do is the deed of an act, and its use.
 func (w *town) do(a Act, deed string, data any) error {
 	w.Helper()
-	if err := tryOn(w.book, deed, a.Subject, t0, data); err != nil {
+	if err := w.enter(deed, a.Subject, data); err != nil {
 		w.book.due = "" // whoever reads on
 		return err
 	}
-	return tryOn(w.book, ActUsed, a.Subject, t0, UseEntry{a.ID, fmt.Sprintf("%x", a.Digest())})
+	return w.enter(ActUsed, a.Subject, UseEntry{a.ID, fmt.Sprintf("%x", a.Digest())})
 }
 
 // enrol is how a person comes in, or is changed.
@@ -116,7 +128,7 @@ func (w *town) suspend(id string) error {
 }
 
 func (w *town) lock(id string) error {
-	return tryOn(w.book, PersonLocked, "person/"+id, t0, LockEntry{id, "a copy"})
+	return w.enter(PersonLocked, "person/"+id, LockEntry{id, "a copy"})
 }
 
 func (w *town) goes(id string) error {
@@ -170,71 +182,71 @@ func TestBookEnrolRefuses(t *testing.T) {
 		why  string
 	}{
 		"without warrant": {func(w *town) error {
-			return tryOn(w.book, PersonEnrolled, "person/new", t0, PersonEntry{Deed{}, person(w.T, "new", "", "prep").Person})
+			return tryOn(w.book, PersonEnrolled, "person/new", t0, PersonEntry{Deed{}, person(w.TB, "new", "", "prep").Person})
 		}, nil, "without the warrant of person.enrol"},
 		"not approved": {func(w *town) error {
-			c := person(w.T, "new", "", "prep")
+			c := person(w.TB, "new", "", "prep")
 			a := w.leave("person.enrol", "person/new", c.Params())
 			return w.do(a, PersonEnrolled, PersonEntry{Deed{a.ID}, c.Person})
 		}, ErrOpen, ""},
 		"another record": {func(w *town) error {
-			a := w.leave("person.enrol", "person/new", person(w.T, "new", "", "prep").Params(), "km")
-			return w.do(a, PersonEnrolled, PersonEntry{Deed{a.ID}, person(w.T, "new", "", "prep").Person})
+			a := w.leave("person.enrol", "person/new", person(w.TB, "new", "", "prep").Params(), "km")
+			return w.do(a, PersonEnrolled, PersonEntry{Deed{a.ID}, person(w.TB, "new", "", "prep").Person})
 		}, nil, "another person's record than was approved"},
 		"shown with other roles": {func(w *town) error {
-			c := person(w.T, "new", "", "prep")
+			c := person(w.TB, "new", "", "prep")
 			shown := c.Params()
 			shown["roles"] = "custodian"
 			a := w.leave("person.enrol", "person/new", shown, "km")
 			return w.do(a, PersonEnrolled, PersonEntry{Deed{a.ID}, c.Person})
 		}, nil, "another person's record than was approved"},
 		"another's act": {func(w *town) error {
-			c := person(w.T, "new", "", "prep")
+			c := person(w.TB, "new", "", "prep")
 			a := w.leave("person.enrol", "person/prep", c.Params(), "km")
 			return w.do(a, PersonEnrolled, PersonEntry{Deed{a.ID}, c.Person})
 		}, nil, "is about person/prep and changes person new"},
 		"administrator as person": {func(w *town) error {
-			c := person(w.T, "new", "", "km")
+			c := person(w.TB, "new", "", "km")
 			a := w.leave("person.enrol", "person/new", c.Params(), "km")
 			return w.do(a, PersonEnrolled, PersonEntry{Deed{a.ID}, c.Person})
 		}, nil, "new is an administrator"},
 		"administrator moves as person": {func(w *town) error {
-			c := person(w.T, "km2", "", "prep")
+			c := person(w.TB, "km2", "", "prep")
 			a := w.leave("person.enrol", "person/km2", c.Params(), "km")
 			return w.do(a, PersonEnrolled, PersonEntry{Deed{a.ID}, c.Person})
 		}, nil, "km2 is an administrator"},
 		"suspended administrator as person": {func(w *town) error {
 			w.must(w.suspend("km2"))
-			c := person(w.T, "km2", "", "prep")
+			c := person(w.TB, "km2", "", "prep")
 			a := w.leave("person.enrol", "person/km2", c.Params(), "km")
 			return w.do(a, PersonEnrolled, PersonEntry{Deed{a.ID}, c.Person})
 		}, nil, "km2 is an administrator"},
 		"person under the other act": {func(w *town) error {
-			c := person(w.T, "new", "", "km")
+			c := person(w.TB, "new", "", "km")
 			a := w.leave("administrator.enrol", "person/new", c.Params(), "km", "km2")
 			return w.do(a, PersonEnrolled, PersonEntry{Deed{a.ID}, c.Person})
 		}, nil, "is done under act"},
 		"two of a sole role": {func(w *town) error {
-			w.must(w.enrol(person(w.T, "n1", "", Nodal)))
-			return w.enrol(person(w.T, "n2", "", Nodal))
+			w.must(w.enrol(person(w.TB, "n1", "", Nodal)))
+			return w.enrol(person(w.TB, "n2", "", Nodal))
 		}, ErrNotAllowed, "one person at a time"},
-		"conflict": {func(w *town) error { return w.enrol(person(w.T, "new", "", "km", "so")) }, ErrNotAllowed, "exclude each other"},
+		"conflict": {func(w *town) error { return w.enrol(person(w.TB, "new", "", "km", "so")) }, ErrNotAllowed, "exclude each other"},
 		"employment": {func(w *town) error {
-			c := person(w.T, "new", "", "custodian")
+			c := person(w.TB, "new", "", "custodian")
 			c.Employment = Temporary
 			return w.enrol(c)
 		}, ErrNotAllowed, "custodian takes employment"},
 		"another's passkey": {func(w *town) error {
-			c := person(w.T, "new", "", "prep")
+			c := person(w.TB, "new", "", "prep")
 			c.Credential = w.people["km"].Credential
 			return w.enrol(c)
 		}, ErrNotAllowed, "the passkey is that of"},
 		"who has left": {func(w *town) error {
 			w.must(w.goes("prep"))
-			return w.enrol(person(w.T, "prep", "", "prep"))
+			return w.enrol(person(w.TB, "prep", "", "prep"))
 		}, ErrNotAllowed, "never given again"},
 		"not JSON": {func(w *town) error {
-			c := person(w.T, "new", "", "prep")
+			c := person(w.TB, "new", "", "prep")
 			a := w.leave("person.enrol", "person/new", c.Params(), "km")
 			return w.do(a, PersonEnrolled, map[string]any{"warrant": a.ID, "person": c.Person, "more": 1})
 		}, nil, "more"},
@@ -309,7 +321,7 @@ func TestBookSuspends(t *testing.T) {
 	w.must(w.maySign("km"))
 }
 
-func (p Policy) mustRule(t *testing.T, kind string) Rule {
+func (p Policy) mustRule(t testing.TB, kind string) Rule {
 	t.Helper()
 	r, err := p.Rule(kind)
 	if err != nil {

@@ -141,6 +141,11 @@ func FuzzPolicyJSON(f *testing.F) {
 		if back.Check() != nil || p.Digest() != back.Digest() || len(p.Diff(back)) != 0 {
 			t.Fatalf("%q comes back as another policy: %v", doc, p.Diff(back))
 		}
+		for _, other := range []Policy{policy(), staffed()} { // what approvers are shown of a change is never nothing
+			if (len(other.Diff(p)) == 0) != (other.Digest() == p.Digest()) {
+				t.Errorf("%q is another policy: %v, and its changes are %q", doc, other.Digest() != p.Digest(), other.Diff(p))
+			}
+		}
 		for kind := range p.Acts {
 			a, errA := p.Rule(kind)
 			b, errB := back.Rule(kind)

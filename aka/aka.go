@@ -18,8 +18,6 @@ var (
 	ErrMAC = errors.New("the MAC is wrong")
 	// ErrSync: the sequence number is not fresh; the card answers with AUTS.
 	ErrSync = errors.New("the sequence number is not accepted")
-	// ErrWaiver: a broken algorithm was asked for and nobody answers for it.
-	ErrWaiver = errors.New("no waiver is in force")
 	// ErrRES: the card's response is not the expected one.
 	ErrRES = errors.New("the response is not the expected one")
 )

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"ankan/waiver"
 )
 
 // An Algorithm is an authentication algorithm by name. Its zero value is none.
 type Algorithm string
 
-// The algorithms. The versions of COMP128 are of GSM alone and want a Waiver.
+// The algorithms. The versions of COMP128 are of GSM alone and want a waiver.
 const (
 	MILENAGE  Algorithm = "MILENAGE" // TS 35.206
 	TUAK      Algorithm = "TUAK"     // TS 35.231
@@ -41,45 +43,14 @@ func ParseAlgorithm(name string) (Algorithm, error) {
 }
 
 // ParseWaived is ParseAlgorithm that takes a version of COMP128 too, if the
-// waiver allows it now. The error wraps ErrWaiver.
-func ParseWaived(name string, w Waiver, now time.Time) (Algorithm, error) {
+// waiver allows it now. The error wraps waiver.ErrNone.
+func ParseWaived(name string, w waiver.Waiver, now time.Time) (Algorithm, error) {
 	a := Algorithm(name)
 	if !a.gsm() {
 		return ParseAlgorithm(name)
 	}
-	if err := w.Allows(a, now); err != nil {
-		return "", err
+	if err := w.Allows(name, now); err != nil {
+		return "", fmt.Errorf("algorithm %w", err)
 	}
 	return a, nil
-}
-
-// A Waiver lets one broken algorithm be used for a time, and says whose word
-// that is. Its zero value allows nothing.
-type Waiver struct {
-	Algorithm Algorithm // what it allows
-	Signed    string    // the person who answers for it
-	Until     time.Time // the end; at this moment it is over
-}
-
-// Allows refuses the algorithm if the waiver is not for it, not signed, without
-// an end, or over; the error wraps ErrWaiver.
-func (w Waiver) Allows(a Algorithm, now time.Time) error {
-	switch {
-	case w == Waiver{}:
-		return fmt.Errorf("algorithm %s is refused: it is broken, its key can be found from its answers, and %w", a, ErrWaiver)
-	case w.Signed == "" || w.Until.IsZero():
-		return fmt.Errorf("algorithm %s: waiver is signed by %q and ends on %q, want both: %w", a, w.Signed, day(w.Until), ErrWaiver)
-	case w.Algorithm != a:
-		return fmt.Errorf("algorithm %s: waiver is for %q: %w", a, w.Algorithm, ErrWaiver)
-	case !now.Before(w.Until):
-		return fmt.Errorf("algorithm %s: waiver ended on %s: %w", a, day(w.Until), ErrWaiver)
-	}
-	return nil
-}
-
-func day(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.DateOnly)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"ankan/sim"
+	"ankan/waiver"
 )
 
 // Comp128 is an algorithm of GSM alone, A3/A8 by the names COMP128v1 to v3, for
@@ -21,13 +22,13 @@ type comp128 struct {
 }
 
 // NewComp128 wants a waiver for this algorithm that is in force now; the error
-// wraps ErrWaiver. Ki has 16 bytes; it keeps no reference to it.
-func NewComp128(a Algorithm, ki []byte, w Waiver, now time.Time) (Comp128, error) {
+// wraps waiver.ErrNone. Ki has 16 bytes; it keeps no reference to it.
+func NewComp128(a Algorithm, ki []byte, w waiver.Waiver, now time.Time) (Comp128, error) {
 	if !a.gsm() {
 		return Comp128{}, fmt.Errorf("algorithm is %q, want %s, %s or %s", a, COMP128v1, COMP128v2, COMP128v3)
 	}
-	if err := w.Allows(a, now); err != nil {
-		return Comp128{}, err
+	if err := w.Allows(string(a), now); err != nil {
+		return Comp128{}, fmt.Errorf("algorithm %w", err)
 	}
 	if len(ki) != 16 {
 		return Comp128{}, fmt.Errorf("Ki has %d bytes, want 16", len(ki))

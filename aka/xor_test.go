@@ -38,7 +38,7 @@ func TestOsmocomAgreesOnCOMP128(t *testing.T) {
 			ki, challenge := make([]byte, 16), RAND{}
 			random.Read(ki)
 			random.Read(challenge[:])
-			c, err := NewComp128(a, ki, Waiver{a, "person/meera", noon.Add(1)}, noon)
+			c, err := NewComp128(a, ki, allowed(a), noon)
 			if err != nil {
 				t.Fatal(err)
 			}

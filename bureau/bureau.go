@@ -82,12 +82,14 @@ func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 			message.KindReport:    {From: site.Plant, Take: s.takeReport},
 			message.KindAck:       {From: site.Operator, Take: s.takeAck},
 			message.KindDestroyed: {From: site.Plant, Take: s.takeDestroyed},
+			message.KindAbandon:   {Take: s.takeAbandon},
 		},
 		Deeds: map[string]site.Deed{
 			"key.accept":    {Propose: s.proposeAccept, Do: s.doAccept},
 			"order.release": {Propose: s.proposeRelease, Do: s.doRelease},
 			"order.refuse":  {Propose: s.proposeRefuse, Do: s.doRefuse},
 			"order.destroy": {Propose: s.proposeDestroy, Do: s.doDestroy},
+			"order.abandon": {Propose: s.proposeAbandon, Do: s.doAbandon},
 		},
 		Steps: map[order.State]func(context.Context, order.Order) error{
 			order.Refusing:   s.forget,
@@ -96,6 +98,7 @@ func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 			order.Offered:    s.sendBatch,
 			order.Made:       s.respond,
 			order.Destroying: s.condemn,
+			order.Abandoning: s.abandon,
 			order.Emptied:    s.destroy,
 			order.Destroyed:  s.certify,
 		},
@@ -167,6 +170,11 @@ func (s *bureau) takeOrder(ctx context.Context, a *site.Arrival) error {
 	}
 	if len(errs) > 0 {
 		return refuse(errs...)
+	}
+	if gone, err := order.WhyAbandoned(s.Store().Committed(ctx), o.ID); err != nil {
+		return err
+	} else if gone != nil && gone.Was == "" {
+		return refuse(fmt.Errorf("its operator withdrew this order before it came: %s", gone.Why))
 	}
 	s.intake.Lock()
 	defer s.intake.Unlock()
@@ -284,14 +292,18 @@ func (s *bureau) checkMeans(ctx context.Context, operator string, c *order.Contr
 	return errs, nil
 }
 
-// checkTransport compares a receiver's transport key with the contract.
+// checkTransport compares a receiver's transport key with the contract, and refuses
+// one whose waiver is not in force here.
 func (s *bureau) checkTransport(ctx context.Context, operator string, c *order.Contract, in *order.Input, receiver string) error {
 	ref, err := c.Transport(in.Header, receiver)
-	if err != nil || ref.KCV.IsZero() {
+	if err != nil {
 		return nil // what is not agreed is said by the contract's own rule
 	}
 	k, err := s.Token().Key(ctx, message.TransportKey(operator, ref.Index))
-	if err != nil {
+	if err == nil {
+		err = errors.Join(ref.Fits(k.Algorithm), s.Register().Waived(ctx, k.ID, k.Algorithm))
+	}
+	if err != nil || ref.KCV.IsZero() {
 		return err
 	}
 	if same, err := k.KCV.Matches(ref.KCV); err != nil || !same {
@@ -401,6 +413,11 @@ func (s *bureau) proposeAccept(ctx context.Context, subject string) (map[string]
 	for _, k := range shared {
 		params[k.Purpose+".algorithm"] = k.Algorithm
 		params[k.Purpose+".kcv"] = k.KCV
+		if k.Purpose == string(hsm.Transport) {
+			if err := s.WaiverOf(ctx, message.TransportKey(partner, index), hsm.Algorithm(k.Algorithm), params); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return params, nil
 }
@@ -455,7 +472,7 @@ func (s *bureau) proposeRelease(ctx context.Context, subject string) (map[string
 	if p := s.Profile(o.Profile); p != nil {
 		params["algorithm"] = p.Parameters().String()
 	}
-	return params, nil
+	return params, s.WaiverOfKey(ctx, params["transport_key"], params)
 }
 
 func (s *bureau) doRelease(ctx context.Context, w custody.Warrant) error {
@@ -544,6 +561,9 @@ func (s *bureau) generate(ctx context.Context, o order.Order) error {
 // createBatch records the batch of an order, with all that whoever draws it
 // needs. One that was there before had less from an older program.
 func (s *bureau) createBatch(ctx context.Context, o order.Order, there bool) (b datagen.Batch, err error) {
+	if err := s.enter(ctx, o); err != nil {
+		return b, err
+	}
 	j, err := s.job(ctx, o)
 	if err != nil {
 		return b, err
@@ -639,6 +659,9 @@ func (s *bureau) takeSlot(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
+	if late, err := s.late(ctx, a, m.Order); late || err != nil {
+		return err
+	}
 	o, err := s.ofPlant(ctx, a, m.Order, order.Offered, order.Generated)
 	if err != nil {
 		return err
@@ -722,6 +745,9 @@ func (s *bureau) takeReport(ctx context.Context, a *site.Arrival) error {
 	})
 	if err != nil {
 		return site.Refused("%s: %v", a.Name, err)
+	}
+	if late, err := s.late(ctx, a, rep.Order); late || err != nil {
+		return err
 	}
 	o, err := s.ofPlant(ctx, a, rep.Order, order.Sent, order.Offered)
 	if err != nil {
@@ -875,11 +901,20 @@ func (s *bureau) takeDestroyed(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.ofPlant(ctx, a, m.Order, order.Destroying, "")
+	from := order.Destroying
+	gone, err := order.WhyAbandoned(s.Store().Committed(ctx), m.Order)
 	if err != nil {
 		return err
 	}
-	if m.Site != a.Partner || len(m.Keys) == 0 || len(m.Approvers) < 2 {
+	if gone != nil {
+		from = order.Abandoning
+	}
+	o, err := s.ofPlant(ctx, a, m.Order, from, "")
+	if err != nil {
+		return err
+	}
+	// A plant that lost an order may have no key of it any more.
+	if m.Site != a.Partner || len(m.Keys) == 0 && gone == nil || len(m.Approvers) < 2 || m.Out < 0 {
 		return site.Refused("%s: it proves no destruction at %s under dual control", a.Name, a.Partner)
 	}
 	return a.Step(ctx, o, "order.emptied", order.Emptied, map[string]any{"plant": a.Partner, "keys": len(m.Keys), "blocks": m.Blocks}, func(tx *store.Tx) error {
@@ -897,11 +932,12 @@ func (s *bureau) destroy(ctx context.Context, o order.Order) error {
 	if err := s.DestroyKeys(ctx, d.Keys); err != nil {
 		return err
 	}
-	b, err := datagen.Load(ctx, s.Store(), o.ID)
-	if err != nil {
+	switch b, err := datagen.Load(ctx, s.Store(), o.ID); {
+	case err == nil:
+		d.Blocks = b.Blocks()
+	case !errors.Is(err, datagen.ErrNoBatch): // an abandoned order may have none
 		return err
 	}
-	d.Blocks = b.Blocks()
 	sent, err := s.sentFiles(ctx, o.ID)
 	if err != nil {
 		return err

@@ -2,12 +2,14 @@ package bureau
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"ankan/act"
 	"ankan/message"
 	"ankan/order"
+	"ankan/perso"
 )
 
 // certificate says what was destroyed, by whom, and who saw it. Its log
@@ -16,10 +18,22 @@ func (s *bureau) certificate(ctx context.Context, o order.Order) (*order.Certifi
 	var here message.Destroyed
 	var plant message.DestroyProof
 	var id string
-	for kind, v := range map[string]any{"destroyed": &here, "plant-proof": &plant, "destroy-act": &id} {
+	for kind, v := range map[string]any{"destroyed": &here, "destroy-act": &id} {
 		if err := s.paper(ctx, o.ID, kind, v); err != nil {
 			return nil, err
 		}
+	}
+	abandoned, err := order.WhyAbandoned(s.Store().Committed(ctx), o.ID)
+	if err != nil {
+		return nil, err
+	}
+	// A plant that was never told of an abandoned order has nothing to prove.
+	if err := s.paper(ctx, o.ID, "plant-proof", &plant); err != nil && (abandoned == nil || !errors.Is(err, order.ErrNoOrder)) {
+		return nil, err
+	}
+	var report perso.Report
+	if err := s.paper(ctx, o.ID, "report", &report); err != nil && !errors.Is(err, order.ErrNoOrder) {
+		return nil, err
 	}
 	contract, err := s.Contract(o.Partner)
 	if err != nil {
@@ -29,7 +43,11 @@ func (s *bureau) certificate(ctx context.Context, o order.Order) (*order.Certifi
 	if err != nil {
 		return nil, err
 	}
-	acknowledged, err := s.reached(ctx, o.ID, order.Received)
+	begins := order.Received
+	if abandoned != nil {
+		begins = order.Abandoning
+	}
+	began, err := s.reached(ctx, o.ID, begins)
 	if err != nil {
 		return nil, err
 	}
@@ -50,17 +68,25 @@ func (s *bureau) certificate(ctx context.Context, o order.Order) (*order.Certifi
 		Order:        order.OrderRef{ID: o.ID, Batch: o.Batch, Digest: o.Digest},
 		Operator:     order.CertifiedParty{Partner: o.Partner, Name: contract.Customer},
 		Manufacturer: order.CertifiedParty{Partner: s.Config().Site, Name: contract.Maker.Name, Place: contract.Maker.Personalisation},
-		Cards:        order.CardCounts{Ordered: o.Quantity, Delivered: o.Good, Retired: o.Retired},
-		Clock:        order.DestroyClock{Acknowledged: acknowledged, Limit: acknowledged.Add(contract.DestructionLimit), Destroyed: gone},
+		Cards:        order.CardCounts{Ordered: o.Quantity, Delivered: o.Good, Retired: o.Retired, Lost: report.Counts.Lost},
+		Clock:        order.DestroyClock{Acknowledged: began, Limit: began.Add(contract.DestructionLimit), Destroyed: gone},
 		Keys:         append(here.Keys, plant.Keys...),
 		Copies: []order.Copy{
 			{Where: s.Config().Site + ", database", What: "sealed blocks of key sets", Count: here.Blocks, How: "key erased, rows overwritten", At: here.At},
 			{Where: s.Config().Site + ", database", What: "order text", Count: 1, How: "key erased, rows overwritten", At: here.At},
 			{Where: s.Config().Site + ", spool", What: "files to partners", Count: 1 + len(response), How: "withdrawn and deleted", At: here.At},
-			{Where: plant.Site + ", database", What: "sealed blocks of key sets", Count: plant.Blocks, How: "key erased, rows overwritten", At: plant.At},
 		},
 		Act: st.Digest,
 		Log: order.LogRef{Index: here.LogIndex, Checkpoint: string(s.Store().Checkpoint())},
+	}
+	if plant.Site != "" {
+		c.Copies = append(c.Copies, order.Copy{Where: plant.Site + ", database", What: "sealed blocks of key sets", Count: plant.Blocks, How: "key erased, rows overwritten", At: plant.At})
+	}
+	if plant.Out > 0 {
+		c.Copies = append(c.Copies, order.Copy{Where: "outside of " + plant.Site, What: "cards that had left", Count: plant.Out, How: "their keys are at no operator", At: plant.At})
+	}
+	if abandoned != nil {
+		c.Abandoned = abandoned.Why
 	}
 	for _, sig := range st.Signatures {
 		who, err := s.People().Person(ctx, sig.Person)

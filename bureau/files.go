@@ -105,7 +105,11 @@ func (s *bureau) sendResponse(ctx context.Context, o order.Order) ([]outgoing, e
 	}
 	for i := range files {
 		r := s.response(o, j, files[i], remakes)
-		err := s.SendForOfficers(ctx, o.Partner, files[i].File, func(w io.Writer) error {
+		inner, err := r.fileName(ctx, s.Token())
+		if err != nil {
+			return nil, err
+		}
+		err = s.SendForOfficers(ctx, o.Partner, files[i].File, inner, func(w io.Writer) error {
 			sum := sha256.New()
 			if err := r.Write(ctx, s.Store(), s.Token(), summing{w, sum}); err != nil {
 				return err
@@ -165,7 +169,12 @@ func (s *bureau) keepFiles(ctx context.Context, ord string, files []outgoing, i 
 	f := files[i]
 	e := audit.Entry{Kind: "response.written", Actor: "system:site", Subject: "order/" + ord,
 		Data: map[string]any{"file": f.File, "cards": f.Cards, "content_sha256": f.SHA256, "number": i + 1, "files": len(files)}}
-	return s.Store().Change(ctx, e, func(tx *store.Tx) error { return order.SetPaper(tx, ord, paperFiles, doc) })
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := order.In(tx, ord, order.Made); err != nil {
+			return err // it was abandoned meanwhile
+		}
+		return order.SetPaper(tx, ord, paperFiles, doc)
+	})
 }
 
 // sentFiles is the files of an order's response; none before the first was

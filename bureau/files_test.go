@@ -14,6 +14,8 @@ import (
 
 	"ankan/datagen"
 	"ankan/examples"
+	"ankan/exchange"
+	"ankan/format"
 	"ankan/hsm"
 	"ankan/message"
 	"ankan/order"
@@ -136,6 +138,33 @@ func (m *madeOrder) spooled() map[string][]byte {
 	return all
 }
 
+// Who opens a file of a response finds it called as its layout says.
+func TestResponseNames(t *testing.T) {
+	m := newMadeOrder(t)
+	l := sitetest.Must[*format.Layout](t)(format.Set(nil).Find("three-files"))
+	kinds := m.Contracts()[0].Responses
+	for _, o := range l.Outputs() {
+		kinds = append(kinds, order.ResponseFile{Output: o, Columns: o.Columns(), MaxRows: 1500})
+	}
+	m.Contracts()[0].Responses = kinds
+	files := sitetest.Must[[]outgoing](t)(m.sendResponse(t.Context(), m.o))
+	if len(files) != 7 {
+		t.Fatalf("%d files were sent, want 7", len(files))
+	}
+	j := sitetest.Must[job](t)(m.job(t.Context(), m.o))
+	defer j.close()
+	batch := j.input.Value(order.Batch)
+	for i, want := range []string{"op-1.1-of-7.out.pgp", "_server_001.txt", "_server_002.txt", "_electrical_001.txt", "_electrical_002.txt", "_graphical_001.txt", "_graphical_002.txt"} {
+		if i > 0 {
+			want = batch + want
+		}
+		opened := sitetest.Must[*exchange.Message](t)(m.op.Unseal(filepath.Join(m.Config().SpoolDir(), "out", "op", files[i].File+".data"), "maker"))
+		if opened.Name != want {
+			t.Errorf("%s is called %s inside, want %s", files[i].File, opened.Name, want)
+		}
+	}
+}
+
 // A response in several files is sent whole and once, wherever it was cut
 // short: the plan stays, whatever the contract says meanwhile, and what is in
 // the spool is not written again.
@@ -160,7 +189,7 @@ func TestResponseInFiles(t *testing.T) {
 	if err := m.keepFiles(ctx, m.o.ID, files, 0); err != nil {
 		t.Fatal(err)
 	}
-	err := m.SendForOfficers(ctx, "op", files[0].File, func(w io.Writer) error { _, err := w.Write(text.Bytes()); return err })
+	err := m.SendForOfficers(ctx, "op", files[0].File, "", func(w io.Writer) error { _, err := w.Write(text.Bytes()); return err })
 	if err != nil {
 		t.Fatal(err)
 	}

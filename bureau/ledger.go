@@ -12,6 +12,7 @@ import (
 	"ankan/order"
 	"ankan/sim"
 	"ankan/site"
+	"ankan/store"
 )
 
 // reserve enters an order's identities in the ledger; clashes is why it must be
@@ -23,6 +24,30 @@ func (s *bureau) reserve(ctx context.Context, o order.Order, in *order.Input) (c
 		return all.Unwrap(), nil
 	}
 	return nil, errors.Join(err, in.Err())
+}
+
+// enter has the ledger keep an order that was accepted by a program whose ledger
+// kept none.
+func (s *bureau) enter(ctx context.Context, o order.Order) error {
+	if has, err := s.ledger.Has(s.Store().Committed(ctx), o.ID); has || err != nil {
+		return err
+	}
+	c, err := s.Contract(o.Partner)
+	if err != nil {
+		return err
+	}
+	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	e := audit.Entry{Kind: "ledger.entered", Actor: "system:ledger", Subject: "order/" + o.ID, Data: map[string]any{"operator": o.Partner, "identities": o.Quantity}}
+	return s.Store().Change(ctx, e, func(tx *store.Tx) error {
+		if err := s.ledger.Enter(ctx, tx, order.Holder{Order: o.ID, Operator: o.Partner}, in.Identities()); err != nil {
+			return err
+		}
+		return in.Err()
+	})
 }
 
 // retired is the identities of an order that no card carries.

@@ -2,9 +2,7 @@ package bureau
 
 import (
 	"context"
-	"fmt"
 	"strconv"
-	"strings"
 
 	"ankan/audit"
 	"ankan/custody"
@@ -14,23 +12,13 @@ import (
 	"ankan/store"
 )
 
-// maxWhy bounds what people write about an order that they refuse, in bytes.
-const maxWhy = 500
-
 // accepted finds the order of a subject order/ORDER/WHY.
 func (s *bureau) accepted(ctx context.Context, subject string) (o order.Order, why string, err error) {
-	rest, err := site.SubjectOf(subject, "order")
-	if err != nil {
-		return o, "", err
+	parts, why, err := site.ReasonOf(subject, "order", 1)
+	if err == nil {
+		o, err = s.OrderOf(ctx, "order/"+parts[0], order.Accepted)
 	}
-	id, why, _ := strings.Cut(rest, "/")
-	if o, err = s.OrderOf(ctx, "order/"+id, order.Accepted); err != nil {
-		return o, "", err
-	}
-	if why = strings.TrimSpace(why); why == "" || len(why) > maxWhy {
-		return o, "", fmt.Errorf("subject %.60q: the reason has %d bytes, want 1 to %d: order/ORDER/WHY", subject, len(why), maxWhy)
-	}
-	return o, why, nil
+	return o, why, err
 }
 
 func (s *bureau) proposeRefuse(ctx context.Context, subject string) (map[string]string, error) {
@@ -48,6 +36,9 @@ func (s *bureau) proposeRefuse(ctx context.Context, subject string) (map[string]
 func (s *bureau) doRefuse(ctx context.Context, w custody.Warrant) error {
 	o, why, err := s.accepted(ctx, w.Act().Subject)
 	if err != nil {
+		return err
+	}
+	if err := s.enter(ctx, o); err != nil {
 		return err
 	}
 	return w.Use(ctx, "order.refuse", w.Act().Subject, nil, func(tx *store.Tx) error {

@@ -62,6 +62,15 @@ func (r Response) delivery(ctx context.Context, t hsm.Token) (order.Delivery, ma
 	return d, ids, nil
 }
 
+// fileName is what the layout calls the file; "" if it does not say it.
+func (r Response) fileName(ctx context.Context, t hsm.Token) (string, error) {
+	d, _, err := r.delivery(ctx, t)
+	if err != nil {
+		return "", err
+	}
+	return d.FileName()
+}
+
 // Write writes a row for each good card, in the order's order. Columns of keys
 // are encrypted in the security module, a block of cards in one call. Blocks
 // are opened and laid out side by side and written one after the other; memory

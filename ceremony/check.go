@@ -109,7 +109,7 @@ func (r *Runner) checkKey(ctx context.Context, p Plan, f *findings) error {
 		if there {
 			f.add("key %s is %s: names are used once, for ever; a destroyed key does not come back", k.ID, k.State)
 		}
-		if err := r.Register.Allowed(ctx, p.Key.Purpose, p.Key.Algorithm); err != nil {
+		if err := r.Register.Allowed(ctx, p.Key.Name, p.Key.Purpose, p.Key.Algorithm); err != nil {
 			f.add("%v", err)
 		}
 	default:

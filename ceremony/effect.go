@@ -28,6 +28,8 @@ type Entry struct {
 	Label    string    `json:"label"`
 	Bytes    int       `json:"bytes"`         // of the component
 	KCV      string    `json:"kcv,omitempty"` // that it must have
+
+	Algorithm hsm.Algorithm `json:"algorithm,omitempty"` // of the component
 }
 
 // A Sealed is a component or share that its holder alone can open.
@@ -72,7 +74,7 @@ func (r *Runner) entry(ctx context.Context, c Ceremony, s StepNow, person string
 	case Enter:
 		part := c.component(s.Part)
 		e.Content, e.Label, e.KCV = string(part.Content()), part.Label(), part.KCV.String()
-		e.Bytes = c.Plan.Key.Algorithm.Strength() / 8
+		e.Algorithm, e.Bytes = c.Plan.Key.Algorithm, c.Plan.Key.Algorithm.KeyLen()
 		return e, nil
 	}
 	share, _, err := r.shareOf(ctx, c, person)
@@ -645,6 +647,9 @@ func (r *Runner) performSplit(ctx context.Context, c Ceremony, o *outcome) error
 		return err
 	}
 	method := hsm.CMAC
+	if c.Plan.Key.Algorithm.NeedsWaiver() {
+		method = c.Plan.Key.Algorithm.CheckMethod() // it has no other
+	}
 	if m := c.Plan.Key.KCV.Method(); m != "" {
 		method = m // the partner's own
 	}

@@ -190,7 +190,7 @@ func ParsePlan(doc []byte) (Plan, error) {
 	if err := p.Key.Purpose.Fits(p.Key.Algorithm); err != nil {
 		return fail("$.key.algorithm", "%v", err)
 	}
-	if p.Key.KCV, err = kcv(w.Key.KCV); err != nil {
+	if p.Key.KCV, err = kcv(w.Key.KCV, p.Key.Algorithm); err != nil {
 		return fail("$.key.kcv", "%v", err)
 	}
 	for i, part := range w.Parts {
@@ -198,7 +198,7 @@ func ParsePlan(doc []byte) (Plan, error) {
 		if q.Form+q.Bag != "" && !plain(q.Form+q.Bag, 120) {
 			return fail(fmt.Sprintf("$.parts[%d].form", i), "form and bag are %q and %q, want numbers in one line", q.Form, q.Bag)
 		}
-		if q.KCV, err = kcv(part.KCV); err != nil {
+		if q.KCV, err = kcv(part.KCV, p.Key.Algorithm); err != nil {
 			return fail(fmt.Sprintf("$.parts[%d].kcv", i), "%v", err)
 		}
 		p.Parts = append(p.Parts, q)
@@ -247,11 +247,16 @@ func (p Plan) wrapping() hsm.Wrapping {
 	return w
 }
 
-func kcv(text string) (hsm.KCV, error) {
+// kcv reads the check value of a key of the algorithm, or of a part of it.
+func kcv(text string, a hsm.Algorithm) (hsm.KCV, error) {
 	if text == "" {
 		return hsm.KCV{}, nil
 	}
-	return hsm.ParseKCV(text)
+	v, err := hsm.ParseKCV(text)
+	if err == nil && a.NeedsWaiver() && v.Method() != a.CheckMethod() {
+		err = fmt.Errorf("%s is of the method %s, of %s it is %s", text, v.Method(), a, a.CheckMethod())
+	}
+	return v, err
 }
 
 func joined[T ~string](list []T) string {

@@ -1,6 +1,7 @@
 package ceremony_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -90,6 +91,8 @@ func TestParsePlanRefuses(t *testing.T) {
 		{"generate", "algorithm: AES-256", "algorithm: DES", `7:61: the key's purpose does not allow this: "DES" is no algorithm of a key for "transport"`},
 		{"generate", "purpose: transport", "purpose: anything", `is no algorithm of a key for "anything"`},
 		{"generate", "partner: maker", "partner: maker, kcv: C35280", `wrong key check value: "C35280"`},
+		{"generate", "algorithm: AES-256, partner: maker", "algorithm: 3DES, partner: maker, kcv: C35280 GP", `C35280 GP is of the method GP, of 3DES it is ECB-ZEROS`},
+		{"import-components", "purpose: exchange, algorithm: AES-256, partner: maker, kcv: 540D4B59CC CMAC", "purpose: transport, algorithm: 3DES, partner: maker", `630FABD461 CMAC is of the method CMAC, of 3DES it is ECB-ZEROS`},
 		{"generate", "people:", "more: x\npeople:", `more`},
 		{"generate", "people:", wrap + "people:", `a ceremony to generate and wrap do not go together`},
 		{"generate", "people:", "old: x\npeople:", `and old do not go together`},
@@ -195,7 +198,7 @@ func FuzzParsePlan(f *testing.F) {
 		p, err := ceremony.ParsePlan(doc)
 		if err != nil {
 			var place *document.Error
-			if !errors.As(err, &place) || strings.Contains(fmt.Sprint(err), "%!") {
+			if !errors.As(err, &place) || strings.Contains(fmt.Sprint(err), "%!") && !bytes.Contains(doc, []byte("%")) {
 				t.Errorf("%v has no place", err)
 			}
 			return

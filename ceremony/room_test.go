@@ -225,7 +225,9 @@ func (r *room) prepare(id, person string, s ceremony.StepNow) error {
 			}
 			return nil
 		}
-		if got := kcv(r, hsm.KCVMethod(own.Method), secret); got.String() != own.KCV {
+		got, err := hsm.KeyKCV(hsm.KCVMethod(own.Method), hsm.Algorithm(strings.TrimPrefix(own.Content, "component ")), secret)
+		r.Must(err)
+		if got.String() != own.KCV {
 			r.Errorf("the component of %s has the check value %s, its form says %s", person, got, own.KCV)
 		}
 		r.paper[person] = secret

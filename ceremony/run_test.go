@@ -24,6 +24,7 @@ import (
 	"ankan/keys"
 	. "ankan/keys/keystest"
 	"ankan/store/storetest"
+	"ankan/waiver"
 )
 
 const (
@@ -253,6 +254,51 @@ func TestExportComponents(t *testing.T) {
 	for _, r := range []*room{op, maker} {
 		r.Verify()
 		for _, c := range op.paper {
+			r.holdsNone(c)
+		}
+	}
+}
+
+// A transport key of triple DES leaves one site and comes to the other as one of AES
+// does, under a waiver at each.
+func TestTripleDESComponents(t *testing.T) {
+	op, maker := newRoom(t, "op", Options{}), newRoom(t, "maker", Options{})
+	const key = `name: transport/op/11, purpose: transport, algorithm: 3DES-3KEY, partner: `
+	_, findings, err := op.runner.Draft(ctx(), KeyManager, []byte(plan("G-1", ceremony.Generate, key+"maker")))
+	op.Must(err)
+	if len(findings) != 1 || !strings.Contains(findings[0], "no waiver is in force") {
+		t.Errorf("%q", findings)
+	}
+	for _, r := range []*room{op, maker} {
+		w := waiver.Waiver{For: "3DES-3KEY", Reason: "an old HLR", Until: r.Now().AddDate(1, 0, 0)}
+		r.Deeds["key.waive"] = r.Register.WaiverDeed(func(string) (keys.Agreed, error) { return keys.Agreed{Contract: "C", Waiver: w}, nil }, r.Guard.Reload)
+		r.Must(r.Do("key.waive", "key/transport/op/11", KeyManager, Officer))
+	}
+	op.run(plan("G-1", ceremony.Generate, key+"maker"))
+	value := op.key("transport/op/11").KCV
+	c := op.run(plan("E-1", ceremony.ExportComponents, key+`maker, kcv: "`+value+`"`, exportTo))
+	parts := "parts:\n"
+	for _, s := range c.Steps {
+		for i, who := range Custodians() {
+			if k, ok := s.Result[fmt.Sprintf("kcv_%d", i+1)]; ok {
+				parts += fmt.Sprintf("  - {custodian: \"%s\", kcv: \"%s\", form: KTF-%d}\n", who, k, i+1)
+			}
+		}
+	}
+	if strings.Count(parts, " ECB-ZEROS") != 3 {
+		t.Error(parts)
+	}
+	maker.paper = op.paper // the bags went by courier
+	maker.run(plan("I-1", ceremony.ImportComponents, key+`op, kcv: "`+value+`"`, parts))
+	if op.seals("transport/op/11") != maker.seals("transport/op/11") {
+		t.Error("the key is another at the other site")
+	}
+	for _, r := range []*room{op, maker} {
+		r.Verify()
+		for _, c := range op.paper {
+			if len(c) != 24 {
+				t.Errorf("a component has %d bytes", len(c))
+			}
 			r.holdsNone(c)
 		}
 	}

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"ankan/audit"
 	"ankan/conformance"
 	"ankan/profile"
 	"ankan/scp"
@@ -209,4 +212,35 @@ func TestReportRefuses(t *testing.T) {
 			t.Errorf("%s: it is taken", name)
 		}
 	}
+}
+
+func FuzzReport(f *testing.F) {
+	r := conformance.Report{Format: conformance.Format, OS: strings.Repeat("0", 64), Profile: strings.Repeat("1", 64), Chip: "0102030405060708", ATR: "3B00", Started: time.Unix(1, 0).UTC(), Ended: time.Unix(2, 0).UTC(), Cases: conformance.Cases()}
+	for i, result := range []string{conformance.Pass, conformance.Fail, conformance.NotRun} {
+		for j := range r.Cases {
+			if r.Cases[j].Result = result; i > 0 {
+				r.Cases[j].Seen = "so it was"
+			}
+		}
+		doc, err := json.Marshal(r)
+		if err != nil || r.Check() != nil {
+			f.Fatal(err, r.Check())
+		}
+		f.Add(doc)
+	}
+	f.Add([]byte(`{"cases":[{}]}`))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		var r, again conformance.Report
+		if audit.Strict(doc, &r) != nil || r.Check() != nil {
+			return
+		}
+		n := r.Count(conformance.Pass) + r.Count(conformance.Fail) + r.Count(conformance.NotRun)
+		sent, err := json.Marshal(r)
+		if err == nil {
+			err = audit.Strict(sent, &again)
+		}
+		if err != nil || again.Check() != nil || n != len(conformance.IDs()) || r.Count(conformance.NotRun) == 0 && !r.Shows(conformance.IDs()...) {
+			t.Errorf("%q is taken: %v, %v", doc, err, again.Check())
+		}
+	})
 }

@@ -143,9 +143,10 @@ func (c Component) Groups() []int { return make([]int, c.Digits/4) }
 type Entry struct {
 	Action  string
 	N       int
-	Digits  int    // 32 or 64
+	Digits  int    // 32, 48 or 64
 	Seconds int    // for the entry, and again for the comparison
-	Method  string // of the check value, as passkey.js names it: GP or CMAC
+	Cipher  string // AES or 3DES
+	Method  string // of the check value, as passkey.js names it: GP or CMAC, of 3DES ECB-ZEROS
 	To      string // the module's JSON {spki, content, label}
 }
 

@@ -149,7 +149,7 @@ var tones = map[string]string{
 	"healthy": "ok", "degraded": "warn", "down": "bad", "certified": "ok", "uncertified": "warn",
 	"error": "bad", "warning": "warn", "advice": "ink", "in-force": "ok", "former": "off", "coming": "hold",
 	"present": "ok", "away": "off", "checked": "ok", "entering": "ink", "unread": "ink", "read": "off", "ended": "off", "irreversible": "seal",
-	"good": "ok", "doubt": "warn",
+	"good": "ok", "doubt": "warn", "lost": "bad", "abandoned": "seal", "retired": "off",
 	"drafted": "off", "registered": "off", "integrated": "ink", "tested": "hold", "withdrawn": "bad", "pass": "ok", "fail": "bad", "not-applicable": "off", "not-run": "off",
 	"added": "ok", "removed": "bad", "changed": "warn", "consistent": "ok", "stale": "warn",
 }

@@ -185,7 +185,7 @@ func steps() []Step {
 func kcvOf(v string) KCV { return KCV{v, "GP"} }
 
 func keyLine() KeyLine {
-	return KeyLine{"OP1-AUC-03", "/keys/OP1-AUC-03", say("purpose.transport"), "AES-256", "Operator One", "active", false, kcvOf("4F19A2"), ahead(219 * day)}
+	return KeyLine{"OP1-AUC-03", "/keys/OP1-AUC-03", say("purpose.transport"), "AES-256", "Operator One", "active", false, kcvOf("4F19A2"), ahead(219 * day), Text{}}
 }
 
 func ceremonySteps(now int) []ScriptStep {
@@ -276,7 +276,7 @@ func shots() []shot {
 	blocked := plain("Component 2 is not entered yet")
 	step8.Blocked, step8.Next = &blocked, &Form{Action: "/ceremonies/CER-0119/next", Sign: sign}
 	step8.Components = []Component{{1, custodianA, "checked", 64, kcvOf("B83D51"), "TE-51220", ago(6 * time.Minute)}, {2, custodianB, "entering", 64, KCV{}, "TE-51221", time.Time{}}}
-	step8.Entry = &Entry{"/ceremonies/CER-0119/component/2", 2, 64, 60, "GP", `{"spki":"AA","content":"key component","label":"OP2-AUC-07/2"}`}
+	step8.Entry = &Entry{"/ceremonies/CER-0119/component/2", 2, 64, 60, "AES", "GP", `{"spki":"AA","content":"key component","label":"OP2-AUC-07/2"}`}
 	bring := step8
 	bring.Entry, bring.Bring = nil, &Bring{"/ceremonies/CER-0119/component/2", "{}", "GP"}
 	other := step8
@@ -327,7 +327,7 @@ func shots() []shot {
 		History: "/papers/history/OP1-AUC-03", Rotate: "/ceremonies/new?kind=rotate", Destroy: "/ceremonies/new?kind=destroy",
 		Report: &KeyReport{"OP1-AUC-03", "/keys/OP1-AUC-03", "/papers/compromise/OP1-AUC-03", ago(day), say("who.person", "0021"), "the bag TE-51221 was open", []Touch{{"order/OP1-2611-0042", ""}}, []Party{{Name: "operator-one", State: "compromised", Told: ago(23 * time.Hour), Acknowledged: ago(20 * time.Hour), Words: "person 0105 of operator-one"}, {Name: "operator-two", State: "compromised"}}},
 	}
-	pair := keyPage{Key: KeyLine{"log", "/keys/log", say("purpose.log"), "Ed25519", "", "active", false, KCV{Method: noKCV}, time.Time{}}, Sub: say("purpose.log.sub"), Extract: say("extract.never"), Public: digest, Count: 3, History: "/papers/history/log"}
+	pair := keyPage{Key: KeyLine{"log", "/keys/log", say("purpose.log"), "Ed25519", "", "active", false, KCV{Method: noKCV}, time.Time{}, Text{}}, Sub: say("purpose.log.sub"), Extract: say("extract.never"), Public: digest, Count: 3, History: "/papers/history/log"}
 
 	approvedIn := IntegrationLine{"operator-one", "in-5g-usim", "/releases/x/operator-one/in-5g-usim", "approved", "laboratory 3", ago(12 * day), []Who{hsmAdmin}}
 	withdrawnIn := IntegrationLine{"operator-two", "in-4g-usim", "/releases/x/operator-two/in-4g-usim", "withdrawn", "laboratory 3", ago(90 * day), []Who{hsmAdmin, security}}
@@ -412,14 +412,14 @@ func shots() []shot {
 		{"hsm", bureauFrame, hsmPage{Model: "Network module, series 7", Serial: "4407-1182", Firmware: "7.8.4", Slot: "0, ankan-bureau", Certified: true, Certificate: "FIPS 140-3 level 3, certificate 4720", State: "healthy", Asked: noon, Took: 4 * time.Millisecond, Keys: 212, States: []KeyCount{{State: "active", Count: 210, Href: "/keys?state=active"}, {State: "making", Count: 2, Href: "/keys?state=making"}}, Purposes: []KeyCount{{Purpose: say("purpose.order"), Count: 212, Href: "/keys?purpose=order"}}}},
 		{"hsm-degraded", bureauFrame, hsmPage{Model: "Ankan soft token", Certificate: "not certified", State: "degraded", Asked: noon, Keys: 3, Missing: []Touch{{"key/OP1-AUC-03", "/keys/OP1-AUC-03"}}, Unknown: []Touch{{"key/x", "/keys/x"}}}},
 		{"hsm-down", bureauFrame, hsmPage{Model: "Ankan soft token", Certificate: "not certified", State: "down", Problem: "the token's file is gone", Asked: noon}},
-		{"keys", bureauFrame, keysPage{Form: filter, States: states, Purposes: states, Partners: states, Keys: []KeyLine{keyLine(), {"OP2-AUC-07", "/keys/OP2-AUC-07", plain("transport to AuC"), "AES-256", "Operator Two", "pre-active", false, KCV{}, time.Time{}}, {"OP1-AUC-02", "/keys/OP1-AUC-02", plain("transport to AuC"), "AES-128", "Operator One", "destroyed", false, kcvOf("77AA10"), time.Time{}}, {"OP3-KEK-01", "/keys/OP3-KEK-01", plain("key encryption"), "Ed25519", "Operator Three", "active", true, KCV{Method: noKCV}, ago(day)}}, Pager: pager, Plan: "/ceremonies/new", Export: "/keys.csv", Reports: 1}},
+		{"keys", bureauFrame, keysPage{Form: filter, States: states, Purposes: states, Partners: states, Keys: []KeyLine{keyLine(), {"OP2-AUC-07", "/keys/OP2-AUC-07", plain("transport to AuC"), "AES-256", "Operator Two", "pre-active", false, KCV{}, time.Time{}, say("key.waiver.until", "2027-03-31")}, {"OP1-AUC-02", "/keys/OP1-AUC-02", plain("transport to AuC"), "AES-128", "Operator One", "destroyed", false, kcvOf("77AA10"), time.Time{}, Text{}}, {"OP3-KEK-01", "/keys/OP3-KEK-01", plain("key encryption"), "Ed25519", "Operator Three", "active", true, KCV{Method: noKCV}, ago(day), Text{}}}, Pager: pager, Plan: "/ceremonies/new", Export: "/keys.csv", Reports: 1}},
 		{"keys-empty", bureauFrame, keysPage{Form: Form{Action: "/keys"}, States: states, Purposes: states, Partners: states, Export: "/keys.csv"}},
 		{"keys-first", bureauFrame, keysPage{Form: Form{Action: "/keys"}, States: states, Purposes: states, Partners: states, Export: "/keys.csv", Plan: "/ceremonies/new"}},
 		{"compromises", bureauFrame, compromisesPage{[]KeyReport{*key.Report}}},
 		{"compromises-empty", bureauFrame, compromisesPage{}},
 		{"key", bureauFrame, key},
 		{"key-pair", bureauFrame, pair},
-		{"key-empty", bureauFrame, keyPage{Key: KeyLine{"OP9-X-01", "/keys/OP9-X-01", say("purpose.exchange"), "AES-256", "", "pre-active", false, KCV{}, time.Time{}}, Sub: say("purpose.exchange.sub"), Extract: say("extract.gone"), Compare: Form{Action: "/keys/OP9-X-01"}, Methods: states, Unsure: true, History: "/papers/history/OP9-X-01"}},
+		{"key-empty", bureauFrame, keyPage{Key: KeyLine{"OP9-X-01", "/keys/OP9-X-01", say("purpose.exchange"), "AES-256", "", "pre-active", false, KCV{}, time.Time{}, Text{}}, Sub: say("purpose.exchange.sub"), Extract: say("extract.gone"), Compare: Form{Action: "/keys/OP9-X-01"}, Methods: states, Unsure: true, History: "/papers/history/OP9-X-01"}},
 		{"register", bureauFrame, registerPage{Form: Form{Action: "/register"}, Kinds: states, States: states, Items: []ItemLine{locker, inHand}, Pager: Pager{1, 2, 2, "", ""}, Racks: []RackOpening{{"R1", ago(4 * time.Hour), time.Time{}, []Who{keyManager, hsmAdmin}, "ceremony/CER-0119", "/acts/new?kind=rack.close"}, {"R1", ago(90 * time.Hour), ago(89 * time.Hour), []Who{keyManager, hsmAdmin}, "firmware", ""}}, Dues: []Due{over, count}, Findings: []RegisterFinding{{Touch{"item/physical-key/K-17", "/items/physical-key/K-17"}, "a count did not find it", ago(2 * day)}}, Mine: "/custody/0031", New: "/register/new", Open: "/acts/new?kind=rack.open"}},
 		{"register-empty", bureauFrame, registerPage{Form: Form{Action: "/register"}, Kinds: states, States: states}},
 		{"item", bureauFrame, itemPage{Item: inHand, Form: &Form{Action: "/items/physical-key/K-17", Values: map[string]string{"holder": "0021", "place": "item/locker/L7"}}, Retire: &Form{Action: "/items/physical-key/K-17"}, Life: steps()}},
@@ -474,7 +474,7 @@ func shots() []shot {
 		{"lots-empty", bureauFrame, lotsPage{}},
 		{"lot", bureauFrame, lotPage{Lot: LotLine{"LOT-2026-48", "/lots/LOT-2026-48", "Chip Works", "c1", "4FF", say("blind"), "offered"}, OS: "os 1.0", KeyMethod: "AES-128/kdf3", KCV: "C35280 GP", ATR: "3B9D96801FC78031A073BE211765414E4B414E97", ATRMask: "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF00", Certificate: "BSI-DSZ-CC-0000-2026", Serials: []stock.Range{{First: "0000000000000001", Last: "0000000000000009"}}, Provenance: []string{"foundry", "packager"}, Source: "/acts/2", Inspections: []InspectionLine{{ago(day), custodianA, 168250, 80, 1, "visual", "/acts/3"}}, Asks: []AskLine{{"lot.accept", "/acts/new?kind=lot.accept"}, {"lot.inspect", "/acts/new?kind=lot.inspect"}, {"lot.refuse", "/acts/new?kind=lot.refuse"}, {"source.approve", "/acts/new?kind=source.approve"}}}},
 		{"lot-bare", bureauFrame, lotPage{Lot: LotLine{"L", "/lots/L", "v", "c", "", plainly(5), "refused"}}},
-		{"boxes", bureauFrame, boxesPage{Boxes: []BoxLine{{"BX-1", "op-0042", "P-7", plainly(500), "8991999000001000000", "8991999000001004999", "closed", "S-1", "V1", "/boxes/BX-1/label.pdf", "/boxes/BX-1/label.zpl"}, {"BX-2", "op-0042", "", say("blind"), "8991999000001000000", "8991999000001004999", "open", "", "", "/boxes/BX-2/label.pdf", "/boxes/BX-2/label.zpl"}}, Openings: []VaultOpening{{"V1", ago(time.Hour), time.Time{}, []Who{custodianA, security}, "to ship"}, {"V1", ago(day), ago(day), []Who{custodianA, security}, "to store"}}, Open: "/acts/new?kind=vault.open"}},
+		{"boxes", bureauFrame, boxesPage{Boxes: []BoxLine{{"BX-1", "op-0042", "P-7", plainly(500), "8991999000001000000", "8991999000001004999", "closed", "S-1", "V1", "/boxes/BX-1/label.pdf", "/boxes/BX-1/label.zpl"}, {"BX-2", "op-0042", "", say("blind"), "8991999000001000000", "8991999000001004999", "open", "", "", "/boxes/BX-2/label.pdf", "/boxes/BX-2/label.zpl"}}, Openings: []VaultOpening{{"V1", ago(time.Hour), time.Time{}, []Who{custodianA, security}, "to ship"}, {"V1", ago(day), ago(day), []Who{custodianA, security}, "to store"}}, Next: "/boxes?after=BX-2", Open: "/acts/new?kind=vault.open"}},
 		{"boxes-empty", bureauFrame, boxesPage{}},
 		{"shipments", bureauFrame, shipmentsPage{[]ShipmentLine{{"SH-1", "Demo Mobile", "van 4", "T-1", 2, 1000, "drafted", time.Time{}, "", "/shipments/SH-1/form.pdf", "/acts/new?kind=shipment.send", "shipment.send"}, {"SH-2", "Demo Mobile", "van 4", "T-2", 2, 1000, "received", ago(day), "Nodal officer", "/shipments/SH-2/form.pdf", "", ""}, {"SH-3", "Demo Mobile", "van 4", "T-3", 1, 500, "sent", ago(day), "", "/shipments/SH-3/form.pdf", "/acts/new", "shipment.receive"}}}},
 		{"shipments-empty", bureauFrame, shipmentsPage{}},
@@ -521,8 +521,9 @@ func batchAtWork() batchPage {
 		Started: ago(5 * time.Hour), Href: "/line/x", Ask: "/acts/new?kind=chip.destroy",
 		Figures: []Figure{{say("line.hour"), plainly(14180), say("line.hour.note", 4)}, {say("line.eta"), plainly(160 * time.Minute), Text{}}, {say("line.yield"), plain("99.25 %"), say("line.yield.note", 464, 61712)},
 			{say("line.each"), plain("0.92 s"), say("line.each.note")}, {say("line.wire"), plain("0.85"), say("line.wire.note", 5220, 6152)}, {say("line.floor"), plain("0.21 s"), say("line.floor.note")}},
-		Stations: []StationPace{{"st-1/1", "running", "", "0.90 s", 30100, 2}, {"st-1/2", "running", "is-warn", "1.40 s", 12000, 460}, {"st-2/1", "away", "is-off", "0.91 s", 19148, 2}, {"drawer-1", "paused", "is-hold", "0.02 s", 0, 0}},
-		Doubts:   []DoubtLine{{"6327000004ab0047", "st-2/1", "/line/x/cards/4712", 4712, ago(2 * time.Minute)}}}
+		Stations:  []StationPace{{"st-1/1", "running", "", "0.90 s", 30100, 2}, {"st-1/2", "running", "is-warn", "1.40 s", 12000, 460}, {"st-2/1", "away", "is-off", "0.91 s", 19148, 2}, {"drawer-1", "paused", "is-hold", "0.02 s", 0, 0}},
+		Abandoned: "the artwork is not agreed",
+		Doubts:    []DoubtLine{{"6327000004ab0047", "st-2/1", "/line/x/cards/4712", 4712, ago(2 * time.Minute)}}}
 	p.count(perso.Counts{Cards: 100000, Good: 61248, Doubt: 1, Reject: 3, Destroyed: 461, Aside: 12, Remade: 400, Waiting: 38748})
 	for _, c := range []struct {
 		reason string

@@ -33,6 +33,7 @@ type KeyLine struct {
 	Expired    bool // its cryptoperiod is over
 	KCV        KCV
 	Rotate     time.Time
+	Waiver     Text // of an algorithm that needs one
 }
 
 // keyPage is one key: what it is, where each copy lies, its life.

@@ -37,6 +37,7 @@ type batchPage struct {
 	Order, Bureau, OS, Profile string
 	State                      string
 	Waiting                    string // why the line does not go on
+	Abandoned                  string // why its bureau gave it up
 	Started, Finished          time.Time
 	Cards, Good, Percent       int
 	Figures                    []Figure

@@ -295,7 +295,7 @@ func (s *Server) components(v *visit, c ceremony.Ceremony, now ceremony.StepNow,
 			return nil
 		}
 		part := c.Plan.Parts[st.Part-1]
-		one := Component{N: st.Part, Who: s.who(v.ctx(), part.Custodian), State: "todo", Digits: digitsOf(c.Plan.Key.Algorithm), KCV: *orNone(checkValue(part.KCV.String())), Bag: part.Bag}
+		one := Component{N: st.Part, Who: s.who(v.ctx(), part.Custodian), State: "todo", Digits: 2 * c.Plan.Key.Algorithm.KeyLen(), KCV: *orNone(checkValue(part.KCV.String())), Bag: part.Bag}
 		switch {
 		case st.Entered || st.Done():
 			one.State, one.Entered = "checked", st.Began
@@ -314,11 +314,12 @@ func orNone(k *KCV) *KCV {
 	return k
 }
 
-func digitsOf(a hsm.Algorithm) int {
-	if a == hsm.AES128 {
-		return 32
+// cipherOf is a component's cipher as passkey.js names it.
+func cipherOf(a hsm.Algorithm) string {
+	if a.NeedsWaiver() {
+		return "3DES"
 	}
-	return 64
+	return "AES"
 }
 
 // prepare shows what the visitor has to do before the step can be signed. It
@@ -343,7 +344,7 @@ func (s *Server) prepare(v *visit, c ceremony.Ceremony, st ceremony.StepNow, p *
 	}
 	switch st.Step.Effect {
 	case ceremony.Enter:
-		p.Entry = &Entry{Action: at("give"), N: st.Part, Digits: 2 * e.Bytes, Seconds: v.policy.Limits.ComponentEntry, Method: methodOf(e.KCV), To: jsonOf(to(e))}
+		p.Entry = &Entry{Action: at("give"), N: st.Part, Digits: 2 * e.Bytes, Seconds: v.policy.Limits.ComponentEntry, Cipher: cipherOf(e.Algorithm), Method: methodOf(e.KCV), To: jsonOf(to(e))}
 		return false, nil
 	case ceremony.Bring:
 		p.Bring = &Bring{Action: at("give"), Given: jsonOf(opening(v.me.Credential, own, to(e)))}

@@ -32,12 +32,25 @@ func keyHref(id string) string {
 
 func (s *Server) keyLine(k keys.Key) KeyLine {
 	return KeyLine{Name: k.ID, Href: keyHref(k.ID), Purpose: either("purpose."+k.Purpose, k.Purpose), Algorithm: k.Algorithm, Partner: strings.Join(k.Parties, ", "),
-		State: keyState(k.State), Expired: k.Expired(s.site.Store().Now()), KCV: kcvIn(k), Rotate: k.Expires}
+		State: keyState(k.State), Expired: k.Expired(s.site.Store().Now()), KCV: kcvIn(k), Rotate: k.Expires, Waiver: waiverOf(k, s.site.Store().Now())}
 }
 
-// kcvIn is a key's check value. Keys that are not of AES have none.
+// waiverOf is what a waiver says of a key now, if its algorithm needs one.
+func waiverOf(k keys.Key, now time.Time) Text {
+	switch needs := hsm.Algorithm(k.Algorithm).NeedsWaiver(); {
+	case !needs:
+		return Text{}
+	case k.Waiver.Allows(k.Algorithm, now) == nil:
+		return say("key.waiver.until", k.Waiver.LastDay())
+	case k.Waiver.Until.IsZero():
+		return say("key.waiver.none")
+	}
+	return say("key.waiver.over", k.Waiver.LastDay())
+}
+
+// kcvIn is a key's check value, if it has one.
 func kcvIn(k keys.Key) KCV {
-	if !strings.HasPrefix(k.Algorithm, "AES") {
+	if hsm.Algorithm(k.Algorithm).CheckMethod() == "" {
 		return KCV{Method: noKCV}
 	}
 	return splitKCV(k.KCV)
@@ -112,10 +125,10 @@ func (s *Server) getKeysCSV(v *visit) error {
 	if err != nil {
 		return err
 	}
-	rows := [][]string{{"key", "purpose", "algorithm", "kcv", "kcv_method", "state", "origin", "owner", "parties", "made", "activated", "expires", "ended", "uses"}}
+	rows := [][]string{{"key", "purpose", "algorithm", "waiver_until", "kcv", "kcv_method", "state", "origin", "owner", "parties", "made", "activated", "expires", "ended", "uses"}}
 	for _, k := range all {
 		kcv := splitKCV(k.KCV)
-		rows = append(rows, []string{k.ID, k.Purpose, k.Algorithm, kcv.Value, kcv.Method, string(k.State), k.Origin, k.Owner, strings.Join(k.Parties, " "),
+		rows = append(rows, []string{k.ID, k.Purpose, k.Algorithm, k.Waiver.LastDay(), kcv.Value, kcv.Method, string(k.State), k.Origin, k.Owner, strings.Join(k.Parties, " "),
 			rfc(k.Made), rfc(k.Activated), rfc(k.Expires), rfc(k.Ended), strconv.FormatInt(k.Uses, 10)})
 	}
 	return v.table("keys.csv", rows)
@@ -170,6 +183,7 @@ func (s *Server) getKey(v *visit) error {
 	for _, f := range []Fact{
 		{say("key.origin"), either("origin."+k.Origin, k.Origin)}, {say("key.owner"), plain(k.Owner)}, {say("key.made"), stampOf(k.Made)},
 		{say("key.activated"), stampOf(k.Activated)}, {say("key.rotate"), s.rotateBy(v, k)}, {say("key.ended"), stampOf(k.Ended)},
+		{say("key.waiver"), plain(k.Waiver.Reason)}, {say("key.waiver.signed"), plain(k.Waiver.Signed)},
 	} {
 		if f.Value.Key != "" || len(f.Value.Args) > 0 && f.Value.Args[0] != "" {
 			p.Facts = append(p.Facts, f)
@@ -417,7 +431,7 @@ func (s *Server) happened(v *visit, e keys.Event) Step {
 // would answer, of a key in the right state.
 func (s *Server) keyActs(v *visit, k keys.Key, p *keyPage) error {
 	subject := "key/" + k.ID
-	for _, kind := range []string{"key.suspend", "key.resume", "key.deactivate", "compromise.acknowledge", "key.compromise"} {
+	for _, kind := range []string{"key.waive", "key.suspend", "key.resume", "key.deactivate", "compromise.acknowledge", "key.compromise"} {
 		if !v.asks(kind) {
 			continue
 		}

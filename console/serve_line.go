@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ankan/datagen"
+	"ankan/order"
 	"ankan/perso"
 	"ankan/profile"
 	"ankan/scp"
@@ -19,11 +20,11 @@ import (
 // runStates are the states of a batch as states of the console.
 var runStates = map[string]string{
 	"offered": "announced", "received": "running", "finished": "done", "reported": "done", "condemned": "due",
-	"destroying": "now", "emptied": "destroyed", "closed": "closed",
+	"abandoned": "abandoned", "destroying": "now", "emptied": "destroyed", "closed": "closed",
 }
 
 // cardStates are the states of a chip under an identity.
-var cardStates = map[string]string{"doubt": "doubt", "good": "good", "reject": "rejected", "destroyed": "destroyed"}
+var cardStates = map[string]string{"doubt": "doubt", "good": "good", "reject": "rejected", "destroyed": "destroyed", "lost": "lost"}
 
 // getLine shows the batches and the stations of a plant.
 func (s *Server) getLine(v *visit) error {
@@ -36,7 +37,7 @@ func (s *Server) getLine(v *visit) error {
 		b := BatchLine{Order: r.Order, Href: batchHref(r.Order), Bureau: r.Bureau, State: runStates[r.State], Since: r.Started}
 		batch, err := datagen.Load(v.ctx(), s.site.Store(), r.Order)
 		if err == nil {
-			made, err := perso.Since(v.ctx(), s.site.Store(), r.Order, time.Unix(0, 0))
+			made, err := perso.Chips(s.site.Store().Committed(v.ctx()), r.Order)
 			if err != nil {
 				return err
 			}
@@ -93,6 +94,13 @@ func (s *Server) getBatch(v *visit) error {
 	}
 	p := batchPage{Order: run.Order, Bureau: run.Bureau, OS: run.OS, State: runStates[run.State], Started: run.Started, Finished: run.Finished,
 		Waiting: s.site.Waiting("run " + run.Order), Href: batchHref(run.Order)}
+	gone, err := order.WhyAbandoned(s.site.Store().Committed(v.ctx()), run.Order)
+	if err != nil {
+		return err
+	}
+	if gone != nil && run.State == "abandoned" {
+		p.Abandoned = gone.Why
+	}
 	if b != nil {
 		p.Profile = b.Profile.Name
 		counts, err := perso.Count(v.ctx(), s.site.Store(), run.Order, b.Cards)
@@ -115,8 +123,8 @@ func (p *batchPage) count(c perso.Counts) {
 	p.Cards, p.Good, p.Rejects, p.Percent = c.Cards, c.Good, c.Reject, 100*c.Good/max(c.Cards, 1)
 	p.Identities = []Sum{{say("line.identities"), c.Cards, true}, {say("line.good"), c.Good, false}, {say("line.doubt"), c.Doubt, false},
 		{say("line.reject"), c.Reject, false}, {say("line.waiting"), c.Waiting, false}, {say("line.retired"), c.Retired, false}}
-	p.Chips = []Sum{{say("line.chips"), c.Good + c.Doubt + c.Reject + c.Destroyed + c.Aside, true}, {say("line.good"), c.Good, false}, {say("line.doubt"), c.Doubt, false},
-		{say("line.reject"), c.Reject, false}, {say("line.destroyed"), c.Destroyed, false}, {say("line.aside"), c.Aside, false}}
+	p.Chips = []Sum{{say("line.chips"), c.Good + c.Doubt + c.Reject + c.Destroyed + c.Lost + c.Aside, true}, {say("line.good"), c.Good, false}, {say("line.doubt"), c.Doubt, false},
+		{say("line.reject"), c.Reject, false}, {say("line.destroyed"), c.Destroyed, false}, {say("line.lost"), c.Lost, false}, {say("line.aside"), c.Aside, false}}
 }
 
 // recently is the time over which the pace of the line is taken.
@@ -280,7 +288,7 @@ func (s *Server) getCards(v *visit) error {
 		return err
 	}
 	p := cardsPage{Order: run.Order, Form: Form{Action: batchHref(run.Order) + "/cards"}, States: []Option{{"", say("any"), state == ""}}}
-	for _, k := range []string{"good", "doubt", "reject", "destroyed"} {
+	for _, k := range []string{"good", "doubt", "reject", "destroyed", "lost"} {
 		p.States = append(p.States, Option{k, say("state." + cardStates[k]), state == k})
 	}
 	if len(rows) > cardsShown {

@@ -117,12 +117,19 @@ func (s *Server) getLot(v *visit) error {
 	return nil
 }
 
+// boxesShown is how many boxes stand on one page.
+const boxesShown = 200
+
 func (s *Server) getBoxes(v *visit) error {
-	all, err := s.book().Boxes(v.ctx(), "", "")
+	all, err := s.book().BoxesAfter(v.ctx(), v.form("after"), boxesShown+1)
 	if err != nil {
 		return err
 	}
 	p := boxesPage{}
+	if len(all) > boxesShown {
+		all = all[:boxesShown]
+		p.Next = "/boxes?" + url.Values{"after": {all[boxesShown-1].ID}}.Encode()
+	}
 	for _, b := range all {
 		at := "/boxes/" + url.PathEscape(b.ID)
 		line := BoxLine{Count: say("blind"), ID: b.ID, Order: b.Order, Pallet: b.Pallet, First: b.First, Last: b.Last, State: b.State, Seal: b.Seal, Place: cmp.Or(b.Shipment, b.Vault), Label: at + "/label.pdf", ZPL: at + "/label.zpl"}

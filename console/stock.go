@@ -90,6 +90,7 @@ type AskLine struct {
 // boxesPage is boxes, and the openings of vaults.
 type boxesPage struct {
 	Boxes    []BoxLine
+	Next     string // address of the next ones; "" if there are none
 	Openings []VaultOpening
 	Open     string // address to ask for the opening of a vault
 }

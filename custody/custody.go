@@ -215,11 +215,16 @@ func short(s string) string { return strings.ToValidUTF8(s[:min(len(s), 1000)], 
 
 // look finds the signer and the rule. The policy in force decides.
 func look(ctx context.Context, people access.View, a act.Act, sig act.Signature) (act.Person, act.Rule, error) {
-	who, err := people.Person(ctx, sig.Person)
+	p, err := people.Policy(ctx)
 	if err != nil {
 		return act.Person{}, act.Rule{}, err
 	}
-	p, err := people.Policy(ctx)
+	return lookUnder(ctx, p, people, a, sig)
+}
+
+// lookUnder is look under the policy in force, for who looks at many.
+func lookUnder(ctx context.Context, p act.Policy, people access.View, a act.Act, sig act.Signature) (act.Person, act.Rule, error) {
+	who, err := people.Person(ctx, sig.Person)
 	if err != nil {
 		return act.Person{}, act.Rule{}, err
 	}
@@ -251,10 +256,14 @@ func prove(ctx context.Context, people access.View, s stored) (p proof, err erro
 	if p.askers, err = askersOf(ctx, people, s.act); err != nil {
 		return proof{}, err
 	}
+	policy, err := people.Policy(ctx)
+	if err != nil {
+		return proof{}, err
+	}
 	requested := false
 	for _, sig := range s.signatures {
 		var who act.Person
-		if who, p.rule, err = look(ctx, people, s.act, sig); err != nil {
+		if who, p.rule, err = lookUnder(ctx, policy, people, s.act, sig); err != nil {
 			return proof{}, err
 		}
 		if _, err := act.Verify(s.act, who, sig, sig.Verb); err != nil {
@@ -434,6 +443,17 @@ func (w Warrant) Act() act.Act { return w.act }
 
 // ApprovedBy says whether a person is among those who approved.
 func (w Warrant) ApprovedBy(person string) bool { return slices.Contains(w.approvers, person) }
+
+// Signers are all who answer for it: who asked, then who approved.
+func (w Warrant) Signers() []string {
+	all := []string{w.act.Requester}
+	for _, who := range w.approvers {
+		if !slices.Contains(all, who) {
+			all = append(all, who)
+		}
+	}
+	return all
+}
 
 // Use does the act: fn writes, in one change with the entry that the policy
 // names for such an act, and the warrant is spent in that very transaction. It

@@ -19,6 +19,7 @@ import (
 	"ankan/custody"
 	"ankan/exchange"
 	"ankan/keys"
+	"ankan/message"
 	"ankan/operator"
 	"ankan/order"
 	"ankan/perso"
@@ -195,7 +196,13 @@ func (j *journey) keys() error {
 		return err
 	}
 	subject := "key/" + Bureau + "/" + strconv.Itoa(index)
-	if _, err := j.approved(Operator, "key.make", subject, "nodal-officer", "security-officer"); err != nil {
+	kind := ""
+	for _, at := range [][2]string{{Operator, "nodal-officer"}, {Bureau, "key-manager"}} {
+		if kind, err = j.waive(at[0], message.TransportKey(Operator, index), at[1]); err != nil {
+			return err
+		}
+	}
+	if _, err := j.approved(Operator, "key.make", subject+kind, "nodal-officer", "security-officer"); err != nil {
 		return err
 	}
 	// A site that stopped after the act makes the keys when it is back.
@@ -218,6 +225,23 @@ func (j *journey) keys() error {
 	}
 	_, err = j.approved(Bureau, "key.accept", subject, "key-manager", "hsm-administrator", "security-officer")
 	return err
+}
+
+// waive has a site's people sign the waiver that the contract has for a transport
+// key, and returns the end of the subject under which such a key is made. For a key
+// without one it does nothing.
+func (j *journey) waive(where, id, requester string) (string, error) {
+	var p site.Proposal
+	err := j.Clients[where].Get(j.ctx, "/proposal?"+url.Values{"kind": {"key.waive"}, "subject": {"key/" + id}}.Encode(), &p)
+	var r *client.Refusal
+	if errors.As(err, &r) {
+		return "", nil
+	}
+	if err == nil {
+		j.report.Note("%s %s: %s until %s, for the contract says: %s", where, id, p.Params["algorithm"], p.Params["until"], p.Params["reason"])
+		_, err = j.approved(where, "key.waive", "key/"+id, requester, "security-officer")
+	}
+	return "/" + p.Params["algorithm"], err
 }
 
 // offered waits until a site would do an act.

@@ -6,6 +6,7 @@ package demo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -90,6 +91,8 @@ type Plan struct {
 	// Database is the address of a PostgreSQL database, in which each site has a
 	// schema, ankan_demo_SITE: one that is there is replaced. Empty: files.
 	Database string
+	// Host is the loopback address at which all listen; empty: 127.0.0.1.
+	Host string
 }
 
 // A Factory is three sites that are set up and not running yet.
@@ -131,7 +134,7 @@ func SetUp(ctx context.Context, p Plan) (*Factory, error) {
 	if err := f.writeContract(in); err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(4)
+	ports, err := freePorts(cmp.Or(p.Host, "127.0.0.1"), 4)
 	if err != nil {
 		return nil, err
 	}
@@ -171,11 +174,11 @@ func (f *Factory) socketDir() (string, error) {
 	return os.MkdirTemp("", "ankan-")
 }
 
-// freePorts finds n free ports on loopback.
-func freePorts(n int) ([]string, error) {
+// freePorts finds n free ports of a host.
+func freePorts(host string, n int) ([]string, error) {
 	var all []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return nil, err
 		}

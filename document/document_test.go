@@ -28,13 +28,21 @@ func TestRead(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for doc, want := range map[string]string{
-		"":                             "f:1:1: the document is empty",
-		"name: n\n---\nname: m\n":      "f:1:1: 2 YAML documents, want 1",
-		"name: n\nother: 1\n":          "f:2:1: unknown field",
-		"name: n\nname: m\n":           "f:2:1: ",
-		"name: [\n":                    "f:1:",
-		"list: [{size: x}]":            "f:1:15: ",
-		strings.Repeat("#", MaxSize+1): "f:1:1: 1048577 bytes",
+		"":                                                "f:1:1: the document is empty",
+		"name: n\n---\nname: m\n":                         "f:1:1: 2 YAML documents, want 1",
+		"name: n\nother: 1\n":                             "f:2:1: unknown field",
+		"name: n\nname: m\n":                              "f:2:1: ",
+		"name: [\n":                                       "f:1:",
+		"list: [{size: x}]":                               "f:1:15: ",
+		strings.Repeat("#", MaxSize+1):                    "f:1:1: 1048577 bytes",
+		"list: &a [{size: 1}]":                            "f:1:7: & is an anchor, alias or tag",
+		"name: n\nlist: *a":                               "f:2:7: * is an anchor, alias or tag",
+		"list:\n- {<<: {size: 1}}":                        "f:2:4: << is an anchor, alias or tag",
+		"name: !!str 1":                                   "f:1:7: !!str is an anchor, alias or tag",
+		"name: " + strings.Repeat("[", 1000):              "f:1:71: lists and mappings lie more than 64 deep",
+		"name: " + strings.Repeat("[{a: ", 1000):          "f:1:167: lists and mappings lie more than 64 deep",
+		"name:\n" + strings.Repeat("- ", 1000) + "a":      "f:2:131: lists and mappings lie more than 64 deep",
+		"list:\n" + strings.Repeat("- size: 1\n", 30_000): "f:25001:7: more than 100000 words and signs",
 	} {
 		var v sample
 		_, err := Read("f", []byte(doc), &v)
@@ -45,13 +53,27 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// The library panics over an array that is too long.
+func TestSurvives(t *testing.T) {
+	var v struct{ List [1]int }
+	if _, err := Read("f", []byte("list: [1, 2]"), &v); err == nil || err.Error() != "f:1:1: not YAML that can be read" {
+		t.Error(err)
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("name: n\nlist:\n  - {size: 1}\n"))
 	f.Add([]byte("name: !00\n00"))
+	f.Add([]byte("name: &a [b]\nlist: [*a, {<<: *a}]"))
+	f.Add([]byte("? name\n: |\n  n\n# a remark\nlist: [{size: 0x1}, {size: \"1\"}]"))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		var v sample
-		if tree, err := Read("f", doc, &v); err == nil {
+		tree, err := Read("f", doc, &v)
+		var e *Error
+		if err == nil {
 			tree.Place("$.list[0].size")
+		} else if !errors.As(err, &e) || e.Line < 1 || e.Column < 0 {
+			t.Errorf("%q: %v has no place", doc, err)
 		}
 	})
 }

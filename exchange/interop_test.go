@@ -141,7 +141,7 @@ func TestGnuPG(t *testing.T) {
 		if err != nil || !bytes.Equal(got, content) {
 			t.Errorf("content differs: %v", err)
 		}
-		for _, want := range []string{"VALIDSIG " + bureau.Fingerprint(), "GOODMDC", "DECRYPTION_INFO 2 9"} {
+		for _, want := range []string{"VALIDSIG " + bureau.Fingerprint(), "GOODMDC", "DECRYPTION_INFO 2 9", " order.inp\n"} {
 			if !strings.Contains(status, want) {
 				t.Errorf("gpg does not say %s:\n%s", want, status)
 			}

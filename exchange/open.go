@@ -50,6 +50,7 @@ type Message struct {
 	Plain  [sha256.Size]byte // of the content
 	Size   int64             // of the content, bytes
 	Notes  []Note            // what the signer says beside it
+	Name   string            // what the sender calls the content; not signed, so nobody should act on it
 
 	path   string
 	me     *Identity
@@ -145,7 +146,7 @@ func (m *Message) verify(file io.Reader, size int64, keys openpgp.EntityList, fr
 	if m.From, err = plain.signer(from, m.now()); err != nil {
 		return err
 	}
-	m.Size = n
+	m.Size, m.Name = n, plain.md.LiteralData.FileName
 	m.Signer = fmt.Sprintf("%X", plain.md.SignedBy.PublicKey.Fingerprint)
 	m.Signed = plain.md.Signature.CreationTime.UTC()
 	for _, n := range plain.md.Signature.Notations {

@@ -512,6 +512,20 @@ func FuzzFrame(f *testing.F) {
 		if err != nil || !bytes.Equal(again, out) {
 			t.Fatalf("passed on %x, of which came %x, %v", out, again, err)
 		}
+		// Another reader finds the same packets, and nothing after them.
+		packets := packet.NewOpaqueReader(bytes.NewReader(out))
+		for i := range len(fr.keys) + 1 {
+			want := uint8(tagPKESK)
+			if i == len(fr.keys) {
+				want = tagSEIPD
+			}
+			if p, err := packets.Next(); err != nil || p.Tag != want {
+				t.Fatalf("packet %d of %x: %+v, %v, want type %d", i, out, p, err, want)
+			}
+		}
+		if p, err := packets.Next(); err != io.EOF {
+			t.Fatalf("%x goes on with %+v, %v", out, p, err)
+		}
 		if doc[0]&0x40 != 0 && len(fr.keys) == 1 && !bytes.Equal(out, doc) {
 			t.Fatalf("changed %x to %x", doc, out)
 		}

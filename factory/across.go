@@ -2,6 +2,7 @@ package factory
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,6 +64,13 @@ func (b *books) held(o order.Order) error {
 		hold = rows[0][0]
 	}
 	want := []string{string(order.Issued)}
+	gone, err := order.WhyAbandoned(b.store.Committed(b.ctx), o.ID)
+	if err != nil {
+		return err
+	}
+	if gone != nil {
+		want = []string{string(order.Retired)}
+	}
 	switch o.State {
 	case order.Refused:
 		want = []string{"free"}
@@ -205,6 +213,9 @@ func (c *check) order(b *books, o order.Order) error {
 // made looks at each identity of an order at the line: in one state, with the key
 // set that the bureau answered for.
 func (c *check) made(b *books, o order.Order, plant *books, run perso.Run) error {
+	if gone, err := order.WhyAbandoned(b.store.Committed(b.ctx), o.ID); err != nil || gone != nil {
+		return errors.Join(err, c.unmade(b, o, plant, run))
+	}
 	rows, err := plant.rows(3, `SELECT card, keyset, state FROM card WHERE ord = $1 AND state <> 'destroyed'
 		UNION ALL SELECT card, -1, 'retired' FROM retired WHERE ord = $1`, o.ID)
 	if err != nil {
@@ -230,6 +241,9 @@ func (c *check) made(b *books, o order.Order, plant *books, run perso.Run) error
 			good++
 		case "retired":
 			retired++
+		case "lost":
+			retired++
+			live[card] = -1
 		}
 	}
 	for _, table := range []string{"chip", "ord || ' ' || keyset"} {
@@ -267,6 +281,24 @@ func (c *check) made(b *books, o order.Order, plant *books, run perso.Run) error
 		}
 	}
 	return nil
+}
+
+// unmade looks at an order that was given up: when the plant's copy is gone, so
+// are its cards that had not left, and there is no good one by anybody's books.
+func (c *check) unmade(b *books, o order.Order, plant *books, run perso.Run) error {
+	b.report.Abandoned++
+	if o.Good != 0 || o.Retired != o.Quantity {
+		b.finding("order %s was abandoned with %d good and %d retired of %d", o.ID, o.Good, o.Retired, o.Quantity)
+	}
+	if run.State == "abandoned" {
+		return nil
+	}
+	n, err := plant.number(`SELECT count(*) FROM card c WHERE c.ord = $1 AND c.state NOT IN ('destroyed', 'lost') AND NOT EXISTS
+		(SELECT 1 FROM stock_box_card x JOIN stock_box y ON y.id = x.box WHERE x.ord = c.ord AND x.card = c.card AND y.shipment <> '')`, o.ID)
+	if err == nil && n != 0 {
+		plant.finding("order %s was abandoned, its batch is %s, and %d cards of it are here", o.ID, run.State, n)
+	}
+	return err
 }
 
 // ordered compares what an operator knows of an order with what it loaded and

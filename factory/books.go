@@ -50,6 +50,8 @@ type Report struct {
 	Cards       int // good ones
 	Rejects     int // destroyed ones
 	Aside       int // chips that got no identity
+	Lost        int // chips that were lost
+	Abandoned   int // orders that were given up, at all sites
 	Subscribers int
 	Postings    int // of the stock
 	Keys        int // in the modules

@@ -16,6 +16,7 @@ import (
 	"ankan/order"
 	"ankan/perso"
 	"ankan/site"
+	"ankan/stock"
 	"ankan/store"
 )
 
@@ -144,6 +145,10 @@ func (b *books) holds() error {
 	if err != nil {
 		return err
 	}
+	abandoned, err := b.abandoned()
+	if err != nil {
+		return err
+	}
 	held := map[string]bool{}
 	for _, r := range rows {
 		held[r[0]] = true
@@ -156,6 +161,7 @@ func (b *books) holds() error {
 		case drawn == 0,
 			hold == order.Reserving && (is != "" || b.works.Settled),
 			hold == order.Reserved && !early,
+			(hold == order.Retired) != abandoned[r[0]],
 			hold == order.Issued && (is == "" || is == order.Accepted || is == order.Refused || is == order.Refusing):
 			b.finding("ledger: order %s is %s with %d blocks, and is %q", r[0], hold, drawn, is)
 		}
@@ -170,6 +176,16 @@ func (b *books) holds() error {
 	}
 	b.report.Rows += len(rows)
 	return nil
+}
+
+// abandoned is the orders that were here and were given up.
+func (b *books) abandoned() (map[string]bool, error) {
+	rows, err := b.rows(1, `SELECT ord FROM order_abandoned WHERE was <> ''`)
+	all := map[string]bool{}
+	for _, r := range rows {
+		all[r[0]] = true
+	}
+	return all, err
 }
 
 // tally counts things by name, up in the log and down in the database.
@@ -191,7 +207,7 @@ func (b *books) cards() error {
 	if !b.is(site.Plant) {
 		return nil
 	}
-	begun, ended, aside, retired := tally{}, tally{}, tally{}, tally{}
+	begun, ended, aside, retired, lost := tally{}, tally{}, tally{}, tally{}, tally{}
 	good := map[string]int{}
 	for _, e := range b.all {
 		ord := strings.TrimPrefix(e.Subject, "order/")
@@ -214,7 +230,21 @@ func (b *books) cards() error {
 			}
 		case "card.retired":
 			retired[name(card)]++
+		case "chips.lost":
+			lost[field(e, "order")+" "+chip]++
+		case "chips.destroyed": // one that was lost may be found
+			chips, _ := e.Data["chips"].([]any)
+			of, _, _ := strings.Cut(ord, "/")
+			for _, c := range chips {
+				if n := of + " " + fmt.Sprint(c); lost[n] > 0 {
+					lost[n]--
+				}
+			}
 		}
+	}
+	abandoned, err := b.abandoned()
+	if err != nil {
+		return err
 	}
 	rows, err := b.rows(6, `SELECT ord, card, keyset, chip, state, reason FROM card`)
 	if err != nil {
@@ -222,10 +252,16 @@ func (b *books) cards() error {
 	}
 	for _, r := range rows {
 		begun[strings.Join(r[:4], " ")]--
-		switch { // one that was destroyed in doubt has no reason: it never had an outcome
-		case r[4] == "doubt" || r[4] == "destroyed" && r[5] == "":
+		switch {
+		case r[4] == "lost":
+			lost[r[0]+" "+r[3]]--
+		case r[4] == "destroyed" && abandoned[r[0]] && ended[strings.Join(r[:4], " ")+" good"] > 0:
+			r[4] = "good" // and then its order was given up
+		}
+		switch { // one that was destroyed or lost in doubt has no reason: it never had an outcome
+		case r[4] == "doubt" || (r[4] == "destroyed" || r[4] == "lost") && r[5] == "":
 			continue
-		case r[4] == "destroyed":
+		case r[4] == "destroyed" || r[4] == "lost":
 			r[4] = "reject"
 		}
 		ended[strings.Join(r[:5], " ")]--
@@ -248,6 +284,7 @@ func (b *books) cards() error {
 	b.even("outcomes of cards", ended)
 	b.even("chips set aside", aside)
 	b.even("identities retired", retired)
+	b.even("chips lost", lost)
 	b.report.Rows += len(rows) + len(set) + len(gone)
 	return nil
 }
@@ -414,6 +451,13 @@ func (b *books) stock() error {
 		moved[name(r[1], r[2], r[3])] += n
 	}
 	b.report.Postings += len(rows)
+	wrong, err := stock.Recount(b.store.Committed(b.ctx))
+	if err != nil {
+		return err
+	}
+	for _, what := range wrong {
+		b.finding("stock: %s", what)
+	}
 	kept, err := b.rows(4, `SELECT account, lot, ord, n FROM stock_balance`)
 	if err != nil {
 		return err
@@ -433,6 +477,14 @@ func (b *books) stock() error {
 	if sum != 0 {
 		b.finding("stock: all accounts together have %d, want nothing: what leaves one comes to another", sum)
 	}
+	if b.is(site.Plant) {
+		if wrong, err = perso.Recount(b.store.Committed(b.ctx)); err != nil {
+			return err
+		}
+		for _, what := range wrong {
+			b.finding("%s", what)
+		}
+	}
 	for _, r := range b.runs {
 		c, err := perso.Chips(b.store.Committed(b.ctx), r.Order)
 		if err != nil {
@@ -441,7 +493,7 @@ func (b *books) stock() error {
 		b.report.Cards += c.Good
 		b.report.Rejects += c.Destroyed
 		b.report.Aside += c.Aside
-		if r.State == "offered" || r.State == "received" {
+		if r.State == "offered" || r.State == "received" || r.State == "abandoned" {
 			continue
 		}
 		in := func(accounts ...string) (n int) {
@@ -462,6 +514,10 @@ func (b *books) stock() error {
 		if n := in("destroyed", "reject"); n != c.Destroyed {
 			b.finding("order %s: %d rejects in stock, the line has %d destroyed", r.Order, n, c.Destroyed)
 		}
+		if n := in("lost"); n != c.Lost {
+			b.finding("order %s: %d lost chips in stock, the line has %d", r.Order, n, c.Lost)
+		}
+		b.report.Lost += c.Lost
 		if n := in("aside"); n != c.Aside {
 			b.finding("order %s: %d chips aside in stock, the line put %d aside", r.Order, n, c.Aside)
 		}

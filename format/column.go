@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"ankan/hsm"
 	"ankan/sim"
@@ -18,15 +20,19 @@ import (
 // how it stands in the file. The zero Column is none.
 type Column struct {
 	name     string // as files write it; in a row of text, the source
+	text     string // of the layout: the source and its functions
 	kind     kind
 	slot     string           // of a card's record; "" if the value does not come from there
 	field    Field            // of a header's value
 	variant  sim.ICCIDVariant // of an ICCID; 0: the contract's
 	receiver string           // of a key: whose transport key encrypts it; "" is the order's only one
+	cipher   Cipher           // of a key: by what it is encrypted; Any: by what the transport key is of
 	iv       []byte           // of a key that is encrypted in CBC mode; nil: ECB
 	method   hsm.KCVMethod    // of a check value
 	does     []function       // in turn
 	lossy    bool             // the text does not tell the value
+	last     bool             // of an identity: of the last one of a run
+	words    []string         // the values that stand by other words in the file; nil: all, as they are
 	least    int              // bytes in a file
 	most     int
 	chars    charset
@@ -40,13 +46,14 @@ const (
 	msisdnCell      // digits
 	accCell         // four hexadecimal digits
 	codeCell        // PIN, PUK, ADM: 4 to 8 digits
-	sealedCell      // hexadecimal digits of one or two encrypted 16-byte blocks: K, OPc, TOPc
+	sealedCell      // hexadecimal digits of one or two encrypted 16-byte values: K, OPc, TOPc
 	textCell        // a word without blanks
 	kcvCell         // hexadecimal digits of a key's check value
 	fieldCell       // a value of the header
 	serialCell      // the card's number in the order, from 1
 	countCell       // of a run of identities in an order
 	rowsCell        // rows of the file
+	linesCell       // lines of the file, this one's text with them
 	crcCell         // CRC-32 of the rows' bytes, eight hexadecimal digits
 	shaCell         // SHA-256 of the rows' bytes, 64 hexadecimal digits
 	markCell        // ${columns} and ${input}
@@ -88,8 +95,28 @@ func (c Column) Sealed() bool { return c.kind == sealedCell }
 // the order names as transport_key.
 func (c Column) Receiver() string { return c.receiver }
 
-// IV is the initialisation vector, 16 bytes, of a Sealed column that is encrypted
-// in CBC mode; nil for one in ECB mode, each 16 bytes on their own.
+// A Cipher is what a Sealed column says that it is encrypted by.
+type Cipher string
+
+// The ciphers. A column that says nothing takes the one of the transport key.
+const (
+	Any       Cipher = ""
+	AES       Cipher = "AES"
+	TripleDES Cipher = "3DES"
+)
+
+// Takes says whether a column of this cipher is encrypted under a transport key of
+// the algorithm; "" is AES of either length.
+func (c Cipher) Takes(a hsm.Algorithm) bool {
+	return c == Any || a.NeedsWaiver() == (c == TripleDES)
+}
+
+// Cipher is what a Sealed column is encrypted by.
+func (c Column) Cipher() Cipher { return c.cipher }
+
+// IV is the initialisation vector of a Sealed column that is encrypted in CBC mode,
+// as long as the cipher's block: 16 bytes of AES, 8 of triple DES; nil for one in
+// ECB mode, each block on its own.
 func (c Column) IV() []byte { return slices.Clone(c.iv) }
 
 // KCV is the method of a column that carries a key's check value; "" for
@@ -114,7 +141,30 @@ func (c *Column) full() bool { return !c.lossy }
 
 // value says that two columns show the same value.
 func (c *Column) value(o *Column) bool {
-	return c.kind == o.kind && c.slot == o.slot && c.field == o.field && c.receiver == o.receiver && bytes.Equal(c.iv, o.iv) && c.method == o.method
+	return c.kind == o.kind && c.slot == o.slot && c.field == o.field && c.receiver == o.receiver && c.cipher == o.cipher && bytes.Equal(c.iv, o.iv) && c.method == o.method && c.last == o.last
+}
+
+// number says that the value is a plain number.
+func (c *Column) number() bool {
+	switch c.kind {
+	case serialCell, countCell, rowsCell, linesCell:
+		return true
+	case fieldCell:
+		switch c.field.base() {
+		case Quantity, TransportKey, Part, Parts:
+			return true
+		}
+	}
+	return false
+}
+
+// width is how many characters a text takes by which the column's length counts:
+// letters of plain text, bytes of all else.
+func (c *Column) width(text []byte) int {
+	if c.chars == line {
+		return utf8.RuneCount(text)
+	}
+	return len(text)
 }
 
 // ---- expressions: source | function(argument, ...) | ...
@@ -125,6 +175,24 @@ type call struct {
 	args []string
 }
 
+// outside cuts text at each mark that stands outside of double quotes.
+func outside(text string, mark byte) []string {
+	var all []string
+	quoted, from := false, 0
+	for i := range len(text) {
+		switch {
+		case text[i] == '"':
+			quoted = !quoted
+		case text[i] == mark && !quoted:
+			all = append(all, text[from:i])
+			from = i + 1
+		}
+	}
+	return append(all, text[from:])
+}
+
+// parseCall reads name(argument, ...). An argument in double quotes may have any
+// characters but those.
 func parseCall(text string) (call, error) {
 	name, rest, found := strings.Cut(strings.TrimSpace(text), "(")
 	c := call{name: strings.TrimSpace(name)}
@@ -132,11 +200,18 @@ func parseCall(text string) (call, error) {
 		return c, nil
 	}
 	rest, closed := strings.CutSuffix(rest, ")")
-	if !closed || strings.Contains(rest, "(") {
+	if !closed || len(outside(rest, '(')) > 1 {
 		return c, fmt.Errorf("%s has no closing bracket, want name(argument, argument)", shown(c.name))
 	}
-	for arg := range strings.SplitSeq(rest, ",") {
-		c.args = append(c.args, strings.Trim(arg, blanks))
+	for _, arg := range outside(rest, ',') {
+		arg = strings.Trim(arg, blanks)
+		if n := strings.Count(arg, `"`); n > 0 {
+			if n != 2 || len(arg) < 2 || arg[0] != '"' || arg[len(arg)-1] != '"' {
+				return c, fmt.Errorf("%s has an argument with a quote in it, want all of it in quotes, such as group(3, \",\")", shown(c.name))
+			}
+			arg = arg[1 : len(arg)-1]
+		}
+		c.args = append(c.args, arg)
 	}
 	return c, nil
 }
@@ -166,17 +241,23 @@ func keySlot(name string) string {
 // parseExpression reads "source | function | ...".
 func parseExpression(text string) (Column, error) {
 	var calls []call
-	for part := range strings.SplitSeq(text, "|") {
+	for _, part := range outside(text, '|') {
 		c, err := parseCall(part)
 		if err != nil {
 			return Column{}, err
 		}
 		calls = append(calls, c)
 	}
-	c := Column{name: calls[0].name}
+	c := Column{name: calls[0].name, text: strings.TrimSpace(text)}
 	rest, err := c.source(calls[0], calls[1:])
 	if err != nil {
 		return Column{}, err
+	}
+	if len(rest) > 0 && rest[0].name == "last" {
+		if c.kind > msisdnCell || len(rest[0].args) > 0 {
+			return Column{}, errors.New("last takes iccid, imsi or msisdn, and no argument: iccid | last is that of a range's last card")
+		}
+		c.last, rest = true, rest[1:]
 	}
 	for _, call := range rest {
 		f, err := newFunction(call)
@@ -236,6 +317,8 @@ func (c *Column) source(s call, rest []call) ([]call, error) {
 		is(countCell, 1, 9, digits)
 	case "rows":
 		is(rowsCell, 1, 9, digits)
+	case "lines":
+		is(linesCell, 1, 9, digits)
 	case "crc32":
 		is(crcCell, 8, 8, hexes)
 	case "sha256":
@@ -294,21 +377,28 @@ func (c *Column) key(slot string, rest []call) ([]call, error) {
 	return nil, fmt.Errorf("%s goes through %s first and would stand there in clear, want %s | seal, or %s | kcv(GP)", c.name, shown(rest[0].name), c.name, c.name)
 }
 
-// seal reads the arguments of seal: receiver, mode, initialisation vector. All
-// may be left out.
+// seal reads the arguments of seal: receiver, cipher and mode, initialisation
+// vector. All may be left out: then it is ECB mode of whatever cipher the transport
+// key is of. CBC mode without a cipher is of AES.
 func (c *Column) seal(args []string) error {
 	for _, arg := range args {
 		switch low := strings.ToLower(arg); {
-		case strings.Contains(low, "des"):
-			return errors.New("seal: columns are encrypted under AES-128 or AES-256; DES and 3DES are refused")
-		case low == "ecb" || low == "aes-ecb":
+		case low == "ecb":
 			c.iv = nil
+		case low == "aes-ecb":
+			c.cipher, c.iv = AES, nil
 		case low == "cbc" || low == "aes-cbc":
-			c.iv = make([]byte, 16)
+			c.cipher, c.iv = AES, make([]byte, 16)
+		case low == "3des" || low == "3des-ecb":
+			c.cipher, c.iv = TripleDES, nil
+		case low == "3des-cbc":
+			c.cipher, c.iv = TripleDES, make([]byte, 8)
+		case strings.Contains(low, "des"):
+			return errors.New("seal: columns are encrypted under AES, or 3des-ecb and 3des-cbc for a transport key that the contract has under a waiver; single DES is refused")
 		case c.iv != nil:
 			iv, err := hex.DecodeString(arg)
-			if err != nil || len(iv) != 16 {
-				return errors.New("seal: the initialisation vector is not 32 hexadecimal digits")
+			if err != nil || len(iv) != len(c.iv) {
+				return fmt.Errorf("seal: the initialisation vector is not %d hexadecimal digits", 2*len(c.iv))
 			}
 			c.iv = iv
 		case c.receiver == "" && wrongToken(arg, 16) == "" && arg == low && !strings.Contains(arg, "."):
@@ -359,7 +449,7 @@ type function struct {
 	blank bool // fills with blanks
 }
 
-var errUndo = errors.New("is not what the layout's functions make of any value")
+var errUndo = errors.New("is not what the function makes of any value")
 
 func newFunction(c call) (function, error) {
 	f := function{name: c.name}
@@ -390,6 +480,32 @@ func newFunction(c call) (function, error) {
 		f.ef()
 	case "json":
 		f.json()
+	case "xml":
+		f.xml()
+	case "fixed":
+		most = 1
+		n, err := number(0)
+		if err != nil {
+			return f, err
+		}
+		f.fixed(n)
+	case "thousands":
+		most = 1
+		by := ","
+		if len(c.args) > 0 {
+			by = c.args[0]
+		}
+		if r, n := utf8.DecodeRuneInString(by); n != len(by) || r == utf8.RuneError || r >= '0' && r <= '9' || unicode.IsControl(r) {
+			return f, fmt.Errorf("thousands parts by one character that is no digit, found %s; a comma or a blank is written in quotes: thousands(\",\")", shown(by))
+		}
+		f.thousands(by)
+	case "as":
+		most = 2 * maxWords
+		if err := f.as(c.args); err != nil {
+			return f, err
+		}
+	case "last":
+		return f, errors.New("last comes first, such as iccid | last | luhn")
 	case "left", "right":
 		most = 2
 		var n int
@@ -452,7 +568,11 @@ func newFunction(c call) (function, error) {
 		return f, fmt.Errorf("%s is not a function; docs/reference/formats.md has them all", shown(c.name))
 	}
 	if len(c.args) > most {
-		return f, fmt.Errorf("%s has %d arguments, want at most %d", c.name, len(c.args), most)
+		hint := ""
+		if most == 2 {
+			hint = "; a comma is written in quotes, such as group(3, \",\")"
+		}
+		return f, fmt.Errorf("%s has %d arguments, want at most %d%s", c.name, len(c.args), most, hint)
 	}
 	return f, nil
 }
@@ -651,10 +771,12 @@ func (f *function) json() {
 // pad fills with one character up to n.
 func (f *function) pad(n int, fill byte, left bool) {
 	f.blank = fill == ' '
+	text := false // whose length counts letters
 	f.shape = func(c *Column) error {
+		text = c.chars == line
 		// Values whose longest is longer than what partners really use: a longer
 		// one is refused when it comes.
-		number := c.kind == serialCell || c.kind == countCell || c.kind == rowsCell || c.kind == fieldCell && c.chars == digits
+		number := c.number() || c.kind == fieldCell && c.chars == digits
 		if c.most > n && !number && c.kind != fieldCell {
 			return fmt.Errorf("fills to %d, %s has %s", n, c.name, c.size())
 		}
@@ -676,7 +798,11 @@ func (f *function) pad(n int, fill byte, left bool) {
 		return nil
 	}
 	f.do = func(dst []byte, from int) ([]byte, error) {
-		has := len(dst) - from
+		size := len(dst) - from
+		has := size
+		if text {
+			has = utf8.RuneCount(dst[from:])
+		}
 		if has > n {
 			return dst, fmt.Errorf("has %d characters, want at most %d", has, n)
 		}
@@ -684,7 +810,7 @@ func (f *function) pad(n int, fill byte, left bool) {
 			dst = append(dst, fill)
 		}
 		if left {
-			copy(dst[from+n-has:], dst[from:from+has])
+			copy(dst[from+n-has:], dst[from:from+size])
 			for i := range n - has {
 				dst[from+i] = fill
 			}
@@ -760,50 +886,203 @@ func (f *function) group(n int, by byte) {
 	}
 }
 
+// fixed takes values of n characters alone, so that one may follow another
+// without a sign between them.
+func (f *function) fixed(n int) {
+	same := func(dst, text []byte) ([]byte, error) { return append(dst, text...), nil }
+	text := false
+	f.shape = func(c *Column) error {
+		if n < c.least || n > c.most || n == 0 {
+			return fmt.Errorf("wants %d characters, %s has %s", n, c.name, c.size())
+		}
+		text = c.chars == line
+		c.least, c.most = n, n
+		return nil
+	}
+	f.do = func(dst []byte, from int) ([]byte, error) {
+		has := len(dst) - from
+		if text {
+			has = utf8.RuneCount(dst[from:])
+		}
+		if has != n {
+			return dst, fmt.Errorf("has %d characters, want %d", has, n)
+		}
+		return dst, nil
+	}
+	f.undo = same
+}
+
+// thousands parts a number's digits by threes, from its end.
+func (f *function) thousands(by string) {
+	f.shape = func(c *Column) error {
+		if !c.number() || c.chars != digits || c.least == c.most {
+			return fmt.Errorf("takes a number, such as quantity or count, before other functions; %s is none", c.name)
+		}
+		c.most, c.chars = c.most+(c.most-1)/3*len(by), c.chars+charset(by)
+		return nil
+	}
+	f.do = func(dst []byte, from int) ([]byte, error) {
+		for i := len(dst) - 3; i > from; i -= 3 {
+			dst = slices.Insert(dst, i, []byte(by)...)
+		}
+		return dst, nil
+	}
+	f.undo = func(dst, text []byte) ([]byte, error) {
+		return append(dst, bytes.ReplaceAll(text, []byte(by), nil)...), nil
+	}
+}
+
+// maxWords is the most words that a value may stand by.
+const maxWords = 100
+
+// as writes a value by the partner's own word for it: pairs of value and word.
+func (f *function) as(args []string) error {
+	if len(args) == 0 || len(args)%2 == 1 || len(args) > 2*maxWords {
+		return fmt.Errorf("as wants 1 to %d pairs of a value and the word that stands for it, such as as(gold, \"5G Gold\", silver, \"5G Silver\")", maxWords)
+	}
+	word, value := map[string]string{}, map[string]string{}
+	var values, words []string
+	for i := 0; i < len(args); i += 2 {
+		v, w := args[i], args[i+1]
+		if _, is := word[v]; is {
+			return fmt.Errorf("as has the value %s twice", shown(v))
+		}
+		if _, is := value[w]; is || w == "" || badByte(w) >= 0 {
+			return fmt.Errorf("as has the word %s twice, or it is no text", shown(w))
+		}
+		word[v], value[w] = w, v
+		values, words = append(values, v), append(words, strconv.Quote(w))
+	}
+	among := errors.New("is none of " + strings.Join(words, ", "))
+	f.shape = func(c *Column) error {
+		if c.kind != fieldCell || len(c.does) > 0 {
+			return fmt.Errorf("takes a value of the order as it is, such as profile or transport_key, not %s", c.name)
+		}
+		var chars []byte
+		c.least, c.most, c.words = maxCell, 0, values
+		for v, w := range word {
+			if wrong := c.field.Wrong(v); wrong != "" {
+				return fmt.Errorf("%s %s", shown(v), wrong)
+			}
+			c.least, c.most, chars = min(c.least, len(w)), max(c.most, len(w)), append(chars, w...)
+		}
+		slices.Sort(chars)
+		c.chars = charset(slices.Compact(chars))
+		return nil
+	}
+	f.do = func(dst []byte, from int) ([]byte, error) {
+		w, is := word[string(dst[from:])]
+		if !is {
+			return dst, errors.New("has no word in the layout")
+		}
+		return append(dst[:from], w...), nil
+	}
+	f.undo = func(dst, text []byte) ([]byte, error) {
+		v, is := value[string(text)]
+		if !is {
+			return dst, among
+		}
+		return append(dst, v...), nil
+	}
+	return nil
+}
+
+// xml escapes what may not stand in an element or an attribute in double quotes.
+func (f *function) xml() {
+	f.shape = func(c *Column) error {
+		c.most = min(c.most*len("&quot;"), maxCell)
+		return nil
+	}
+	f.do = func(dst []byte, from int) ([]byte, error) {
+		for i := from; i < len(dst); i++ {
+			for _, e := range xmlEntities {
+				if dst[i] == e.char {
+					dst = slices.Replace(dst, i, i+1, []byte(e.text)...)
+					i += len(e.text) - 1
+					break
+				}
+			}
+		}
+		return dst, nil
+	}
+	f.undo = func(dst, text []byte) ([]byte, error) {
+		for i := 0; i < len(text); i++ {
+			c := text[i]
+			for _, e := range xmlEntities {
+				if c == '&' && bytes.HasPrefix(text[i:], []byte(e.text)) {
+					c = e.char
+					i += len(e.text) - 1
+					break
+				}
+			}
+			dst = append(dst, c)
+		}
+		return dst, nil
+	}
+}
+
+var xmlEntities = [...]struct {
+	char byte
+	text string
+}{{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}}
+
 const stamp = "20060102150405"
 
+// months are the names of the months, as MON writes them.
+const months = "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC"
+
 // date writes a time of 14 digits, or the date in front, by a pattern of YYYY,
-// YY, MM, DD, hh, mm and ss.
+// YY, MM, MON, Mon, DD, hh, mm and ss. Digits of a time that the pattern leaves out
+// are unknown to a reader: '-'.
 func (f *function) date(pattern string) error {
-	type piece struct{ at, from, n int } // in the pattern; in the stamp
+	type piece struct {
+		at, n int // in the pattern
+		from  int // in the stamp, as many digits; 2 for a month's name
+		name  string
+	}
 	var pieces []piece
 	for at := 0; at < len(pattern); {
 		found := false
 		for _, p := range []struct {
 			text string
 			from int
-		}{{"YYYY", 0}, {"YY", 2}, {"MM", 4}, {"DD", 6}, {"hh", 8}, {"mm", 10}, {"ss", 12}} {
+		}{{"YYYY", 0}, {"YY", 2}, {"MM", 4}, {"MON", 4}, {"Mon", 4}, {"DD", 6}, {"hh", 8}, {"mm", 10}, {"ss", 12}} {
 			if strings.HasPrefix(pattern[at:], p.text) {
-				pieces = append(pieces, piece{at, p.from, len(p.text)})
+				pieces = append(pieces, piece{at: at, n: len(p.text), from: p.from})
+				if len(p.text) == 3 {
+					pieces[len(pieces)-1].name = p.text
+				}
 				at, found = at+len(p.text), true
 				break
 			}
 		}
 		if c := pattern[at:]; !found {
 			if c[0] != 'T' && (c[0] >= 'A' && c[0] <= 'Z' || c[0] >= 'a' && c[0] <= 'z') {
-				return fmt.Errorf("date: %q in the pattern is none of YYYY, YY, MM, DD, hh, mm, ss", c[0])
+				return fmt.Errorf("date: %q in the pattern is none of YYYY, YY, MM, MON, Mon, DD, hh, mm, ss", c[0])
 			}
 			at++
 		}
 	}
 	need, has := 0, 0
 	for _, p := range pieces {
-		need = max(need, p.from+p.n)
+		need = max(need, p.from+2+p.n/4*2)
 		has |= 1 << p.from
 		if p.n == 4 {
 			has |= 1 << 2
 		}
 	}
 	const day = 1<<2 | 1<<4 | 1<<6
-	const clock = 1<<8 | 1<<10 | 1<<12
+	written := false
 	f.shape = func(c *Column) error {
 		if c.field != OrderDate && c.field != Written {
 			return fmt.Errorf("takes date or written, not %s", c.name)
 		}
-		if has&day != day || c.field == Written && has&clock != clock {
+		written = c.field == Written
+		if has == 0 || has&day != day && !written {
 			c.lossy = true
 		}
-		c.least, c.most, c.chars = len(pattern), len(pattern), line
+		n := utf8.RuneCountInString(pattern)
+		c.least, c.most, c.chars = n, n, line
 		if strings.Trim(pattern, "YMDhms") == "" {
 			c.chars = digits
 		}
@@ -816,7 +1095,20 @@ func (f *function) date(pattern string) error {
 		}
 		dst = append(dst[:from], pattern...)
 		for _, p := range pieces {
-			copy(dst[from+p.at:], t[p.from:p.from+p.n])
+			to := dst[from+p.at : from+p.at+p.n]
+			if p.name == "" {
+				copy(to, t[p.from:])
+				continue
+			}
+			month, err := strconv.Atoi(string(t[4:6]))
+			if err != nil || month < 1 || month > 12 {
+				return dst, errors.New("has no month from 01 to 12")
+			}
+			copy(to, months[month*3-3:])
+			if p.name == "Mon" {
+				to[1] |= 0x20
+				to[2] |= 0x20
+			}
 		}
 		return dst, nil
 	}
@@ -825,13 +1117,30 @@ func (f *function) date(pattern string) error {
 			return dst, errUndo
 		}
 		t := []byte("20000000000000")
+		if written {
+			copy(t, "--------------")
+		}
 		for _, p := range pieces {
-			copy(t[p.from:], text[p.at:p.at+p.n])
+			digits := text[p.at : p.at+p.n]
+			if p.name != "" {
+				i := strings.Index(months, strings.ToUpper(string(digits)))
+				if i < 0 || i%3 != 0 {
+					return dst, fmt.Errorf("has no month of three letters, such as %s", months[:3])
+				}
+				digits = fmt.Appendf(nil, "%02d", i/3+1)
+			}
+			if strings.Trim(string(digits), "0123456789") != "" {
+				return dst, fmt.Errorf("has something else than digits, want %s", pattern)
+			}
+			if p.from == 2 && t[0] == '-' {
+				copy(t, "20")
+			}
+			copy(t[p.from:], digits)
 		}
-		if need < 8 {
-			need = 8
+		if written {
+			return append(dst, t...), nil
 		}
-		return append(dst, t[:need]...), nil
+		return append(dst, t[:max(need, 8)]...), nil
 	}
 	return nil
 }
@@ -882,6 +1191,14 @@ func (c *Column) apply(dst []byte, from int) (_ []byte, err error) {
 	return dst, nil
 }
 
+// otherwise says of text that no functions make how they would.
+func (c *Column) otherwise(err error) error {
+	if errors.Is(err, errUndo) {
+		return fmt.Errorf("is written in another way than the layout's ${%s}", c.text)
+	}
+	return err
+}
+
 // plain undoes the functions on text and does them again: only text that they
 // make is taken. What it gives stands in buf.
 func (c *Column) plain(buf, text []byte) (value, rest []byte, err error) {
@@ -889,7 +1206,7 @@ func (c *Column) plain(buf, text []byte) (value, rest []byte, err error) {
 	for i := len(c.does) - 1; i >= 0; i-- {
 		from := len(buf)
 		if buf, err = c.does[i].undo(buf, value); err != nil {
-			return nil, buf, err
+			return nil, buf, c.otherwise(err)
 		}
 		value = buf[from:]
 	}
@@ -899,7 +1216,7 @@ func (c *Column) plain(buf, text []byte) (value, rest []byte, err error) {
 		return nil, buf, err
 	}
 	if !bytes.Equal(buf[from:], text) {
-		return nil, buf, errUndo
+		return nil, buf, c.otherwise(errUndo)
 	}
 	clear(buf[from:])
 	return value, buf[:from], nil

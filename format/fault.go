@@ -20,6 +20,9 @@ const (
 	blanks    = " \t" // around keys and values
 )
 
+// MoreFaults ends the text of the last fault that is told.
+const MoreFaults = "; there may be more, reading stops here"
+
 // A Fault is one thing that is wrong in a file, at its place.
 type Fault struct {
 	File         string
@@ -65,6 +68,10 @@ type scanner struct {
 	text    []byte
 	newline string
 	want    string // line ends that the file must have; "": LF or CR LF
+	coding  coding // of the file's bytes; text is UTF-8
+	raw     []byte // the present line as it stands in the file, without its end
+	open    bool   // the last line has no end
+	ended   bool   // the present line has one
 	held    bool   // next gives text again
 	done    bool   // nothing more comes
 	failed  error
@@ -78,6 +85,13 @@ func scan(name string, r io.Reader, most int64) *scanner {
 	return &scanner{name: name, r: bufio.NewReaderSize(r, 1<<16), most: most}
 }
 
+// of makes the scanner read files as a layout has them, which may be nil.
+func (s *scanner) of(l *Layout) {
+	if l != nil {
+		s.coding, s.open = l.coding, l.open
+	}
+}
+
 // next reads a line into text; false at the end or when reading must stop.
 func (s *scanner) next() bool {
 	if s.held {
@@ -89,12 +103,16 @@ func (s *scanner) next() bool {
 	}
 	b, err := s.r.ReadSlice('\n')
 	if len(b) == 0 && err == io.EOF {
+		if s.open && s.ended && len(s.faults) == 0 {
+			s.fault(len(s.raw)+1, "last line ends, want it without a line end")
+		}
 		s.done = true
 		return false
 	}
 	s.line++
 	s.read += int64(len(b))
-	body := bytes.TrimSuffix(b, []byte{'\n'})
+	body, ended := bytes.CutSuffix(b, []byte{'\n'})
+	s.ended = ended
 	newline := "\n"
 	if crlf, ok := bytes.CutSuffix(body, []byte{'\r'}); ok {
 		body, newline = crlf, "\r\n"
@@ -107,6 +125,9 @@ func (s *scanner) next() bool {
 		s.stop(maxLine+1, "line is longer than %d bytes", maxLine)
 	case s.read > s.most:
 		s.stop(1, "file is longer than %d bytes", s.most)
+	case err == io.EOF && s.open:
+		newline = cmp.Or(s.newline, s.want, "\n")
+		s.newline = newline
 	case err == io.EOF:
 		s.stop(len(body)+1, "file ends without a line end, it may be cut short")
 	case s.line == 1 && s.want != "" && newline != s.want:
@@ -116,7 +137,10 @@ func (s *scanner) next() bool {
 	case newline != s.newline:
 		s.stop(len(body)+1, "line ends in %q, want %q as before", newline, s.newline)
 	}
-	s.text = body
+	s.text, s.raw = body, body
+	if !s.done {
+		s.decode()
+	}
 	return !s.done
 }
 
@@ -134,7 +158,7 @@ func (s *scanner) faultAt(line, column int, format string, args ...any) {
 	}
 	text := fmt.Sprintf(format, args...)
 	if len(s.faults) == maxFaults-1 {
-		text += "; there may be more, reading stops here"
+		text += MoreFaults
 		s.done, s.held = true, false
 	}
 	s.faults = append(s.faults, &Fault{s.name, max(line, 1), max(column, 1), text})
@@ -160,11 +184,12 @@ func (s *scanner) err() error {
 	return s.faults
 }
 
-// split finds "key: value" in a line: the key, and where the value stands.
-func split[T string | []byte](text T) (key string, at, end int, ok bool) {
+// split finds "key: value" in a line, with the sign that stands between them: the
+// key, and where the value stands.
+func split[T string | []byte](text T, sign byte) (key string, at, end int, ok bool) {
 	colon := -1
 	for i := range len(text) {
-		if text[i] == ':' {
+		if text[i] == sign {
 			colon = i
 			break
 		}

@@ -34,7 +34,7 @@ const (
 	OrderID Field = "order"   // the number of the order
 	Part    Field = "part"    // this file, from 1
 	Parts   Field = "parts"   // files of the output
-	Written Field = "written" // when the file was written, YYYYMMDDhhmmss, UTC
+	Written Field = "written" // when the file was written, YYYYMMDDhhmmss, UTC; '-' where a file that is read does not say a digit
 
 	fieldInput   Field = "input"
 	fieldColumns Field = "columns"
@@ -116,7 +116,13 @@ func (f Field) wrong(value string) string {
 	case OrderID:
 		return wrongToken(value, 120)
 	case Written:
-		if _, err := time.Parse(stamp, value); err != nil {
+		t := []byte(value)
+		for i := range min(len(t), len(stamp)) {
+			if t[i] == '-' { // not said
+				t[i] = "20000101000000"[i]
+			}
+		}
+		if _, err := time.Parse(stamp, string(t)); err != nil {
 			return "is not a time, want YYYYMMDDhhmmss"
 		}
 		return ""

@@ -17,6 +17,7 @@ import (
 type Header struct {
 	layout  *Layout
 	newline string
+	free    bool // decoration stands between the lines of text
 	lines   []headerLine
 	more    map[Field]string // of the file's name, of the layout, of rows
 }
@@ -120,9 +121,11 @@ func (h *Header) Count(n int) {
 // set keeps a value that stands in no line of the head; it says what is wrong.
 func (h *Header) set(f Field, value string) string {
 	if has := h.Value(f); has != "" {
-		if has != value {
+		whole, ok := together(f, has, value)
+		if !ok {
 			return "is not what the file says elsewhere"
 		}
+		h.know(f, whole)
 		return ""
 	}
 	if wrong := f.Wrong(value); wrong != "" {
@@ -133,6 +136,38 @@ func (h *Header) set(f Field, value string) string {
 	}
 	h.more[f] = value
 	return ""
+}
+
+// know puts a fuller value of a field in the place of what is known of it.
+func (h *Header) know(f Field, value string) {
+	for _, l := range h.lines {
+		for i := range l.spans {
+			if l.spans[i].field == f {
+				l.spans[i].value = value
+			}
+		}
+	}
+	if _, more := h.more[f]; more {
+		h.more[f] = value
+	}
+}
+
+// together is what two places of a file say of one value. They must say the same,
+// but for the time of writing, of which each may leave digits out.
+func together(f Field, a, b string) (whole string, ok bool) {
+	if f != Written || len(a) != len(b) {
+		return a, a == b
+	}
+	t := []byte(a)
+	for i := range t {
+		switch {
+		case t[i] == '-':
+			t[i] = b[i]
+		case b[i] != '-' && b[i] != t[i]:
+			return a, false
+		}
+	}
+	return string(t), true
 }
 
 // AppendText appends the head as it stands in the file.
@@ -238,9 +273,9 @@ func (h *Header) after(prior, f Field, value string) *Header {
 // opens the input variables.
 func readHeader(s *scanner, l *Layout, name string, reply bool) *Header {
 	if l != nil && !l.order.keys() {
-		h := &Header{layout: l, newline: l.newline}
+		h := &Header{layout: l, newline: l.newline, free: l.order.prefix != ""}
 		h.named(s, name, reply)
-		h.text(s, l.order.head)
+		h.text(s, l.order.head, nil)
 		h.newline = cmp.Or(s.newline, l.newline)
 		return h
 	}
@@ -250,7 +285,11 @@ func readHeader(s *scanner, l *Layout, name string, reply bool) *Header {
 		if i := badByte(text); i >= 0 {
 			s.fault(i+1, "%s", badByteText(text[i:], s.line == 1 && i == 0))
 		}
-		if key, at, end, ok := split(text); ok {
+		sign := byte(':')
+		if l != nil {
+			sign = l.order.sign
+		}
+		if key, at, end, ok := split(text, sign); ok {
 			d, opens := openedBy(l, key)
 			if d != nil && opens {
 				if at != end {
@@ -305,7 +344,7 @@ func candidates(l *Layout) []*Layout {
 func openers(l *Layout) string {
 	var keys []string
 	for _, l := range candidates(l) {
-		keys = append(keys, cmp.Or(l.order.marker(), l.order.rowKey())+":")
+		keys = append(keys, cmp.Or(l.order.marker(), l.order.rowKey())+string(l.order.sign))
 	}
 	return strings.Join(keys, " or ")
 }
@@ -328,7 +367,7 @@ func openedBy(l *Layout, key string) (_ *Layout, opens bool) {
 // newHeader sorts the lines of a header by the layout. Line i of raw is line
 // i+1 of the file.
 func newHeader(s *scanner, l *Layout, name string, raw []string, reply bool) *Header {
-	h := &Header{layout: l, newline: s.newline, lines: make([]headerLine, 0, len(raw))}
+	h := &Header{layout: l, newline: s.newline, free: len(l.order.tail) > 0, lines: make([]headerLine, 0, len(raw))}
 	h.named(s, name, reply)
 	seen := make(map[Field]int)
 	for i, text := range raw {
@@ -358,7 +397,7 @@ func (h *Header) named(s *scanner, name string, reply bool) {
 	}
 	if r := h.layout.order.rule; r != nil && !reply {
 		var line headerLine
-		if at, wrong := readText(r.text, []byte(name), &line, nil); wrong != "" {
+		if at, wrong := readText(r.text, []byte(name), &line, nil, nil); wrong != "" {
 			s.faultAt(1, 1, "the file's name %s at character %d: %s; the layout wants %s", shown(name), at+1, wrong, r.text.pattern())
 			return
 		}
@@ -371,9 +410,9 @@ func (h *Header) named(s *scanner, name string, reply bool) {
 }
 
 func (h *Header) sort(s *scanner, n int, text string, reply bool, seen map[Field]int) headerLine {
-	key, at, end, ok := split(text)
+	key, at, end, ok := split(text, h.layout.order.sign)
 	if !ok {
-		s.faultAt(n, 1, "line is neither \"key: value\" nor decoration")
+		s.faultAt(n, 1, "line is neither \"key%c value\" nor decoration", h.layout.order.sign)
 		return headerLine{}
 	}
 	spec := h.layout.order.findKey(key)
@@ -401,8 +440,8 @@ func (h *Header) sort(s *scanner, n int, text string, reply bool, seen map[Field
 // header is the value of a header's field from its text, or what is wrong with it.
 func (c *Column) header(text string) (value, wrong string) {
 	if len(c.does) > 0 {
-		if len(text) < c.least || len(text) > c.most {
-			return "", fmt.Sprintf("has %d characters, want %s", len(text), c.size())
+		if n := c.width([]byte(text)); n < c.least || n > c.most {
+			return "", fmt.Sprintf("has %d characters, want %s", n, c.size())
 		}
 		b, _, err := c.plain(nil, []byte(text))
 		if err != nil {
@@ -424,7 +463,7 @@ func shown(name string) string {
 // decorations reads the decoration that follows the line that opens the input
 // variables.
 func (h *Header) decorations(s *scanner) {
-	for h.layout.order.keys() && s.next() {
+	for (h.layout.order.keys() || h.free) && s.next() {
 		text := string(s.text)
 		if !h.layout.decoration(text) {
 			s.hold()
@@ -442,10 +481,25 @@ func (h *Header) decorations(s *scanner) {
 
 // ---- heads that are text
 
-// text reads lines exactly as the layout has them.
-func (h *Header) text(s *scanner, lines []textLine) {
-	for _, l := range lines {
-		if !s.next() {
+// A teller tells what a tail says of the rows; rest is the lines after its own.
+type teller func(c *Column, rest int) string
+
+// text reads lines exactly as the layout has them, and decoration where it may
+// stand.
+func (h *Header) text(s *scanner, lines []textLine, tell teller) {
+	for i, l := range lines {
+		more := s.next()
+		for more && h.free && !l.starts(s.text) && h.layout.decoration(string(s.text)) {
+			if at := badByte(string(s.text)); at >= 0 {
+				s.fault(at+1, "%s", badByteText(string(s.text[at:]), false))
+			}
+			if h.lines = append(h.lines, headerLine{text: string(s.text)}); len(h.lines) > maxHeader {
+				s.stop(1, "more than %d lines around the rows", maxHeader)
+				return
+			}
+			more = s.next()
+		}
+		if !more {
 			if !l.optional && s.failed == nil && len(s.faults) == 0 {
 				s.fault(1, "file ends, want a line %s", l.pattern())
 			}
@@ -463,7 +517,8 @@ func (h *Header) text(s *scanner, lines []textLine) {
 			return
 		}
 		line := headerLine{text: string(s.text)}
-		if at, wrong := readText(l, s.text, &line, h); wrong != "" {
+		told := func(c *Column) string { return tell(c, len(lines)-1-i) }
+		if at, wrong := readText(l, s.text, &line, h, told); wrong != "" {
 			s.stop(at+1, "%s", wrong)
 			return
 		}
@@ -490,8 +545,9 @@ func (l textLine) pattern() string {
 }
 
 // readText reads a line of header values into line; h, which may be nil, has what
-// was read before. It says what is wrong at which byte, from 0.
-func readText(l textLine, text []byte, line *headerLine, h *Header) (at int, wrong string) {
+// was read before; told is what the rows told. It says what is wrong at which
+// byte, from 0.
+func readText(l textLine, text []byte, line *headerLine, h *Header, told func(*Column) string) (at int, wrong string) {
 	seen := map[Field]string{}
 	for i, p := range l.parts {
 		if p.col == nil {
@@ -503,6 +559,17 @@ func readText(l textLine, text []byte, line *headerLine, h *Header) (at int, wro
 		}
 		end := p.col.ends(text, at, l.parts[i+1:])
 		cell := string(text[at:end])
+		if p.col.kind != fieldCell {
+			want, err := p.col.apply([]byte(told(p.col)), 0)
+			if err != nil {
+				return at, fmt.Sprintf("%s %v", p.col.name, err)
+			}
+			if cell != string(want) {
+				return at, fmt.Sprintf("%s does not fit what stands above, want %s", p.col.name, want)
+			}
+			at = end
+			continue
+		}
 		value, wrong := p.col.header(cell)
 		field := p.col.field
 		if wrong != "" {
@@ -512,8 +579,18 @@ func readText(l textLine, text []byte, line *headerLine, h *Header) (at int, wro
 		if h != nil && !twice && h.Value(field) != "" {
 			before, twice = h.Value(field), true
 		}
-		if twice && before != value {
-			return at, fmt.Sprintf("%s is not what the file says elsewhere", field)
+		if whole, ok := together(field, before, value); twice && ok {
+			for k := range line.spans {
+				if line.spans[k].field == field {
+					line.spans[k].value = whole
+				}
+			}
+			if h != nil {
+				h.know(field, whole)
+			}
+			value = whole
+		} else if twice {
+			return at, fmt.Sprintf("%s is not what the file says elsewhere: %s", field, before)
 		}
 		if l.optional && value == "" {
 			return at, fmt.Sprintf("%s is empty; a line that may be left out is left out", field)
@@ -548,8 +625,15 @@ func common(text []byte, want string) int {
 // ends is where the value that starts at a place ends: by its length, or where
 // the text after it starts.
 func (c *Column) ends(text []byte, at int, rest []part) int {
-	if c.least == c.most && !(c.kind == fieldCell && len(c.does) == 0 && c.least == 0) {
-		return min(at+c.most, len(text))
+	if c.least == c.most {
+		if c.chars != line {
+			return min(at+c.most, len(text))
+		}
+		for range c.most {
+			_, n := utf8.DecodeRune(text[at:])
+			at += n // 0 at the end
+		}
+		return at
 	}
 	if len(rest) == 0 {
 		return len(text)
@@ -620,8 +704,8 @@ func (c *Column) fits(text []byte, rest []part) error {
 	if c.kind == markCell {
 		return nil
 	}
-	if len(text) < c.least || len(text) > c.most {
-		return fmt.Errorf("has %d characters, want %s", len(text), c.size())
+	if n := c.width(text); n < c.least || n > c.most {
+		return fmt.Errorf("has %d characters, want %s", n, c.size())
 	}
 	if end := c.ends(append(text[:len(text):len(text)], restText(rest)...), 0, rest); end != len(text) {
 		return fmt.Errorf("has %q as character %d, where the layout ends it", text[end], end+1)

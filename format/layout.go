@@ -19,6 +19,8 @@ import (
 type Layout struct {
 	name, about string
 	newline     string
+	coding      coding
+	open        bool  // the last line of a file has no end
 	order       *side // nil: it has no order files
 	outputs     []*Output
 	columns     []Column // that it defines by name
@@ -69,6 +71,8 @@ type layoutDoc struct {
 	Layout  string      `yaml:"layout"`
 	About   string      `yaml:"about"`
 	Newline string      `yaml:"newline"`
+	Text    string      `yaml:"text"`
+	Last    string      `yaml:"last_line"`
 	Columns []string    `yaml:"columns"`
 	Order   *orderDoc   `yaml:"order"`
 	Outputs []outputDoc `yaml:"outputs"`
@@ -83,7 +87,13 @@ type orderDoc struct {
 	Identities string            `yaml:"identities"`
 	Row        string            `yaml:"row"`
 	Between    string            `yaml:"between"`
+	Sections   []sectionDoc      `yaml:"sections"`
 	Tail       string            `yaml:"tail"`
+}
+
+type sectionDoc struct {
+	Head string `yaml:"head"`
+	Row  string `yaml:"row"`
 }
 
 type outputDoc struct {
@@ -114,6 +124,7 @@ func Parse(name string, doc []byte) (*Layout, error) {
 		var at *document.Error
 		if errors.As(err, &at) {
 			fault = Fault(*at)
+			fault.Text += indented(string(doc), at.Line)
 		}
 		return nil, Faults{&fault}
 	}
@@ -123,6 +134,27 @@ func Parse(name string, doc []byte) (*Layout, error) {
 		return nil, c.faults
 	}
 	return c.l, nil
+}
+
+// indented explains what is wrong near a line of a document if it is that a text
+// ends early: YAML takes the indentation of a text from its first line.
+func indented(doc string, near int) string {
+	depth := func(l string) int { return len(l) - len(strings.TrimLeft(l, " ")) }
+	lines := strings.Split(doc, "\n")
+	for at := min(near, len(lines)) - 1; at > 0; at-- {
+		key := strings.TrimRight(lines[at-1], " ")
+		if !strings.HasSuffix(key, "|") {
+			continue
+		}
+		first := lines[at]
+		for _, l := range lines[at:min(near+1, len(lines))] {
+			if d := depth(l); d < depth(first) && d > depth(key) {
+				return fmt.Sprintf("; the text under line %d starts with blanks: write |2 in the place of |, and indent its lines by two", at)
+			}
+		}
+		return ""
+	}
+	return ""
 }
 
 // Name is the layout's name as contracts write it.
@@ -338,6 +370,17 @@ func (c *compiler) layout(f *layoutDoc) {
 	default:
 		c.fault("$.newline", "is %.20q, want lf or crlf", f.Newline)
 	}
+	var known bool
+	if c.l.coding, known = codings()[f.Text]; !known {
+		c.fault("$.text", "is %.20q, want one of utf-8, utf-8 with bom, latin-1, windows-1252", f.Text)
+	}
+	switch f.Last {
+	case "", "ended":
+	case "open":
+		c.l.open = true
+	default:
+		c.fault("$.last_line", "is %.20q, want ended or open (no line end after it)", f.Last)
+	}
 	for i, text := range f.Columns {
 		if col, ok := c.column(fmt.Sprintf("$.columns[%d]", i), text); ok {
 			c.l.columns = append(c.l.columns, col)
@@ -391,7 +434,9 @@ func (c *compiler) lines(path, text string, ok func(*Column) string) []textLine 
 	}
 	var all []textLine
 	for n, whole := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
-		all = append(all, c.line(path, n, whole, ok))
+		l := c.line(path, n, whole, ok)
+		c.ends(path, n, whole, l)
+		all = append(all, l)
 	}
 	return all
 }
@@ -428,12 +473,12 @@ func (c *compiler) line(path string, n int, whole string, ok func(*Column) strin
 		if !found {
 			break
 		}
-		expression, tail, closed := strings.Cut(after, "}")
-		if !closed {
+		expression := outside(after, '}')[0]
+		if expression == after {
 			bad("${"+after, "has no } to ${, want ${value}")
 			break
 		}
-		rest = tail
+		rest = after[len(expression)+1:]
 		bare := expression
 		for bare != "" {
 			if b, is := strings.CutSuffix(bare, "?"); is {
@@ -456,17 +501,45 @@ func (c *compiler) line(path string, n int, whole string, ok func(*Column) strin
 		}
 		t.parts = append(t.parts, part{col: &col, at: -1})
 	}
+	return t
+}
+
+// ends refuses values whose end nobody could tell.
+func (c *compiler) ends(path string, n int, whole string, t textLine) {
+	bad := func(piece, format string, args ...any) {
+		row, column := c.place(path, n, whole, piece)
+		c.faultAt(row, column, strings.TrimPrefix(path, "$."), format, args...)
+	}
 	for i, p := range t.parts[:max(len(t.parts)-1, 0)] {
 		next := t.parts[i+1]
 		switch {
-		case p.col == nil || p.col.least == p.col.most && p.col.kind != fieldCell:
+		case p.col == nil || p.col.least == p.col.most:
 		case next.col != nil:
-			bad("${"+p.col.name, "%s and %s touch: nobody could tell where one ends; put a character between them, or fill the first to a width: %s | left(9, 0)", p.col.name, next.col.name, p.col.name)
-		case p.col.chars.has(next.text[0]) && p.col.kind != fieldCell && p.col.kind != textCell:
-			bad("${"+p.col.name, "%s is followed by %q, which may stand in it too: nobody could tell where it ends", p.col.name, next.text[:1])
+			bad("${"+p.col.name, "%s and %s touch: nobody could tell where one ends; put a character between them, or give the first one width: %s", p.col.name, next.col.name, p.col.oneWidth())
+		case p.col.chars.has(next.text[0]) && (p.col.kind != fieldCell || p.col.words != nil) && p.col.kind != textCell:
+			bad("${"+p.col.name, "%s is followed by %q, which may stand in it too: nobody could tell where it ends; put another character there, or give it one width: %s", p.col.name, next.text[:1], p.col.oneWidth())
 		}
 	}
-	return t
+}
+
+// oneWidth says how the value gets one width.
+func (c *Column) oneWidth() string {
+	say := c.name
+	switch {
+	case c.kind == iccidCell:
+		return say + "(18 check), or as long as the partner has it"
+	case c.kind == sealedCell && len(c.does) == 0:
+		return say + " | seal | fixed(32), or fixed(64) for keys of 256 bits"
+	case c.kind == msisdnCell:
+		return say + " | fixed(12), or as long as the partner has it"
+	case c.kind == codeCell && strings.HasPrefix(c.slot, "PIN") && len(c.does) == 0:
+		return say + " | fixed(4)"
+	case c.kind == codeCell && len(c.does) == 0:
+		return say + " | fixed(8)"
+	case c.number():
+		return say + " | left(9, 0)"
+	}
+	return say + " | right(20), or fixed(20) if it always has 20"
 }
 
 // headValue refuses what a head cannot hold.
@@ -476,7 +549,7 @@ func headValue(marks ...Field) func(*Column) string {
 		case c.kind == fieldCell && !c.lossy:
 			return ""
 		case c.kind == fieldCell:
-			return c.name + " cannot be read back from a part of it"
+			return c.name + " would stand there in part, and could not be read back: write all of it"
 		case c.kind == markCell && slices.Contains(marks, c.field):
 			return ""
 		case c.kind >= rowsCell && c.kind <= shaCell:
@@ -484,6 +557,15 @@ func headValue(marks ...Field) func(*Column) string {
 		}
 		return c.name + " is no value of a head: it belongs in a row"
 	}
+}
+
+// nameValue refuses what the name of a file that we write cannot hold. Nobody reads
+// it back, so that it may have a value in part.
+func nameValue(c *Column) string {
+	if c.kind == fieldCell {
+		return ""
+	}
+	return c.name + " is no value of a file's name"
 }
 
 func tailValue(c *Column) string {
@@ -496,9 +578,11 @@ func tailValue(c *Column) string {
 func rowValue(order bool) func(*Column) string {
 	return func(c *Column) string {
 		switch {
+		case c.last && !order:
+			return c.name + " | last is the last number of a range in an order; a response has a row for each card"
 		case c.kind == iccidCell || c.kind == imsiCell || c.kind == msisdnCell || c.kind == accCell || c.kind == serialCell:
 			return ""
-		case c.kind == fieldCell && c.field != Quantity:
+		case c.kind == fieldCell && (c.field != Quantity || order):
 			return ""
 		case order && c.kind == countCell:
 			return ""
@@ -544,7 +628,7 @@ func (c *compiler) output(path string, f outputDoc) {
 	if f.MaxRows < 0 || f.MaxRows > MaxQuantity {
 		c.fault(path+".max_rows", "is %d, want 0 (no limit) to %d", f.MaxRows, MaxQuantity)
 	}
-	if o.rule = c.rule(path+".file", f.File); o.rule != nil && f.MaxRows > 0 && !o.rule.has(Part) {
+	if o.rule = c.rule(path+".file", f.File, false); o.rule != nil && f.MaxRows > 0 && !o.rule.has(Part) {
 		c.fault(path+".file", "has no ${part}, but max_rows makes several files: they would have one name")
 	}
 	switch {
@@ -687,15 +771,24 @@ func hasMark(lines []textLine, f Field) bool {
 // A rule is how files are named: one line of text with values of the header.
 type rule struct{ text textLine }
 
-func (c *compiler) rule(path, text string) *rule {
+// rule reads how files are named; read says that their names are read again, and
+// tell the values in full.
+func (c *compiler) rule(path, text string, read bool) *rule {
 	if text == "" {
 		return nil
 	}
 	before := len(c.faults)
+	ok := nameValue
+	if read {
+		ok = headValue()
+	}
 	if strings.ContainsAny(text, "/\\\n") || strings.HasPrefix(text, ".") {
 		c.fault(path, "is no name of a file: it has no folder and does not start with a dot")
 	}
-	r := &rule{text: c.line(path, 0, text, headValue())}
+	r := &rule{text: c.line(path, 0, text, ok)}
+	if read {
+		c.ends(path, 0, text, r.text)
+	}
 	if len(c.faults) > before {
 		return nil
 	}

@@ -91,12 +91,18 @@ func checkSpoilt(t interface{ Fatalf(string, ...any) }, o *Output, v sim.ICCIDVa
 // Every byte of every shipped response counts: changed, it is refused or says
 // something else.
 func TestShippedBytesCount(t *testing.T) {
-	for _, l := range Shipped() {
+	all := Shipped()
+	for _, p := range partners(t) {
+		all = append(all, p.layout)
+	}
+	for _, l := range all {
 		s := &Sample{Layout: l, Cards: 3}
 		if l.Orders() {
-			if _, err := s.Order(); err != nil {
+			f, err := s.Order()
+			if err != nil {
 				t.Fatal(err)
 			}
+			checkSpoiltOrders(t, l, f.Name, f.Text)
 		}
 		for _, o := range l.Outputs() {
 			f, err := s.Response(o)
@@ -123,6 +129,28 @@ func TestShippedBytesCount(t *testing.T) {
 	}
 }
 
+// checkSpoiltOrders changes each byte of an order: it must be refused, or be written
+// again as it then is.
+func checkSpoiltOrders(t *testing.T, l *Layout, name string, text []byte) {
+	t.Helper()
+	take := func(spoilt []byte) {
+		var faults Faults
+		if err := (&Sample{Layout: l}).Take(name, bytes.NewReader(spoilt)); err != nil && !errors.As(err, &faults) {
+			t.Fatalf("%s: %v\n%s", l.name, err, spoilt)
+		}
+	}
+	for i := range text {
+		for _, c := range []byte{'0', ' ', '\n', ';', text[i] ^ 1, text[i] ^ 0x20} {
+			spoilt := bytes.Clone(text)
+			spoilt[i] = c
+			take(spoilt)
+		}
+		take(slices.Delete(bytes.Clone(text), i, i+1))
+		take(slices.Insert(bytes.Clone(text), i, text[i]))
+		take(text[:i])
+	}
+}
+
 // randomLayout is a layout document of random values.
 func randomLayout(t *rapid.T) string {
 	pick := func(name string, from ...string) string { return rapid.SampledFrom(from).Draw(t, name) }
@@ -132,6 +160,8 @@ func randomLayout(t *rapid.T) string {
 		"iccid | group(4, -)", "iccid(18 check padded) | lower", "imsi", "imsi | ef", "imsi | left(20, x)", "imsi | without(404)", "msisdn", "msisdn | without(91)", "msisdn | right(16)",
 		"acc", "acc | lower", "serial", "serial | left(9, 0)", "pin1", "pin1 | ascii_ff", "puk2 | ascii_ff | lower", "adm1 | ascii_ff | base64",
 		"k | seal", "k | seal(auc)", "opc | seal | lower", "kic1 | seal(ota, cbc)", "opc | seal | base64", "k | kcv(GP)", "opc | kcv(CMAC) | lower", "batch", "batch | right(40)", "transport_key", "transport_key | left(3, 0)",
+		"serial | thousands(\",\")", "serial | thousands | left(12)", "k | seal | fixed(32)", "pin1 | fixed(4)", "msisdn | fixed(12)", "batch | fixed(5)", "customer | xml", "customer | right(20)", "customer | fixed(17)",
+		"profile | as(sample-usim, \"S; (U)|}\", other, S)", "transport_key | as(11, A1, 12, A2)", "written | date(YYYYMMDD)", "written | date(hh:mm)", "written | date(DD-MON-YY)", "written | date(Mon YYYY)", "date | date(DD Mon YYYY)",
 		"quantity", "word", "date | date(DD.MM.YYYY)", "written | date(YYYYMMDDhhmmss)", "written | date(YYYY-MM-DDThh:mm:ss)", "x_note", "imsi | substring(5, 4)", "iccid | substring(2, 10)",
 	})
 	width := rapid.IntRange(1, 9).Draw(t, "values")
@@ -139,12 +169,12 @@ func randomLayout(t *rapid.T) string {
 	for i := range width {
 		row = append(row, "${"+value.Draw(t, fmt.Sprintf("value %d", i))+"}")
 	}
-	field := rapid.SampledFrom([]string{"batch", "profile", "quantity", "transport_key", "customer", "x_note", "date | date(YYYYMMDD)", "written | date(YYYYMMDDhhmmss)", "transport_kcv", "transport_kcv | method(GP)", "transport_key.ota"})
+	field := rapid.SampledFrom([]string{"batch", "profile", "quantity", "transport_key", "customer", "x_note", "date | date(YYYYMMDD)", "written | date(YYYYMMDDhhmmss)", "written | date(DD.MM.YY)", "written | date(hhmm)", "quantity | thousands(.)", "customer | xml", "profile | as(sample-usim, müß, b, ü)", "batch | right(12)", "transport_kcv", "transport_kcv | method(GP)", "transport_key.ota"})
 	head := ""
 	for i := range rapid.IntRange(0, 3).Draw(t, "lines of the head") {
 		head += "      H" + fmt.Sprint(i) + ":${" + field.Draw(t, "field") + "}\n"
 	}
-	doc := "layout: random\nabout: random\n" + pick("newline", "", "newline: crlf\n") + "outputs:\n  - name: out\n"
+	doc := "layout: random\nabout: random\n" + pick("newline", "", "newline: crlf\n") + pick("text", "", "text: utf-8 with bom\n", "text: latin-1\n", "text: windows-1252\n") + pick("last line", "", "last_line: open\n") + "outputs:\n  - name: out\n"
 	if head != "" {
 		doc += "    head: |\n" + head
 	}
@@ -154,7 +184,7 @@ func randomLayout(t *rapid.T) string {
 	}
 	doc += "      " + strings.Join(row, separator) + "\n"
 	doc += pick("between", "", "    between: \",\"\n", "    between: \" +\"\n")
-	return doc + pick("tail", "", "    tail: |\n      END${rows}:${crc32}\n", "    tail: |\n      =${sha256}\n")
+	return doc + pick("tail", "", "    tail: |\n      END${rows}:${crc32}\n", "    tail: |\n      =${sha256}\n", "    tail: |\n      Größe ${lines | left(7, 0)}${quantity | thousands(\" \")}\n      ${batch}\n")
 }
 
 // What is written by any layout that is taken is read as it was, and no other
@@ -216,6 +246,10 @@ func FuzzReadOrder(f *testing.F) {
 	ranges := must(Parse("ranges.yaml", []byte(rangesLayout)))
 	f.Add(uint8(len(with)), "B1.txt", []byte(rangesOrder))
 	with = append(with, ranges)
+	for _, p := range partners(f) {
+		f.Add(uint8(len(with)), p.name, p.order)
+		with = append(with, p.layout)
+	}
 	f.Fuzz(func(t *testing.T, n uint8, name string, text []byte) {
 		s := &Sample{Layout: with[int(n)%len(with)]}
 		err := s.Take(name, bytes.NewReader(text))
@@ -228,7 +262,11 @@ func FuzzReadOrder(f *testing.F) {
 
 func FuzzReadResponse(f *testing.F) {
 	var with []*Output
-	for _, l := range Shipped() {
+	all := Shipped()
+	for _, p := range partners(f) {
+		all = append(all, p.layout)
+	}
+	for _, l := range all {
 		for _, o := range l.Outputs() {
 			if o.echo {
 				continue
@@ -250,6 +288,9 @@ func FuzzParse(f *testing.F) {
 		f.Add(must(Document(l.Name())))
 	}
 	f.Add([]byte(rangesLayout))
+	for _, p := range partners(f) {
+		f.Add(p.document)
+	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		l, err := Parse("f", doc)
 		if err != nil {
@@ -338,44 +379,58 @@ func mustKCV(text string) hsm.KCV { return must(hsm.ParseKCV(text)) }
 func randomOrder(t *rapid.T) string {
 	pick := func(name string, from ...string) string { return rapid.SampledFrom(from).Draw(t, name) }
 	keys := rapid.Bool().Draw(t, "keys")
-	fields := []string{"${batch}", "${profile}", "${transport_key}", "${quantity}"}
+	fields := []string{"${batch}", "${profile}", pick("key", "${transport_key}", "${transport_key | as(11, \"AuC East\", 12, Süd)}")}
 	for _, more := range []string{"${customer}", "${date | date(DD/MM/YYYY)}", "${x_a | right(30)}", "${po?}", "${version}", "${graph_ref?}", "${transport_key.ota | left(3, 0)}"} {
 		if rapid.Bool().Draw(t, more) {
 			fields = append(fields, more)
 		}
 	}
-	fields = rapid.Permutation(fields).Draw(t, "fields")
-	doc := "layout: random\nabout: random\n" + pick("newline", "", "newline: crlf\n") + "order:\n"
 	identities := pick("identities", "first", "list", "first or list", "ranges")
+	tail := pick("tail", "", "END ${rows}", "END ${crc32} ${lines}", "END ${quantity | thousands}")
+	if identities == "first or list" || identities == "first" && !strings.Contains(tail, "quantity") || rapid.Bool().Draw(t, "says quantity") {
+		fields = append(fields, pick("quantity", "${quantity}", "${quantity | thousands(.)}"))
+	}
+	fields = rapid.Permutation(fields).Draw(t, "fields")
+	doc := "layout: random\nabout: random\n" + pick("newline", "", "newline: crlf\n") + pick("text", "", "text: utf-8 with bom\n", "text: windows-1252\n") + pick("last line", "", "last_line: open\n") + "order:\n"
+	sign := ":"
 	doc += "  style: " + map[bool]string{true: "keys", false: "exact"}[keys] + "\n  identities: " + identities + "\n"
-	if keys && rapid.Bool().Draw(t, "decoration") {
+	if keys {
+		sign = pick("sign", ":", "=", " ;")
+	}
+	if rapid.Bool().Draw(t, "decoration") {
 		doc += "  decoration: \"#\"\n"
 	}
 	doc += "  head: |\n"
 	for i, f := range fields {
-		doc += fmt.Sprintf("    F%d: %s\n", i, f)
+		doc += fmt.Sprintf("    F%d%s %s\n", i, sign, f)
 	}
 	marker := keys && rapid.Bool().Draw(t, "marker")
 	if marker {
-		doc += "    Numbers: ${input}\n"
+		doc += "    Numbers" + sign + " ${input}\n"
 	}
 	ids := rapid.Permutation([]string{"${iccid}", pick("imsi", "${imsi}", "${imsi | ef}", "${imsi | without(404)}")}).Draw(t, "ids")
 	if rapid.Bool().Draw(t, "msisdn") {
 		ids = append(ids, "${msisdn}")
 	}
-	if identities == "ranges" {
-		ids = append(ids, "${count}")
+	switch {
+	case identities == "ranges":
+		ids = append(ids, rapid.SampledFrom([]string{"${count}", "${count | thousands(.)}", "${iccid | last}", "${imsi | last | without(40)}"}).Draw(t, "count"))
+	case identities == "first" && rapid.Bool().Draw(t, "to"):
+		ids = append(ids, "${imsi | last | group(5)}")
 	}
 	doc += "  row: |\n"
 	if keys && (!marker || rapid.Bool().Draw(t, "row of keys")) {
 		for i, id := range ids {
-			doc += fmt.Sprintf("    N%d: %s\n", i, id)
+			doc += fmt.Sprintf("    N%d%s %s\n", i, sign, id)
 		}
 	} else {
 		doc += "    " + strings.Join(ids, pick("separator", ";", ",", " ", "|")) + "\n"
 	}
 	if !keys {
-		doc += pick("between", "", "  between: \",\"\n") + pick("tail", "", "  tail: |\n    END\n")
+		doc += pick("between", "", "  between: \",\"\n")
+	}
+	if tail != "" {
+		doc += "  tail: |\n    " + tail + "\n"
 	}
 	return doc
 }

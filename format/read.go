@@ -30,10 +30,11 @@ type Reading struct {
 type Row struct {
 	Line   int // in the file
 	ID     sim.Identity
-	Serial int       // the card's number in the order, from 1; 0 if the file does not say it
-	cells  *[][]byte // behind a pointer: fmt reads unexported fields past any method
-	blocks []byte    // decoded cells
-	count  int       // of identities, in an order
+	Serial int          // the card's number in the order, from 1; 0 if the file does not say it
+	cells  *[][]byte    // behind a pointer: fmt reads unexported fields past any method
+	blocks []byte       // decoded cells
+	count  int          // of identities, in an order
+	last   sim.Identity // of them
 }
 
 // Cell is the cell of column i: the encrypted blocks of a Sealed column, the bytes
@@ -58,6 +59,7 @@ func (rd Reading) ParseResponse(name string, r io.Reader, begin func(Delivery) e
 		rd.Layout = rd.Output.layout
 	}
 	s := scan(name, r, rd.MaxBytes)
+	s.of(rd.Layout)
 	d := rd.readHead(s, name)
 	if err := s.err(); err != nil {
 		return Delivery{}, err
@@ -150,7 +152,7 @@ func (h *Header) exact(s *scanner, d *Delivery) {
 			h.lines = append(h.lines, headerLine{text: string(s.text)})
 			continue
 		}
-		h.text(s, []textLine{l})
+		h.text(s, []textLine{l}, nil)
 		if s.done {
 			return
 		}
@@ -177,7 +179,7 @@ func (rd Reading) readEcho(s *scanner, d *Delivery) {
 	rr := newRowReader(rd.Variant, h, side.rows.columns)
 	defer rr.row.wipe()
 	lay := make([]around, len(side.rows.lines))
-	ok := side.readRow(s, rr, lay)
+	ok := side.readRow(s, rr, &side.rows, lay, sums{})
 	if !ok {
 		if len(s.faults) == 0 {
 			s.fault(1, "file ends and has no %s", side.rowKey())
@@ -193,7 +195,7 @@ func (rd Reading) readEcho(s *scanner, d *Delivery) {
 	}
 	output := d.Output.key()
 	for n := 0; s.next(); n++ {
-		key, at, end, ok := split(s.text)
+		key, at, end, ok := split(s.text, h.layout.order.sign)
 		switch {
 		case ok && strings.EqualFold(key, output):
 			d.named(s, at+1, string(s.text[at:end]))
@@ -202,7 +204,7 @@ func (rd Reading) readEcho(s *scanner, d *Delivery) {
 			}
 			return
 		case !h.layout.decoration(string(s.text)):
-			s.stop(1, "line is not %s: or decoration", output)
+			s.stop(1, "line is not %s%c or decoration", output, h.layout.order.sign)
 		case n == maxHeader:
 			s.stop(1, "more than %d lines before %s", maxHeader, output)
 		}
@@ -216,7 +218,11 @@ func (rd Reading) readEcho(s *scanner, d *Delivery) {
 func (o *Output) key() string {
 	for _, l := range o.head {
 		if hasMark([]textLine{l}, fieldColumns) && l.parts[0].col == nil {
-			key, _, _ := strings.Cut(l.parts[0].text, ":")
+			sign := byte(':')
+			if o.layout.order != nil {
+				sign = o.layout.order.sign
+			}
+			key, _, _ := strings.Cut(l.parts[0].text, string(sign))
 			return strings.Trim(key, blanks)
 		}
 	}
@@ -257,7 +263,7 @@ func (rd Reading) readRows(s *scanner, d *Delivery, row func(*Row) error) error 
 			break
 		}
 		if key != "" && o.echo {
-			if found, _, _, ok := split(s.text); ok && strings.EqualFold(found, key) {
+			if found, _, _, ok := split(s.text, o.layout.order.sign); ok && strings.EqualFold(found, key) {
 				s.stop(1, "second %s, want one", found)
 				return nil
 			}
@@ -289,7 +295,7 @@ func (rd Reading) readRows(s *scanner, d *Delivery, row func(*Row) error) error 
 		d.Quantity = rows
 		d.Header.set(Quantity, strconv.Itoa(rows))
 	}
-	d.Header.tail(s, o.tail, sums, rows)
+	d.Header.keep(d.Header.tail(s, o.tail, sums, rows))
 	if !o.echo && len(s.faults) == 0 && s.failed == nil && s.next() {
 		s.stop(1, "more follows the file's end")
 	}
@@ -306,50 +312,22 @@ func (o *Output) quantityKey() string {
 	return string(Quantity)
 }
 
-// tail reads the text after the rows.
-func (h *Header) tail(s *scanner, lines []textLine, sums sums, rows int) {
-	for _, l := range lines {
-		if !s.next() {
-			if l.optional {
-				continue
-			}
-			if len(s.faults) == 0 && s.failed == nil {
-				s.fault(1, "file ends, want a line %s", l.pattern())
-			}
-			return
-		}
-		if l.optional && !l.starts(s.text) {
-			s.hold()
-			continue
-		}
-		want, err := appendText(nil, []textLine{l}, "", func(c *Column) (string, error) {
-			if c.kind == fieldCell {
-				return h.Value(c.field), nil
-			}
-			return sums.value(c, rows), nil
-		})
-		known := err == nil
-		if known && find([]textLine{l}, func(c *Column) bool { return c.kind == fieldCell && h.Value(c.field) == "" }) != nil {
-			known = false
-		}
-		if known {
-			if n := common(s.text, string(want)); n < len(want) || n < len(s.text) {
-				s.stop(n+1, "the tail is not what the rows and the head say, want a line %s", l.pattern())
-				return
-			}
-			continue
-		}
-		h.text(s.again(), []textLine{l})
-		if s.done {
-			return
-		}
-	}
+// tail reads the text after the rows, and what may stand around it.
+func (h *Header) tail(s *scanner, lines []textLine, sums sums, rows int) []headerLine {
+	from := len(h.lines)
+	h.text(s, lines, func(c *Column, rest int) string { return sums.value(c, rows, s.line+rest) })
+	tail := slices.Clone(h.lines[from:])
+	h.lines = slices.Delete(h.lines, from, len(h.lines))
+	return tail
 }
 
-// again makes next give the present line once more.
-func (s *scanner) again() *scanner {
-	s.hold()
-	return s
+// keep keeps the values of lines that are not of the head.
+func (h *Header) keep(lines []headerLine) {
+	for _, l := range lines {
+		for _, v := range l.spans {
+			h.set(v.field, v.value) // what was known was compared as it was read
+		}
+	}
 }
 
 // blankEnd reads the blank lines that may end a response.
@@ -418,6 +396,36 @@ func newRowReader(v sim.ICCIDVariant, h *Header, cols []Column) *rowReader {
 	return rr
 }
 
+// cards is how many cards a row of an order says that it is about, by its count
+// and by what stands there of the last of them; 0 if it does not say it.
+func (r *Row) cards() (n int, wrong string) {
+	n = r.count
+	for _, id := range []struct {
+		what        string
+		first, last uint64
+		is, differs bool
+	}{
+		{"ICCID", r.ID.ICCID.Body(), r.last.ICCID.Body(), !r.last.ICCID.IsZero(), r.ID.ICCID.Digits() != r.last.ICCID.Digits()},
+		{"IMSI", r.ID.IMSI.Value(), r.last.IMSI.Value(), !r.last.IMSI.IsZero(), false},
+		{"MSISDN", r.ID.MSISDN.Value(), r.last.MSISDN.Value(), !r.last.MSISDN.IsZero(), false},
+	} {
+		switch {
+		case !id.is:
+			continue
+		case id.differs || id.last < id.first:
+			return 0, fmt.Sprintf("the last %s does not come after the first", id.what)
+		case id.last-id.first >= MaxQuantity:
+			return 0, fmt.Sprintf("from the first %s to the last are more than %d cards", id.what, MaxQuantity)
+		}
+		of := int(id.last-id.first) + 1
+		if n != 0 && n != of {
+			return 0, fmt.Sprintf("from the first %s to the last are %d cards, and the row says %d elsewhere", id.what, of, n)
+		}
+		n = of
+	}
+	return n, ""
+}
+
 func (r *Row) wipe() {
 	clear(*r.cells)
 	clear(r.blocks[:cap(r.blocks)])
@@ -435,10 +443,7 @@ func (rr *rowReader) read(s *scanner, o *Output, lines []textLine, may bool, sum
 			return true
 		}
 		text := s.text
-		if sums.crc != nil || sums.sha != nil {
-			sums.add(text)
-			sums.add([]byte(s.newline))
-		}
+		sums.line(s)
 		if n == len(lines)-1 && o.rows.between != "" {
 			var more bool
 			if text, more = bytes.CutSuffix(text, []byte(o.rows.between)); !more {
@@ -521,8 +526,8 @@ func (rr *rowReader) cell(i int, cell []byte) (err error) {
 	c, r := &rr.cols[i], rr.row
 	text := cell
 	if len(c.does) > 0 {
-		if len(cell) < c.least || len(cell) > c.most {
-			return fmt.Errorf("has %d characters, want %s", len(cell), c.size())
+		if n := c.width(cell); n < c.least || n > c.most {
+			return fmt.Errorf("has %d characters, want %s", n, c.size())
 		}
 		if c.lossy {
 			(*r.cells)[i] = cell
@@ -532,6 +537,10 @@ func (rr *rowReader) cell(i int, cell []byte) (err error) {
 			return cmp.Or(c.wrongCharacter(cell), err)
 		}
 	}
+	to := &r.ID
+	if c.last {
+		to = &r.last
+	}
 	switch c.kind {
 	case iccidCell:
 		var id sim.ICCID
@@ -539,22 +548,22 @@ func (rr *rowReader) cell(i int, cell []byte) (err error) {
 		if c.variant != 0 {
 			v = c.variant
 		}
-		if id, err = parseICCID(v, text); err == nil && !r.ID.ICCID.IsZero() && r.ID.ICCID != id {
+		if id, err = parseICCID(v, text); err == nil && !to.ICCID.IsZero() && to.ICCID != id {
 			err = fmt.Errorf("is not the ICCID of this row")
 		}
-		r.ID.ICCID = id
+		to.ICCID = id
 	case imsiCell:
 		var id sim.IMSI
-		if id, err = sim.ParseIMSI(string(text)); err == nil && !r.ID.IMSI.IsZero() && r.ID.IMSI != id {
+		if id, err = sim.ParseIMSI(string(text)); err == nil && !to.IMSI.IsZero() && to.IMSI != id {
 			err = fmt.Errorf("is not the IMSI of this row")
 		}
-		r.ID.IMSI = id
+		to.IMSI = id
 	case msisdnCell:
 		var id sim.MSISDN
-		if id, err = sim.ParseMSISDN(string(text)); err == nil && !r.ID.MSISDN.IsZero() && r.ID.MSISDN != id {
+		if id, err = sim.ParseMSISDN(string(text)); err == nil && !to.MSISDN.IsZero() && to.MSISDN != id {
 			err = fmt.Errorf("is not the MSISDN of this row")
 		}
-		r.ID.MSISDN = id
+		to.MSISDN = id
 	case codeCell:
 		err = CheckDigits(text, 4, 8)
 	case sealedCell:

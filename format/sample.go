@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
+	"strings"
 
 	"ankan/hsm"
 	"ankan/sim"
@@ -21,7 +23,20 @@ type Sample struct {
 	Variant sim.ICCIDVariant // how files write ICCIDs; 0: all digits
 
 	order *Order // that the responses answer
-	first sim.Identity
+	runs  []Run  // of an order that was given
+	ends  []int  // cards up to the end of each run
+}
+
+// Shown is the file's text for a terminal, whatever the layout's text is.
+func (f *SampleFile) Shown(l *Layout) string {
+	s := scan(f.Name, bytes.NewReader(f.Text), 0)
+	s.of(l)
+	var b strings.Builder
+	for s.next() {
+		b.Write(s.text)
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // A SampleFile is one file of a sample.
@@ -35,9 +50,9 @@ type SampleFile struct {
 func (s *Sample) Order() (*SampleFile, error) {
 	l := s.Layout
 	fields := map[Field]string{}
-	for _, f := range l.fields() {
-		if f != Quantity && f.base() != TransportKCV {
-			fields[f] = sampleValue(f)
+	for _, c := range l.fields() {
+		if f := c.field; f != Quantity && f.base() != TransportKCV {
+			fields[f] = c.sampleValue()
 		}
 	}
 	for f, v := range l.order.set {
@@ -63,10 +78,15 @@ func (s *Sample) Take(name string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	again, err := o.AppendHead(nil)
-	for i, run := range runs {
+	var again []byte
+	for table := range o.Tables() {
 		if err == nil {
-			again, err = o.AppendRun(again, i+1, run, i == len(runs)-1)
+			again, err = o.AppendHead(again, table)
+		}
+		for i, run := range runs {
+			if err == nil {
+				again, err = o.AppendRun(again, table, i+1, run, i == len(runs)-1)
+			}
 		}
 	}
 	if err != nil {
@@ -75,7 +95,11 @@ func (s *Sample) Take(name string, r io.Reader) error {
 	if again = o.AppendTail(again); !bytes.Equal(again, text.Bytes()) {
 		return fmt.Errorf("%s: it is written again with other bytes, from byte %d on", path.Base(name), common(again, text.String())+1)
 	}
-	s.order, s.first, s.Cards = o, runs[0].First, o.Quantity()
+	s.order, s.runs, s.ends, s.Cards = o, runs, nil, 0
+	for _, run := range runs {
+		s.Cards += run.Count
+		s.ends = append(s.ends, s.Cards)
+	}
 	return nil
 }
 
@@ -85,25 +109,25 @@ func (s *Sample) Header() *Header {
 		return s.order.Header
 	}
 	h := &Header{layout: s.Layout, newline: s.Layout.newline, more: map[Field]string{}}
-	for _, f := range s.Layout.fields() {
-		if f.base() != TransportKCV && f != Quantity {
-			h.more[f] = sampleValue(f)
+	for _, c := range s.Layout.fields() {
+		if f := c.field; f.base() != TransportKCV && f != Quantity {
+			h.more[f] = c.sampleValue()
 		}
 	}
 	return h
 }
 
 // fields are the values of a head that the layout names, each once.
-func (l *Layout) fields() []Field {
-	var all []Field
+func (l *Layout) fields() []*Column {
+	var all []*Column
 	add := func(lines []textLine) {
 		find(lines, func(c *Column) bool {
 			seen := c.kind != fieldCell
-			for _, f := range all {
-				seen = seen || f == c.field
+			for _, other := range all {
+				seen = seen || other.field == c.field
 			}
 			if !seen {
-				all = append(all, c.field)
+				all = append(all, c)
 			}
 			return false
 		})
@@ -126,6 +150,14 @@ func (l *Layout) fields() []Field {
 		}
 	}
 	return all
+}
+
+// sampleValue is a value of the column's field that the column can write.
+func (c *Column) sampleValue() string {
+	if c.words != nil {
+		return c.words[0]
+	}
+	return sampleValue(c.field)
 }
 
 func sampleValue(f Field) string {
@@ -156,12 +188,16 @@ func sampleValue(f Field) string {
 
 // card is the identity of card i, from 0.
 func (s *Sample) card(i int) sim.Identity {
-	id := s.first
-	if id.ICCID.IsZero() {
+	var id sim.Identity
+	card := uint64(i)
+	if s.runs != nil {
+		k, _ := slices.BinarySearch(s.ends, i+1)
+		id, i = s.runs[k].First, i-(s.ends[k]-s.runs[k].Count)
+	} else {
 		id = sim.Identity{ICCID: sampleICCID(s.Variant), IMSI: must(sim.ParseIMSI("404990000000001")), MSISDN: must(sim.ParseMSISDN("919000000001"))}
 	}
-	if id.MSISDN.IsZero() {
-		id.MSISDN = must(sim.ParseMSISDN("919000000001"))
+	if id.MSISDN.IsZero() { // told by the response alone, in a sample
+		id.MSISDN = must(must(sim.ParseMSISDN("919000000001")).Add(card - uint64(i)))
 	}
 	return must(sim.NewIdentityRange(id, uint64(i)+1)).At(uint64(i))
 }

@@ -35,6 +35,18 @@ func Document(name string) ([]byte, error) {
 	return nil, err
 }
 
+//go:embed skeleton.yaml
+var skeleton string
+
+// Skeleton is a document to start a layout of that name from, with notes for people. It
+// is good as it is.
+func Skeleton(name string) ([]byte, error) {
+	if wrong := wrongToken(name, 40); wrong != "" {
+		return nil, fmt.Errorf("name of a layout %s", wrong)
+	}
+	return []byte(strings.Replace(skeleton, "layout: NAME", "layout: "+name, 1)), nil
+}
+
 // A Set is the layouts of a site beside the shipped ones.
 type Set []*Layout
 

@@ -1,6 +1,9 @@
 package format
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestSamples(t *testing.T) {
 	if len(Shipped()) < 10 {
@@ -26,6 +29,29 @@ func TestSamples(t *testing.T) {
 				t.Logf("%s %s %q\n%s", l.Name(), o.Name(), f.Name, f.Text)
 			}
 		}
+	}
+}
+
+// The skeleton is a good layout whose files are read as they were written.
+func TestSkeleton(t *testing.T) {
+	l, err := Parse("new.yaml", must(Skeleton("north")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Name() != "north" || len(l.Outputs()) != 2 {
+		t.Errorf("%s has %d outputs", l.Name(), len(l.Outputs()))
+	}
+	s := &Sample{Layout: l, Cards: 3}
+	if f, err := s.Order(); err != nil {
+		t.Errorf("%v\n%s", err, f.text())
+	}
+	for _, o := range l.Outputs() {
+		if f, err := s.Response(o); err != nil {
+			t.Errorf("%v\n%s", err, f.text())
+		}
+	}
+	if _, err := Skeleton("two words"); err == nil || !strings.Contains(err.Error(), "name of a layout has ' '") {
+		t.Error(err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"ankan/hsm"
 	"ankan/sim"
@@ -51,6 +52,7 @@ type ResponseWriter struct {
 	newline string
 	buf     []byte
 	rows    int
+	lines   int // above the rows
 	sums    sums
 	err     error // first one; nothing is written after it
 }
@@ -80,11 +82,21 @@ func (s sums) add(rows []byte) {
 	}
 }
 
-// value is what a tail says about the rows.
-func (s sums) value(c *Column, rows int) string {
+// line adds the present line of a file.
+func (s sums) line(f *scanner) {
+	if s.crc != nil || s.sha != nil {
+		s.add(f.raw)
+		s.add([]byte(f.newline))
+	}
+}
+
+// value is what a tail says about the rows, and the lines of the file.
+func (s sums) value(c *Column, rows, lines int) string {
 	switch c.kind {
 	case rowsCell:
 		return strconv.Itoa(rows)
+	case linesCell:
+		return strconv.Itoa(lines)
 	case crcCell:
 		return string(appendHex(nil, binary.BigEndian.AppendUint32(nil, s.crc.Sum32())))
 	default:
@@ -137,7 +149,11 @@ func NewResponse(w io.Writer, d Delivery) (*ResponseWriter, error) {
 	if o.echo {
 		rw.newline = d.Header.newline
 	}
-	rw.end = rows.between + rw.newline
+	end, err := o.layout.coding.encode([]byte(rows.between), 0)
+	if err != nil {
+		return nil, fmt.Errorf("response: between: %w", err)
+	}
+	rw.end = string(end) + rw.newline
 	if err := rw.begin(); err != nil {
 		return nil, err
 	}
@@ -188,22 +204,44 @@ func (d Delivery) FileName() (string, error) {
 	if d.Output == nil || d.Output.rule == nil {
 		return "", nil
 	}
-	b, err := appendText(nil, []textLine{d.Output.rule.text}, "", d.text)
-	if err != nil {
-		return "", fmt.Errorf("name of the response: %w", err)
+	var b []byte
+	for _, p := range d.Output.rule.text.parts {
+		if b = append(b, p.text...); p.col == nil {
+			continue
+		}
+		v, err := d.text(p.col)
+		if err == nil && v == "" {
+			err = fmt.Errorf("is not known")
+		}
+		if err == nil {
+			at := len(b)
+			b, err = p.col.apply(append(b, v...), at)
+		}
+		if err != nil {
+			return "", fmt.Errorf("name of the response: %s %w", p.col.name, err)
+		}
 	}
-	return string(b), nil
+	name := string(b)
+	if strings.ContainsAny(name, `/\`) || strings.HasPrefix(name, ".") || len(name) > 200 {
+		return "", fmt.Errorf("name of the response: %s is no name of a file: it has no folder, does not start with a dot, and at most 200 bytes", shown(name))
+	}
+	return name, nil
 }
 
 func (rw *ResponseWriter) begin() (err error) {
+	rw.buf = rw.o.layout.coding.begin(rw.buf)
 	if rw.o.echo {
 		if err := rw.echo(); err != nil {
 			return err
 		}
 	}
-	if rw.buf, err = appendText(rw.buf, rw.o.head, rw.newline, rw.d.text); err != nil {
+	if rw.buf, err = appendText(rw.buf, rw.o.head, rw.newline, rw.d.text); err == nil {
+		rw.buf, err = rw.o.layout.coding.encode(rw.buf, 0)
+	}
+	if err != nil {
 		return fmt.Errorf("response: %w", err)
 	}
+	rw.lines = bytes.Count(rw.buf, []byte{'\n'})
 	return nil
 }
 
@@ -225,7 +263,7 @@ func (rw *ResponseWriter) echo() error {
 	if rw.buf, err = head.AppendText(rw.buf); err != nil {
 		return err
 	}
-	rw.buf, err = d.Header.layout.order.appendRow(rw.buf, d.Header, Run{First: d.First, Count: d.Quantity}, 0, d.Variant, nil)
+	rw.buf, err = d.Header.layout.order.appendRow(rw.buf, 0, d.Header, Run{First: d.First, Count: d.Quantity}, 0, d.Variant, nil)
 	if err != nil {
 		return fmt.Errorf("response: first identity: %w", err)
 	}
@@ -268,6 +306,15 @@ func (rw *ResponseWriter) fold(lines []textLine) error {
 				return fmt.Errorf("response: %s %w", p.col.field, err)
 			}
 			literal(string(b))
+		}
+	}
+	for i, p := range rw.program {
+		if p.col == nil {
+			b, err := rw.o.layout.coding.encode([]byte(p.text), 0)
+			if err != nil {
+				return fmt.Errorf("response: row: %w", err)
+			}
+			rw.program[i].text = string(b)
 		}
 	}
 	return nil
@@ -382,10 +429,14 @@ func (rw *ResponseWriter) Rows(rows []byte, n int) error {
 
 // last takes away what stands between two rows after the last one.
 func (rw *ResponseWriter) last(rows []byte) []byte {
-	if rw.rows != rw.d.Quantity || rw.end == rw.newline || len(rows) < len(rw.end) {
+	end := rw.newline
+	if rw.o.layout.open && len(rw.o.tail) == 0 {
+		end = ""
+	}
+	if rw.rows != rw.d.Quantity || rw.end == end || len(rows) < len(rw.end) {
 		return rows
 	}
-	return append(rows[:len(rows)-len(rw.end)], rw.newline...)
+	return append(rows[:len(rows)-len(rw.end)], end...)
 }
 
 // count counts n more rows, unless that is more than the header says.
@@ -521,14 +572,21 @@ func (rw *ResponseWriter) Close() (err error) {
 		}
 		return rw.stop(fmt.Errorf("response: %d rows, want %d (the quantity)", rw.rows, rw.d.Quantity))
 	}
+	from, lines := len(rw.buf), rw.lines+rw.rows*max(len(rw.o.rows.lines), 1)+len(rw.o.tail)
 	rw.buf, err = appendText(rw.buf, rw.o.tail, rw.newline, func(c *Column) (string, error) {
 		if c.kind == fieldCell {
 			return rw.d.text(c)
 		}
-		return rw.sums.value(c, rw.rows), nil
+		return rw.sums.value(c, rw.rows, lines), nil
 	})
+	if err == nil {
+		rw.buf, err = rw.o.layout.coding.encode(rw.buf, from)
+	}
 	if err != nil {
 		return rw.stop(fmt.Errorf("response: %w", err))
+	}
+	if rw.o.layout.open && len(rw.buf) > from {
+		rw.buf = rw.buf[:len(rw.buf)-len(rw.newline)]
 	}
 	if err := rw.flush(); err != nil {
 		return err

@@ -2,7 +2,6 @@ package hsm
 
 import (
 	"crypto/aes"
-	"crypto/des"
 	"errors"
 	"fmt"
 
@@ -28,8 +27,8 @@ func NewChipKeys(a Algorithm, master, data []byte) (*ChipKeys, error) {
 	if err := Lot.Fits(a); err != nil {
 		return nil, err
 	}
-	if len(master) != a.keyLen() {
-		return nil, fmt.Errorf("lot key has %d bytes, want %d of %s", len(master), a.keyLen(), a)
+	if len(master) != a.KeyLen() {
+		return nil, fmt.Errorf("lot key has %d bytes, want %d of %s", len(master), a.KeyLen(), a)
 	}
 	if a.Cipher() == TDES {
 		return newOldChipKeys(a, master, data)
@@ -48,9 +47,7 @@ func newOldChipKeys(a Algorithm, master, data []byte) (*ChipKeys, error) {
 	if a.Method() == MethodNone {
 		return oldChipKeys(scp.NewDESKeySet(master, master, master))
 	}
-	full := append(append(make([]byte, 0, 24), master...), master[:8]...)
-	defer clear(full)
-	b, err := des.NewTripleDESCipher(full)
+	b, err := NewCipher(a, master)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +87,7 @@ func diversificationData(data []byte) (kdd [10]byte, err error) {
 // AES-CMAC, so that it has to come out to be used; the error wraps
 // ErrAlgorithm.
 func MethodStaysInside(a Algorithm) error {
-	if a.Cipher() == TDES || a.Method() == MethodNone {
+	if a.Cipher() == TDES && !a.NeedsWaiver() || a.Method() == MethodNone {
 		return fmt.Errorf("lot key of %s: %w: what this module can use inside has method ankan or kdf3", a, ErrAlgorithm)
 	}
 	return nil
@@ -110,7 +107,7 @@ func NewChipKeysBy(a Algorithm, cmac func(message []byte) ([]byte, error), data 
 	if err != nil {
 		return nil, err
 	}
-	return newChipKeys(gp.DiversifyAES(a.Method(), kdd, a.keyLen(), cmac))
+	return newChipKeys(gp.DiversifyAES(a.Method(), kdd, a.KeyLen(), cmac))
 }
 
 // DESSessionKeys implements scp.DESStatic.

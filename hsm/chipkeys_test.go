@@ -65,7 +65,7 @@ func TestChipKeysByMethod(t *testing.T) {
 		LotNoneShort: {"504a77", "504a77", "504a77"},
 		LotNone:      {},
 	} {
-		n := a.keyLen()
+		n := a.KeyLen()
 		k, err := NewChipKeys(a, master[:n], data)
 		if err != nil {
 			t.Fatalf("%s: %v", a, err)

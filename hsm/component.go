@@ -20,7 +20,7 @@ const (
 )
 
 // check refuses a component whose place says nothing, or whose algorithm is
-// not of AES.
+// neither AES nor triple DES of a transport key.
 func (c Component) check() error {
 	if err := errors.Join(checkName("set", c.Set, maxSet), checkName("holder", c.Holder, maxHolder)); err != nil {
 		return err
@@ -28,8 +28,8 @@ func (c Component) check() error {
 	if c.Of < 2 || c.Of > 3 || c.Index < 1 || c.Index > c.Of {
 		return fmt.Errorf("it is number %d of %d, want 1..2 of 2 or 1..3 of 3", c.Index, c.Of)
 	}
-	if a := c.Algorithm.Cipher(); a != AES128 && a != AES256 {
-		return fmt.Errorf("%w: found %q, want %s or %s", ErrAlgorithm, c.Algorithm, AES128, AES256)
+	if a := c.Algorithm; a.CheckMethod() != GP && !a.NeedsWaiver() {
+		return fmt.Errorf("%w: found %q, want %s, %s, %s or %s", ErrAlgorithm, a, AES128, AES256, TDES, TDES3)
 	}
 	return nil
 }
@@ -47,7 +47,7 @@ func (c Component) Seal(to crypto.PublicKey, method KCVMethod, part []byte) (Com
 		err = CheckKey(part, c.Algorithm)
 	}
 	if err == nil {
-		c.KCV, err = AESKCV(method, part)
+		c.KCV, err = KeyKCV(method, c.Algorithm, part)
 	}
 	if err == nil {
 		c.Given, err = Give(to, c.Content(), c.Label(), part)
@@ -75,10 +75,10 @@ func (c Component) Open(open Opener) ([]byte, error) {
 	}
 	err = checkLen(part, c.Algorithm)
 	if err == nil {
-		err = checkKCV(part, c.KCV)
+		err = checkKCV(part, c.Algorithm, c.KCV)
 	}
 	if err == nil {
-		err = CheckWeak(part)
+		err = CheckKey(part, c.Algorithm)
 	}
 	if err != nil {
 		clear(part)
@@ -88,18 +88,18 @@ func (c Component) Open(open Opener) ([]byte, error) {
 }
 
 func checkLen(key []byte, a Algorithm) error {
-	if n := a.keyLen(); len(key) != n || n == 0 {
+	if n := a.KeyLen(); len(key) != n || n == 0 {
 		return fmt.Errorf("%w: %d bytes, want %d of %s", ErrAlgorithm, len(key), n, a)
 	}
 	return nil
 }
 
-// checkKCV compares the check value of an AES key with the one that is wanted.
-func checkKCV(key []byte, want KCV) error {
+// checkKCV compares the check value of a key with the one that is wanted.
+func checkKCV(key []byte, a Algorithm, want KCV) error {
 	if want.IsZero() {
 		return fmt.Errorf("%w: there is none", ErrKCV)
 	}
-	got, err := AESKCV(want.Method(), key)
+	got, err := KeyKCV(want.Method(), a, key)
 	if err != nil {
 		return err
 	}
@@ -136,9 +136,10 @@ func CombineComponents(parts []Component, a Algorithm, want KCV, open Opener) ([
 		opened = append(opened, part)
 	}
 	key := combineXOR(opened)
-	err := CheckWeak(key)
+	err := CheckKey(key, a)
+	SetParity(a, key) // two components of odd parity make a key of even parity
 	if err == nil && !want.IsZero() {
-		err = checkKCV(key, want)
+		err = checkKCV(key, a, want)
 	}
 	if err != nil {
 		clear(key)
@@ -180,8 +181,10 @@ func checkComponents(parts []Component, a Algorithm) error {
 }
 
 // SplitComponents is Transfer.Split without the key's name: XOR components of a
-// key of AES, one sealed to each of two or three holders. random fills its
-// argument from the module's generator.
+// key of AES or triple DES, one sealed to each of two or three holders. Those of
+// triple DES have odd parity each, which others want to see, so that their XOR
+// is the key but for its parity. random fills its argument from the module's
+// generator.
 func SplitComponents(key []byte, a Algorithm, set string, method KCVMethod, to []Holder, random func([]byte) error) ([]Component, error) {
 	if len(to) < 2 || len(to) > 3 {
 		return nil, fmt.Errorf("%d holders of components, want 2 or 3", len(to))
@@ -200,6 +203,7 @@ func SplitComponents(key []byte, a Algorithm, set string, method KCVMethod, to [
 	}()
 	components := make([]Component, len(to))
 	for i, h := range to {
+		SetParity(a, parts[i])
 		c := Component{Set: set, Index: i + 1, Of: len(to), Holder: h.Name, Algorithm: a}
 		if components[i], err = c.Seal(h.Key, method, parts[i]); err != nil {
 			return nil, err

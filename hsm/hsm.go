@@ -21,7 +21,7 @@ type Purpose string
 const (
 	Order      Purpose = "order"      // AES-256: wraps the data key of one order or batch; destroyed with it
 	Subscriber Purpose = "subscriber" // AES-256: wraps the data key of the operator's subscriber store
-	Transport  Purpose = "transport"  // AES-128 or AES-256: encrypts columns of a response file for one receiver; shared
+	Transport  Purpose = "transport"  // AES-128 or AES-256, or NeedsWaiver: encrypts columns of a response file for one receiver; shared
 	Operator   Purpose = "op"         // in form AES-128, an operator's OP of MILENAGE, or AES-256, its TOP of TUAK; shared
 	Ledger     Purpose = "ledger"     // HMAC-SHA-256: blinds the identity ledger and fingerprints
 	Lot        Purpose = "lot"        // AES-256, or as Method says: the chip maker's transport master key of a lot
@@ -46,7 +46,8 @@ const (
 	P521    Algorithm = "P-521"
 	RSA3072 Algorithm = "RSA-3072"
 	Ed25519 Algorithm = "Ed25519"
-	TDES    Algorithm = "3DES" // of two keys, 16 bytes: only in the keys of lots below
+	TDES    Algorithm = "3DES"      // of two keys, 16 bytes: a transport key under a waiver, and in the keys of lots below
+	TDES3   Algorithm = "3DES-3KEY" // of three keys, 24 bytes: a transport key under a waiver
 )
 
 // The algorithms of a Lot key whose chips' keys are not made our way: its
@@ -97,7 +98,9 @@ func (p Purpose) Fits(a Algorithm) error {
 		case AES256, LotEMV, LotVISA2, LotNone3DES, LotKDF3, LotKDF3Short, LotNone, LotNoneShort:
 			ok = true
 		}
-	case Transport, Operator:
+	case Transport:
+		ok = a == AES128 || a == AES256 || a.NeedsWaiver()
+	case Operator:
 		ok = a == AES128 || a == AES256
 	case Ledger:
 		ok = a == HMAC256
@@ -177,7 +180,7 @@ type Key struct {
 	Purpose   Purpose
 	Algorithm Algorithm
 	Created   time.Time
-	KCV       KCV              // of AES keys, by the method GP
+	KCV       KCV              // of keys of AES and triple DES, by CheckMethod
 	Public    crypto.PublicKey // of key pairs: *ecdsa.PublicKey, *rsa.PublicKey, ed25519.PublicKey
 	// Exportable says that the key may leave the module: it was generated here
 	// for a purpose that Exports. What came from elsewhere never leaves again.
@@ -246,9 +249,9 @@ type Token interface {
 	// algorithm.
 	TakeKey(ctx context.Context, agree string, given Given, label, id string, p Purpose, a Algorithm) (Key, error)
 
-	// SealColumn encrypts src, a whole number of 16-byte values, under a
-	// Transport key in one call (AES-ECB, each value on its own: what AuC
-	// platforms take). dst is as long as src and may be the same slice.
+	// SealColumn encrypts src, a whole number of the cipher's blocks (16 bytes
+	// of AES, 8 of triple DES), under a Transport key in one call, in ECB mode:
+	// what AuC platforms take. dst is as long as src and may be the same slice.
 	SealColumn(ctx context.Context, id string, dst, src []byte) error
 	// Translate decrypts src, n records of size bytes encrypted as SealColumn
 	// does, and seals each under to with the associated data aad(i), which

@@ -399,12 +399,12 @@ func TestChipKeys(t *testing.T) {
 
 func TestFits(t *testing.T) {
 	good := map[Purpose][]Algorithm{
-		Order: {AES256}, Subscriber: {AES256}, Lot: {AES256, LotEMV, LotVISA2, LotNone3DES, LotKDF3, LotKDF3Short, LotNone, LotNoneShort}, Transport: {AES128, AES256}, Ledger: {HMAC256},
+		Order: {AES256}, Subscriber: {AES256}, Lot: {AES256, LotEMV, LotVISA2, LotNone3DES, LotKDF3, LotKDF3Short, LotNone, LotNoneShort}, Transport: {AES128, AES256, TDES, TDES3}, Ledger: {HMAC256},
 		Agree: {P521}, MailSign: {P256}, LogSign: {Ed25519}, SiteSign: {Ed25519}, MailOpen: {RSA3072},
 		Operator: {AES128, AES256}, Exchange: {AES256}, Unwrap: {RSA3072},
 	}
 	for p, fits := range good {
-		for _, a := range []Algorithm{AES128, AES256, HMAC256, P256, P521, RSA3072, Ed25519, TDES, LotEMV, LotVISA2, LotNone3DES, LotKDF3, LotKDF3Short, LotNone, LotNoneShort, "DES", "AES-128/emv", "AES-256/", ""} {
+		for _, a := range []Algorithm{AES128, AES256, HMAC256, P256, P521, RSA3072, Ed25519, TDES, TDES3, LotEMV, LotVISA2, LotNone3DES, LotKDF3, LotKDF3Short, LotNone, LotNoneShort, "DES", "AES-128/emv", "AES-256/", ""} {
 			want := slices.Contains(fits, a)
 			if err := p.Fits(a); (err == nil) != want || err != nil && !errors.Is(err, ErrPurpose) {
 				t.Errorf("%s for %s: %v, want it to fit: %t", a, p, err, want)

@@ -116,7 +116,7 @@ func (k KCV) AppendBytes(dst []byte) []byte { return append(dst, k.value...) }
 // Method is the convention that made the value.
 func (k KCV) Method() KCVMethod { return k.method }
 
-// IsZero says that there is no value: the key is not of AES.
+// IsZero says that there is no value: the key has none.
 func (k KCV) IsZero() bool { return k.method == "" }
 
 // Matches compares two values of one method; ErrKCVMethod for two methods or

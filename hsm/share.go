@@ -15,10 +15,10 @@ import (
 //	index      1 byte  x, from 1
 //	of         1 byte
 //	set        4 bytes of SHA-256 of the set's name
-//	y          as long as the key: 16 or 32 bytes
+//	y          as long as the key: 16, 24 or 32 bytes
 //	check      8 bytes of SHA-256 of "ankan share check", 00 and the key
 //
-// That is 32 or 48 bytes, multiples of 8 as AES key wrap wants them, without
+// That is 32, 40 or 48 bytes, multiples of 8 as AES key wrap wants them, without
 // padding. Each byte of y is the value at x of a polynomial of its own over
 // GF(2^8), modulo x^8+x^4+x^3+x+1, of degree threshold-1, whose value at 0 is
 // that byte of the key (Shamir, How to Share a Secret, 1979).
@@ -58,8 +58,8 @@ func (s Share) check() error {
 	if s.Threshold < 2 || s.Threshold >= s.Of || s.Of > maxShares || s.Index < 1 || s.Index > s.Of {
 		return fmt.Errorf("it is number %d of %d with threshold %d, want 2 <= threshold < all <= %d", s.Index, s.Of, s.Threshold, maxShares)
 	}
-	if s.Algorithm.keyLen() == 0 || s.Algorithm.Cipher() == TDES {
-		return fmt.Errorf("%w: found %q, want %s, %s or %s", ErrAlgorithm, s.Algorithm, AES128, AES256, HMAC256)
+	if a := s.Algorithm; a.KeyLen() == 0 || a.CheckMethod() == ECBZeros && !a.NeedsWaiver() {
+		return fmt.Errorf("%w: found %q, want %s, %s, %s, %s or %s", ErrAlgorithm, a, AES128, AES256, HMAC256, TDES, TDES3)
 	}
 	return nil
 }
@@ -96,7 +96,7 @@ func (s Share) Open(open Opener) ([]byte, error) {
 }
 
 func (s Share) checkContent(content []byte) error {
-	if want := shareHead + s.Algorithm.keyLen() + shareCheck; len(content) != want {
+	if want := shareHead + s.Algorithm.KeyLen() + shareCheck; len(content) != want {
 		return fmt.Errorf("%w: %d bytes, want %d of %s", ErrAlgorithm, len(content), want, s.Algorithm)
 	}
 	if found := contentCheck(content); found != s.Check {
@@ -121,7 +121,7 @@ func SplitShares(key []byte, a Algorithm, set string, threshold int, to []Holder
 	var kcv KCV
 	if a != HMAC256 {
 		var err error
-		if kcv, err = AESKCV(GP, key); err != nil {
+		if kcv, err = KeyKCV(a.CheckMethod(), a, key); err != nil {
 			return nil, err
 		}
 	}
@@ -212,11 +212,11 @@ func checkJoined(key []byte, shares []Share, xs []byte, ys [][]byte, want []byte
 		if s.Algorithm == HMAC256 {
 			return s.wrong(fmt.Errorf("%w: found %v, want none for a key of %s", ErrKCV, s.KCV, s.Algorithm))
 		}
-		if err := checkKCV(key, s.KCV); err != nil {
+		if err := checkKCV(key, s.Algorithm, s.KCV); err != nil {
 			return s.wrong(err)
 		}
 	}
-	return CheckWeak(key)
+	return CheckKey(key, shares[0].Algorithm)
 }
 
 // checkShares checks that these are shares of one key of the algorithm, and

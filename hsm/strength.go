@@ -15,6 +15,8 @@ func (a Algorithm) Strength() int {
 	switch a.Cipher() {
 	case TDES:
 		return 80
+	case TDES3:
+		return 112
 	case AES128, P256, RSA3072, Ed25519:
 		return 128
 	case AES256, HMAC256, P521:
@@ -71,11 +73,13 @@ func CheckStrength(a Algorithm, under int) error {
 	return nil
 }
 
-// keyLen is the length of a symmetric key in bytes, 0 for other algorithms.
-func (a Algorithm) keyLen() int {
+// KeyLen is the length of a symmetric key in bytes, 0 for other algorithms.
+func (a Algorithm) KeyLen() int {
 	switch a.Cipher() {
 	case AES128, TDES:
 		return 16
+	case TDES3:
+		return 24
 	case AES256, HMAC256:
 		return 32
 	}

@@ -14,7 +14,7 @@ import (
 // NIST SP 800-57 part 1 rev. 5, 5.6.1, tables 2 and 3.
 func TestStrength(t *testing.T) {
 	for a, want := range map[Algorithm]int{
-		AES128: 128, AES256: 256, HMAC256: 256, P256: 128, P521: 256, RSA3072: 128, Ed25519: 128, TDES: 80, LotEMV: 80, LotKDF3: 256, LotNoneShort: 128,
+		AES128: 128, AES256: 256, HMAC256: 256, P256: 128, P521: 256, RSA3072: 128, Ed25519: 128, TDES: 80, TDES3: 112, LotEMV: 80, LotKDF3: 256, LotNoneShort: 128,
 		"DES": 0, "AES-256/": 0, "AES-128/emv": 0, "": 0,
 	} {
 		if got := a.Strength(); got != want {
@@ -52,7 +52,7 @@ func TestStrength(t *testing.T) {
 		a     Algorithm
 		under int
 		ok    bool
-	}{{AES128, 128, true}, {AES256, 256, true}, {AES128, 256, true}, {AES256, 128, false}, {AES256, 192, false}, {AES128, 112, false}, {"DES", 256, false}} {
+	}{{AES128, 128, true}, {AES256, 256, true}, {AES128, 256, true}, {AES256, 128, false}, {AES256, 192, false}, {AES128, 112, false}, {"DES", 256, false}, {TDES3, 112, true}, {TDES3, 80, false}} {
 		if err := CheckStrength(c.a, c.under); (err == nil) != c.ok || err != nil && !errors.Is(err, ErrWeaker) {
 			t.Errorf("%s under %d bits: %v, want it taken: %t", c.a, c.under, err, c.ok)
 		}

@@ -25,7 +25,7 @@ type MACFunc func(message []byte) ([16]byte, error)
 //	0      version, "D"
 //	1-4    length of the block, decimal
 //	5-6    usage
-//	7      algorithm, "A" for AES
+//	7      algorithm of the key in it: "A" for AES, "T" for triple DES
 //	8      mode of use
 //	9-10   version of the key, "00" for none
 //	11     exportability
@@ -57,6 +57,14 @@ func blockUse(p Purpose) (usage string, mode byte, modes string, err error) {
 	return "", 0, "", fmt.Errorf("%w: a key block has no usage for %q", ErrPurpose, p)
 }
 
+// blockLetter names an algorithm as the header does.
+func blockLetter(a Algorithm) byte {
+	if a.CheckMethod() == ECBZeros {
+		return 'T'
+	}
+	return 'A'
+}
+
 // WrapTR31 wraps a key for p under the key behind mac, which is of algorithm
 // kbpk. The block says that the key may not be exported again.
 func WrapTR31(mac MACFunc, kbpk Algorithm, p Purpose, a Algorithm, key []byte) ([]byte, error) {
@@ -74,7 +82,7 @@ func WrapTR31(mac MACFunc, kbpk Algorithm, p Purpose, a Algorithm, key []byte) (
 	defer clear(payload)
 	binary.BigEndian.PutUint16(payload, uint16(8*len(key)))
 	rand.Read(payload[2+copy(payload[2:], key):])
-	head := fmt.Sprintf("D%04d%sA%c00N0000", blockHeaderLen+2*len(payload)+blockMACLen, usage, mode)
+	head := fmt.Sprintf("D%04d%s%c%c00N0000", blockHeaderLen+2*len(payload)+blockMACLen, usage, blockLetter(a), mode)
 	enc, auth, err := blockKeys(mac, kbpk)
 	if err != nil {
 		return nil, err
@@ -104,8 +112,8 @@ func UnwrapTR31(mac MACFunc, kbpk Algorithm, block []byte, p Purpose, a Algorith
 	switch {
 	case h.usage != usage || !strings.ContainsRune(modes, rune(h.mode)):
 		err = fmt.Errorf("%w: key block has usage %s and mode %c, want %s and one of %s", ErrPurpose, h.usage, h.mode, usage, modes)
-	case h.algorithm != 'A':
-		err = fmt.Errorf("%w: key block has algorithm %c, want A", ErrAlgorithm, h.algorithm)
+	case h.algorithm != blockLetter(a):
+		err = fmt.Errorf("%w: key block has algorithm %c, want %c for %s", ErrAlgorithm, h.algorithm, blockLetter(a), a)
 	default:
 		err = checkLen(key, a)
 	}
@@ -245,7 +253,7 @@ func blockKeys(mac MACFunc, kbpk Algorithm) (enc, auth cipher.Block, err error) 
 		return nil, nil, fmt.Errorf("%w: key blocks under %q, want %s or %s", ErrAlgorithm, kbpk, AES128, AES256)
 	}
 	var blocks [2]cipher.Block
-	key := make([]byte, kbpk.keyLen())
+	key := make([]byte, kbpk.KeyLen())
 	defer clear(key)
 	for use := range blocks {
 		for i := 0; i < len(key); i += aes.BlockSize {

@@ -195,7 +195,7 @@ func TestCheckWeak(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, n := range []int{0, 8, 15, 24, 33} {
+	for _, n := range []int{0, 8, 15, 23, 25, 33} {
 		if err := CheckWeak(make([]byte, n)); !errors.Is(err, ErrAlgorithm) {
 			t.Errorf("%d bytes: %v, want ErrAlgorithm", n, err)
 		}
@@ -253,7 +253,7 @@ func each(keys []*ecdh.PrivateKey) Opener {
 func TestComponents(t *testing.T) {
 	who, keys := holders(t, 3)
 	for _, a := range []Algorithm{AES128, AES256} {
-		key := strong("key", a.keyLen())
+		key := strong("key", a.KeyLen())
 		for n := 2; n <= 3; n++ {
 			parts, err := SplitComponents(key, a, "ceremony/7", CMAC, who[:n], random)
 			if err != nil {
@@ -425,7 +425,7 @@ func TestField(t *testing.T) {
 func TestShares(t *testing.T) {
 	who, keys := holders(t, 4)
 	for _, a := range []Algorithm{AES128, AES256, HMAC256} {
-		key := strong("key", a.keyLen())
+		key := strong("key", a.KeyLen())
 		shares, err := SplitShares(key, a, "backup/1", 2, who, random)
 		if err != nil {
 			t.Fatal(err)
@@ -644,7 +644,7 @@ func TestTR31(t *testing.T) {
 		{Transport, AES128, "D0112D0AB00N0000"}, {Transport, AES256, "D0144D0AB00N0000"},
 		{Exchange, AES256, "D0144K0AB00N0000"}, {Operator, AES128, "D011210AE00N0000"}, {Operator, AES256, "D014410AE00N0000"},
 	} {
-		key := strong("key", c.a.keyLen())
+		key := strong("key", c.a.KeyLen())
 		block, err := WrapTR31(mac, kbpk, c.p, c.a, key)
 		if err != nil {
 			t.Fatal(err)

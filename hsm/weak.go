@@ -6,14 +6,14 @@ import (
 	"fmt"
 )
 
-// CheckWeak refuses a symmetric key, or a component of one, of 16 or 32 bytes
-// that is weak or that anybody knows: one with a pattern, and one that is an
-// example in a standard or a default in a program. A key of 32 bytes is weak
+// CheckWeak refuses a symmetric key, or a component of one, of 16, 24 or 32
+// bytes that is weak or that anybody knows: one with a pattern, and one that is
+// an example in a standard or a default in a program. A key of 32 bytes is weak
 // if one half is: the other is then all of its strength. The error wraps
 // ErrWeakKey.
 func CheckWeak(key []byte) error {
-	if len(key) != 16 && len(key) != 32 {
-		return fmt.Errorf("key or component has %d bytes, want 16 or 32: %w", len(key), ErrAlgorithm)
+	if len(key) != 16 && len(key) != 24 && len(key) != 32 {
+		return fmt.Errorf("key or component has %d bytes, want 16, 24 or 32: %w", len(key), ErrAlgorithm)
 	}
 	if repeats(key) {
 		return fmt.Errorf("%w: its second half repeats the first", ErrWeakKey)
@@ -49,12 +49,17 @@ func CheckWeak(key []byte) error {
 }
 
 // CheckKey refuses a symmetric key that comes from elsewhere and is not of the
-// algorithm (ErrAlgorithm) or is weak (ErrWeakKey).
+// algorithm (ErrAlgorithm) or is weak (ErrWeakKey): for triple DES, parts of it
+// too, and one that is no more than single DES.
 func CheckKey(key []byte, a Algorithm) error {
-	if err := checkLen(key, a); err != nil {
-		return err
+	err := checkLen(key, a)
+	if err == nil {
+		err = CheckWeak(key)
 	}
-	return CheckWeak(key)
+	if err == nil && a.NeedsWaiver() {
+		err = checkDES(key)
+	}
+	return err
 }
 
 // chunks gives b in parts of n bytes; none if b is shorter.
@@ -81,17 +86,4 @@ func evenSteps(b []byte) int {
 		differs |= (b[i] - b[i-1]) ^ (b[1] - b[0])
 	}
 	return subtle.ConstantTimeByteEq(differs, 0)
-}
-
-// weakDES is 1 for a weak or semi-weak key of DES, whatever its parity bits.
-func weakDES(b []byte) int {
-	found := 0
-	for _, w := range desWeak {
-		var differs byte
-		for i := range b {
-			differs |= (b[i] ^ w[i]) & 0xFE
-		}
-		found |= subtle.ConstantTimeByteEq(differs, 0)
-	}
-	return found
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"ankan/audit"
 	"ankan/hsm"
 	"ankan/store"
+	"ankan/waiver"
 )
 
 // A Guard stands before a security module: it is a module that lets a key be
@@ -71,11 +73,13 @@ func (g *Guard) holds(ctx context.Context, id string, p hsm.Purpose) error {
 }
 
 type guarded struct {
-	state   State
-	expires time.Time
-	purpose hsm.Purpose
-	uses    int64            // since the last Flush
-	links   map[string]int64 // what it was used for, likewise
+	state     State
+	expires   time.Time
+	purpose   hsm.Purpose
+	algorithm hsm.Algorithm
+	waiver    waiver.Waiver    // of an algorithm that needs one
+	uses      int64            // since the last Flush
+	links     map[string]int64 // what it was used for, likewise
 }
 
 // NewGuard puts a guard before m. Reconcile comes first.
@@ -108,24 +112,26 @@ func (g *Guard) Reload(ctx context.Context) error {
 // guarded are the keys that a guard has to look after: all but those that are
 // no more.
 func (r *Register) guarded(ctx context.Context) (map[string]*guarded, error) {
-	rows, err := r.store.Query(ctx, `SELECT id, state, expires, purpose FROM key WHERE state <> 'destroyed'`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	all := map[string]*guarded{}
-	for rows.Next() {
-		var id, expires string
-		k := &guarded{links: map[string]int64{}}
-		if err := rows.Scan(&id, &k.state, &expires, &k.purpose); err != nil {
+	return look(ctx, r, func(q view) (map[string]*guarded, error) {
+		waived, err := waivers(q, "")
+		if err != nil {
 			return nil, err
 		}
-		if k.expires, err = store.ParseStamp(expires); err != nil {
-			return nil, fmt.Errorf("key %s: %w", id, err)
-		}
-		all[id] = k
-	}
-	return all, rows.Err()
+		all := map[string]*guarded{}
+		_, err = store.Collect(q, func(rows *sql.Rows) (n struct{}, err error) {
+			var id, expires string
+			k := &guarded{links: map[string]int64{}}
+			if err := rows.Scan(&id, &k.state, &expires, &k.purpose, &k.algorithm); err != nil {
+				return n, err
+			}
+			if k.expires, err = store.ParseStamp(expires); err != nil {
+				return n, fmt.Errorf("key %s: %w", id, err)
+			}
+			k.waiver, all[id] = waived[id], k
+			return n, nil
+		}, `SELECT id, state, expires, purpose, algorithm FROM key WHERE state <> 'destroyed'`)
+		return all, err
+	})
 }
 
 // A use either protects something new or opens what was protected before.
@@ -176,6 +182,11 @@ func (g *Guard) use(ctx context.Context, id string, u use) error {
 	// The log's own key is never held back: without it nobody could say why.
 	if k.purpose != hsm.LogSign {
 		if err := k.allows(id, u, g.r.store.Now); err != nil {
+			return err
+		}
+	}
+	if k.algorithm.NeedsWaiver() {
+		if err := waived(id, k.algorithm, k.waiver, g.r.store.Now()); err != nil {
 			return err
 		}
 	}

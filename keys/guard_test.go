@@ -32,7 +32,8 @@ func TestGuardConforms(t *testing.T) {
 	})
 }
 
-// confirming is a guard whose keys are confirmed as soon as they are there.
+// confirming is a guard whose keys are confirmed as soon as they are there, and
+// waived before.
 type confirming struct {
 	*keys.Guard
 	s *Site
@@ -48,15 +49,45 @@ func (c confirming) confirm(k hsm.Key, err error) (hsm.Key, error) {
 	return k, err
 }
 
+// waive puts a waiver for a key whose algorithm needs one.
+func (c confirming) waive(id string, a hsm.Algorithm) {
+	if !a.NeedsWaiver() {
+		return
+	}
+	c.s.Change(func(tx *store.Tx) error {
+		_, err := tx.Exec(`INSERT INTO key_waiver (entry, key, algorithm, signed, reason, until, contract, act) VALUES ($1, $2, $3, 'person/1', 'a test', $4, '', '')`,
+			tx.Index(), id, string(a), store.Stamp(c.s.Now().AddDate(1, 0, 0)))
+		return err
+	})
+}
+
+func (c confirming) Generate(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
+	c.waive(id, a)
+	return c.Guard.Generate(ctx, id, p, a)
+}
+
+func (c confirming) GenerateShared(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm, set string, threshold int, to []hsm.Holder) (hsm.Key, []hsm.Share, error) {
+	c.waive(id, a)
+	return c.Guard.GenerateShared(ctx, id, p, a, set, threshold, to)
+}
+
+func (c confirming) TakeKey(ctx context.Context, agree string, given hsm.Given, label, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
+	c.waive(id, a)
+	return c.Guard.TakeKey(ctx, agree, given, label, id, p, a)
+}
+
 func (c confirming) Combine(ctx context.Context, agree string, parts []hsm.Component, id string, p hsm.Purpose, a hsm.Algorithm, want hsm.KCV) (hsm.Key, error) {
+	c.waive(id, a)
 	return c.confirm(c.Guard.Combine(ctx, agree, parts, id, p, a, want))
 }
 
 func (c confirming) Restore(ctx context.Context, agree string, shares []hsm.Share, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
+	c.waive(id, a)
 	return c.confirm(c.Guard.Restore(ctx, agree, shares, id, p, a))
 }
 
 func (c confirming) Import(ctx context.Context, blob []byte, w hsm.Wrapping, id string, p hsm.Purpose, a hsm.Algorithm) (hsm.Key, error) {
+	c.waive(id, a)
 	return c.confirm(c.Guard.Import(ctx, blob, w, id, p, a))
 }
 

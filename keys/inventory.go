@@ -392,7 +392,7 @@ func (r *Register) Remind(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.remindForms(ctx, now)
+	return errors.Join(r.remindWaivers(ctx, now), r.remindForms(ctx, now))
 }
 
 // remind tells people of something, unless they were told within a time; 0 is

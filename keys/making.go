@@ -109,7 +109,7 @@ func (g *Guard) make(ctx context.Context, id string, p hsm.Purpose, a hsm.Algori
 	if err := g.making(id, origin); err != nil {
 		return hsm.Key{}, err
 	}
-	if err := errors.Join(hsm.CheckID(id), p.Fits(a), g.r.Allowed(ctx, p, a)); err != nil {
+	if err := errors.Join(hsm.CheckID(id), p.Fits(a), g.r.Allowed(ctx, id, p, a)); err != nil {
 		return hsm.Key{}, err
 	}
 	k, err := g.r.Key(ctx, id)

@@ -19,6 +19,7 @@ import (
 	"ankan/audit"
 	"ankan/hsm"
 	"ankan/store"
+	"ankan/waiver"
 )
 
 //go:embed migrations
@@ -81,6 +82,18 @@ type Key struct {
 	Ended     time.Time `json:"ended,omitzero"`
 	Uses      int64     `json:"uses"`
 	Parties   []string  `json:"parties,omitempty"` // partners that share it
+	// Waiver is what people signed last for a key of this name; the zero waiver
+	// for one that needs none.
+	Waiver waiver.Waiver `json:"waiver,omitzero"`
+}
+
+// Kind is the key's algorithm with what a waiver says of it now, such as "3DES
+// under waiver until 2027-03-31".
+func (k Key) Kind(now time.Time) string {
+	if hsm.Algorithm(k.Algorithm).NeedsWaiver() {
+		return k.Waiver.Kind(k.Algorithm, now)
+	}
+	return k.Algorithm
 }
 
 // Expired says whether the cryptoperiod is over.
@@ -200,7 +213,8 @@ func (r *Register) Keys(ctx context.Context, f Filter) ([]Key, int, error) {
 	return all, n, err
 }
 
-// query reads keys, and in a second query what partners share them.
+// query reads keys, and in more queries what partners share them and which are
+// waived.
 func (r *Register) query(ctx context.Context, where string, args ...any) ([]Key, error) {
 	return look(ctx, r, func(q view) ([]Key, error) {
 		all, err := store.Collect(q, scanKey, `SELECT `+keyColumns+` FROM key `+where, args...)
@@ -216,10 +230,11 @@ func (r *Register) query(ctx context.Context, where string, args ...any) ([]Key,
 		for _, l := range shared {
 			parties[l[0]] = append(parties[l[0]], l[1])
 		}
+		waived, err := waivers(q, `WHERE key IN (SELECT id FROM key `+where+`)`, args...)
 		for i := range all {
-			all[i].Parties = parties[all[i].ID]
+			all[i].Parties, all[i].Waiver = parties[all[i].ID], waived[all[i].ID]
 		}
-		return all, nil
+		return all, err
 	})
 }
 
@@ -412,9 +427,10 @@ func (r *Register) activate(tx *store.Tx, id, purpose string) error {
 	return err
 }
 
-// Allowed refuses a key of an algorithm that the policy does not take for the
-// purpose (SOP 6.4.e.i).
-func (r *Register) Allowed(ctx context.Context, p hsm.Purpose, a hsm.Algorithm) error {
+// Allowed refuses a key of this name and of an algorithm that the policy does not
+// take for the purpose (SOP 6.4.e.i). What needs a waiver is taken under one,
+// whatever the policy says of algorithms.
+func (r *Register) Allowed(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorithm) error {
 	policy, err := r.people.Policy(ctx)
 	if err != nil {
 		return err
@@ -422,6 +438,9 @@ func (r *Register) Allowed(ctx context.Context, p hsm.Purpose, a hsm.Algorithm) 
 	rule, ok := policy.Keys[string(p)]
 	if !ok {
 		return fmt.Errorf("a key for %q: %w: the policy has no rule for such keys", p, act.ErrNotAllowed)
+	}
+	if a.NeedsWaiver() {
+		return r.Waived(ctx, id, a)
 	}
 	if !slices.Contains(rule.Algorithms, string(a)) {
 		return fmt.Errorf("a key for %q: %w: it is %s, the policy takes %s (SOP 6.4.e.i)", p, act.ErrNotAllowed, a, strings.Join(rule.Algorithms, " or "))

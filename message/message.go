@@ -35,6 +35,7 @@ const (
 	KindDestroy     Kind = "destroy"     // bureau to plant: destroy your copy
 	KindDestroyed   Kind = "destroyed"   // plant to bureau: done, with proof
 	KindCertificate Kind = "certificate" // bureau to operator
+	KindAbandon     Kind = "abandon"     // operator or plant to bureau: it does not go on here
 	KindAlarm       Kind = "alarm"       // to whoever shares a key: it is compromised
 	KindAlarmAck    Kind = "alarm-ack"   // the answer
 	KindForm        Kind = "form"        // to whom a component travels: first part of its form
@@ -78,6 +79,18 @@ type Receipt struct {
 	Accepted bool     `json:"accepted"`
 	Reasons  []string `json:"reasons,omitempty"`
 	Retired  int      `json:"retired,omitempty"` // all cards of the order: there will be no response
+
+	// Abandoned says that the bureau gave up an order that it had accepted: there
+	// will be no response, and its identities are never issued again.
+	Abandoned bool `json:"abandoned,omitempty"`
+}
+
+// An Abandon tells a bureau that an order does not go on at the site that writes:
+// its operator withdrew it, or its plant lost what it knew of it.
+type Abandon struct {
+	Order string `json:"order"`
+	Why   string `json:"why"`
+	Act   string `json:"act"` // SHA-256 of the act that was signed; a plant's names the one that unlocked it
 }
 
 // SharedKeys are keys that an operator shares with a bureau.
@@ -192,6 +205,10 @@ type Ack struct {
 type DestroyOrder struct {
 	Order string `json:"order"`
 	Act   string `json:"act"` // digest of the act that the bureau's people signed
+
+	// Abandoned is why the bureau gave the order up: the line makes no more cards
+	// of it, and those that it made are destroyed.
+	Abandoned string `json:"abandoned,omitempty"`
 }
 
 // A Destroyed is what a site did to its copy of an order, and where its log
@@ -210,6 +227,8 @@ type DestroyProof struct {
 	Destroyed
 	Act       string   `json:"act"` // digest of the act that the plant's people signed
 	Approvers []string `json:"approvers"`
+
+	Out int `json:"out,omitempty"` // cards of an abandoned order that had left the plant
 }
 
 // A Certified is the certificate of destruction: signed JSON, and for people a PDF.

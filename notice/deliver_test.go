@@ -871,3 +871,33 @@ func FuzzMessage(f *testing.F) {
 		}
 	})
 }
+
+// Whom a contract names gets mail at their own address, and is shown no console;
+// what is no mail address goes to a webhook alone.
+func TestContacts(t *testing.T) {
+	h := newHall(t)
+	s := newMailServer(t, noTLS)
+	h.must(h.change(func(tx *store.Tx) error {
+		return TellContacts(tx, []string{"noc@operator.example", "+911140000000", "Noc <noc@operator.example>"}, Notice{Kind: "order.limit-near", Subject: "order/1", Link: "/acts", Text: "It is near."})
+	}))
+	before := h.store.Size()
+	h.must(h.deliver(s.config(noTLS, "")))
+	l, m := s.next(t)
+	body, err := io.ReadAll(m.Body)
+	if err != nil || !slices.Equal(l.To, []string{"noc@operator.example"}) || !strings.Contains(string(body), "It is near.") || !strings.Contains(string(body), "as a contract asks for") ||
+		strings.Contains(string(body), "bureau.example/") || strings.Contains(string(body), "contact:") {
+		t.Errorf("%+v, %q, %v", l, body, err)
+	}
+	s.none(t)
+	if got := kinds(h.left(before)); !slices.Equal(got, []string{"notice.sent", "notice.kept"}) {
+		t.Errorf("%v", got)
+	}
+	h.must(h.change(func(tx *store.Tx) error {
+		return TellContacts(tx, []string{"+911140000000"}, Notice{Kind: "order.limit-near", Subject: "order/2"})
+	}))
+	r := newReceiver(t, nil)
+	h.must(h.deliver(hook(r.URL)))
+	if len(r.came) != 1 {
+		t.Errorf("%d came to the webhook", len(r.came))
+	}
+}

@@ -94,7 +94,13 @@ func (c Config) mail(addressOf func(string) (string, bool)) (channel, error) {
 		}
 		return fmt.Errorf("%s: no answer", failed.Reason)
 	}
-	return channel{name: "mail", to: addressOf, send: send, stop: hangUp}, nil
+	to := func(person string) (string, bool) {
+		if address, is, ok := contactMail(person); is {
+			return address, ok
+		}
+		return addressOf(person)
+	}
+	return channel{name: "mail", to: to, send: send, stop: hangUp}, nil
 }
 
 // message is a notice as mail: plain text. Its Message-ID is that of the
@@ -116,7 +122,12 @@ func (c Config) message(to string, n Notice) (*gomail.Msg, error) {
 	if link := c.link(n); link != "" {
 		text += "\n" + link + "\n"
 	}
-	text += fmt.Sprintf("\nSite %s told this to person %s on %s. Sign in at the console to answer; never by mail.\n", c.Site, n.Person, n.At.UTC().Format(time.DateTime+" UTC"))
+	whom := "to person " + n.Person
+	answer := "Sign in at the console to answer; never by mail."
+	if _, is, _ := contactMail(n.Person); is {
+		whom, answer = "as a contract asks for", "Do not answer by mail."
+	}
+	text += fmt.Sprintf("\nSite %s told this %s on %s. %s\n", c.Site, whom, n.At.UTC().Format(time.DateTime+" UTC"), answer)
 	m.SetBodyString(gomail.TypeTextPlain, text)
 	return m, nil
 }
@@ -124,7 +135,7 @@ func (c Config) message(to string, n Notice) (*gomail.Msg, error) {
 // link is where the console shows what a notice is about; "" if nobody said
 // where the console is.
 func (c Config) link(n Notice) string {
-	if c.ConsoleURL == "" {
+	if c.ConsoleURL == "" || n.Link == "" {
 		return ""
 	}
 	return strings.TrimSuffix(c.ConsoleURL, "/") + n.Link

@@ -9,7 +9,9 @@ import (
 	"database/sql"
 	"embed"
 	"fmt"
+	"net/mail"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,6 +66,30 @@ func TellHolders(ctx context.Context, tx *store.Tx, n Notice, roles ...string) e
 		ids = append(ids, who.ID)
 	}
 	return Tell(tx, ids, n)
+}
+
+// contact marks who is told and is nobody of the site: whom a contract names.
+const contact = "contact:"
+
+// TellContacts writes a notice to addresses outside of the site, in the change
+// that it tells of: mail addresses get it as mail, and a webhook gets all. They
+// have no console, so that it has no link.
+func TellContacts(tx *store.Tx, addresses []string, n Notice) error {
+	n.Link = ""
+	var all []string
+	for _, a := range addresses {
+		all = append(all, contact+a)
+	}
+	return Tell(tx, all, n)
+}
+
+// contactMail is the mail address of a contact, if it has one.
+func contactMail(person string) (address string, is, ok bool) {
+	if address, is = strings.CutPrefix(person, contact); !is {
+		return "", false, false
+	}
+	a, err := mail.ParseAddress(address)
+	return address, true, err == nil && a.Address == address
 }
 
 // A Board is what was told at one site.

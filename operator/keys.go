@@ -48,7 +48,7 @@ func (p pair) op() hsm.Algorithm {
 func makeSubject(subject string) (pair, error) {
 	p := pair{Algorithm: hsm.AES256}
 	subject, p.TUAK = strings.CutSuffix(subject, "/"+string(aka.TUAK))
-	for _, a := range []hsm.Algorithm{hsm.AES128, hsm.AES256} {
+	for _, a := range []hsm.Algorithm{hsm.AES128, hsm.AES256, hsm.TDES, hsm.TDES3} {
 		if rest, ok := strings.CutSuffix(subject, "/"+string(a)); ok {
 			subject, p.Algorithm = rest, a
 			break
@@ -56,7 +56,7 @@ func makeSubject(subject string) (pair, error) {
 	}
 	var err error
 	if p.Partner, p.Index, err = site.KeySubject(subject); err != nil {
-		return p, fmt.Errorf("%w, nor key/PARTNER/INDEX/ALGORITHM with %s or %s, with /%s behind it for a TOP", err, hsm.AES128, hsm.AES256, aka.TUAK)
+		return p, fmt.Errorf("%w, nor key/PARTNER/INDEX/ALGORITHM with %s, %s, or under a waiver %s or %s, with /%s behind it for a TOP", err, hsm.AES128, hsm.AES256, hsm.TDES, hsm.TDES3, aka.TUAK)
 	}
 	if p.Index < 1 || p.Index > 99 {
 		return p, fmt.Errorf("index is %d, want 1 to 99; 0 means not encrypted", p.Index)
@@ -80,11 +80,12 @@ func (s *operator) proposeMake(ctx context.Context, subject string) (map[string]
 			return nil, err
 		}
 	}
-	return map[string]string{
+	params := map[string]string{
 		"partner": p.Partner, "index": fmt.Sprint(p.Index),
 		"transport.key": message.TransportKey(s.Config().Site, p.Index), "transport.algorithm": string(p.Algorithm),
 		"op.key": message.OPKey(s.Config().Site, p.Index), "op.algorithm": string(p.op()),
-	}, nil
+	}
+	return params, s.WaiverOf(ctx, params["transport.key"], p.Algorithm, params)
 }
 
 // doMake spends the warrant and writes the intent; then the module makes the

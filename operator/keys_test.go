@@ -98,6 +98,8 @@ func TestMake(t *testing.T) {
 		"key/maker/100":                "index is 100, want 1 to 99",
 		"key/maker/012":                `subject "key/maker/012" is not key/PARTNER/INDEX`,
 		"key/maker/12/DES":             "nor key/PARTNER/INDEX/ALGORITHM",
+		"key/maker/12/3DES":            "key transport/op/12: 3DES is refused: it is weak or broken, and no waiver is in force; write a later end",
+		"key/maker/12/3DES-3KEY":       "key transport/op/12: 3DES-3KEY is refused",
 		"key/maker/12/AES-256/AES-256": `subject "key/maker/12/AES-256" is not key/PARTNER/INDEX`,
 		"key/other/12":                 `"other" is no partner`,
 		"order/1":                      "is not key/…",
@@ -149,12 +151,12 @@ func TestMakeInterrupted(t *testing.T) {
 }
 
 func FuzzMakeSubject(f *testing.F) {
-	for _, s := range []string{"key/maker/11", "key/maker/11/AES-128", "key/maker/11/AES-256", "key/maker/11/AES-128/TUAK", "key/maker/11/TUAK", "key//1", "key/a/b/1", "order/1", "key/maker/-1"} {
+	for _, s := range []string{"key/maker/11", "key/maker/11/AES-128", "key/maker/11/AES-256", "key/maker/11/AES-128/TUAK", "key/maker/11/3DES", "key/maker/11/3DES-3KEY/TUAK", "key/maker/11/TUAK", "key//1", "key/a/b/1", "order/1", "key/maker/-1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, subject string) {
 		p, err := makeSubject(subject)
-		if err == nil && (p.Partner == "" || p.Index < 1 || p.Index > 99 || p.Algorithm != hsm.AES128 && p.Algorithm != hsm.AES256) {
+		if err == nil && (p.Partner == "" || p.Index < 1 || p.Index > 99 || hsm.Transport.Fits(p.Algorithm) != nil) {
 			t.Errorf("%q is %+v", subject, p)
 		}
 	})

@@ -76,6 +76,7 @@ func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 			"key.make":          {Propose: s.proposeMake, Do: s.doMake},
 			"key.share":         {Propose: s.proposeShare, Do: s.doShare},
 			"order.submit":      {Propose: s.proposeSubmit, Do: s.doSubmit},
+			"order.withdraw":    {Propose: s.proposeWithdraw, Do: s.doWithdraw},
 			"hlr.load":          {Propose: s.proposeLoad, Do: s.doLoad},
 			"order.acknowledge": {Propose: s.proposeAck, Do: s.doAck},
 		},
@@ -123,6 +124,9 @@ func (s *operator) proposeShare(ctx context.Context, subject string) (map[string
 			return nil, fmt.Errorf("key %s: %w; have it made: ankan act request key.make %s", id, err, subject)
 		}
 		params[what+".algorithm"], params[what+".kcv"] = string(k.Algorithm), k.KCV.String()
+		if err := s.WaiverOf(ctx, id, k.Algorithm, params); err != nil {
+			return nil, err
+		}
 	}
 	return params, nil
 }
@@ -262,11 +266,12 @@ func (s *operator) proposeSubmit(ctx context.Context, subject string) (map[strin
 		return nil, err
 	}
 	defer in.Close()
-	return map[string]string{
+	params := map[string]string{
 		"manufacturer": o.Partner, "file": o.Name, "batch": o.Batch, "digest": o.Digest, "quantity": strconv.Itoa(o.Quantity),
 		"profile": o.Profile, "transport_key": message.TransportKey(s.Config().Site, o.Transport),
 		"first_iccid": in.First().ICCID.Masked(), "first_imsi": in.First().IMSI.Masked(),
-	}, nil
+	}
+	return params, s.WaiverOfKey(ctx, params["transport_key"], params)
 }
 
 func (s *operator) doSubmit(ctx context.Context, w custody.Warrant) error {
@@ -312,7 +317,10 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	if m.Retired != 0 {
+	switch {
+	case m.Abandoned:
+		return s.takeAbandoned(ctx, a, m)
+	case m.Retired != 0:
 		return s.takeRetired(ctx, a, m)
 	}
 	id, ok := message.Base(m.File)
@@ -325,7 +333,11 @@ func (s *operator) takeReceipt(ctx context.Context, a *site.Arrival) error {
 	}
 	states := []order.State{order.Submitted}
 	if !m.Accepted {
-		states = append(states, order.Accepted) // a bureau may take it back until it draws keys
+		// A bureau may take it back until it draws keys, and must not take it in when
+		// it was withdrawn before it came.
+		states = append(states, order.Accepted, order.Withdrawn)
+	} else if late, err := s.late(ctx, a, id); late || err != nil {
+		return err
 	}
 	o, err := s.about(ctx, a, id, "", states...)
 	if err != nil {
@@ -361,6 +373,9 @@ func (s *operator) orderNamed(ctx context.Context, base string) string {
 // takeRetired ends the wait for a response that has no row: no card of the
 // order could be made. The receipt stands in its place.
 func (s *operator) takeRetired(ctx context.Context, a *site.Arrival, m message.Receipt) error {
+	if late, err := s.late(ctx, a, m.Order); late || err != nil {
+		return err
+	}
 	o, err := s.about(ctx, a, m.Order, order.Submitted, order.Accepted)
 	if err != nil {
 		return err
@@ -785,7 +800,8 @@ func (s *operator) takeCertificate(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
-	o, err := s.about(ctx, a, m.Order, "", order.Acknowledged)
+	before := []order.State{order.Submitted, order.Accepted, order.Answered, order.Withdrawn} // of an abandoned one
+	o, err := s.about(ctx, a, m.Order, "", append([]order.State{order.Acknowledged, order.Abandoned}, before...)...)
 	if err != nil {
 		return err
 	}
@@ -798,6 +814,14 @@ func (s *operator) takeCertificate(ctx context.Context, a *site.Arrival) error {
 	}
 	if c.Order.ID != o.ID || c.Order.Digest != o.Digest {
 		return site.Refused("%s: it certifies order %s with digest %.12s…, want %s", a.Name, c.Order.ID, c.Order.Digest, o.ID)
+	}
+	switch early := slices.Contains(before, o.State); {
+	case early && c.Abandoned == "":
+		return site.Refused("%s: order %s is %s, want %s", a.Name, o.ID, o.State, order.Acknowledged)
+	case early:
+		return fmt.Errorf("%s: order %s is %s still; the file is taken when it is %s", a.Name, o.ID, o.State, order.Abandoned)
+	case (c.Abandoned == "") != (o.State == order.Acknowledged):
+		return site.Refused("%s: order %s is %s here, and by the certificate it was abandoned: %q", a.Name, o.ID, o.State, c.Abandoned)
 	}
 	dir := s.Config().Path("certificates")
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -155,6 +155,9 @@ func (s *operator) takeResponse(ctx context.Context, a *site.Arrival) error {
 	if !ok {
 		return site.Refused("%s: the name must be ORDER.out.pgp, or ORDER.N-of-M.out.pgp with N from 1 to M and M at most %d", a.Name, message.MaxResponseFiles)
 	}
+	if late, err := s.late(ctx, a, id); late || err != nil {
+		return err
+	}
 	o, err := s.about(ctx, a, id, order.Submitted, order.Accepted)
 	if err != nil {
 		return err

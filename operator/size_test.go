@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,23 +41,11 @@ var (
 // bureau in it, whatever the order's size.
 const mostMemory = 256 << 20
 
-const inChild = "ANKAN_TEST_SIZE"
-
 // TestSize takes an order that lists its identities from the operator's draft
 // to its subscriber store, all but people and plant, and looks at the memory of
 // the process, which is one of its own for that.
 func TestSize(t *testing.T) {
-	if os.Getenv(inChild) == "" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSize$", "-test.v", "-test.timeout=0", "-cards", strconv.Itoa(*sizeCards), "-rows", strconv.Itoa(*sizeRows))
-		cmd.Env = append(os.Environ(), inChild+"=1")
-		out, err := cmd.CombinedOutput()
-		t.Logf("%s", out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Contains(out, []byte("--- PASS: TestSize")) {
-			t.Fatal("the test did not run in its own process")
-		}
+	if !sitetest.OwnProcess(t, "-cards", strconv.Itoa(*sizeCards), "-rows", strconv.Itoa(*sizeRows)) {
 		return
 	}
 	r := newSizeRig(t)
@@ -122,7 +109,7 @@ func TestSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.at("wiped")
-	if peak := peak(t); peak > mostMemory {
+	if peak := sitetest.Peak(t); peak > mostMemory {
 		t.Errorf("the process had %d MiB resident, want at most %d", peak>>20, mostMemory>>20)
 	}
 }
@@ -132,12 +119,12 @@ type sizeRig struct {
 	op, maker   *site.Site
 	does, makes site.Duties
 	id          string
-	began       time.Time
+	at          func(stage string)
 }
 
 func newSizeRig(t *testing.T) *sizeRig {
 	t.Helper()
-	r := &sizeRig{T: t, began: time.Now()}
+	r := &sizeRig{T: t, at: sitetest.Watch(t)}
 	parts := []site.Part{Part(), bureau.Part()}
 	a, b := sitetest.Config(t, "op", site.Operator), sitetest.Config(t, "maker", site.Bureau)
 	for _, c := range []*site.Config{a, b} {
@@ -172,24 +159,6 @@ func newSizeRig(t *testing.T) *sizeRig {
 		sitetest.Must[hsm.Key](t)(r.maker.Token().TakeKey(t.Context(), site.KeyAgree, given, id, id, k.Purpose, k.Algorithm))
 	}
 	return r
-}
-
-// at says how far it is, and the memory so far.
-func (r *sizeRig) at(stage string) {
-	r.Helper()
-	r.Logf("%8.1f s, %4d MiB: %s", time.Since(r.began).Seconds(), peak(r.T)>>20, stage)
-}
-
-// peak is the most memory that this process had resident, in bytes.
-func peak(t *testing.T) int64 {
-	t.Helper()
-	for line := range strings.Lines(string(sitetest.Must[[]byte](t)(os.ReadFile("/proc/self/status")))) {
-		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			return 1024 * sitetest.Must[int64](t)(strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(v), "kB")), 10, 64))
-		}
-	}
-	t.Fatal("/proc/self/status has no VmHWM")
-	return 0
 }
 
 // draft places an order for so many identities, each seven numbers after the

@@ -36,6 +36,10 @@ type Certificate struct {
 	Witness      Signatory      `json:"witness"`
 	Act          string         `json:"act"` // SHA-256 of the act that they signed, hex
 	Log          LogRef         `json:"log"`
+
+	// Abandoned is why the order was given up before its cards were delivered; ""
+	// if it was not.
+	Abandoned string `json:"abandoned,omitempty"`
 }
 
 // An OrderRef names an order.
@@ -58,11 +62,15 @@ type CardCounts struct {
 	Ordered   int `json:"ordered"`
 	Delivered int `json:"delivered"` // good cards, answered for by responses
 	Retired   int `json:"retired"`   // identities that no card carries, never to be issued again
+
+	// Lost is how many of the retired were on chips that were lost, and so could not
+	// be destroyed. No keys of them were delivered.
+	Lost int `json:"lost,omitempty"`
 }
 
 // A DestroyClock is the time limit and what was done in it.
 type DestroyClock struct {
-	Acknowledged time.Time `json:"acknowledged"` // the operator has its keys; the clock starts
+	Acknowledged time.Time `json:"acknowledged"` // the operator has its keys, or the order was abandoned; the clock starts
 	Limit        time.Time `json:"limit"`        // by contract
 	Destroyed    time.Time `json:"destroyed"`    // the last copy was confirmed gone
 }
@@ -133,6 +141,12 @@ func (c *Certificate) checkCounts() error {
 	n := c.Cards
 	if n.Ordered < 1 || n.Delivered < 0 || n.Retired < 0 || n.Ordered != n.Delivered+n.Retired {
 		return fmt.Errorf("%d ordered, %d delivered and %d retired do not add up", n.Ordered, n.Delivered, n.Retired)
+	}
+	if n.Lost < 0 || n.Lost > n.Retired {
+		return fmt.Errorf("%d cards are lost of %d that are retired", n.Lost, n.Retired)
+	}
+	if c.Abandoned != "" && n.Delivered > 0 {
+		return fmt.Errorf("%d cards are delivered of an order that was abandoned", n.Delivered)
 	}
 	return nil
 }

@@ -168,7 +168,14 @@ func (p *page) order(c *Certificate) {
 	}
 	p.line("Operator's reference", batch, p.body)
 	p.line("SHA-256 of the order", grouped(c.Order.Digest), p.fixed)
-	p.line("Cards", fmt.Sprintf("%s ordered = %s delivered + %s retired", thousands(c.Cards.Ordered), thousands(c.Cards.Delivered), thousands(c.Cards.Retired)), p.body)
+	cards := fmt.Sprintf("%s ordered = %s delivered + %s retired", thousands(c.Cards.Ordered), thousands(c.Cards.Delivered), thousands(c.Cards.Retired))
+	if c.Cards.Lost > 0 {
+		cards += fmt.Sprintf(", %s of them on chips that were lost", thousands(c.Cards.Lost))
+	}
+	p.line("Cards", cards, p.body)
+	if c.Abandoned != "" {
+		p.line("Abandoned", c.Abandoned, p.body)
+	}
 }
 
 func (p *page) keys(c *Certificate) {
@@ -197,7 +204,11 @@ func (p *page) copies(c *Certificate) {
 
 func (p *page) times(c *Certificate) {
 	p.section("Time limit")
-	p.line("Keys acknowledged", both(c.Clock.Acknowledged), p.body)
+	begins := "Keys acknowledged"
+	if c.Abandoned != "" {
+		begins = "Abandoned"
+	}
+	p.line(begins, both(c.Clock.Acknowledged), p.body)
 	p.line("To be destroyed by", both(c.Clock.Limit), p.body)
 	p.line("Destroyed", both(c.Clock.Destroyed), p.body)
 }

@@ -21,7 +21,7 @@ func certificate() *Certificate {
 		Order:        OrderRef{"bharat-demo-5f1e9ac03b77", "01074809", "PO/2026/010748", strings.Repeat("5f1e9ac03b77d204", 4)},
 		Operator:     CertifiedParty{"bharat-demo", "Bharat Demo Mobile Ltd", "New Delhi"},
 		Manufacturer: CertifiedParty{"ankan-cards", "Ankan Cards Pvt Ltd", "Manesar, Haryana, India"},
-		Cards:        CardCounts{1_000_000, 999_988, 12},
+		Cards:        CardCounts{Ordered: 1_000_000, Delivered: 999_988, Retired: 12},
 		Clock:        DestroyClock{at(1, 9, 12), at(31, 9, 12), at(14, 6, 31)},
 		Keys: []DestroyedKey{
 			{"order/bharat-demo-5f1e9ac03b77", "wraps data key, AES-256", "C35280 GP", "soft token", at(14, 6, 29)},

@@ -16,6 +16,7 @@ import (
 	"ankan/format"
 	"ankan/hsm"
 	"ankan/sim"
+	"ankan/waiver"
 )
 
 // A Contract is what an operator and a manufacturer agreed. ParseContract
@@ -96,6 +97,19 @@ func (p AgreedProfile) Authentication() aka.Parameters {
 type TransportKeyRef struct {
 	Index int     // as order files name it
 	KCV   hsm.KCV // check value with its method; zero if people compare it when the key is shared
+	// Algorithm is the key's; "" is AES of either length.
+	Algorithm hsm.Algorithm
+	// Waiver is what both agreed of an algorithm that needs one. People sign it at
+	// each site by the act key.waive.
+	Waiver waiver.Waiver
+}
+
+// Fits refuses a key of another algorithm than was agreed.
+func (k TransportKeyRef) Fits(a hsm.Algorithm) error {
+	if k.Algorithm == a || k.Algorithm == "" && !a.NeedsWaiver() {
+		return nil
+	}
+	return fmt.Errorf("transport key %d is %s, the contract says %s; agree on one of them, or take another index", k.Index, a, cmp.Or(string(k.Algorithm), "AES"))
 }
 
 // Owned is a range of ICCIDs and one of IMSIs that belong to the operator,
@@ -194,7 +208,11 @@ func (c *Contract) Profile(in *Header) (AgreedProfile, error) {
 		}
 		agreed = append(agreed, strings.TrimSpace(p.Name+" "+p.Version))
 	}
-	return AgreedProfile{}, fmt.Errorf("profile %s is not agreed, want one of: %s", strings.TrimSpace(name+" "+version), strings.Join(agreed, ", "))
+	hint := ""
+	if !in.Layout().Says(ProfileVersion) {
+		hint = fmt.Sprintf("; orders of layout %s say no version: let the layout set it (set: {version: ...}), or leave it out of the contract", in.Layout().Name())
+	}
+	return AgreedProfile{}, fmt.Errorf("profile %s is not agreed, want one of: %s%s", strings.TrimSpace(name+" "+version), strings.Join(agreed, ", "), hint)
 }
 
 // Product finds a product by its name.
@@ -251,6 +269,12 @@ type contractFile struct {
 	TransportKeys []struct {
 		Index int    `yaml:"index"`
 		KCV   string `yaml:"kcv"`
+
+		Algorithm string `yaml:"algorithm"`
+		Waiver    *struct {
+			Until  string `yaml:"until"`
+			Reason string `yaml:"reason"`
+		} `yaml:"waiver"`
 	} `yaml:"transport_keys"`
 	Issuer  string `yaml:"iccid_issuer"`
 	Network struct {
@@ -365,11 +389,16 @@ func (r *contractReader) parties() {
 	for i, area := range f.Licence.Areas {
 		r.text(fmt.Sprintf("$.licence.service_areas[%d]", i), area)
 	}
-	until, err := time.ParseInLocation(time.DateOnly, f.Licence.ValidUntil, ist())
+	c.Licence = Licence{f.Licence.Kind, r.text("$.licence.number", f.Licence.Number), f.Licence.Areas, r.after("$.licence.valid_until", f.Licence.ValidUntil)}
+}
+
+// after takes a day, in IST, and gives the moment when it is over.
+func (r *contractReader) after(path, value string) time.Time {
+	day, err := time.ParseInLocation(time.DateOnly, value, ist())
 	if err != nil {
-		r.fault("$.licence.valid_until", "is %q, want a date such as 2036-03-31", f.Licence.ValidUntil)
+		r.fault(path, "is %q, want a date such as 2036-03-31", value)
 	}
-	c.Licence = Licence{f.Licence.Kind, r.text("$.licence.number", f.Licence.Number), f.Licence.Areas, until.AddDate(0, 0, 1)}
+	return day.AddDate(0, 0, 1)
 }
 
 // ist is Indian Standard Time, which knows no summer time.
@@ -563,11 +592,24 @@ func (r *contractReader) numbers() {
 			r.fault(at+".index", "%d is there twice", k.Index)
 		}
 		seen[k.Index] = true
-		ref := TransportKeyRef{Index: k.Index}
+		ref := TransportKeyRef{Index: k.Index, Algorithm: hsm.Algorithm(k.Algorithm)}
+		if err := hsm.Transport.Fits(ref.Algorithm); err != nil && k.Algorithm != "" {
+			r.fault(at+".algorithm", "is %.40q, want %s, %s, or under a waiver %s or %s; single DES and keys in clear are refused", k.Algorithm, hsm.AES128, hsm.AES256, hsm.TDES, hsm.TDES3)
+		}
+		switch needs := ref.Algorithm.NeedsWaiver(); {
+		case needs && k.Waiver == nil:
+			r.fault(at+".algorithm", "is %s, which is refused without a waiver; want waiver: {until: 2027-03-31, reason: ...} beside it", k.Algorithm)
+		case needs:
+			ref.Waiver = waiver.Waiver{For: k.Algorithm, Reason: r.text(at+".waiver.reason", k.Waiver.Reason), Until: r.after(at+".waiver.until", k.Waiver.Until)}
+		case k.Waiver != nil:
+			r.fault(at+".waiver", "is there, but the key is of AES, which needs none")
+		}
 		if k.KCV != "" {
 			var err error
 			if ref.KCV, err = hsm.ParseKCV(k.KCV); err != nil {
 				r.fault(at+".kcv", "%v", err)
+			} else if ref.Algorithm.NeedsWaiver() && ref.KCV.Method() != ref.Algorithm.CheckMethod() {
+				r.fault(at+".kcv", "is of the method %s, a key of %s has one of %s", ref.KCV.Method(), ref.Algorithm, ref.Algorithm.CheckMethod())
 			}
 		}
 		c.TransportKeys = append(c.TransportKeys, ref)

@@ -15,14 +15,21 @@ var responseRule = rule{"response", "the contract's files", func(c *Contract, in
 	if len(c.Responses) == 0 {
 		report("the contract has no response files")
 	}
-	// Stands for the check values of keys, which only the module knows.
-	kcv, _ := hsm.AESKCV(hsm.GP, make([]byte, 16))
+	// Stands for the check value of a receiver's key, which only the module knows.
+	kcv := func(receiver string) hsm.KCV {
+		a := hsm.AES128
+		if ref, err := c.Transport(in.Header, receiver); err == nil && ref.Algorithm != "" {
+			a = ref.Algorithm
+		}
+		v, _ := hsm.KeyKCV(a.CheckMethod(), a, make([]byte, a.KeyLen()))
+		return v
+	}
 	for _, f := range c.Responses {
-		d := Delivery{Output: f.Output, Header: in.Header, First: in.First(), Quantity: in.Quantity(), KCV: kcv, KCVs: map[string]hsm.KCV{}, Columns: f.Columns, Variant: c.ResponseICCID,
+		d := Delivery{Output: f.Output, Header: in.Header, First: in.First(), Quantity: in.Quantity(), KCV: kcv(""), KCVs: map[string]hsm.KCV{}, Columns: f.Columns, Variant: c.ResponseICCID,
 			Values: map[Field]string{format.OrderID: c.Operator + "-000000000000", format.Part: "1", format.Parts: "1", format.Written: at.UTC().Format("20060102150405")}}
 		for _, receiver := range in.Receivers() {
 			if receiver != "" {
-				d.KCVs[receiver] = kcv
+				d.KCVs[receiver] = kcv(receiver)
 			}
 		}
 		name := f.Output.Layout().Name() + "/" + f.Output.Name()

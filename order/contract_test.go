@@ -10,6 +10,7 @@ import (
 
 	"ankan/document"
 	"ankan/format"
+	"ankan/hsm"
 	"ankan/sim"
 )
 
@@ -77,24 +78,31 @@ func TestContractRefused(t *testing.T) {
 		"c:31:13: files.max_rows is -1, want 1 to 100000":        {"  columns:", "  max_rows: -1\n  columns:"},
 		"c:31:13: files.max_rows is 100000001, want 1 to":        {"  columns:", "  max_rows: 100000001\n  columns:"},
 		"c:31:12: files.columns column KI would carry ke":        {"EKI", "KI"},
-		"c:34:13: transport_keys[0].index is 0 (not encr":        {"index: 11", "index: 0"},
-		"c:34:13: transport_keys[0].index is 100, want 1":        {"index: 11", "index: 100"},
-		"c:35:13: transport_keys[1].index 11 is there tw":        {"index: 12", "index: 11"},
-		"c:33:17: transport_keys is empty: keys would no":        {"\n  - {index: 11, kcv: C35280 GP}\n  - {index: 12, kcv: C6A13B GP}", " []"},
-		"c:37:15: iccid_issuer does not start with 89 (E":        {`"8991999"`, `"7991999"`},
-		"c:38:16: network.mcc has 2 digits, want 3":              {`mcc: "404"`, `mcc: "40"`},
-		"c:40:12: ranges[0].iccid is not first-last, two":        {"899199900000000001-", "89919990000000001-"},
-		"c:40:12: ranges[0].iccid does not start with 89":        {"899199900000000001-", "899199800000000001-"},
-		"c:41:11: ranges[0].imsi does not start with 404":        {"404990000000001-404990000009999", "405990000000001-405990000009999"},
-		"c:41:11: ranges[0].imsi ends before it starts":          {"404990000000001-404990000009999", "404990000000001-404990000000000"},
-		"c:45:15: max_quantity is 0, want 1 to 100000000":        {"max_quantity: 5000", "max_quantity: 0"},
-		"c:46:10: spares is 101 percent":                         {"percent: 1,", "percent: 101,"},
-		"c:46:10: spares are none, but reject is remake":         {"percent: 1, min: 10", "percent: 0, min: 0"},
-		`c:47:9: reject is "shrug", want remake or retir`:        {"reject: remake", "reject: shrug"},
-		`c:48:20: destruction_limit is "400d", want hour`:        {"30d", "400d"},
-		`c:48:20: destruction_limit is "0h", want hours`:         {"30d", "0h"},
-		"c:49:9: alarms is empty: nobody would be told":          {`[noc@bharat-demo.example, "+911140000000"]`, "[]"},
-		"c:1:1: 2 YAML documents, want 1":                        {"contract: BD", "contract: X\n---\ncontract: BD"},
+		"c:34:53: transport_keys[0].algorithm is \"DES\", want AES-128, AES-256, or under a waiver 3DES or 3DES-3KEY; single DES": {"{index: 11, kcv: C35280 GP}", "{index: 11, kcv: C35280 GP,          algorithm: DES}"},
+		"c:34:53: transport_keys[0].algorithm is 3DES, which is refused without a waiver; want waiver":                            {"{index: 11, kcv: C35280 GP}", "{index: 11, kcv: C35280 ECB-ZEROS,   algorithm: 3DES}"},
+		"c:34:22: transport_keys[0].kcv is of the method GP, a key of 3DES has one of ECB-ZEROS":                                  {"{index: 11, kcv: C35280 GP}", "{index: 11, kcv: C35280 GP, algorithm: 3DES, waiver: {until: 2027-03-31, reason: old}}"},
+		"c:34:54: transport_keys[0].waiver is there, but the key is of AES":                                                       {"{index: 11, kcv: C35280 GP}", "{index: 11, algorithm: AES-256,         waiver: {until: 2027-03-31, reason: old}}"},
+		"c:34:55: transport_keys[0].waiver.until is \"soon\", want a date":                                                        {"{index: 11, kcv: C35280 GP}", "{index: 11, algorithm: 3DES,      waiver: {until: soon, reason: old}}"},
+		"c:34:45: transport_keys[0].waiver.until is \"\", want a date":                                                            {"{index: 11, kcv: C35280 GP}", "{index: 11, algorithm: 3DES, waiver:   {reason: old}}"},
+		"c:34:45: transport_keys[0].waiver.reason is missing":                                                                     {"{index: 11, kcv: C35280 GP}", "{index: 11, algorithm: 3DES, waiver:   {until: 2027-03-31}}"},
+		"c:34:13: transport_keys[0].index is 0 (not encr":                                                                         {"index: 11", "index: 0"},
+		"c:34:13: transport_keys[0].index is 100, want 1":                                                                         {"index: 11", "index: 100"},
+		"c:35:13: transport_keys[1].index 11 is there tw":                                                                         {"index: 12", "index: 11"},
+		"c:33:17: transport_keys is empty: keys would no":                                                                         {"\n  - {index: 11, kcv: C35280 GP}\n  - {index: 12, kcv: C6A13B GP}", " []"},
+		"c:37:15: iccid_issuer does not start with 89 (E":                                                                         {`"8991999"`, `"7991999"`},
+		"c:38:16: network.mcc has 2 digits, want 3":                                                                               {`mcc: "404"`, `mcc: "40"`},
+		"c:40:12: ranges[0].iccid is not first-last, two":                                                                         {"899199900000000001-", "89919990000000001-"},
+		"c:40:12: ranges[0].iccid does not start with 89":                                                                         {"899199900000000001-", "899199800000000001-"},
+		"c:41:11: ranges[0].imsi does not start with 404":                                                                         {"404990000000001-404990000009999", "405990000000001-405990000009999"},
+		"c:41:11: ranges[0].imsi ends before it starts":                                                                           {"404990000000001-404990000009999", "404990000000001-404990000000000"},
+		"c:45:15: max_quantity is 0, want 1 to 100000000":                                                                         {"max_quantity: 5000", "max_quantity: 0"},
+		"c:46:10: spares is 101 percent":                                                                                          {"percent: 1,", "percent: 101,"},
+		"c:46:10: spares are none, but reject is remake":                                                                          {"percent: 1, min: 10", "percent: 0, min: 0"},
+		`c:47:9: reject is "shrug", want remake or retir`:                                                                         {"reject: remake", "reject: shrug"},
+		`c:48:20: destruction_limit is "400d", want hour`:                                                                         {"30d", "400d"},
+		`c:48:20: destruction_limit is "0h", want hours`:                                                                          {"30d", "0h"},
+		"c:49:9: alarms is empty: nobody would be told":                                                                           {`[noc@bharat-demo.example, "+911140000000"]`, "[]"},
+		"c:1:1: 2 YAML documents, want 1":                                                                                         {"contract: BD", "contract: X\n---\ncontract: BD"},
 	} {
 		text := strings.Replace(good, change[0], change[1], 1)
 		if text == good {
@@ -171,6 +179,60 @@ func TestCheck(t *testing.T) {
 		}
 		if !found || tt.rule != "dialect" && len(errs) > 12 {
 			t.Errorf("got %v, want %s", errs, want)
+		}
+	}
+	// A key of triple DES, as long as its waiver lasts, and in columns that take it.
+	tdes := func(kcv, row string) *Contract {
+		doc := strings.Replace(string(files(t, "contract/*.yaml")["bharat-demo.yaml"]), "{index: 11, kcv: C35280 GP}", "{index: 11, algorithm: 3DES-3KEY, waiver: {until: 2026-11-30, reason: an old HLR}}", 1)
+		l, err := format.Parse("own.yaml", []byte("layout: own\nabout: own\noutputs:\n  - name: out\n    head: |\n      ${quantity} "+kcv+"\n    row: ${iccid} ${imsi} "+row+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := ParseContract("c", []byte(doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Responses = []ResponseFile{{Output: l.Outputs()[0], Columns: l.Outputs()[0].Columns()}}
+		return c
+	}
+	end := time.Date(2026, 11, 30, 18, 30, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		kcv, row string
+		at       time.Time
+		want     string
+	}{
+		{"${transport_kcv}", "${k | seal}", now, ""}, {"${transport_kcv | method(ECB-ZEROS)}", "${k | seal(3des-cbc)}", end.Add(-1), ""},
+		{"", "${k | seal}", end, "transport key 11 is 3DES-3KEY, and its waiver ended on 2026-11-30; agree on a later end"},
+		{"", "${k | seal(cbc)}", now, "column k is encrypted by AES, and transport key 11 is 3DES-3KEY; order under another key"},
+		{"${transport_kcv | method(GP)}", "${k | seal}", now, "own/out: response: "},
+	} {
+		errs := tdes(tt.kcv, tt.row).Check(parse(base(t)), tt.at)
+		if (tt.want == "") != (len(errs) == 0) || len(errs) > 1 || tt.want != "" && !strings.HasPrefix(errs[0].Error(), tt.want) {
+			t.Errorf("%s %s: got %v, want %q", tt.kcv, tt.row, errs, tt.want)
+		}
+	}
+	aes := *c
+	l, err := format.Parse("own.yaml", []byte("layout: own\nabout: own\noutputs:\n  - name: out\n    row: ${iccid} ${imsi} ${k | seal(3des)}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	aes.Responses = []ResponseFile{{Output: l.Outputs()[0], Columns: l.Outputs()[0].Columns()}}
+	if errs := aes.Check(parse(base(t)), now); len(errs) != 1 || errs[0].Error() != "column k is encrypted by 3DES, and transport key 11 is AES; order under another key, or agree on another layout" {
+		t.Errorf("got %v", errs)
+	}
+	// What the module has is what was agreed.
+	for _, tt := range []struct {
+		ref  TransportKeyRef
+		a    hsm.Algorithm
+		want string
+	}{
+		{TransportKeyRef{}, hsm.AES128, ""}, {TransportKeyRef{}, hsm.AES256, ""}, {TransportKeyRef{Algorithm: hsm.TDES}, hsm.TDES, ""},
+		{TransportKeyRef{Index: 3}, hsm.TDES, "transport key 3 is 3DES, the contract says AES; agree on one of them"},
+		{TransportKeyRef{Algorithm: hsm.AES256}, hsm.AES128, "is AES-128, the contract says AES-256"},
+		{TransportKeyRef{Algorithm: hsm.TDES3}, hsm.TDES, "is 3DES, the contract says 3DES-3KEY"}, {TransportKeyRef{Algorithm: hsm.TDES}, hsm.AES256, "is AES-256, the contract says 3DES"},
+	} {
+		if err := tt.ref.Fits(tt.a); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v of %s: %v, want %q", tt.ref, tt.a, err, tt.want)
 		}
 	}
 	// What the order says does not fit into the response, or is not there for it.
@@ -320,5 +382,41 @@ func TestContractLayouts(t *testing.T) {
 	_, err = ParseContract("c", []byte(strings.Replace(good, "/EKI/", "/EKI/Code ADM/", 1)))
 	if err == nil || !strings.Contains(err.Error(), "files.columns Code ADM is a word that nobody gives") {
 		t.Error(err)
+	}
+}
+
+// An order in a layout that says no customer is its signer's; one that says no version
+// is of a profile that is agreed without, or of the version that the layout sets.
+func TestCheckWhatLayoutsSay(t *testing.T) {
+	good := string(files(t, "contract/*.yaml")["bharat-demo.yaml"])
+	const was = "  dialect: dialect1\n"
+	for want, set := range map[string]string{
+		"": "profile: IN-5G-USIM, version: \"1.0\"",
+		"profile IN-5G-USIM is not agreed, want one of: IN-5G-USIM 1.0; orders of layout bare say no version: let the layout set it": "profile: IN-5G-USIM",
+		`customer is "Footel", want "Bharat Demo Mobile Ltd"`:                                                                        "profile: IN-5G-USIM, version: \"1.0\", customer: Footel",
+	} {
+		bare, err := format.Parse("bare.yaml", []byte("layout: bare\nabout: b\norder:\n  style: exact\n  identities: first\n  set: {"+set+"}\n  head: |\n    ${batch};${transport_key};${quantity}\n  row: |\n    ${iccid};${imsi}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		head, rest, _ := strings.Cut(good, "  columns:")
+		_, rest, _ = strings.Cut(rest, "\n")
+		c, err := ParseContract("c", []byte(strings.Replace(head+rest, was, "  order: bare\n  responses: [three-files/server]\n", 1)), bare)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := c.Reading().ParseInput("o", strings.NewReader("B1;11;10\n8991999000000000013;404990000000001\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []string
+		for _, err := range c.Check(in, time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)) {
+			if text := err.Error(); strings.Contains(text, "customer") || strings.Contains(text, "profile") {
+				found = append(found, text)
+			}
+		}
+		if got := strings.Join(found, "\n"); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("set {%s}: got %q, want %q", set, got, want)
+		}
 	}
 }

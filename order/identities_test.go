@@ -47,16 +47,18 @@ type content struct {
 	text  string
 }
 
-func newContent(t *testing.T, text string) *content {
+func newContent(t *testing.T, text string) *content { return newContentBy(t, Reading{}, "o.inp", text) }
+
+func newContentBy(t *testing.T, rd Reading, name, text string) *content {
 	t.Helper()
 	ledger, s := testLedger(t)
 	c := &content{T: t, store: s, token: ledger.token, text: text}
-	staged, err := Reading{}.Stage(t.TempDir(), "o.inp", strings.NewReader(text))
+	staged, err := rd.Stage(t.TempDir(), name, strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer staged.Close()
-	c.order = Order{ID: IDOf("op", staged.Digest()), Partner: "op", Name: "o.inp", Batch: "b", Quantity: staged.Quantity(), Transport: 1, State: Accepted, KEK: "order/x"}
+	c.order = Order{ID: IDOf("op", staged.Digest()), Partner: "op", Name: name, Batch: "b", Quantity: staged.Quantity(), Transport: 1, State: Accepted, KEK: "order/x"}
 	sealed, err := SealText(t.Context(), c.token, c.order.ID, c.order.KEK, staged)
 	if err != nil {
 		t.Fatal(err)

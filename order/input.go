@@ -60,7 +60,7 @@ func (rd Reading) ParseInput(name string, r io.Reader) (*Input, error) {
 // each, or that of r. How a file says its identities is its layout's: as the first
 // of Quantity consecutive ones, one by one, or as several ranges.
 func (rd Reading) ReadInput(name string, r io.Reader, each func(sim.Identity) error) (*Input, error) {
-	g := &gatherer{each: each}
+	g := &gatherer{each: each, ranges: rd.Layout != nil && rd.Layout.Ranges()}
 	var err error
 	if g.in.file, err = format.Reading(rd).ReadOrder(rd.named(name), r, g.run); err != nil {
 		return nil, err
@@ -133,14 +133,15 @@ func (rd Reading) readFirst(name string, r io.Reader) (*Input, error) {
 // A gatherer takes the runs of a file. The first is held back: if no other
 // follows, it is a range.
 type gatherer struct {
-	in    Input
-	each  func(sim.Identity) error // may be nil
-	first sim.Identity
-	held  format.Run
-	n     int
-	runs  []format.Run
-	list  hash.Hash // of the identities of a list; nil before the second run
-	line  []byte
+	in     Input
+	each   func(sim.Identity) error // may be nil
+	first  sim.Identity
+	held   format.Run
+	n      int
+	runs   []format.Run
+	ranges bool      // a row is one, also of one card
+	list   hash.Hash // of the identities of a list; nil before the second run
+	line   []byte
 }
 
 // maxRanges bounds the ranges of one file, which are kept.
@@ -162,7 +163,7 @@ func (g *gatherer) run(r format.Run) error {
 
 // give gives the identities of a run away.
 func (g *gatherer) give(r format.Run) error {
-	if r.Count > 1 || len(g.runs) > 0 {
+	if g.ranges {
 		if g.runs = append(g.runs, r); len(g.runs) > maxRanges {
 			return fmt.Errorf("order: more than %d ranges in one file; order in several files", maxRanges)
 		}
@@ -223,36 +224,39 @@ func (in *Input) Render(w io.Writer) error {
 		return errors.New("order: only its head was read; CopyText gives the whole text")
 	}
 	bw := bufio.NewWriterSize(w, 1<<16)
-	line, err := in.file.AppendHead(nil)
-	if err != nil {
-		return err
-	}
-	bw.Write(line)
-	row := func(i, of int, r format.Run) error {
-		if line, err = in.file.AppendRun(line[:0], i+1, r, i+1 == of); err != nil {
+	var line []byte
+	for table := range in.file.Tables() {
+		var err error
+		if line, err = in.file.AppendHead(line[:0], table); err != nil {
 			return err
 		}
-		_, err = bw.Write(line)
-		return err
-	}
-	switch {
-	case in.list == nil:
-		err = row(0, 1, format.Run{First: in.first, Count: int(in.span.Len())})
-	case in.runs != nil:
-		for i, r := range in.runs {
-			if err = row(i, len(in.runs), r); err != nil {
-				break
+		bw.Write(line)
+		row := func(i, of int, r format.Run) error {
+			if line, err = in.file.AppendRun(line[:0], table, i+1, r, i+1 == of); err != nil {
+				return err
+			}
+			_, err = bw.Write(line)
+			return err
+		}
+		switch {
+		case in.list == nil:
+			err = row(0, 1, format.Run{First: in.first, Count: int(in.span.Len())})
+		case in.runs != nil:
+			for i, r := range in.runs {
+				if err = row(i, len(in.runs), r); err != nil {
+					break
+				}
+			}
+		default:
+			for i, id := range in.Identities() {
+				if err = row(i, in.list.n, format.Run{First: id, Count: 1}); err != nil {
+					break
+				}
 			}
 		}
-	default:
-		for i, id := range in.Identities() {
-			if err = row(i, in.list.n, format.Run{First: id, Count: 1}); err != nil {
-				break
-			}
+		if err != nil {
+			return err
 		}
-	}
-	if err != nil {
-		return err
 	}
 	bw.Write(in.file.AppendTail(line[:0]))
 	return errors.Join(bw.Flush(), in.Err())

@@ -23,7 +23,7 @@ import (
 // An order's identities are reserving while they are being entered, reserved
 // once the order is accepted, and issued from the moment at which keys are drawn
 // for them. Only until then may they be released. One of them that no card will
-// carry is retired: it stays taken.
+// carry is retired, and all of them if the order is abandoned: they stay taken.
 type Ledger struct {
 	token  hsm.Token
 	key    string
@@ -56,7 +56,7 @@ const (
 	Reserving Hold = "reserving" // some of them are entered, the order is not accepted
 	Reserved  Hold = "reserved"  // the order is accepted, nothing is drawn for it
 	Issued    Hold = "issued"    // keys were drawn: never to be released
-	Retired   Hold = "retired"   // of one identity: no card will carry it
+	Retired   Hold = "retired"   // of one identity, or all of an order that was abandoned: no card will carry it
 )
 
 // A Holder is an order that holds identities, and the operator whose it is.
@@ -183,6 +183,31 @@ func (l *Ledger) forget(ctx context.Context, s *store.Store, h Holder) error {
 	return s.Change(ctx, h.entry("ledger.released", nil), func(tx *store.Tx) error { return release(tx, h.Order, Reserving) })
 }
 
+// Enter takes over the identities of an accepted order from what was issued before
+// the ledger kept orders: from then on they are this order's, reserved. Nothing
+// happens if the ledger has the order. ErrHeld if not all of them were issued
+// then.
+func (l *Ledger) Enter(ctx context.Context, tx *store.Tx, h Holder, ids iter.Seq2[int, sim.Identity]) error {
+	if l.token == nil {
+		return ErrNoLedger
+	}
+	if has, err := l.Has(tx, h.Order); has || err != nil {
+		return err
+	}
+	n, err := holder(tx, h, Reserved, true)
+	if err != nil {
+		return err
+	}
+	return l.windows(ctx, ids, func(w *window) error { return w.takeOver(tx, n, h) })
+}
+
+// Has says whether the ledger has an order.
+func (l *Ledger) Has(q store.Querier, order string) (bool, error) {
+	var n int
+	err := q.QueryRow(`SELECT count(*) FROM ledger_order WHERE ord = $1`, order).Scan(&n)
+	return n > 0, err
+}
+
 // Accept makes the identities that Reserve entered the order's own, in the
 // change that accepts it. ErrHeld if Reserve was not called before.
 func (l *Ledger) Accept(tx *store.Tx, order string) error {
@@ -206,6 +231,20 @@ func move(tx *store.Tx, order string, from, to Hold) error {
 	}
 	if n, err := res.RowsAffected(); err != nil || n != 1 {
 		return errors.Join(err, fmt.Errorf("order %s: %w: want %s", order, ErrHeld, from))
+	}
+	return nil
+}
+
+// Abandon retires everything that the order holds, in the change that gives it
+// up: it stays taken for ever. ErrHeld if it holds nothing that was accepted. What
+// was issued before orders were kept has no order, and stays as it is.
+func (l *Ledger) Abandon(tx *store.Tx, order string) error {
+	res, err := tx.Exec(`UPDATE ledger_order SET state = $1 WHERE ord = $2 AND state IN ($3, $4)`, string(Retired), order, string(Reserved), string(Issued))
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(err, fmt.Errorf("order %s: %w: want %s or %s", order, ErrHeld, Reserved, Issued))
 	}
 	return nil
 }

@@ -328,6 +328,49 @@ func save(tx *store.Tx, n int64, part []*block) error {
 	return err
 }
 
+// nobody is the number of what was issued before orders were kept.
+const nobody = 0
+
+// takeOver gives an order the window's numbers, which nobody holds.
+func (w *window) takeOver(tx *store.Tx, n int64, h Holder) error {
+	for part := range w.batches() {
+		rest := map[*block]*bitmap{}
+		err := shares(tx.Query, part, func(b *block, ord int64, issued, _ []byte) error {
+			var held bitmap
+			switch {
+			case !held.read(issued):
+				return errBlock
+			case ord == n:
+				b.own = held // of another window
+			case ord == nobody:
+				rest[b] = &held
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, b := range part {
+			held := rest[b]
+			for i, m := range b.marks {
+				if held == nil || m&^held[i] != 0 {
+					return fmt.Errorf("order %s: %w: some of its identities were not issued before orders were kept", h.Order, ErrHeld)
+				}
+				held[i] &^= m
+			}
+			b.own.add(&b.marks)
+			if _, err := tx.Exec(`UPDATE ledger_share SET issued = $1 WHERE block = $2 AND ord = $3`, held.append([]byte{}), b.name[:], int64(nobody)); err != nil {
+				return err
+			}
+		}
+		if err := save(tx, n, part); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(`DELETE FROM ledger_share WHERE ord = $1 AND length(issued) = 0`, int64(nobody))
+	return err
+}
+
 // retire marks the window's numbers as retired, each where it is held; what
 // nobody holds is h's.
 func (w *window) retire(tx *store.Tx, h Holder) error {

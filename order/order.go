@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"ankan/store"
@@ -24,6 +25,8 @@ const (
 	Loaded       State = "loaded"       // all of them are there
 	Acknowledged State = "acknowledged" // the manufacturer knows; the destruction clock runs
 	Closed       State = "closed"       // the certificate of destruction is here
+	Withdrawn    State = "withdrawn"    // people here gave it up; the manufacturer is told, if it has it
+	Abandoned    State = "abandoned"    // the manufacturer gave it up; its copy is being destroyed
 )
 
 // The states of an order at the bureau that makes it. Accepted is the
@@ -42,6 +45,7 @@ const (
 	Responded  State = "responded"  // the response is on its way to the operator
 	Received   State = "received"   // the operator acknowledged; the destruction clock runs
 	Destroying State = "destroying" // two people approved; the plant was told
+	Abandoning State = "abandoning" // it was given up before it was answered; its keys are destroyed, the plant was told
 	Emptied    State = "emptied"    // the plant proved its destruction
 	Destroyed  State = "destroyed"  // key erased, data wiped, certificate signed
 	Certified  State = "certified"  // nothing is left in the database's files; the certificate is on its way
@@ -50,20 +54,23 @@ const (
 // next is the life of an order: whatever is not here is refused.
 var next = map[State][]State{
 	"":           {Drafted, Accepted},
-	Drafted:      {Submitted},
-	Submitted:    {Accepted, Refused},
-	Accepted:     {Released, Answered, Refusing, Refused},
+	Drafted:      {Submitted, Withdrawn},
+	Submitted:    {Accepted, Refused, Withdrawn, Abandoned},
+	Accepted:     {Released, Answered, Refusing, Refused, Abandoning, Withdrawn, Abandoned},
 	Refusing:     {Refused},
-	Answered:     {Loading},
+	Answered:     {Loading, Withdrawn, Abandoned},
+	Withdrawn:    {Refused, Abandoned},
+	Abandoned:    {Closed},
 	Loading:      {Loaded},
 	Loaded:       {Acknowledged},
 	Acknowledged: {Closed},
-	Released:     {Generated},
-	Generated:    {Offered},
-	Offered:      {Sent},
-	Sent:         {Made},
-	Made:         {Responded},
-	Responded:    {Received},
+	Released:     {Generated, Abandoning},
+	Generated:    {Offered, Abandoning},
+	Offered:      {Sent, Abandoning},
+	Sent:         {Made, Abandoning},
+	Made:         {Responded, Abandoning},
+	Responded:    {Received, Abandoning},
+	Abandoning:   {Emptied},
 	Received:     {Destroying},
 	Destroying:   {Emptied},
 	Emptied:      {Destroyed},
@@ -82,7 +89,7 @@ type Order struct {
 	Quantity  int       `json:"quantity"`
 	Transport int       `json:"transport"` // index of the transport key
 	State     State     `json:"state"`
-	Reason    string    `json:"reason,omitempty"` // why it was refused
+	Reason    string    `json:"reason,omitempty"` // why it was refused, withdrawn or abandoned
 	Good      int       `json:"good"`             // cards in the response
 	Retired   int       `json:"retired"`          // identities that no card carries
 	KEK       string    `json:"kek,omitempty"`    // name of the order's key in the module
@@ -99,6 +106,13 @@ var (
 // same content is the same order, whatever its file is called.
 func IDOf(operator string, digest [32]byte) string {
 	return operator + "-" + hex.EncodeToString(digest[:6])
+}
+
+// Of says whether an ID is of an order of an operator, as IDOf makes them.
+func Of(id, operator string) bool {
+	rest, ok := strings.CutPrefix(id, operator+"-")
+	digest, err := hex.DecodeString(rest)
+	return ok && err == nil && len(digest) == 6 && hex.EncodeToString(digest) == rest
 }
 
 // Insert records a new order in its first state.
@@ -194,7 +208,7 @@ func List(ctx context.Context, s *store.Store) ([]Order, error) {
 
 // Active is the orders that are not at their end, as List has them.
 func Active(ctx context.Context, s *store.Store) ([]Order, error) {
-	return list(ctx, s, `SELECT `+columns+` FROM orders WHERE state NOT IN ('refused', 'closed', 'certified') ORDER BY changed, id`)
+	return list(ctx, s, `SELECT `+columns+` FROM orders WHERE state NOT IN ('refused', 'withdrawn', 'closed', 'certified') ORDER BY changed, id`)
 }
 
 func list(ctx context.Context, s *store.Store, query string) ([]Order, error) {

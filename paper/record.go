@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ankan/ceremony"
+	"ankan/hsm"
 	"ankan/keys"
 )
 
@@ -160,6 +161,12 @@ func identity(s *sheet, k keys.Key) {
 		fact(2, "Cryptoperiod ends", both(k.Expires)), fact(2, "Ended", both(k.Ended)),
 		fact(1, "Uses", or(count(k.Uses))), fact(3, "Shared with", strings.Join(k.Parties, ", ")),
 	)
+	switch needs := hsm.Algorithm(k.Algorithm).NeedsWaiver(); {
+	case needs && k.Waiver.Until.IsZero():
+		s.grid(fact(4, "Waiver", "none: the key does nothing"))
+	case needs:
+		s.grid(fact(1, "Under waiver until", k.Waiver.LastDay()), fact(1, "Signed by", k.Waiver.Signed), fact(2, "Reason", k.Waiver.Reason))
+	}
 }
 
 // An Item is a thing of metal or paper, or a part of a key, that a custodian

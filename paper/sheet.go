@@ -124,8 +124,7 @@ func (s *sheet) wrap(v voice, text string, wide float64) []said {
 		}
 		for word := range strings.SplitAfterSeq(line, " ") {
 			for {
-				w := s.pdf.GetStringWidth(strings.TrimRight(word, " "))
-				if used+w <= wide {
+				if s.within(strings.TrimRight(word, " "), wide-used) {
 					break
 				}
 				if used > 0 {
@@ -143,6 +142,16 @@ func (s *sheet) wrap(v voice, text string, wide float64) []said {
 		end()
 	}
 	return all
+}
+
+// within says whether a word is no wider; it measures no more than that.
+func (s *sheet) within(word string, wide float64) bool {
+	for _, r := range word {
+		if wide -= s.pdf.GetStringWidth(string(r)); wide < 0 {
+			return false
+		}
+	}
+	return wide >= 0
 }
 
 // fits is how many bytes of a word that is too long fit: at least one letter.
@@ -167,14 +176,17 @@ func (s *sheet) fits(word string, wide float64) int {
 func (s *sheet) clip(v voice, text string, wide float64) string {
 	text = strings.ReplaceAll(clean(text), "\n", " ")
 	s.set(v)
-	if s.pdf.GetStringWidth(text) <= wide {
-		return text
+	used, cut, mark := 0.0, -1, s.pdf.GetStringWidth("…")
+	for i, r := range text {
+		used += s.pdf.GetStringWidth(string(r))
+		if cut < 0 && used+mark > wide {
+			cut = i
+		}
+		if used > wide {
+			return text[:cut] + "…"
+		}
 	}
-	r := []rune(text)
-	for len(r) > 0 && s.pdf.GetStringWidth(string(r)+"…") > wide {
-		r = r[:len(r)-1]
-	}
-	return string(r) + "…"
+	return text
 }
 
 // page begins a page: the first with title, number and QR code, the others with

@@ -57,6 +57,8 @@ type plant struct {
 	made    uint32 // chips so far
 	desk    *custody.Desk
 	keys    map[string]*passkey.Soft
+
+	policy act.Policy // read once, since it is a long document
 }
 
 func newPlant(t testing.TB) *plant {
@@ -597,7 +599,8 @@ func (f *plant) hire() {
 	for id, k := range f.keys {
 		keys[id] = k
 	}
-	founding, err := act.Found("plant", access.DefaultPolicy(), all, keys, f.store.Now())
+	f.policy = access.DefaultPolicy()
+	founding, err := act.Found("plant", f.policy, all, keys, f.store.Now())
 	f.must(err)
 	f.must(people.Found(f.Context(), access.Founding{Founding: founding}))
 	f.desk = custody.New("plant", f.store, people)
@@ -606,12 +609,18 @@ func (f *plant) hire() {
 // warrant is leave to record that chips of an order were destroyed.
 func (f *plant) warrant(ord string, chips ...string) custody.Warrant {
 	f.Helper()
+	return f.leave("chip.destroy", "order/"+ord, map[string]string{"chips_sha256": ChipsDigest(chips)})
+}
+
+// leave is leave to do an act about chips.
+func (f *plant) leave(kind, subject string, params map[string]string) custody.Warrant {
+	f.Helper()
 	if f.desk == nil {
 		f.hire()
 	}
-	rule, err := access.DefaultPolicy().Rule("chip.destroy")
+	rule, err := f.policy.Rule(kind)
 	f.must(err)
-	a := act.New("plant", "chip.destroy", "order/"+ord, lead, map[string]string{"chips_sha256": ChipsDigest(chips)}, rule, f.store.Now())
+	a := act.New("plant", kind, subject, lead, params, rule, f.store.Now())
 	sign := func(who string, v act.Verb) act.Signature {
 		assertion, err := f.keys[who].Sign(a.Challenge(v))
 		f.must(err)
@@ -634,6 +643,6 @@ func (f *plant) destroy(ord string) []string {
 	for _, r := range rejects {
 		chips = append(chips, r.Chip)
 	}
-	f.must(DestroyChips(f.Context(), f.store, f.warrant(ord, chips...), ord, chips))
+	f.must(DestroyChips(f.Context(), f.store, f.warrant(ord, chips...), ord, chips, nil))
 	return chips
 }

@@ -7,15 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"ankan/act"
 	"ankan/audit"
-	"ankan/custody"
 	"ankan/datagen"
 	"ankan/durable"
 	"ankan/hsm"
@@ -67,7 +63,7 @@ var (
 	ErrRejects = errors.New("rejected chips wait for their destruction to be signed")
 	// A chip that was being written when its station, the plant or the line
 	// between them failed is nobody's guess: it is read, or it is destroyed.
-	ErrDoubt = errors.New("chips are in doubt; put them into a reader, or have their destruction signed")
+	ErrDoubt = errors.New("chips are in doubt; put them into a reader, have their destruction signed (chip.destroy), or that one is lost (chip.lost)")
 )
 
 // task is one card to make.
@@ -238,53 +234,78 @@ func (l *Line) chipKeys(ctx context.Context) (func(context.Context, chip) (scp.S
 // diversification is the length of key diversification data, in bytes.
 const diversification = 10
 
+// perBlock is how many identities a row of made counts.
+const perBlock = 1000
+
+// load reads where the run stands: what is full is not looked into.
 func (r *run) load(ctx context.Context, cards int) error {
-	rows, err := r.store.Query(ctx, `SELECT card, keyset, state FROM card WHERE ord = $1`, r.ord)
+	q := r.store.Committed(ctx)
+	gone, err := store.Collect(q, store.Column[int], destroyed, r.ord)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	destroyed := map[int]bool{}
-	for rows.Next() {
-		var card, keyset int
-		var state string
-		if err := rows.Scan(&card, &keyset, &state); err != nil {
+	known := gone
+	for _, query := range []string{firstLive, lastLive} {
+		card, err := store.Collect(q, store.Column[int], query, r.ord)
+		if err != nil {
 			return err
 		}
+		known = append(known, card...)
+	}
+	for _, card := range known {
 		if card < 0 || card >= cards {
 			return fmt.Errorf("order %s: card %d is on record, there are %d", r.ord, card, cards)
 		}
-		if keyset >= cards {
-			r.spare = max(r.spare, keyset+1)
-		}
-		if state == "destroyed" {
-			destroyed[card] = true
-		} else {
-			r.taken[card] = true
-		}
 	}
-	if err := rows.Err(); err != nil {
+	var last int
+	if err := r.store.QueryRow(ctx, lastKeySet, r.ord).Scan(&last); err != nil {
 		return err
 	}
-	gone, err := r.store.Query(ctx, `SELECT card FROM retired WHERE ord = $1`, r.ord)
-	if err != nil {
+	r.spare = max(r.spare, last+1)
+	if err := r.loadBlocks(ctx, cards); err != nil {
 		return err
 	}
-	defer gone.Close()
-	for gone.Next() {
-		var card int
-		if err := gone.Scan(&card); err != nil {
-			return err
-		}
-		r.taken[card] = true
-	}
-	for _, card := range slices.Sorted(maps.Keys(destroyed)) {
+	for _, card := range gone {
 		if !r.taken[card] {
 			r.remake = append(r.remake, card)
 			r.taken[card] = true
 		}
 	}
-	return gone.Err()
+	return nil
+}
+
+// loadBlocks marks the identities that have a chip, or are retired.
+func (r *run) loadBlocks(ctx context.Context, cards int) error {
+	type block struct{ n, made int }
+	q := r.store.Committed(ctx)
+	all, err := store.Collect(q, func(rows *sql.Rows) (b block, err error) {
+		return b, rows.Scan(&b.n, &b.made)
+	}, blocks, r.ord)
+	if err != nil {
+		return err
+	}
+	for _, b := range all {
+		first := b.n * perBlock
+		end := min(first+perBlock, cards)
+		if b.n < 0 || first >= end || b.made > end-first {
+			return fmt.Errorf("order %s: %w: %d of the cards from %d on, there are %d", r.ord, ErrTotals, b.made, first, cards)
+		}
+		of := r.taken[first:end]
+		if b.made == len(of) {
+			for i := range of {
+				of[i] = true
+			}
+			continue
+		}
+		had, err := store.Collect(q, store.Column[int], inBlock, r.ord, first, end)
+		if err != nil {
+			return err
+		}
+		for _, card := range had {
+			r.taken[card] = true
+		}
+	}
+	return nil
 }
 
 // claim is the next card to make; false if there is none, which is known only
@@ -433,6 +454,8 @@ func (r *run) fresh(ctx context.Context, s *seat) (chip, error) {
 		}
 		c, d, err := r.meet(ctx, s)
 		switch {
+		case d != nil && d.state == "lost":
+			err = r.turnedUp(ctx, s, *d)
 		case d != nil && d.state == "doubt":
 			err = r.again(ctx, s, *d, &c)
 		case d != nil: // it was left in the reader, and is counted
@@ -451,7 +474,8 @@ func (r *run) fresh(ctx context.Context, s *seat) (chip, error) {
 }
 
 // meet looks at a fresh chip, more than once if it does not answer, and says
-// whether it suits, or that it is one in doubt, or a good card of this batch.
+// whether it suits, or that it is one in doubt, or a good card of this batch, or
+// one that was declared lost.
 func (r *run) meet(ctx context.Context, s *seat) (c chip, d *doubt, err error) {
 	for range maxTries {
 		var reject *Reject
@@ -466,12 +490,12 @@ func (r *run) meet(ctx context.Context, s *seat) (c chip, d *doubt, err error) {
 	known, err := store.Collect(r.store.Committed(ctx), func(rows *sql.Rows) (d doubt, err error) {
 		d.serial = c.serial
 		return d, rows.Scan(&d.ord, &d.state, &d.card, &d.keyset, &d.station)
-	}, `SELECT ord, state, card, keyset, station FROM card WHERE chip = $1`, c.name())
+	}, byChip, c.name())
 	if err != nil {
 		return c, nil, err
 	}
 	for _, d := range known {
-		if d.ord == r.ord && (d.state == "doubt" || d.state == "good" && c.state >= stateSecured) {
+		if d.state == "lost" || d.ord == r.ord && (d.state == "doubt" || d.state == "good" && c.state >= stateSecured) {
 			return c, &d, nil
 		}
 	}
@@ -638,15 +662,15 @@ type doubt struct {
 
 func (r *run) doubts(ctx context.Context) ([]doubt, error) {
 	return store.Collect(r.store.Committed(ctx), func(rows *sql.Rows) (d doubt, err error) {
-		var name string
-		if err = rows.Scan(&d.card, &d.keyset, &name, &d.station); err != nil {
+		var name, at string
+		if err = rows.Scan(&d.card, &d.keyset, &name, &d.station, &at); err != nil {
 			return d, err
 		}
 		if d.serial, err = ParseSerial(name); err != nil {
 			err = fmt.Errorf("order %s: card %d: %w", r.ord, d.card, err)
 		}
 		return d, err
-	}, `SELECT card, keyset, chip, station FROM card WHERE ord = $1 AND state = 'doubt' ORDER BY card`, r.ord)
+	}, doubtful, r.ord)
 }
 
 // revisit has the chips in doubt put into the reader that no other station has
@@ -713,9 +737,10 @@ type Doubtful struct {
 // Doubts is the chips of an order that are in doubt.
 func Doubts(ctx context.Context, s *store.Store, ord string) ([]Doubtful, error) {
 	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (d Doubtful, err error) {
-		err = rows.Scan(&d.Card, &d.Chip, &d.Station, &d.Since)
+		var keyset int
+		err = rows.Scan(&d.Card, &keyset, &d.Chip, &d.Station, &d.Since)
 		return d, err
-	}, `SELECT card, chip, station, at FROM card WHERE ord = $1 AND state = 'doubt' ORDER BY card`, ord)
+	}, doubtful, ord)
 }
 
 func (r *run) retire(ctx context.Context, card int) error {
@@ -781,7 +806,7 @@ func Rejects(ctx context.Context, s *store.Store, ord string) ([]Rejected, error
 	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (r Rejected, err error) {
 		err = rows.Scan(&r.Card, &r.Chip, &r.Reason)
 		return r, err
-	}, `SELECT card, chip, reason FROM card WHERE ord = $1 AND state = 'reject' ORDER BY card`, ord)
+	}, rejects, ord)
 }
 
 // ChipsDigest is the SHA-256 over these chips, a line each: what an act of
@@ -792,28 +817,4 @@ func ChipsDigest(chips []string) string {
 		fmt.Fprintln(h, c)
 	}
 	return hex.EncodeToString(h.Sum(nil))
-}
-
-// DestroyChips records that exactly these chips were destroyed, rejects or in
-// doubt, under a warrant for chip.destroy that names their ChipsDigest. Their
-// identities may then be made again, on new chips and with fresh keys. It is
-// not to be called while the line runs for this order: a card that is being
-// made is in doubt as well.
-func DestroyChips(ctx context.Context, s *store.Store, w custody.Warrant, ord string, chips []string) error {
-	if len(chips) == 0 {
-		return fmt.Errorf("order %s: no chips are named", ord)
-	}
-	a := w.Act()
-	return w.Use(ctx, "chip.destroy", "order/"+ord, map[string]any{"chips": chips}, func(tx *store.Tx) error {
-		if found := ChipsDigest(chips); found != a.Params["chips_sha256"] {
-			return fmt.Errorf("order %s: %w: these chips have the digest %s, the act says %q", ord, act.ErrNotAllowed, found, a.Params["chips_sha256"])
-		}
-		for _, c := range chips {
-			if err := one(tx, fmt.Sprintf("order %s: chip %s is neither a reject of this order nor in doubt; nothing was recorded", ord, c),
-				`UPDATE card SET state = 'destroyed' WHERE ord = $1 AND chip = $2 AND state IN ('reject', 'doubt')`, ord, c); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

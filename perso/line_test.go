@@ -448,7 +448,7 @@ func TestDestroyChipsRefuses(t *testing.T) {
 	f.want("run", f.run(t.Context(), "A2", 1), ErrRejects)
 	reject, good, others := chips[0].String(), chips[1].String(), chips[3].String()
 	destroy := func(w custody.Warrant, ord string, chips ...string) error {
-		return DestroyChips(t.Context(), f.store, w, ord, chips)
+		return DestroyChips(t.Context(), f.store, w, ord, chips, nil)
 	}
 	f.want("no warrant", destroy(custody.Warrant{}, "A1", reject), act.ErrNotAllowed)
 	f.want("another order's warrant", destroy(f.warrant("A2", reject), "A1", reject), act.ErrNotAllowed)

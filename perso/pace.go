@@ -48,7 +48,7 @@ func scanPace(rows *sql.Rows, p *Pace, first ...any) error {
 func ByStation(ctx context.Context, s *store.Store, ord string) ([]Pace, error) {
 	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (p Pace, err error) {
 		return p, scanPace(rows, &p, &p.Station)
-	}, `SELECT station, `+paceColumns+` FROM pace WHERE ord = $1 GROUP BY station ORDER BY station`, ord)
+	}, `SELECT station, since, until, good, reject, ms FROM pace_station WHERE ord = $1 ORDER BY station`, ord)
 }
 
 // ByHour is what was made for an order in each hour of the last day in which
@@ -85,8 +85,7 @@ type Cause struct {
 func Causes(ctx context.Context, s *store.Store, ord string) ([]Cause, error) {
 	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (c Cause, err error) {
 		return c, rows.Scan(&c.Reason, &c.Count, &c.Aside)
-	}, `SELECT reason, count(*) AS n, 0 AS aside FROM card WHERE ord = $1 AND state IN ('reject', 'destroyed') GROUP BY reason
-		UNION ALL SELECT reason, count(*) AS n, 1 AS aside FROM set_aside WHERE ord = $1 GROUP BY reason ORDER BY n DESC, reason`, ord)
+	}, causes, ord)
 }
 
 // A Try is one chip under an identity of an order.
@@ -114,16 +113,19 @@ func scanTry(rows *sql.Rows) (t Try, err error) {
 
 // Tries is the chips that one identity of an order had, in their order.
 func Tries(ctx context.Context, s *store.Store, ord string, card int) ([]Try, error) {
-	return store.Collect(s.Committed(ctx), scanTry, `SELECT `+tryColumns+` FROM card WHERE ord = $1 AND card = $2 ORDER BY at`, ord, card)
+	return store.Collect(s.Committed(ctx), scanTry, tries, ord, card)
 }
 
 // Listed is up to n chips of an order from an identity on, in one state or, with
 // "", in all.
 func Listed(ctx context.Context, s *store.Store, ord, state string, from, n int) ([]Try, error) {
-	if state == "" {
-		return store.Collect(s.Committed(ctx), scanTry, `SELECT `+tryColumns+` FROM card WHERE ord = $1 AND card >= $2 ORDER BY card, at LIMIT $3`, ord, from, n)
+	switch state {
+	case "":
+		return store.Collect(s.Committed(ctx), scanTry, listedAll, ord, from, n)
+	case "good":
+		return store.Collect(s.Committed(ctx), scanTry, listedGood, ord, from, n)
 	}
-	return store.Collect(s.Committed(ctx), scanTry, `SELECT `+tryColumns+` FROM card WHERE ord = $1 AND state = $2 AND card >= $3 ORDER BY card, at LIMIT $4`, ord, state, from, n)
+	return store.Collect(s.Committed(ctx), scanTry, listedRest, ord, state, from, n)
 }
 
 // OfChip is where a chip is in the line's books; an empty order if it is not.

@@ -84,7 +84,7 @@ func (r *Reject) Error() string { return fmt.Sprintf("%s: %v", r.Reason, r.Err) 
 func (r *Reject) Unwrap() error { return r.Err }
 
 // Counts is where the chips and identities of a run are. For chips,
-// Taken = Good + Doubt + Reject + Destroyed + Aside; for identities,
+// Taken = Good + Doubt + Reject + Destroyed + Lost + Aside; for identities,
 // Cards = Good + Doubt + Reject + Waiting + Retired.
 type Counts struct {
 	Cards     int `json:"cards"`     // identities of the order
@@ -94,33 +94,38 @@ type Counts struct {
 	Destroyed int `json:"destroyed"` // rejects destroyed
 	Aside     int `json:"aside"`     // chips set aside before they got an identity
 	Remade    int `json:"remade"`    // good cards that carry a spare key set
-	Retired   int `json:"retired"`   // identities that no card will carry
+	Retired   int `json:"retired"`   // identities that no card will carry, those of lost chips among them
 	Waiting   int `json:"waiting"`   // identities without a chip
+
+	Lost int `json:"lost,omitempty"` // chips that were declared lost, which may carry keys
 }
 
 // Chips counts the chips that a run took, in whatever view of the database: of
-// Counts, what is about identities alone is not filled in.
+// Counts, what is about identities alone is not filled in, but for those that are
+// retired. It reads totals that the database keeps with every row (Recount).
 func Chips(q store.Querier, ord string) (c Counts, err error) {
-	err = q.QueryRow(`SELECT
-		count(*) FILTER (WHERE state = 'good'), count(*) FILTER (WHERE state = 'doubt'), count(*) FILTER (WHERE state = 'reject'),
-		count(*) FILTER (WHERE state = 'destroyed'), count(*) FILTER (WHERE state = 'good' AND keyset <> card)
-		FROM card WHERE ord = $1`, ord).Scan(&c.Good, &c.Doubt, &c.Reject, &c.Destroyed, &c.Remade)
-	if err == nil {
-		err = q.QueryRow(`SELECT count(*) FROM set_aside WHERE ord = $1`, ord).Scan(&c.Aside)
+	type total struct {
+		what string
+		n    int
+	}
+	all, err := store.Collect(q, func(rows *sql.Rows) (t total, err error) {
+		return t, rows.Scan(&t.what, &t.n)
+	}, `SELECT what, n FROM tally WHERE ord = $1`, ord)
+	for _, t := range all { // one for each reason
+		to, ok := map[string]*int{"good": &c.Good, "doubt": &c.Doubt, "reject": &c.Reject, "destroyed": &c.Destroyed, "lost": &c.Lost,
+			"aside": &c.Aside, "remade": &c.Remade, "retired": &c.Retired}[t.what]
+		if !ok {
+			return c, fmt.Errorf("order %s: %d chips are %q, which no chip is", ord, t.n, t.what)
+		}
+		*to += t.n
 	}
 	return c, err
 }
 
 // Count counts a run's cards. It fails if they do not balance.
 func Count(ctx context.Context, s *store.Store, ord string, cards int) (Counts, error) {
-	var c Counts
-	err := s.View(ctx, func(tx *store.ReadTx) (err error) {
-		if c, err = Chips(tx, ord); err != nil {
-			return err
-		}
-		return tx.QueryRow(`SELECT count(*) FROM retired WHERE ord = $1`, ord).Scan(&c.Retired)
-	})
-	c.Cards = cards
+	c, err := Chips(s.Committed(ctx), ord)
+	c.Cards, c.Retired = cards, c.Retired+c.Lost
 	if err != nil {
 		return c, err
 	}
@@ -132,11 +137,34 @@ func Count(ctx context.Context, s *store.Store, ord string, cards int) (Counts, 
 	return c, nil
 }
 
+// ErrTotals is wrapped where the line's totals cannot be what its rows come to.
+var ErrTotals = errors.New("the line's totals are not its cards")
+
+// Recount adds all runs up anew, row by row, and says of each total by how much it
+// is not what its rows come to: somebody wrote to the database beside the site.
+// It takes as long as the line's books are.
+func Recount(q store.Querier) ([]string, error) {
+	return store.Collect(q, store.Column[string], recount)
+}
+
+const recount = `SELECT 'order ' || ord || ': the total of ' || what || ' ' || reason || ' is ' || sum(n) || ' more than its rows' FROM (
+		SELECT ord, what, reason, n FROM tally
+		UNION ALL SELECT ord, state, reason, -count(*) FROM card GROUP BY ord, state, reason
+		UNION ALL SELECT ord, 'remade', '', -count(*) FROM card WHERE state = 'good' AND keyset <> card GROUP BY ord
+		UNION ALL SELECT ord, 'aside', reason, -count(*) FROM set_aside GROUP BY ord, reason
+		UNION ALL SELECT ord, 'retired', '', -count(*) FROM retired GROUP BY ord) AS counted
+	GROUP BY ord, what, reason HAVING sum(n) <> 0
+	UNION ALL SELECT 'order ' || ord || ': the total of block ' || block || ' is ' || sum(n) || ' more than its rows' FROM (
+		SELECT ord, block, n FROM made
+		UNION ALL SELECT ord, card / 1000, -count(*) FROM card WHERE state <> 'destroyed' GROUP BY ord, card / 1000
+		UNION ALL SELECT ord, card / 1000, -count(*) FROM retired GROUP BY ord, card / 1000) AS counted
+	GROUP BY ord, block HAVING sum(n) <> 0 ORDER BY 1`
+
 // A Run is a batch on the line.
 type Run struct {
 	Order    string    `json:"order"`
 	Bureau   string    `json:"bureau"`
-	State    string    `json:"state"` // offered, received, finished, reported, condemned, destroying, emptied, closed
+	State    string    `json:"state"` // offered, received, finished, reported, condemned or abandoned, destroying, emptied, closed
 	OS       string    `json:"os"`
 	Agree    string    `json:"agree"`
 	KEK      string    `json:"kek"`
@@ -254,5 +282,39 @@ func Samples(ctx context.Context, s *store.Store, ord string, n int) ([]Card, er
 	return store.Collect(s.Committed(ctx), func(rows *sql.Rows) (c Card, err error) {
 		err = rows.Scan(&c.Card, &c.KeySet, &c.Chip)
 		return c, err
-	}, `SELECT card, keyset, chip FROM card WHERE ord = $1 AND state = 'good' ORDER BY keyset DESC LIMIT $2`, ord, n)
+	}, samples, ord, n)
 }
+
+// The line's questions. Each finds what it asks for by an index, so that its cost
+// is that of what it gives, whatever the batch's size: of ten million good cards
+// only those that are named are read. SQLite takes an index of some rows only
+// where the question has the same condition in the same words.
+const (
+	samples  = `SELECT card, keyset, chip FROM card WHERE ord = $1 AND state = 'good' ORDER BY keyset DESC LIMIT $2`
+	byChip   = `SELECT ord, state, card, keyset, station FROM card WHERE chip = $1`
+	doubtful = `SELECT card, keyset, chip, station, at FROM card WHERE ord = $1 AND state <> 'good' AND state = 'doubt' ORDER BY card`
+	rejects  = `SELECT card, chip, reason FROM card WHERE ord = $1 AND state <> 'good' AND state = 'reject' ORDER BY card`
+	remade   = `SELECT card, keyset FROM card WHERE ord = $1 AND keyset >= $2 AND state = 'good' AND keyset <> card
+		UNION ALL SELECT card, -1 FROM card WHERE ord = $1 AND state <> 'good' AND state = 'lost'
+		UNION ALL SELECT card, -1 FROM retired WHERE ord = $1 ORDER BY card`
+
+	// Where a run stands.
+	firstLive  = `SELECT card FROM card WHERE ord = $1 AND state <> 'destroyed' ORDER BY card LIMIT 1`
+	lastLive   = `SELECT card FROM card WHERE ord = $1 AND state <> 'destroyed' ORDER BY card DESC LIMIT 1`
+	lastKeySet = `SELECT coalesce(max(keyset), -1) FROM card WHERE ord = $1`
+	destroyed  = `SELECT card FROM card WHERE ord = $1 AND state <> 'good' AND state = 'destroyed' ORDER BY card`
+	blocks     = `SELECT block, n FROM made WHERE ord = $1`
+	inBlock    = `SELECT card FROM card WHERE ord = $1 AND state <> 'destroyed' AND card >= $2 AND card < $3
+		UNION ALL SELECT card FROM retired WHERE ord = $1 AND card >= $2 AND card < $3`
+
+	// What pages list.
+	tries = `SELECT ` + tryColumns + ` FROM card WHERE ord = $1 AND card = $2 AND state <> 'destroyed'
+		UNION ALL SELECT ` + tryColumns + ` FROM card WHERE ord = $1 AND card = $2 AND state <> 'good' AND state = 'destroyed' ORDER BY at`
+	listedGood = `SELECT ` + tryColumns + ` FROM card WHERE ord = $1 AND state <> 'destroyed' AND state = 'good' AND card >= $2 ORDER BY card LIMIT $3`
+	listedRest = `SELECT ` + tryColumns + ` FROM card WHERE ord = $1 AND state <> 'good' AND state = $2 AND card >= $3 ORDER BY card, at LIMIT $4`
+	listedAll  = `SELECT * FROM (SELECT ` + tryColumns + ` FROM card WHERE ord = $1 AND state <> 'destroyed' AND card >= $2 ORDER BY card LIMIT $3) AS live
+		UNION ALL SELECT * FROM (SELECT ` + tryColumns + ` FROM card WHERE ord = $1 AND state <> 'good' AND state = 'destroyed' AND card >= $2 ORDER BY card LIMIT $3) AS gone
+		ORDER BY card, at LIMIT $3`
+	causes = `SELECT reason, sum(n) AS n, CASE what WHEN 'aside' THEN 1 ELSE 0 END AS aside FROM tally WHERE ord = $1 AND what IN ('reject', 'destroyed', 'aside') AND n > 0
+		GROUP BY reason, aside ORDER BY n DESC, reason`
+)

@@ -40,7 +40,7 @@ func WriteReport(ctx context.Context, s *store.Store, w io.Writer, rep Report) e
 		return err
 	}
 	rows := 0
-	err = remakes(ctx, s, rep.Order, func(card, keyset int) error {
+	err = remakes(ctx, s, rep.Order, rep.Counts.Cards, func(card, keyset int) error {
 		rows++
 		_, err := fmt.Fprintf(out, "%d %d\n", card, keyset)
 		return err
@@ -55,10 +55,10 @@ func WriteReport(ctx context.Context, s *store.Store, w io.Writer, rep Report) e
 }
 
 // remakes calls yield for each card that does not carry the keys drawn for it,
-// in order; keyset is -1 for a retired identity.
-func remakes(ctx context.Context, s *store.Store, ord string, yield func(card, keyset int) error) error {
-	rows, err := s.Query(ctx, `SELECT card, keyset FROM card WHERE ord = $1 AND state = 'good' AND keyset <> card
-		UNION ALL SELECT card, -1 FROM retired WHERE ord = $1 ORDER BY card`, ord)
+// in order; keyset is -1 for a retired identity. Keys of spares are numbered after
+// those of the cards.
+func remakes(ctx context.Context, s *store.Store, ord string, cards int, yield func(card, keyset int) error) error {
+	rows, err := s.Query(ctx, remade, ord, cards)
 	if err != nil {
 		return err
 	}
@@ -88,9 +88,9 @@ func (c Counts) check() error {
 		return fmt.Errorf("report: %d identities, but %d good and %d retired; %d in doubt, %d rejected, %d waiting, want none",
 			c.Cards, c.Good, c.Retired, c.Doubt, c.Reject, c.Waiting)
 	}
-	// Each remade or retired identity has cost at least one chip.
-	if c.Remade < 0 || c.Remade > c.Good || c.Destroyed < c.Remade+c.Retired {
-		return fmt.Errorf("report: %d of %d good cards are remade, %d identities retired, but %d chips destroyed", c.Remade, c.Good, c.Retired, c.Destroyed)
+	// Each remade or retired identity has cost at least one chip; a lost chip's is retired.
+	if c.Remade < 0 || c.Remade > c.Good || c.Lost < 0 || c.Lost > c.Retired || c.Destroyed+c.Lost < c.Remade+c.Retired {
+		return fmt.Errorf("report: %d of %d good cards are remade, %d identities retired, but %d chips destroyed and %d lost", c.Remade, c.Good, c.Retired, c.Destroyed, c.Lost)
 	}
 	return nil
 }

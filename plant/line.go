@@ -8,13 +8,10 @@ import (
 	"io/fs"
 	"net"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"ankan/audit"
-	"ankan/custody"
 	"ankan/datagen"
 	"ankan/keys"
 	"ankan/order"
@@ -123,7 +120,8 @@ func (s *plant) run(ctx context.Context, r perso.Run) error {
 		return err
 	}
 	mayLoad := seldom(time.Second, func(ctx context.Context) error { return s.mayLoad(ctx, r, p.Image, l.Chip) })
-	line.May = func(ctx context.Context) error { return errors.Join(s.MayBegin(), mayLoad(ctx)) }
+	goesOn := seldom(time.Second, func(ctx context.Context) error { return s.goesOn(ctx, r.Order) })
+	line.May = func(ctx context.Context) error { return errors.Join(s.MayBegin(), mayLoad(ctx), goesOn(ctx)) }
 	line.Again = func(err error) bool { return errors.Is(err, store.ErrFull) && s.MakeRoom() }
 	if err := line.May(ctx); err != nil {
 		return err
@@ -279,61 +277,4 @@ func (s *plant) stations() (Stations, error) {
 	}
 	slices.Sort(v.Away)
 	return v, nil
-}
-
-// ---- chips to destroy
-
-// condemned is the chips of an order that are rejects, and those in doubt: what
-// no reader can say more about.
-func (s *plant) condemned(ctx context.Context, ord string) (chips []string, doubts int, err error) {
-	rejects, err := perso.Rejects(ctx, s.Store(), ord)
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, r := range rejects {
-		chips = append(chips, r.Chip)
-	}
-	doubtful, err := perso.Doubts(ctx, s.Store(), ord)
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, d := range doubtful {
-		chips = append(chips, d.Chip)
-	}
-	return chips, len(doubtful), nil
-}
-
-func (s *plant) proposeChips(ctx context.Context, subject string) (params map[string]string, err error) {
-	ord, err := site.SubjectOf(subject, "order")
-	if err != nil {
-		return nil, err
-	}
-	err = s.line.hold(ctx, ord, func() error {
-		chips, doubts, err := s.condemned(ctx, ord)
-		if err != nil {
-			return err
-		}
-		if len(chips) == 0 {
-			return fmt.Errorf("order %s has no chip that waits for destruction", ord)
-		}
-		// The list is shown as far as an act can; the digest binds all of it.
-		params = map[string]string{"count": strconv.Itoa(len(chips)), "in_doubt": strconv.Itoa(doubts),
-			"chips": strings.Join(chips[:min(len(chips), 200)], " "), "chips_sha256": perso.ChipsDigest(chips)}
-		return nil
-	})
-	return params, err
-}
-
-func (s *plant) doChips(ctx context.Context, w custody.Warrant) error {
-	ord, err := site.SubjectOf(w.Act().Subject, "order")
-	if err != nil {
-		return err
-	}
-	return s.line.hold(ctx, ord, func() error {
-		chips, _, err := s.condemned(ctx, ord)
-		if err != nil {
-			return err
-		}
-		return perso.DestroyChips(ctx, s.Store(), w, ord, chips)
-	})
 }

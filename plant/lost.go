@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"ankan/message"
 	"ankan/order"
 	"ankan/perso"
 	"ankan/site"
@@ -46,7 +47,15 @@ func (s *plant) unlock(ctx context.Context, tx *store.Tx, u site.Unlocking) erro
 		return err
 	}
 	for _, id := range ids {
-		if err := order.Stop(tx, id, u.Act, "cards of it may have been made in the time that the database lost"); err != nil {
+		const why = "cards of it may have been made in the time that the database lost"
+		if err := order.Stop(tx, id, u.Act, why); err != nil {
+			return err
+		}
+		run, err := perso.GetRun(ctx, s.Store(), id)
+		if err == nil {
+			err = site.Owe(tx, run.Bureau, id+".abandon.pgp", message.Abandon{Order: id, Why: "the plant's database was put back: " + why, Act: u.Act})
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,7 @@ func image(l stock.Lot) (i simos.Image, digest [32]byte, err error) {
 // allowed refuses a lot whose transport key is of a method that the policy does
 // not take.
 func (s *plant) allowed(ctx context.Context, l stock.Lot) error {
-	if err := s.Register().Allowed(ctx, hsm.Lot, l.KeyAlgorithm()); err != nil {
+	if err := s.Register().Allowed(ctx, lotKey(l.Lot), hsm.Lot, l.KeyAlgorithm()); err != nil {
 		return fmt.Errorf("lot %s: %w; to take it, name it in the policy under keys: lot: algorithms: (ankan policy draft FILE) and adopt that", l.Lot, err)
 	}
 	return nil

@@ -42,8 +42,9 @@ func Part() site.Part {
 // A plant is a site in this role.
 type plant struct {
 	*site.Site
-	line  *line
-	stock *stock.Book
+	line    *line
+	stock   *stock.Book
+	reaches reaches
 }
 
 func open(_ context.Context, at *site.Site) (site.Duties, error) {
@@ -61,6 +62,7 @@ func open(_ context.Context, at *site.Site) (site.Duties, error) {
 		Deeds: map[string]site.Deed{
 			"lot.accept":    {Propose: s.proposeLot, Do: s.doLot},
 			"chip.destroy":  {Propose: s.proposeChips, Do: s.doChips},
+			"chip.lost":     {Propose: s.proposeLost, Do: s.doLost},
 			"batch.destroy": {Propose: s.proposeEmpty, Do: s.doEmpty},
 		},
 		Round:  s.round,
@@ -90,6 +92,10 @@ type RunView struct {
 	Counts  perso.Counts     `json:"counts"`
 	Rejects []perso.Rejected `json:"rejects"`
 	Waiting string           `json:"waiting,omitempty"`
+
+	Lost      []perso.Rejected   `json:"lost,omitempty"`
+	Doubts    []perso.Doubtful   `json:"doubts,omitempty"`
+	Abandoned *order.Abandonment `json:"abandoned,omitempty"` // its bureau gave it up
 }
 
 func (s *plant) runView(ctx context.Context, ord string) (RunView, error) {
@@ -98,6 +104,18 @@ func (s *plant) runView(ctx context.Context, ord string) (RunView, error) {
 		return RunView{}, err
 	}
 	v := RunView{Run: r, Waiting: s.Waiting("run " + ord)}
+	if v.Abandoned, err = order.WhyAbandoned(s.Store().Committed(ctx), ord); err != nil {
+		return v, err
+	}
+	if r.State == "abandoned" {
+		v.Waiting = "its batch is to be destroyed: ankan act request batch.destroy order/" + ord
+		if left := s.left(ctx, r); left != nil {
+			v.Waiting = left.Error()
+		}
+	}
+	if v.Lost, err = perso.Lost(ctx, s.Store(), ord); err != nil {
+		return v, err
+	}
 	b, err := datagen.Load(ctx, s.Store(), ord)
 	if errors.Is(err, datagen.ErrNoBatch) {
 		return v, nil
@@ -106,6 +124,9 @@ func (s *plant) runView(ctx context.Context, ord string) (RunView, error) {
 		return v, err
 	}
 	if v.Counts, err = perso.Count(ctx, s.Store(), ord, b.Cards); err != nil {
+		return v, err
+	}
+	if v.Doubts, err = perso.Doubts(ctx, s.Store(), ord); err != nil {
 		return v, err
 	}
 	v.Rejects, err = perso.Rejects(ctx, s.Store(), ord)
@@ -133,6 +154,9 @@ func (s *plant) takeOffer(ctx context.Context, a *site.Arrival) error {
 	}
 	if m.Order == "" || strings.ContainsAny(m.Order, "/. ") || m.Cards <= 0 || m.Spares < 0 {
 		return site.Refused("%s: an offer of %d cards for order %q", a.Name, m.Cards, m.Order)
+	}
+	if late, err := s.late(ctx, a, m.Order); late || err != nil {
+		return err
 	}
 	if _, err := perso.GetRun(ctx, s.Store(), m.Order); err == nil {
 		return site.Refused("%s: order %s was offered already", a.Name, m.Order)
@@ -263,6 +287,9 @@ func (s *plant) readBatch(ctx context.Context, a *site.Arrival, r *bufio.Reader)
 	if err != nil {
 		return err
 	}
+	if late, err := s.late(ctx, a, head.Order); late || err != nil {
+		return err
+	}
 	run, err := perso.GetRun(ctx, s.Store(), head.Order)
 	if errors.Is(err, perso.ErrNoRun) || err == nil && (run.Bureau != a.Partner || run.State != "offered") {
 		return site.Refused("%s: order %s is not awaited from %s", a.Name, head.Order, a.Partner)
@@ -391,6 +418,9 @@ func (s *plant) takeDestroy(ctx context.Context, a *site.Arrival) error {
 	if err := a.JSON(&m); err != nil {
 		return err
 	}
+	if m.Abandoned != "" {
+		return s.takeAbandon(ctx, a, m)
+	}
 	run, err := perso.GetRun(ctx, s.Store(), m.Order)
 	if err == nil && run.Bureau == a.Partner && run.State == "finished" {
 		return fmt.Errorf("%s: the report of order %s is sent and not noted yet; the file is taken then", a.Name, m.Order)
@@ -419,14 +449,45 @@ func (s *plant) proposeEmpty(ctx context.Context, subject string) (map[string]st
 	if err != nil {
 		return nil, err
 	}
-	if run.State != "condemned" {
-		return nil, fmt.Errorf("batch %s is %s; its bureau has not asked for its destruction", ord, run.State)
+	if run.State == "abandoned" {
+		err = s.left(ctx, run)
+	} else if run.State != "condemned" {
+		err = fmt.Errorf("batch %s is %s; its bureau has not asked for its destruction", ord, run.State)
 	}
-	b, err := datagen.Load(ctx, s.Store(), ord)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"bureau": run.Bureau, "keys": run.KEK + " " + run.Agree, "blocks": strconv.Itoa(b.Blocks()), "cards": strconv.Itoa(b.Cards)}, nil
+	b, err := datagen.Load(ctx, s.Store(), ord)
+	if err != nil && (run.State != "abandoned" || !errors.Is(err, datagen.ErrNoBatch)) {
+		return nil, err
+	}
+	params := map[string]string{"bureau": run.Bureau, "keys": run.KEK + " " + run.Agree, "blocks": "0", "cards": strconv.Itoa(b.Cards)}
+	if err == nil {
+		params["blocks"] = strconv.Itoa(b.Blocks())
+	}
+	return params, s.showAbandoned(ctx, run, params)
+}
+
+// showAbandoned adds why a batch was abandoned to what people sign for, and what
+// of it is not here.
+func (s *plant) showAbandoned(ctx context.Context, run perso.Run, params map[string]string) error {
+	gone, err := order.WhyAbandoned(s.Store().Committed(ctx), run.Order)
+	if err != nil || gone == nil {
+		return err
+	}
+	_, out, err := s.stock.Whereabouts(ctx, run.Order)
+	if err != nil {
+		return err
+	}
+	params["abandoned"], params["cards_out"] = gone.Why, strconv.Itoa(len(out))
+	for _, id := range []string{run.KEK, run.Agree} {
+		if _, err := s.DescribeKey(ctx, id); errors.Is(err, hsm.ErrNoKey) {
+			params["not_here"] = strings.TrimSpace(params["not_here"] + " " + id)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *plant) doEmpty(ctx context.Context, w custody.Warrant) error {
@@ -443,8 +504,18 @@ func (s *plant) doEmpty(ctx context.Context, w custody.Warrant) error {
 		return err
 	}
 	proof := message.DestroyProof{Order: ord, Site: s.Config().Site, Act: st.Digest}
+	if run.State == "abandoned" {
+		_, out, err := s.stock.Whereabouts(ctx, ord)
+		if err != nil {
+			return err
+		}
+		proof.Out = len(out)
+	}
 	for _, id := range []string{run.KEK, run.Agree} {
 		k, err := s.DescribeKey(ctx, id)
+		if errors.Is(err, hsm.ErrNoKey) && run.State == "abandoned" {
+			continue // it was never made, or is gone: the act says so
+		}
 		if err != nil {
 			return err
 		}
@@ -463,7 +534,12 @@ func (s *plant) doEmpty(ctx context.Context, w custody.Warrant) error {
 		if err := setProof(tx, ord, proof); err != nil {
 			return err
 		}
-		return perso.MoveRun(tx, ord, "condemned", "destroying")
+		if run.State == "abandoned" {
+			if err := stock.Finish(tx, ord, s.counts()); err != nil {
+				return err
+			}
+		}
+		return perso.MoveRun(tx, ord, run.State, "destroying")
 	})
 }
 
@@ -484,11 +560,13 @@ func (s *plant) empty(ctx context.Context, r perso.Run) error {
 	if err := s.DestroyKeys(ctx, proof.Keys); err != nil {
 		return err
 	}
-	b, err := datagen.Load(ctx, s.Store(), r.Order)
-	if err != nil {
+	switch b, err := datagen.Load(ctx, s.Store(), r.Order); {
+	case err == nil:
+		proof.Blocks = b.Blocks()
+	case !errors.Is(err, datagen.ErrNoBatch): // of an abandoned order it may not have come
 		return err
 	}
-	proof.Blocks = b.Blocks()
+	s.reaches.forget(r.Order)
 	if err := datagen.Wipe(ctx, s.Store(), r.Order); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package plant
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -12,7 +13,6 @@ import (
 
 	"ankan/audit"
 	"ankan/datagen"
-	"ankan/keys"
 	"ankan/paper"
 	"ankan/perso"
 	"ankan/release"
@@ -137,7 +137,7 @@ func (s *plant) stockRoutes() map[string]site.Route {
 		"GET /v1/stock/lots/{name}": read("stock.read", func(r *http.Request) (any, error) { return s.stock.LotView(r.Context(), r.PathValue("name")) }),
 		"GET /v1/vault":             read("stock.read", func(r *http.Request) (any, error) { return s.stock.Openings(r.Context(), r.FormValue("vault")) }),
 
-		"GET /v1/boxes":      read("stock.read", func(r *http.Request) (any, error) { return s.stock.Boxes(r.Context(), r.FormValue("order"), "") }),
+		"GET /v1/boxes":      read("stock.read", func(r *http.Request) (any, error) { return s.stock.Boxes(r.Context(), r.FormValue("order")) }),
 		"GET /v1/boxes/{id}": read("stock.read", s.getBox),
 		"POST /v1/boxes":     read("stock.draft", s.postBox),
 		"POST /v1/boxes/{id}/empty": read("stock.draft", func(r *http.Request) (any, error) {
@@ -192,41 +192,19 @@ func (s *plant) getBox(r *http.Request) (any, error) {
 	return v, err
 }
 
-// iccids reads the identities of a batch's good cards, in order.
-func (s *plant) iccids(ctx context.Context, ord string, yield func(card int, id sim.Identity) error) error {
-	reader, err := datagen.NewReader(keys.For(ctx, "order/"+ord), s.Store(), s.Token(), ord)
-	if errors.Is(err, datagen.ErrNoBatch) {
-		return fmt.Errorf("order %s: its batch has not come, or was destroyed; boxes are filled before that: %w", ord, err)
-	}
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
-	layout := reader.Batch.Profile.Layout()
-	var record []byte
-	defer func() { clear(record) }()
-	for card := range reader.Batch.Cards {
-		if record, err = reader.Record(ctx, record[:0], card); err != nil {
-			return err
-		}
-		id, err := datagen.Identity(layout, record)
-		if err != nil {
-			return err
-		}
-		if err := yield(card, id); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (s *plant) postBox(r *http.Request) (any, error) {
 	var n NewBox
 	if err := site.ReadRequest(r, &n); err != nil {
 		return nil, err
 	}
+	if err := s.goesOn(r.Context(), n.Order); err != nil {
+		return nil, fmt.Errorf("box %s: %w", n.Box, err)
+	}
 	if (len(n.ICCIDs) > 0) == (n.To > 0) || n.From < 0 || n.From > n.To {
 		return nil, fmt.Errorf("box %s: name its cards by iccids, or from and to", n.Box)
+	}
+	if cards := max(len(n.ICCIDs), n.To-n.From); cards > stock.MostInBox {
+		return nil, fmt.Errorf("box %s: %d cards; want 1 to %d", n.Box, cards, stock.MostInBox)
 	}
 	wanted := map[string]bool{}
 	for _, text := range n.ICCIDs {
@@ -239,19 +217,24 @@ func (s *plant) postBox(r *http.Request) (any, error) {
 		}
 		wanted[id.String()] = true
 	}
-	var cards []stock.BoxCard
-	err := s.iccids(r.Context(), n.Order, func(card int, id sim.Identity) error {
-		if iccid := id.ICCID.String(); wanted[iccid] || len(wanted) == 0 && len(n.ICCIDs) == 0 && card >= n.From && card < n.To {
-			cards = append(cards, stock.BoxCard{Card: card, ICCID: iccid})
-			delete(wanted, iccid)
-		}
-		return nil
-	})
+	var found map[string]int
+	var err error
+	if len(n.ICCIDs) == 0 {
+		found, err = s.span(r.Context(), n.Order, n.From, n.To)
+	} else {
+		found, err = s.find(r.Context(), n.Order, wanted)
+	}
 	if err != nil {
 		return nil, err
 	}
 	for iccid := range wanted {
-		return nil, fmt.Errorf("box %s: ICCID %s, and %d more, are not of order %s", n.Box, iccid, len(wanted)-1, n.Order)
+		if _, ok := found[iccid]; !ok {
+			return nil, fmt.Errorf("box %s: ICCID %s, and %d more, are not of order %s", n.Box, iccid, len(wanted)-len(found)-1, n.Order)
+		}
+	}
+	var cards []stock.BoxCard
+	for iccid, card := range found {
+		cards = append(cards, stock.BoxCard{Card: card, ICCID: iccid})
 	}
 	if err := s.stock.Fill(r.Context(), "system:socket", stock.Box{ID: n.Box, Order: n.Order, Pallet: n.Pallet}, cards); err != nil {
 		return nil, err
@@ -312,27 +295,44 @@ func (s *plant) goesTo(ctx context.Context, boxes []string) (operator, via strin
 
 // ---- what is printed on cards
 
-// getPrint is what a printer puts on the cards of a batch, as CSV: the number
-// of the card, the printed ICCID, the content of its bar code, the artwork.
-// There is no key in it and no IMSI.
+// mostPrinted is how many cards one file for a printer has.
+const mostPrinted = 250_000
+
+// getPrint is what a printer puts on the cards of a batch, from one number of the
+// order to another, as CSV: the number of the card, the printed ICCID, the content
+// of its bar code, the artwork. There is no key in it and no IMSI.
 func (s *plant) getPrint(r *http.Request) (any, error) {
 	ord, artwork := r.PathValue("id"), r.FormValue("artwork")
 	if artwork == "" || len(artwork) > 80 || strings.ContainsAny(artwork, "\r\n") {
 		return nil, fmt.Errorf("order %s: artwork is %.80q, want the reference of what is printed", ord, artwork)
 	}
+	reader, err := s.cards(r.Context(), ord)
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Close()
+	from, one := strconv.Atoi(cmp.Or(r.FormValue("from"), "0"))
+	to, two := strconv.Atoi(cmp.Or(r.FormValue("to"), "0"))
+	if to == 0 {
+		to = reader.Batch.Cards
+	}
+	if err := errors.Join(one, two); err != nil || from < 0 || from >= to || to > reader.Batch.Cards {
+		return nil, errors.Join(err, fmt.Errorf("order %s: cards %d to %d; it has %d", ord, from, to, reader.Batch.Cards))
+	}
+	if to-from > mostPrinted {
+		return nil, fmt.Errorf("order %s: %d cards in one file, want at most %d; name some: --from %d --to %d", ord, to-from, mostPrinted, from, from+mostPrinted)
+	}
 	var t strings.Builder
 	w := csv.NewWriter(&t)
 	w.Write([]string{"card", "iccid", "barcode", "artwork"})
-	n := 0
-	err := s.iccids(r.Context(), ord, func(card int, id sim.Identity) error {
-		n++
-		return w.Write([]string{strconv.Itoa(card), grouped(id.ICCID.String()), id.ICCID.String(), artwork})
+	err = iccids(r.Context(), reader, from, to, func(card int, id sim.ICCID) error {
+		return w.Write([]string{strconv.Itoa(card), grouped(id.String()), id.String(), artwork})
 	})
 	if err != nil {
 		return nil, err
 	}
 	w.Flush()
-	e := audit.Entry{Kind: "print.exported", Actor: "system:socket", Subject: "order/" + ord, Data: map[string]any{"cards": n, "artwork": artwork}}
+	e := audit.Entry{Kind: "print.exported", Actor: "system:socket", Subject: "order/" + ord, Data: map[string]any{"from": from, "cards": to - from, "artwork": artwork}}
 	if err := s.Store().Enter(r.Context(), e); err != nil {
 		return nil, err
 	}
@@ -370,27 +370,25 @@ type Scan struct {
 // what a scanner or a person read from the plastic.
 func (s *plant) postScan(r *http.Request) (any, error) {
 	ord := r.PathValue("id")
-	rows, err := readScan(r.Body)
+	rows, err := readScan(r.Body, mostScanned*scanLine)
 	if err != nil {
 		return nil, fmt.Errorf("order %s: %w", ord, err)
 	}
-	card := map[string]int{}
+	wanted := map[string]bool{}
 	for _, row := range rows {
-		card[row[0]] = -1
+		wanted[row[0]] = true
 	}
-	err = s.iccids(r.Context(), ord, func(n int, id sim.Identity) error {
-		if iccid := id.ICCID.String(); card[iccid] == -1 {
-			card[iccid] = n
-		}
-		return nil
-	})
+	found, err := s.find(r.Context(), ord, wanted)
 	if err != nil {
 		return nil, err
 	}
 	scan := Scan{Cards: len(rows), Mismatches: []Mismatch{}}
 	chips, prints := map[string]bool{}, map[string]bool{}
 	for i, row := range rows {
-		m := Mismatch{Line: i + 2, ICCID: row[0], Printed: row[1], Card: card[row[0]]}
+		m := Mismatch{Line: i + 2, ICCID: row[0], Printed: row[1], Card: -1}
+		if card, ok := found[row[0]]; ok {
+			m.Card = card
+		}
 		switch {
 		case m.Card < 0:
 			m.Why = "no card of this order"
@@ -414,13 +412,16 @@ func (s *plant) postScan(r *http.Request) (any, error) {
 	return scan, s.Store().Enter(r.Context(), e)
 }
 
-// mostScanned is the most lines of one scan.
-const mostScanned = 1_000_000
+// mostScanned is the most lines of one scan, scanLine how long they are by and large.
+const (
+	mostScanned = 1_000_000
+	scanLine    = 64
+)
 
-// readScan reads a file of scans. Spaces between digits are how numbers are
-// printed, and do not count.
-func readScan(r io.Reader) ([][2]string, error) {
-	c := csv.NewReader(r)
+// readScan reads a file of scans of up to most bytes. Spaces between digits are how
+// numbers are printed, and do not count.
+func readScan(r io.Reader, most int64) ([][2]string, error) {
+	c := csv.NewReader(http.MaxBytesReader(nil, io.NopCloser(r), most))
 	c.FieldsPerRecord = 2
 	head, err := c.Read()
 	if err != nil || head[0] != "iccid" || head[1] != "printed" {

@@ -24,8 +24,9 @@ func TestGrouped(t *testing.T) {
 func TestReadScan(t *testing.T) {
 	for doc, want := range map[string]string{
 		"": "want iccid,printed", "a,b\n": "want iccid,printed", "iccid,printed\n1,2,3\n": "wrong number of fields", "iccid,printed\n12,12\n": "line 2",
+		"iccid,printed\n\"" + strings.Repeat("x", 1<<16): "too large",
 	} {
-		if _, err := readScan(strings.NewReader(doc)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := readScan(strings.NewReader(doc), 1<<16); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", doc, err, want)
 		}
 	}
@@ -35,7 +36,7 @@ func FuzzScan(f *testing.F) {
 	f.Add("iccid,printed\n8991000000000000018,89910 00000 00000 0018\n")
 	f.Add("iccid,printed\n")
 	f.Fuzz(func(t *testing.T, doc string) {
-		rows, err := readScan(strings.NewReader(doc))
+		rows, err := readScan(strings.NewReader(doc), 1<<16)
 		if err != nil {
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"ankan/document"
 	"ankan/gp"
 )
 
@@ -156,9 +157,9 @@ func (r *reader) capFile(e entry) []byte {
 		return nil
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
-	if err == nil && len(b) > maxDocument {
-		err = fmt.Errorf("more than %d bytes", maxDocument)
+	b, err := io.ReadAll(io.LimitReader(f, document.MaxSize+1))
+	if err == nil && len(b) > document.MaxSize {
+		err = fmt.Errorf("more than %d bytes", document.MaxSize)
 	}
 	var c *gp.CAP
 	if err == nil {

@@ -8,18 +8,14 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
+	"ankan/document"
 	"ankan/sim"
 )
 
 // ErrDocument is wrapped by every error of Parse.
 var ErrDocument = errors.New("profile document")
-
-// maxDocument bounds what is given to the YAML parser, in bytes.
-const maxDocument = 1 << 20
 
 // A reader collects what is wrong with a document, each with its place.
 type reader struct {
@@ -68,34 +64,16 @@ func at(n ast.Node) pos {
 }
 
 // document parses doc and returns its one mapping.
-func (r *reader) document(doc []byte) (root ast.Node) {
-	if len(doc) > maxDocument {
-		r.errorf(pos{1, 1}, "document has %d bytes, want at most %d", len(doc), maxDocument)
-		return nil
+func (r *reader) document(doc []byte) ast.Node {
+	tree, err := document.Parse(r.file, doc)
+	var e *document.Error
+	if errors.As(err, &e) {
+		r.errorf(pos{e.Line, e.Column}, "%s", e.Text)
 	}
-	// The YAML parser is not ours and has panicked on odd documents before.
-	defer func() {
-		if e := recover(); e != nil {
-			r.errorf(pos{1, 1}, "document is not YAML that we understand")
-			root = nil
-		}
-	}()
-	f, err := parser.ParseBytes(doc, 0)
 	if err != nil {
-		var syntax *yaml.SyntaxError
-		p := pos{1, 1}
-		text := "not YAML"
-		if errors.As(err, &syntax) && syntax.Token != nil {
-			p, text = pos{syntax.Token.Position.Line, syntax.Token.Position.Column}, syntax.Message
-		}
-		r.errorf(p, "%s", text)
 		return nil
 	}
-	if len(f.Docs) != 1 || f.Docs[0].Body == nil {
-		r.errorf(pos{1, 1}, "file has %d documents, want one", len(f.Docs))
-		return nil
-	}
-	return f.Docs[0].Body
+	return tree.Body()
 }
 
 // mapping is the entries of a mapping in their order; each key once.
@@ -132,8 +110,7 @@ func (r *reader) mapping(n ast.Node, p pos) []entry {
 	return all
 }
 
-// kindOf says in words what a node is. Anchors, aliases, tags and merge keys
-// are refused everywhere: a document says each thing where it stands.
+// kindOf says in words what a node is.
 func kindOf(n ast.Node) string {
 	switch n.(type) {
 	case nil, *ast.NullNode:
@@ -142,8 +119,6 @@ func kindOf(n ast.Node) string {
 		return "keys and values"
 	case *ast.SequenceNode:
 		return "a list"
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode:
-		return "an anchor, alias or tag"
 	}
 	return "a text"
 }

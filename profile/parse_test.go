@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ankan/document"
 )
 
 func TestBuiltins(t *testing.T) {
@@ -154,7 +156,7 @@ func TestParseRefuses(t *testing.T) {
 		{gid, `EF.GID1: {hex: "01", fill: ""}`, "fill is \"\""},
 		{gid, `EF.GID1: {hex: "01", colour: red}`, "EF.GID1: unknown key colour"},
 		{gid, `EF.GID1: &a {hex: "01"}`, "an anchor, alias or tag"},
-		{gid, `EF.GID1: {hex: !!str "01"}`, "an anchor, alias or tag, want hexadecimal digits"},
+		{gid, `EF.GID1: {hex: !!str "01"}`, "an anchor, alias or tag"},
 		{gid, `EF.GID1: 7`, "a text, want keys and values"},
 		{gid, `EF.MINE: {hex: "01"}`, "not in our table of ADF.USIM"},
 		{gid, `"EF.GID 1": {hex: "01"}`, "is not a name"},
@@ -188,7 +190,7 @@ func TestParseRefuses(t *testing.T) {
 		{gid, `EF.X: {link: MF/ADF.USIM/EF.GID2}`, "id, kind and access are wanted"},
 		{"slot: PIN1", "slot: PIN1, shared: true", "shared is about local codes, reference 01"},
 		{"profile: in-5g-usim", "\tprofile: x", "p.yaml:"},
-		{"profile: in-5g-usim", "profile: in-5g-usim\n---\nprofile: b", "documents, want one"},
+		{"profile: in-5g-usim", "profile: in-5g-usim\n---\nprofile: b", "2 YAML documents, want 1"},
 	} {
 		p, err := Parse("p.yaml", []byte(change(t, doc, x.old, x.new)))
 		if err == nil || p != nil || !errors.Is(err, ErrDocument) || !strings.Contains(err.Error(), x.want) {
@@ -198,7 +200,7 @@ func TestParseRefuses(t *testing.T) {
 			t.Errorf("%q: %v names no place", x.new, err)
 		}
 	}
-	for _, doc := range []string{"", "[]", "7", "null", "a: &x 1\nb: *x", strings.Repeat("#", maxDocument+1)} {
+	for _, doc := range []string{"", "[]", "7", "null", "a: &x 1\nb: *x", strings.Repeat("#", document.MaxSize+1)} {
 		if p, err := Parse("p.yaml", []byte(doc)); err == nil || p != nil {
 			t.Errorf("Parse takes %.20q", doc)
 		}

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"ankan/act"
 	"ankan/audit"
@@ -481,11 +483,45 @@ func TestParseDraft(t *testing.T) {
 }
 
 func FuzzParseDraft(f *testing.F) {
+	p := &plant{key: ed25519.NewKeyFromSeed(make([]byte, 32)), image: simos.Image{Name: "ankan-reference", Version: "1.0", Algorithms: []string{"MILENAGE"}, Body: []byte("code")}}
+	image, err := p.image.Sign(p.key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	good := fmt.Sprintf(draftText, p.key.Public())
+	f.Add([]byte(good))
 	f.Add([]byte(fmt.Sprintf(draftText, make([]byte, 32))))
+	f.Add([]byte(strings.Replace(good, "chips: [software chip]", "chips: [a, a, \"\\u202e\"]", 1)))
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		r, err := release.ParseDraft("d", doc, func(string) ([]byte, error) { return nil, nil })
+		r, err := release.ParseDraft("d", doc, func(string) ([]byte, error) { return image, nil })
+		if err != nil {
+			return
+		}
+		var again release.Release
+		sent, err := json.Marshal(r)
 		if err == nil {
-			t.Errorf("a release without an image: %+v", r)
+			err = audit.Strict(sent, &again)
+		}
+		if err != nil || !reflect.DeepEqual(r, again) || r.Name != name || len(r.Developers) == 0 || len(r.Chips) == 0 {
+			t.Errorf("%q is taken as %+v and arrives as %+v, %v", doc, r, again, err)
+		}
+	})
+}
+
+// What a person found is taken only with all that it needs.
+func FuzzFinding(f *testing.F) {
+	f.Add([]byte(`{"item":"process-1","result":"pass","evidence":"` + strings.Repeat("0", 64) + `"}`))
+	for _, i := range release.Checklist() {
+		f.Add([]byte(`{"item":"` + i.ID + `","result":"not applicable","reason":"none"}`))
+	}
+	f.Add([]byte(`{"item":"x","result":"fail","reason":"\ud800","evidence":"0"}`))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		var x release.Finding
+		if audit.Strict(doc, &x) != nil || x.Check() != nil {
+			return
+		}
+		if x.Result != release.Pass && x.Reason == "" || x.Result != release.NotApplicable && len(x.Evidence) != 64 || !utf8.ValidString(x.Reason) {
+			t.Errorf("%q is taken", doc)
 		}
 	})
 }

@@ -1,13 +1,16 @@
 package simos_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -388,6 +391,51 @@ func TestRackProtocol(t *testing.T) {
 			t.Errorf("%X: reply %X, want %X, %v", x.send, got, x.want, err)
 		}
 	}
+}
+
+// Whatever a reader says, the drawer answers in frames, hangs up with it, and has its
+// chips back.
+func FuzzRack(f *testing.F) {
+	f.Add([]byte("\x00\x02\xFFT\x00\x01\x01\x00\x01\x04\x00\x05\x80\xCA\xDF\x20\x00\x00\x02\xFFE"))
+	f.Add([]byte("\x00\x0A\xFFI\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01\x02\x00\x01\x00\x00\x02\xFFT"))
+	f.Add([]byte("\x00\x05\x00\xA4\x00\x00\x02\x02\x00"))
+	f.Add([]byte("\x00\x00\xFF\xFF"))
+	rack := rackOf(f, "", 2)
+	address, _ := serve(f, rack)
+	f.Fuzz(func(t *testing.T, said []byte) {
+		if len(said) > 16<<10 {
+			return
+		}
+		c, err := net.Dial("tcp", address)
+		must(t, err)
+		defer c.Close()
+		must(t, c.SetDeadline(time.Now().Add(30*time.Second)))
+		go func() {
+			c.Write(said)
+			c.(*net.TCPConn).CloseWrite()
+		}()
+		for answers, head := bufio.NewReader(c), make([]byte, 2); ; {
+			if _, err := io.ReadFull(answers, head); err == io.EOF {
+				break
+			} else if err != nil {
+				if errors.Is(err, syscall.ECONNRESET) {
+					break // it did not read to the end what it refused
+				}
+				t.Fatal(err)
+			}
+			n := int64(binary.BigEndian.Uint16(head))
+			if got, err := io.CopyN(io.Discard, answers, n); n > 258 || got != n {
+				t.Fatalf("an answer of %d bytes, %d of them here: %v", n, got, err)
+			}
+		}
+		rack.Rest()
+		r := dial(t, address)
+		for i := range 2 {
+			must(t, r.Insert(t.Context(), serial(byte(i+1))))
+			must(t, r.Eject(t.Context()))
+		}
+		r.Close()
+	})
 }
 
 // A server that is not a rack does not fool a reader.

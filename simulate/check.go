@@ -174,7 +174,7 @@ func (r *run) checkOrder(o *wanted, bureau map[string]order.Order, had []*wanted
 	switch {
 	case here.State == order.Refused && there.State == order.Refused:
 		r.count("orders taken back")
-		if !slices.ContainsFunc(r.deeds, func(d *deed) bool { return d.used && d.wish == wish{"order.refuse", o.id} }) {
+		if !slices.ContainsFunc(r.deeds, func(d *deed) bool { return d.used && d.wish == wish{kind: "order.refuse", ord: o.id} }) {
 			r.fault("%s was taken back, and nobody signed that", o)
 		}
 	case here.State == order.Refused && taken:
@@ -190,6 +190,13 @@ func (r *run) checkOrder(o *wanted, bureau map[string]order.Order, had []*wanted
 		}
 	case here.State == order.Closed && there.State == order.Certified:
 		r.count("orders that went to their end")
+		given := slices.ContainsFunc(r.deeds, func(d *deed) bool { return d.used && d.wish == wish{kind: "order.abandon", ord: o.id} })
+		if given {
+			r.count("orders abandoned")
+		}
+		if gone, err := order.WhyAbandoned(r.places[o.by].site.Store().Committed(r.ctx), o.id); err != nil || (gone != nil) != given || given && here.Good != 0 {
+			r.fault("%s: its operator has it abandoned: %+v, %d good, and people signed that: %v (%v)", o, gone, here.Good, given, err)
+		}
 		if here.Good != there.Good || here.Retired != there.Retired || here.Good+here.Retired != len(o.ids) {
 			r.fault("%s: %d good and %d retired at the operator, %d and %d at the bureau, %d ordered", o, here.Good, here.Retired, there.Good, there.Retired, len(o.ids))
 		}
@@ -249,8 +256,18 @@ func (r *run) checkLeave() error {
 		return err
 	}
 	for _, ord := range gone {
-		if !slices.ContainsFunc(r.deeds, func(d *deed) bool { return d.used && d.wish == wish{"chip.destroy", ord} }) {
+		if !slices.ContainsFunc(r.deeds, func(d *deed) bool { return d.used && d.wish == wish{kind: "chip.destroy", ord: ord} }) {
 			r.fault("chips of %s count as destroyed, and nobody signed that", r.named(ord))
+		}
+	}
+	lost, err := collect(r, Plant, text, `SELECT chip FROM card WHERE state = 'lost'`)
+	if err != nil {
+		return err
+	}
+	for _, chip := range lost {
+		r.count("chips lost")
+		if !slices.ContainsFunc(r.deeds, func(d *deed) bool { return d.used && d.wish.kind == "chip.lost" && d.wish.chip == chip }) {
+			r.fault("chip %s counts as lost, and nobody signed that", chip)
 		}
 	}
 	// What an act allows happens once to an order.
@@ -258,7 +275,8 @@ func (r *run) checkLeave() error {
 		once := map[string]int{}
 		for _, d := range r.deeds {
 			if d.at == name && d.used && d.wish.kind != "chip.destroy" {
-				if once[d.wish.kind+d.wish.ord]++; once[d.wish.kind+d.wish.ord] == 2 {
+				of := d.wish.kind + d.wish.ord + d.wish.chip
+				if once[of]++; once[of] == 2 {
 					r.fault("%s did %s of %s twice", name, d.wish.kind, r.named(d.wish.ord))
 				}
 			}

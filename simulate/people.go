@@ -28,17 +28,22 @@ func errands() map[string]errand {
 		"order.release":     {"data-preparation", []string{"key-manager", "security-officer"}},
 		"order.refuse":      {"key-manager", []string{"security-officer"}},
 		"order.destroy":     {"key-manager", []string{"hsm-administrator", "security-officer", "witness"}},
+		"order.abandon":     {"key-manager", []string{"hsm-administrator", "security-officer", "witness"}},
 		"chip.destroy":      {"shift-lead", []string{"warehouse", "security-officer"}},
+		"chip.lost":         {"shift-lead", []string{"warehouse", "security-officer"}},
 		"batch.destroy":     {"system-administrator", []string{"security-officer", "witness"}},
 	}
 }
 
 // A wish is an act that the state of a site calls for.
-type wish struct{ kind, ord string }
+type wish struct{ kind, ord, chip string }
 
 func (w wish) subject() string {
-	if w.kind == "order.refuse" {
+	switch w.kind {
+	case "order.refuse", "order.abandon":
 		return "order/" + w.ord + "/not wanted any more"
+	case "chip.lost":
+		return "chip/" + w.ord + "/" + w.chip + "/nobody finds it"
 	}
 	return "order/" + w.ord
 }
@@ -56,7 +61,7 @@ func (r *run) wishes(p *place) ([]wish, error) {
 			kind = "order.release"
 		}
 		if kind != "" {
-			all = append(all, wish{kind, o.ID})
+			all = append(all, wish{kind: kind, ord: o.ID})
 		}
 	}
 	if p.name != Plant {
@@ -69,18 +74,16 @@ func (r *run) wishes(p *place) ([]wish, error) {
 	for _, u := range runs {
 		switch u.State {
 		case "condemned":
-			all = append(all, wish{"batch.destroy", u.Order})
-		case "received":
-			rejects, err := perso.Rejects(r.ctx, p.site.Store(), u.Order)
+			all = append(all, wish{kind: "batch.destroy", ord: u.Order})
+		case "received", "abandoned":
+			waits, err := perso.Condemnable(r.ctx, p.site.Store(), u.Order, 1)
 			if err != nil {
 				return nil, err
 			}
-			doubts, err := perso.Doubts(r.ctx, p.site.Store(), u.Order)
-			if err != nil {
-				return nil, err
-			}
-			if len(rejects)+len(doubts) > 0 {
-				all = append(all, wish{"chip.destroy", u.Order})
+			if len(waits) > 0 {
+				all = append(all, wish{kind: "chip.destroy", ord: u.Order})
+			} else if u.State == "abandoned" {
+				all = append(all, wish{kind: "batch.destroy", ord: u.Order})
 			}
 		}
 	}
@@ -148,12 +151,20 @@ func (r *run) people() error {
 		return r.goOn(p, one(r, open))
 	case at < 85:
 		wishes, err := r.wishes(p)
+		if err == nil && p.name == Bureau && r.chance(8) {
+			wishes, err = r.despair(p, wishes)
+		}
 		if err != nil || len(wishes) == 0 {
 			return err
 		}
 		w := one(r, wishes)
-		if w.kind == "order.release" && r.chance(8) {
+		switch {
+		case w.kind == "order.release" && r.chance(8):
 			w.kind = "order.refuse"
+		case w.kind == "chip.destroy" && r.chance(15):
+			if w, err = r.lose(p, w); err != nil {
+				return err
+			}
 		}
 		return r.errand(p, w, r.chance(70))
 	case len(over) > 0 && r.chance(50):
@@ -162,6 +173,35 @@ func (r *run) people() error {
 		return r.mischief(p, one(r, all))
 	}
 	return nil
+}
+
+// despair is the orders of the bureau that its people may give up, if there are
+// any; else what they would do anyway.
+func (r *run) despair(p *place, wishes []wish) ([]wish, error) {
+	orders, err := order.Active(r.ctx, p.site.Store())
+	if err != nil {
+		return nil, err
+	}
+	var all []wish
+	for _, o := range orders {
+		if slices.Contains([]order.State{order.Released, order.Generated, order.Offered, order.Sent, order.Made}, o.State) {
+			all = append(all, wish{kind: "order.abandon", ord: o.ID})
+		}
+	}
+	if len(all) == 0 {
+		return wishes, nil
+	}
+	return all, nil
+}
+
+// lose has people find one of the chips no more that they were to destroy.
+func (r *run) lose(p *place, w wish) (wish, error) {
+	all, err := perso.Condemnable(r.ctx, p.site.Store(), w.ord, 100)
+	all = slices.DeleteFunc(all, func(c perso.Chip) bool { return c.State == "good" })
+	if err != nil || len(all) == 0 {
+		return w, err
+	}
+	return wish{kind: "chip.lost", ord: w.ord, chip: one(r, all).Chip}, nil
 }
 
 // errand asks for an act and, if people are prompt, has it signed and done.

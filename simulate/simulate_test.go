@@ -79,7 +79,8 @@ func TestFactories(t *testing.T) {
 	}
 	// A simulation in which nothing happens finds nothing either.
 	for what, least := range map[string]int{"orders": 40, "orders that went to their end": 15, "cards proved": 30, "deaths, before": 5, "deaths, after": 5,
-		"failed calls, before": 5, "failed calls, after": 5, "tricks": 10, "hostile files": 5, "clock events": 15, "chips": 30, "warrants spent": 100} {
+		"failed calls, before": 5, "failed calls, after": 5, "tricks": 10, "hostile files": 5, "clock events": 15, "chips": 30, "warrants spent": 100,
+		"done: order.abandon": 1, "done: chip.lost": 1} {
 		if res.Counts[what] < least {
 			t.Errorf("%s: %d in %d runs, want %d or more", what, res.Counts[what], res.Runs, least)
 		}

@@ -8,10 +8,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"ankan/act"
 	"ankan/audit"
 	"ankan/custody"
+	"ankan/hsm"
+	"ankan/keys"
 	"ankan/order"
 	"ankan/store"
 )
@@ -87,6 +90,26 @@ func SubjectOf(subject, what string) (string, error) {
 	return "", fmt.Errorf("subject %q is not %s/…", subject, what)
 }
 
+// maxReason bounds what people write at the end of a subject, in bytes.
+const maxReason = 500
+
+// ReasonOf cuts "order/ORDER/WHY" and the like: so many names, and at the end a
+// reason, which is one line of text and may hold slashes.
+func ReasonOf(subject, what string, names int) (parts []string, why string, err error) {
+	rest, err := SubjectOf(subject, what)
+	if err != nil {
+		return nil, "", err
+	}
+	parts = strings.SplitN(rest, "/", names+1)
+	if len(parts) == names+1 {
+		why = strings.TrimSpace(parts[names])
+	}
+	if why == "" || len(why) > maxReason || strings.ContainsFunc(why, unicode.IsControl) {
+		return nil, "", fmt.Errorf("subject %.60q: the reason has %d bytes, want one line of 1 to %d at the end", subject, len(why), maxReason)
+	}
+	return parts[:names], why, nil
+}
+
 // KeySubject cuts "key/OPERATOR/INDEX".
 func KeySubject(subject string) (partner string, index int, err error) {
 	rest, err := SubjectOf(subject, "key")
@@ -100,6 +123,33 @@ func KeySubject(subject string) (partner string, index int, err error) {
 		}
 	}
 	return "", 0, fmt.Errorf("subject %q is not key/PARTNER/INDEX", subject)
+}
+
+// WaiverOf shows approvers, in params, under which waiver a transport key of this
+// name is used. It refuses a key whose algorithm needs one that is not in force.
+func (s *Site) WaiverOf(ctx context.Context, id string, a hsm.Algorithm, params map[string]string) error {
+	if !a.NeedsWaiver() {
+		return nil
+	}
+	if err := s.register.Waived(ctx, id, a); err != nil {
+		return err
+	}
+	w, err := s.register.Waiver(ctx, id)
+	params["transport.waiver"] = fmt.Sprintf("%s, signed by %s: %s", w.Kind(string(a), s.store.Now()), w.Signed, w.Reason)
+	return err
+}
+
+// WaiverOfKey is WaiverOf for a key that the module may have: of one that it has
+// not nothing is said.
+func (s *Site) WaiverOfKey(ctx context.Context, id string, params map[string]string) error {
+	switch k, err := s.register.Key(ctx, id); {
+	case errors.Is(err, keys.ErrNoKey):
+		return nil
+	case err != nil:
+		return err
+	default:
+		return s.WaiverOf(ctx, id, hsm.Algorithm(k.Algorithm), params)
+	}
 }
 
 // OrderOf is the order that an act is about, which must be in a state.

@@ -23,6 +23,7 @@ func TestProposalsRefused(t *testing.T) {
 		"key.share": "key", "key.accept": "key", "lot.accept": "lot",
 		"order.submit": "order", "hlr.load": "order", "order.acknowledge": "order", "order.release": "order",
 		"order.refuse": "order", "order.destroy": "order", "chip.destroy": "order", "batch.destroy": "order",
+		"order.withdraw": "order", "order.abandon": "order", "chip.lost": "chip",
 	}
 	unknown := map[string]struct {
 		text string
@@ -37,7 +38,10 @@ func TestProposalsRefused(t *testing.T) {
 		"order.release":     {`order "none/7": no such order`, order.ErrNoOrder},
 		"order.refuse":      {`order "none": no such order`, order.ErrNoOrder},
 		"order.destroy":     {`order "none/7": no such order`, order.ErrNoOrder},
-		"chip.destroy":      {"order none/7 has no chip that waits for destruction", nil},
+		"chip.destroy":      {`order none has no chip "7" that waits for destruction or was lost`, nil},
+		"chip.lost":         {`subject "chip/none/7": the reason has 0 bytes`, nil},
+		"order.withdraw":    {`order "none": no such order`, order.ErrNoOrder},
+		"order.abandon":     {`order "none": no such order`, order.ErrNoOrder},
 		"batch.destroy":     {"order none/7: ", perso.ErrNoRun},
 	}
 	acts := s.Acts()

@@ -14,11 +14,12 @@ import (
 
 // The kinds of conditions.
 const (
-	ClockHeld    = "clock.held"     // it leapt, and the site's time does not follow
-	ClockBehind  = "clock.behind"   // it was set back
-	DiskLow      = "disk.low"       // people should make room
-	DiskFull     = "disk.full"      // no new work begins
-	DiskReadOnly = "disk.read-only" // likewise
+	ClockHeld           = "clock.held"           // it leapt, and the site's time does not follow
+	ClockBehind         = "clock.behind"         // it was set back
+	ClockUnsynchronised = "clock.unsynchronised" // no time service keeps it right
+	DiskLow             = "disk.low"             // people should make room
+	DiskFull            = "disk.full"            // no new work begins
+	DiskReadOnly        = "disk.read-only"       // likewise
 )
 
 // A Condition is something about a site that people must see to.
@@ -34,6 +35,9 @@ type Condition struct {
 func (s *Site) Conditions() []Condition {
 	all := s.disks.conditions()
 	if c, ok := s.keeper.condition(); ok {
+		all = append(all, c)
+	}
+	if c, ok := s.discipline.condition(); ok {
 		all = append(all, c)
 	}
 	slices.SortStableFunc(all, func(a, b Condition) int {

@@ -94,6 +94,9 @@ type Config struct {
 
 	// Clock tells the time; nil is the machine's own. No document sets it.
 	Clock Clock `yaml:"-"`
+	// Discipline says whether something keeps the clock right; nil asks the kernel
+	// of the machine's clock, and nobody of another. No document sets it.
+	Discipline func() (Discipline, error) `yaml:"-"`
 	// Steps is what every durable step of the site goes through; nil: nothing. No
 	// document sets it either.
 	Steps durable.Steps `yaml:"-"`

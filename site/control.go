@@ -23,6 +23,7 @@ import (
 	"ankan/audit"
 	"ankan/ceremony"
 	"ankan/custody"
+	"ankan/exchange/edge"
 	"ankan/hsm"
 	"ankan/message"
 	"ankan/order"
@@ -47,6 +48,9 @@ type OrderView struct {
 	Counts    *perso.Counts `json:"counts,omitempty"`
 	Due       time.Time     `json:"due,omitzero"` // until when it must be destroyed
 	Waiting   string        `json:"waiting,omitempty"`
+	Stopped   string        `json:"stopped,omitempty"` // why it does not go on here
+	// OnWay is the order's files that are on their way now.
+	OnWay []edge.Passage `json:"on_way,omitempty"`
 }
 
 // Status is what a site says of itself.
@@ -60,6 +64,10 @@ type Status struct {
 	Partners  []string `json:"partners"`
 	PID       int      `json:"pid"`
 	SpoolWait int      `json:"spool_waiting"` // files that arrived and are not dealt with
+	// OnWay is the files that are on their way to partners and from them now.
+	OnWay []edge.Passage `json:"on_way"`
+	// Clock is what the clock says of how right it is; nil if it cannot say.
+	Clock *Discipline `json:"clock,omitempty"`
 	// Conditions is what people must see to.
 	Conditions []Condition `json:"conditions"`
 	Locked     *Lock       `json:"locked,omitempty"` // why the site issues nothing
@@ -233,8 +241,13 @@ func (s *Site) Status() (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	st := Status{Site: s.config.Site, Display: s.config.Display, Roles: s.config.Roles, Token: s.guard.Info(), LogSize: s.store.Size(),
+	way, err := s.spool.OnWay()
+	if err != nil {
+		return Status{}, err
+	}
+	st := Status{OnWay: way, Site: s.config.Site, Display: s.config.Display, Roles: s.config.Roles, Token: s.guard.Info(), LogSize: s.store.Size(),
 		Listen: s.config.Edge.Listen, PID: os.Getpid(), SpoolWait: len(waiting), Conditions: append([]Condition{}, s.Conditions()...), Locked: s.Locked()}
+	st.Clock, _ = s.discipline.look()
 	for name := range s.partners {
 		st.Partners = append(st.Partners, name)
 	}
@@ -251,6 +264,20 @@ func (s *Site) Order(ctx context.Context, id string) (OrderView, error) {
 	if v.Steps, err = order.Steps(ctx, s.store, id); err != nil {
 		return v, err
 	}
+	if err := order.Stopped(s.store.Committed(ctx), id); errors.Is(err, order.ErrStopped) {
+		v.Stopped = err.Error()
+	} else if err != nil {
+		return v, err
+	}
+	way, err := s.spool.OnWay()
+	if err != nil {
+		return v, err
+	}
+	for _, p := range way {
+		if strings.HasPrefix(p.File, id+".") {
+			v.OnWay = append(v.OnWay, p)
+		}
+	}
 	for _, p := range s.parts {
 		if p.View == nil {
 			continue
@@ -259,13 +286,8 @@ func (s *Site) Order(ctx context.Context, id string) (OrderView, error) {
 			return v, err
 		}
 	}
-	if o.State == order.Destroyed || o.State == order.Certified {
-		return v, nil
-	}
-	for _, st := range v.Steps {
-		if c, err := s.Contract(o.Partner); err == nil && st.State == order.Received {
-			v.Due = st.At.Add(c.DestructionLimit)
-		}
+	if c := s.contractOf(o); c != nil {
+		_, v.Due = c.Due(o, v.Steps)
 	}
 	return v, nil
 }

@@ -2,6 +2,7 @@ package site
 
 import (
 	"context"
+	"errors"
 
 	"ankan/exchange"
 	"ankan/exchange/edge"
@@ -72,4 +73,15 @@ func FakeDisk(s *Site, f func() (free, total int64, readOnly bool)) {
 		free, total, readOnly := f()
 		return volume{id: 1, free: free, total: total, readOnly: readOnly}, nil
 	}
+}
+
+// KeepHouse looks now after what time brings.
+func (s *Site) KeepHouse(ctx context.Context) error {
+	s.mu.Lock()
+	s.house = 0
+	s.mu.Unlock()
+	if err := s.keepHouse(ctx); !errors.Is(err, ErrIdle) {
+		return err
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -108,6 +109,12 @@ func (s *source) Read(p []byte) (int, error) {
 		s.a.troubled(err)
 	}
 	return n, err
+}
+
+// Late takes in a file about an order that was given up while the file was on its
+// way: nothing comes of it.
+func (a *Arrival) Late(ctx context.Context, ord string) error {
+	return a.site.store.Change(ctx, audit.Entry{Kind: "file.late", Actor: "partner/" + a.Partner, Subject: "order/" + ord}, a.Taken)
 }
 
 // Content is SHA-256 of the content.
@@ -284,10 +291,19 @@ func (s *Site) refuse(ctx context.Context, a *Arrival, r *Refusal) error {
 	})
 }
 
-// alarm tells the security officers of a file that was refused.
+// alarm tells the security officers of a file that was refused, and whom the
+// contract with its sender names.
 func (s *Site) alarm(ctx context.Context, tx *store.Tx, a *Arrival, r *Refusal) error {
 	text := fmt.Sprintf("A file of %s was put aside: %s. Ask %[1]s, by another way than files, whether it is theirs.", a.Partner, r.Error())
-	return notice.TellHolders(ctx, tx, notice.Notice{Kind: "file.refused", Subject: "file/" + a.SHA256, Text: text}, "security-officer")
+	n := notice.Notice{Kind: "file.refused", Subject: "file/" + a.SHA256, Text: text}
+	for _, c := range s.contracts {
+		if c.Operator == a.Partner || c.Manufacturer == a.Partner {
+			if err := notice.TellContacts(tx, c.Alarms, n); err != nil {
+				return err
+			}
+		}
+	}
+	return notice.TellHolders(ctx, tx, n, "security-officer")
 }
 
 // sealing is exchange.Seal or exchange.SealForOfficers.
@@ -300,9 +316,11 @@ func (s *Site) Send(ctx context.Context, to, name string, write func(io.Writer) 
 }
 
 // SendForOfficers is Send of a file that the partner's nodal officers may open
-// too (SOP 5.4.b).
-func (s *Site) SendForOfficers(ctx context.Context, to, name string, write func(io.Writer) error) error {
-	return s.seal(ctx, exchange.SealForOfficers, to, name, write, nil)
+// too (SOP 5.4.b). inner is the name that they see inside the message; "" is name.
+func (s *Site) SendForOfficers(ctx context.Context, to, name, inner string, write func(io.Writer) error) error {
+	return s.seal(ctx, func(w io.Writer, from *exchange.Identity, to *exchange.Partner, _ string, notes ...exchange.Note) (io.WriteCloser, error) {
+		return exchange.SealForOfficers(w, from, to, cmp.Or(inner, name), notes...)
+	}, to, name, write, nil)
 }
 
 // seal puts a file into the spool, and commits with its entry what also writes,

@@ -16,12 +16,14 @@ import (
 	"ankan/audit"
 	"ankan/hsm"
 	"ankan/keys"
+	"ankan/perso"
+	"ankan/stock"
 	"ankan/store"
 )
 
 // A Finding is something that is not as it should be, and what to do about it.
 type Finding struct {
-	Check string `json:"check"` // log, database, acts, entries, blocks, ledger, stock, files, spool, keys, rollback
+	Check string `json:"check"` // log, database, acts, entries, blocks, ledger, line, stock, files, spool, keys, rollback
 	What  string `json:"what"`
 	Next  string `json:"next"`
 }
@@ -84,7 +86,7 @@ func Fsck(ctx context.Context, c *Config, token hsm.Module, repair bool, parts .
 	if err := k.log(cfg); err != nil {
 		return r, err
 	}
-	for _, step := range []func() error{k.replay, k.people, k.rows, k.stock, k.keys, k.rollback, k.spool} {
+	for _, step := range []func() error{k.replay, k.people, k.rows, k.line, k.stock, k.keys, k.rollback, k.spool} {
 		if err := step(); err != nil {
 			if ctx.Err() != nil {
 				return r, ctx.Err()
@@ -338,19 +340,28 @@ func (k *fsck) each(check, next, query string, args ...any) error {
 	return err
 }
 
+// line compares the line's totals with its cards.
+func (k *fsck) line() error {
+	if !k.config.Is(Plant) {
+		return nil
+	}
+	wrong, err := perso.Recount(k.store.Committed(k.ctx))
+	for _, what := range wrong {
+		k.find("line", what, nextRestore)
+	}
+	return err
+}
+
 // stock adds the postings up again.
 func (k *fsck) stock() error {
 	if err := k.store.QueryRow(k.ctx, `SELECT count(*) FROM stock_balance`).Scan(&k.Accounts); err != nil {
 		return err
 	}
-	return k.each("stock", nextRestore, `WITH moved AS (
-			SELECT destination AS account, lot, ord, n FROM stock_posting UNION ALL SELECT source, lot, ord, -n FROM stock_posting),
-		added AS (SELECT m.account AS account, m.lot AS lot, CASE a.orders WHEN 1 THEN m.ord ELSE '' END AS ord, sum(m.n) AS n
-			FROM moved m JOIN stock_account a ON a.name = m.account GROUP BY 1, 2, 3)
-		SELECT 'account ' || b.account || ' of lot ' || b.lot || ' has ' || b.n || ', its postings give ' || coalesce(a.n, 0)
-			FROM stock_balance b LEFT JOIN added a ON a.account = b.account AND a.lot = b.lot AND a.ord = b.ord WHERE b.n <> coalesce(a.n, 0)
-		UNION ALL SELECT 'account ' || a.account || ' of lot ' || a.lot || ' is missing, its postings give ' || a.n
-			FROM added a WHERE a.n <> 0 AND NOT EXISTS (SELECT 1 FROM stock_balance b WHERE a.account = b.account AND a.lot = b.lot AND a.ord = b.ord)`)
+	wrong, err := stock.Recount(k.store.Committed(k.ctx))
+	for _, what := range wrong {
+		k.find("stock", what, nextRestore)
+	}
+	return err
 }
 
 // keys compares the register with the module.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ankan/access"
+	"ankan/act"
 	"ankan/audit"
 	"ankan/ceremony"
 	"ankan/hsm"
@@ -69,8 +70,21 @@ func (s *Site) keyRoom() Part {
 				return nil
 			},
 		}
+		d.Deeds["key.waive"] = s.register.WaiverDeed(s.agreedWaiver, s.guard.Reload)
 		return d, errors.Join(join(d.Deeds, s.register.Deeds(s.guard.Reload), "deed"), join(d.Deeds, s.runner.Deeds(), "deed"))
 	}}
+}
+
+// agreedWaiver is what a contract says of the waiver of a transport key.
+func (s *Site) agreedWaiver(id string) (keys.Agreed, error) {
+	for _, c := range s.contracts {
+		for _, k := range c.TransportKeys {
+			if k.Algorithm.NeedsWaiver() && message.TransportKey(c.Operator, k.Index) == id {
+				return keys.Agreed{Contract: c.Number, Waiver: k.Waiver}, nil
+			}
+		}
+	}
+	return keys.Agreed{}, fmt.Errorf("key %s: %w: no contract of this site says that it is under a waiver; want algorithm and waiver of a transport key there, and its name transport/OPERATOR/INDEX", id, act.ErrNotAllowed)
 }
 
 // houseEvery is how often the site looks after what the clock brings.
@@ -86,7 +100,7 @@ func (s *Site) keepHouse(ctx context.Context) error {
 		return ErrIdle
 	}
 	_, err := s.desk.Sweep(ctx)
-	err = errors.Join(err, s.guard.Flush(ctx), s.guard.Settle(ctx), s.runner.Resume(ctx), s.register.Remind(ctx))
+	err = errors.Join(err, s.guard.Flush(ctx), s.guard.Settle(ctx), s.runner.Resume(ctx), s.register.Remind(ctx), s.warnOfLimits(ctx))
 	s.mu.Lock()
 	s.house = s.clock.Elapsed() + houseEvery
 	s.mu.Unlock()

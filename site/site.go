@@ -39,27 +39,28 @@ var migrations embed.FS
 
 // A Site is a running installation. Only Open makes one.
 type Site struct {
-	config    *Config
-	clock     Clock
-	keeper    *keeper     // of the site's time
-	stood     atomic.Bool // the site's time did not follow its clock when it was last looked at
-	disks     *disks
-	log       *slog.Logger
-	guard     *keys.Guard // what all parts take for the security module
-	register  *keys.Register
-	runner    *ceremony.Runner
-	gate      *access.Gate
-	board     *notice.Board
-	store     *store.Store
-	schemas   []store.Schema
-	people    *access.Directory
-	desk      *custody.Desk
-	mail      *exchange.Identity
-	partners  map[string]*exchange.Partner
-	stock     *stock.Book
-	contracts []*order.Contract
-	profiles  map[string]*profile.Profile // by name
-	spool     *edge.Spool
+	config     *Config
+	clock      Clock
+	keeper     *keeper     // of the site's time
+	stood      atomic.Bool // the site's time did not follow its clock when it was last looked at
+	discipline *discipline // of the clock
+	disks      *disks
+	log        *slog.Logger
+	guard      *keys.Guard // what all parts take for the security module
+	register   *keys.Register
+	runner     *ceremony.Runner
+	gate       *access.Gate
+	board      *notice.Board
+	store      *store.Store
+	schemas    []store.Schema
+	people     *access.Directory
+	desk       *custody.Desk
+	mail       *exchange.Identity
+	partners   map[string]*exchange.Partner
+	stock      *stock.Book
+	contracts  []*order.Contract
+	profiles   map[string]*profile.Profile // by name
+	spool      *edge.Spool
 
 	// What the parts do.
 	parts  []Duties
@@ -106,6 +107,7 @@ func Open(ctx context.Context, c *Config, token hsm.Module, log *slog.Logger, pa
 		wake: make(chan struct{}, 1), busy: map[string]*work{}, heard: map[string]bool{}, taking: make(chan struct{}, mostTaking),
 	}
 	s.routes = s.ownRoutes()
+	s.discipline = newDiscipline(c, s.keeper.Now)
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -286,6 +288,17 @@ func (s *Site) Contract(operator string) (*order.Contract, error) {
 		}
 	}
 	return nil, fmt.Errorf("no contract with %q", operator)
+}
+
+// contractOf is the contract that an order is under, at either of its sites; nil
+// if there is none.
+func (s *Site) contractOf(o order.Order) *order.Contract {
+	for _, c := range s.contracts {
+		if c.Operator == o.Partner || c.Operator == s.config.Site && c.Manufacturer == o.Partner {
+			return c
+		}
+	}
+	return nil
 }
 
 // Profile is an electrical profile by its name; nil if the site has none.

@@ -353,7 +353,7 @@ func outcome(code byte, body []byte, a *uicc.Answers) error {
 	case codeNoise:
 		return uicc.ErrAnswer
 	case codeFailed:
-		return fmt.Errorf("the station says: %q", body)
+		return fmt.Errorf("the station says: %.500q", body)
 	}
 	return fmt.Errorf("%w: it is done with code %d", ErrProtocol, code)
 }

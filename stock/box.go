@@ -47,8 +47,8 @@ type BoxCard struct {
 	ICCID string `json:"iccid"`
 }
 
-// mostInBox is the most cards in one box.
-const mostInBox = 10_000
+// MostInBox is the most cards in one box.
+const MostInBox = 10_000
 
 // Fill puts good cards of an order into a new box. A card that is not good, or
 // in a box already, is refused.
@@ -64,8 +64,8 @@ func (b *Book) Fill(ctx context.Context, actor string, box Box, cards []BoxCard)
 			return err
 		}
 	}
-	if len(cards) == 0 || len(cards) > mostInBox {
-		return fmt.Errorf("box %s: %d cards; want 1 to %d", box.ID, len(cards), mostInBox)
+	if len(cards) == 0 || len(cards) > MostInBox {
+		return fmt.Errorf("box %s: %d cards; want 1 to %d", box.ID, len(cards), MostInBox)
 	}
 	for _, c := range cards {
 		if _, err := sim.ParseICCID(c.ICCID); err != nil {
@@ -89,7 +89,7 @@ func (b *Book) Fill(ctx context.Context, actor string, box Box, cards []BoxCard)
 			return err
 		}
 		for _, c := range cards {
-			if err := tx.QueryRow(`SELECT count(*) FROM card WHERE ord = $1 AND card = $2 AND state = 'good'`, box.Order, c.Card).Scan(&n); err != nil {
+			if err := tx.QueryRow(`SELECT count(*) FROM card WHERE ord = $1 AND card = $2 AND state <> 'destroyed' AND state = 'good'`, box.Order, c.Card).Scan(&n); err != nil {
 				return err
 			}
 			if n != 1 {
@@ -141,12 +141,27 @@ func boxes(q store.Querier, where string, args ...any) ([]Box, error) {
 	}, `SELECT id, ord, pallet, cards, first, last, state, seal, vault, shipment, filled, closed FROM stock_box WHERE `+where+` ORDER BY id`, args...)
 }
 
-// Boxes is the boxes of an order, or of a shipment; "" takes all.
-func (b *Book) Boxes(ctx context.Context, ord, shipment string) ([]Box, error) {
+// Boxes is the boxes of an order; "" takes all.
+func (b *Book) Boxes(ctx context.Context, ord string) ([]Box, error) {
 	if err := b.ready(); err != nil {
 		return nil, err
 	}
-	return boxes(b.store.Committed(ctx), `($1 = '' OR ord = $1) AND ($2 = '' OR shipment = $2)`, ord, shipment)
+	if ord == "" {
+		return boxes(b.store.Committed(ctx), `1 = 1`)
+	}
+	return boxes(b.store.Committed(ctx), `ord = $1`, ord)
+}
+
+// BoxesAfter is up to n boxes after one in the order of their numbers.
+func (b *Book) BoxesAfter(ctx context.Context, id string, n int) ([]Box, error) {
+	if err := b.ready(); err != nil {
+		return nil, err
+	}
+	all, err := store.Collect(b.store.Committed(ctx), store.Column[string], `SELECT id FROM stock_box WHERE id > $1 ORDER BY id LIMIT $2`, id, n)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return boxes(b.store.Committed(ctx), `id >= $1 AND id <= $2`, all[0], all[len(all)-1])
 }
 
 func boxBy(q store.Querier, id string) (Box, error) {
@@ -213,7 +228,7 @@ func (b *Book) checkBoxClose(_ context.Context, q store.Querier, subject string)
 	if c.State != BoxOpen {
 		return c, nil, fmt.Errorf("box %s: %w: it is %s", c.ID, act.ErrNotAllowed, c.State)
 	}
-	used, err := boxes(q, `seal = $1`, part[2])
+	used, err := boxes(q, `seal <> '' AND seal = $1`, part[2])
 	if err != nil {
 		return c, nil, err
 	}
@@ -402,4 +417,52 @@ func move(tx *store.Tx, w custody.Warrant, p placing, from, to Account, vault st
 	}
 	_, err := tx.Exec(`UPDATE stock_box SET vault = $1 WHERE id = $2`, vault, p.ID)
 	return err
+}
+
+// ---- boxes of an order that was abandoned
+
+// Whereabouts is the boxes of an order that are here, and its cards that have
+// left, or are about to in a shipment that was drafted, by their numbers.
+func (b *Book) Whereabouts(ctx context.Context, ord string) (here []Box, out map[int]bool, err error) {
+	if err := b.ready(); err != nil {
+		return nil, nil, err
+	}
+	q := b.store.Committed(ctx)
+	if here, err = boxes(q, `ord = $1 AND shipment = ''`, ord); err != nil {
+		return nil, nil, err
+	}
+	cards, err := store.Collect(q, store.Column[int], `SELECT c.card FROM stock_box_card c JOIN stock_box b ON b.id = c.box WHERE c.ord = $1 AND b.shipment <> ''`, ord)
+	out = map[int]bool{}
+	for _, card := range cards {
+		out[card] = true
+	}
+	return here, out, err
+}
+
+// Unbox takes the cards of an abandoned order out of all boxes that are here, so
+// that they can be destroyed. One in a vault is refused.
+func Unbox(tx *store.Tx, ord string) error {
+	all, err := boxes(tx, `ord = $1 AND shipment = ''`, ord)
+	if err != nil {
+		return err
+	}
+	for _, box := range all {
+		if box.Vault != "" {
+			return fmt.Errorf("box %s: %w: it is in vault %s; take it out: box.take", box.ID, act.ErrNotAllowed, box.Vault)
+		}
+		if err := tx.Append(audit.Entry{Kind: "box.emptied", Actor: system, Subject: "box/" + box.ID, Data: map[string]any{"order": ord}}); err != nil {
+			return err
+		}
+		if box.State == BoxClosed {
+			if err := shift(tx, Posting{Actor: system, Why: "box " + box.ID + " of an abandoned order", Order: ord, From: Boxed, To: Good}, box.Cards); err != nil {
+				return err
+			}
+		}
+		for _, query := range []string{`DELETE FROM stock_box_card WHERE box = $1`, `DELETE FROM stock_box WHERE id = $1`} {
+			if _, err := tx.Exec(query, box.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

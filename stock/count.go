@@ -209,7 +209,7 @@ func cutLast(subject string) (before, last string, ok bool) {
 // Differ opens a discrepancy over chips that the line took for an order and was
 // not issued, once.
 func (b *Book) Differ(ctx context.Context, tx *store.Tx, ord string) error {
-	now, err := perso.Chips(tx, ord)
+	now, err := booked(tx, ord)
 	if err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func (b *Book) Differ(ctx context.Context, tx *store.Tx, ord string) error {
 	if err != nil {
 		return err
 	}
-	took := now.Good + now.Reject + now.Destroyed + now.Aside - had.Good - had.Reject - had.Aside
+	took := now.Good + now.Bad + now.Aside - had.Good - had.Bad - had.Aside
 	lot, err := lotOf(tx, ord)
 	if err != nil {
 		return err

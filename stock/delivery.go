@@ -132,7 +132,7 @@ func (a Advice) Check() error {
 		if err := errors.Join(one, two); err != nil {
 			return fail("box %s: %w", b.Box, err)
 		}
-		if b.Cards < 1 || b.Cards > mostInBox || first.Body() > last.Body() || uint64(b.Cards-1) > last.Body()-first.Body() {
+		if b.Cards < 1 || b.Cards > MostInBox || first.Body() > last.Body() || uint64(b.Cards-1) > last.Body()-first.Body() {
 			return fail("box %s: %d cards from %s to %s", b.Box, b.Cards, b.First, b.Last)
 		}
 		sum += b.Cards

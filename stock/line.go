@@ -12,50 +12,74 @@ import (
 
 // The line's own books say chip by chip what it did (perso). Here stand their
 // totals: what was issued to the line for an order, less what it gave back, is
-// good + rejects + destroyed + aside, or the batch does not end.
+// good + rejects + destroyed + lost + aside, or the batch does not end.
 
 // system is who moves chips where nobody counts but the site.
 const system = "system:stock"
 
-// posted is what came off the line for an order so far.
-func posted(q store.Querier, ord string) (c perso.Counts, err error) {
-	err = q.QueryRow(`SELECT coalesce(sum(n) FILTER (WHERE source = 'line' AND destination = 'good'), 0),
-		coalesce(sum(n) FILTER (WHERE source = 'line' AND destination = 'reject'), 0),
+// A tally is what the line's books or the stock have for an order, in the stock's
+// words: Bad is all that ever was a reject, whatever became of it.
+type tally struct{ Good, Bad, Aside, Destroyed, Lost int }
+
+func (t tally) String() string {
+	return fmt.Sprintf("%d good, %d rejects ever, %d of them destroyed and %d lost, and %d set aside", t.Good, t.Bad, t.Destroyed, t.Lost, t.Aside)
+}
+
+// booked is what the line's books have.
+func booked(q store.Querier, ord string) (tally, error) {
+	c, err := perso.Chips(q, ord)
+	return tally{c.Good, c.Reject + c.Destroyed + c.Lost, c.Aside, c.Destroyed, c.Lost}, err
+}
+
+// posted is what came off the line so far. Good cards of an abandoned batch
+// become rejects; a chip that was lost may be found, and is destroyed.
+func posted(q store.Querier, ord string) (t tally, err error) {
+	err = q.QueryRow(`SELECT coalesce(sum(CASE 'good' WHEN destination THEN n WHEN source THEN -n END) FILTER (WHERE source = 'line' OR destination = 'reject'), 0),
+		coalesce(sum(n) FILTER (WHERE destination = 'reject'), 0),
 		coalesce(sum(n) FILTER (WHERE source = 'line' AND destination = 'aside'), 0),
-		coalesce(sum(n) FILTER (WHERE source = 'reject' AND destination = 'destroyed'), 0)
-		FROM stock_posting WHERE ord = $1`, ord).Scan(&c.Good, &c.Reject, &c.Aside, &c.Destroyed)
-	return c, err
+		coalesce(sum(n) FILTER (WHERE source IN ('reject', 'lost') AND destination = 'destroyed'), 0),
+		coalesce(sum(CASE 'lost' WHEN destination THEN n WHEN source THEN -n END), 0)
+		FROM stock_moved WHERE ord = $1`, ord).Scan(&t.Good, &t.Bad, &t.Aside, &t.Destroyed, &t.Lost)
+	return t, err
 }
 
 // Settle posts what the line's books have for an order more than the stock.
 // Where the site counts by itself (itself), chips that the line took beyond
 // what it was issued are issued now; else they are refused with ErrBalance.
 func Settle(tx *store.Tx, ord string, itself bool) error {
-	now, err := perso.Chips(tx, ord)
+	now, err := booked(tx, ord)
 	if err != nil {
 		return err
 	}
 	had, err := posted(tx, ord)
+	if err != nil || now == had {
+		return err
+	}
+	// What was found after it was lost is destroyed, and good cards of an abandoned
+	// batch are as rejects are. Nothing else goes back.
+	found, spoilt := max(0, had.Lost-now.Lost), max(0, had.Good-now.Good)
+	good, bad, aside := now.Good-had.Good+spoilt, now.Bad-had.Bad-spoilt, now.Aside-had.Aside
+	gone, lost := now.Destroyed-had.Destroyed-found, now.Lost-had.Lost+found
+	state, err := runState(tx, ord)
 	if err != nil {
 		return err
 	}
-	good, bad, aside, gone := now.Good-had.Good, now.Reject+now.Destroyed-had.Reject, now.Aside-had.Aside, now.Destroyed-had.Destroyed
-	if good < 0 || bad < 0 || aside < 0 || gone < 0 {
-		return fmt.Errorf("order %s: %w: the line's books have %d good, %d rejected or destroyed and %d set aside, less than was posted: %d, %d, %d",
-			ord, ErrBalance, now.Good, now.Reject+now.Destroyed, now.Aside, had.Good, had.Reject, had.Aside)
+	if bad < 0 || aside < 0 || gone < 0 || spoilt > 0 && state != "abandoned" {
+		return fmt.Errorf("order %s: %w: the line's books have less than was posted: %s; posted: %s", ord, ErrBalance, now, had)
 	}
-	if good+bad+aside+gone == 0 {
-		return nil
-	}
-	if itself {
-		if err := issueRest(tx, ord, good+bad+aside+now.Doubt); err != nil {
+	if itself && good+bad+aside > 0 {
+		c, err := perso.Chips(tx, ord)
+		if err == nil {
+			err = issueRest(tx, ord, good+bad+aside+c.Doubt)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	for _, m := range []struct {
 		from, to Account
 		n        int
-	}{{Line, Good, good}, {Line, Rejects, bad}, {Line, Aside, aside}, {Rejects, Destroyed, gone}} {
+	}{{Line, Good, good}, {Line, Rejects, bad}, {Line, Aside, aside}, {Good, Rejects, spoilt}, {Rejects, Destroyed, gone}, {Rejects, Lost, lost}, {Lost, Destroyed, found}} {
 		if m.n == 0 {
 			continue
 		}
@@ -64,6 +88,12 @@ func Settle(tx *store.Tx, ord string, itself bool) error {
 		}
 	}
 	return nil
+}
+
+// runState is the state of an order's batch at the line; "" if there is none.
+func runState(q store.Querier, ord string) (state string, err error) {
+	err = q.QueryRow(`SELECT coalesce(max(state), '') FROM run WHERE ord = $1`, ord).Scan(&state)
+	return state, err
 }
 
 // issueRest issues what the line took and was not issued, of the lot that it
@@ -166,16 +196,16 @@ func (b *Book) Catch(ctx context.Context, ord string, itself bool) error {
 		return err
 	}
 	q := b.store.Committed(ctx)
-	now, err := perso.Chips(q, ord)
+	now, err := booked(q, ord)
 	if err != nil {
 		return err
 	}
 	had, err := posted(q, ord)
-	if err != nil || now.Good == had.Good && now.Reject+now.Destroyed == had.Reject && now.Aside == had.Aside && now.Destroyed == had.Destroyed {
+	if err != nil || now == had {
 		return err
 	}
 	e := audit.Entry{Kind: "stock.settled", Actor: "system:line", Subject: "order/" + ord,
-		Data: map[string]any{"good": now.Good, "rejected": now.Reject, "destroyed": now.Destroyed, "aside": now.Aside}}
+		Data: map[string]any{"good": now.Good, "rejected": now.Bad - now.Destroyed - now.Lost, "destroyed": now.Destroyed, "lost": now.Lost, "aside": now.Aside}}
 	return b.store.Change(ctx, e, func(tx *store.Tx) error { return Settle(tx, ord, itself) })
 }
 
@@ -227,20 +257,19 @@ func (b *Book) checkLine(q store.Querier, orders []Sum) error {
 		if err != nil {
 			return err
 		}
-		now, err := perso.Chips(q, s.Order)
+		now, err := booked(q, s.Order)
 		if err != nil {
 			return err
 		}
-		var state string
-		if err := q.QueryRow(`SELECT coalesce(max(state), '') FROM run WHERE ord = $1`, s.Order).Scan(&state); err != nil {
+		state, err := runState(q, s.Order)
+		if err != nil {
 			return err
 		}
-		if state == "" || state == "offered" || state == "received" {
+		if state == "" || state == "offered" || state == "received" || state == "abandoned" {
 			continue // the line goes on
 		}
-		if now.Good != had.Good || now.Reject+now.Destroyed != had.Reject || now.Aside != had.Aside || now.Destroyed != had.Destroyed {
-			return fmt.Errorf("order %s: %w: the line's books have %d good, %d destroyed and %d set aside, the stock %d, %d and %d",
-				s.Order, ErrBalance, now.Good, now.Destroyed, now.Aside, had.Good, had.Destroyed, had.Aside)
+		if now != had {
+			return fmt.Errorf("order %s: %w: the line's books have %s; the stock has %s", s.Order, ErrBalance, now, had)
 		}
 	}
 	return nil

@@ -48,6 +48,7 @@ const (
 	Rejects      Account = "reject"     // to be destroyed
 	Aside        Account = "aside"      // set aside before they got an identity
 	Destroyed    Account = "destroyed"
+	Lost         Account = "lost"  // declared lost: they may carry keys, and cannot be destroyed
 	Boxed        Account = "boxed" // in closed boxes outside the vault
 	Vault        Account = "vault"
 	Shipped      Account = "shipped"
@@ -58,7 +59,7 @@ const (
 
 // Accounts is all accounts, in the order in which a chip goes through them.
 func Accounts() []Account {
-	return []Account{Maker, Received, InInspection, Returned, Store, Finishing, Finished, Scrap, Line, Good, Rejects, Aside, Destroyed, Boxed, Vault, Shipped, Operator, Missing, Found}
+	return []Account{Maker, Received, InInspection, Returned, Store, Finishing, Finished, Scrap, Line, Good, Rejects, Aside, Destroyed, Lost, Boxed, Vault, Shipped, Operator, Missing, Found}
 }
 
 // ofOrder says whether what is in the account belongs to an order.
@@ -78,7 +79,7 @@ func (a Account) needsOrder() bool {
 
 // out says whether what is in the account has left the site for good.
 func (a Account) out() bool {
-	return a == Returned || a == Destroyed || a == Operator || a == Missing
+	return a == Returned || a == Destroyed || a == Lost || a == Operator || a == Missing
 }
 
 // source says whether the account only gives.
@@ -203,7 +204,7 @@ func shiftBox(tx *store.Tx, p Posting, box string, skip, n int) error {
 	of, err := store.Collect(tx, func(rows *sql.Rows) (s Share, err error) {
 		err = rows.Scan(&s.Lot, &s.Count)
 		return s, err
-	}, `SELECT c.lot, count(*) FROM stock_box_card b JOIN card c ON c.ord = b.ord AND c.card = b.card AND c.state = 'good'
+	}, `SELECT c.lot, count(*) FROM stock_box_card b JOIN card c ON c.ord = b.ord AND c.card = b.card AND c.state <> 'destroyed' AND c.state = 'good'
 		WHERE b.box = $1 AND c.lot <> '' GROUP BY c.lot ORDER BY c.lot`, box)
 	if err != nil {
 		return err
@@ -258,6 +259,7 @@ func (b *Book) Postings(ctx context.Context, lot, ord string, n int) ([]Posting,
 	if err := b.ready(); err != nil {
 		return nil, err
 	}
+	where, args := only(lot, ord)
 	return store.Collect(b.store.Committed(ctx), func(rows *sql.Rows) (p Posting, err error) {
 		var at string
 		if err = rows.Scan(&p.ID, &p.Entry, &at, &p.Actor, &p.Why, &p.Act, &p.Lot, &p.Order, &p.From, &p.To, &p.Count); err == nil {
@@ -265,7 +267,19 @@ func (b *Book) Postings(ctx context.Context, lot, ord string, n int) ([]Posting,
 		}
 		return p, err
 	}, `SELECT id, entry, at, actor, why, act, lot, ord, source, destination, n FROM stock_posting
-		WHERE ($1 = '' OR lot = $1) AND ($2 = '' OR ord = $2) ORDER BY id DESC LIMIT $3`, lot, ord, n)
+		`+where+` ORDER BY id DESC LIMIT `+strconv.Itoa(n), args...)
+}
+
+// only is a condition for a lot and an order, "" takes all, and what it is given.
+func only(lot, ord string) (where string, args []any) {
+	and := " WHERE "
+	for _, c := range []struct{ column, value string }{{"lot", lot}, {"ord", ord}} {
+		if c.value != "" {
+			args = append(args, c.value)
+			where, and = where+and+c.column+" = $"+strconv.Itoa(len(args)), " AND "
+		}
+	}
+	return where, args
 }
 
 // A Sum is what came in, went out and is on hand, of a lot or for an order:
@@ -274,34 +288,32 @@ type Sum struct {
 	Lot    string `json:"lot,omitempty"`
 	Order  string `json:"order,omitempty"`
 	In     int    `json:"in"`      // from the maker or issued to the order, or found
-	Out    int    `json:"out"`     // gone back, destroyed, received by the operator, or missing
+	Out    int    `json:"out"`     // gone back, destroyed, lost, received by the operator, or missing
 	OnHand int    `json:"on_hand"` // everywhere else
 }
 
-// Check proves that nothing is counted twice or lost: it adds the postings up
-// anew and refuses if a lot or an order does not balance, or if what is kept as
-// its sum is another. For an order that is finished the totals are the line's own.
+// Check proves that nothing is counted twice or lost: it adds up what went from
+// one account to another, and refuses if a lot or an order does not balance, or if
+// what is kept as what is in an account is another. For an order that is finished
+// the totals are the line's own. Each posting on its own is added up by Recount.
 func (b *Book) Check(ctx context.Context) (all []Sum, err error) {
 	if err := b.ready(); err != nil {
 		return nil, err
 	}
 	err = b.store.View(ctx, func(tx *store.ReadTx) error {
-		var wrong int
-		if err := tx.QueryRow(`SELECT count(*) FROM (
-			SELECT b.account, b.lot, b.ord, b.n, coalesce((SELECT sum(CASE destination WHEN b.account THEN n ELSE -n END) FROM stock_posting p
-				WHERE b.account IN (source, destination) AND p.lot = b.lot AND (p.ord = b.ord OR (SELECT orders FROM stock_account WHERE name = b.account) = 0)), 0) AS added
-			FROM stock_balance b) AS balance WHERE n <> added`).Scan(&wrong); err != nil {
+		wrong, err := store.Collect(tx, store.Column[string], differ(`stock_moved`))
+		if err != nil {
 			return err
 		}
-		if wrong > 0 {
-			return fmt.Errorf("%w: %d accounts are not the sums of their postings; somebody wrote to the database beside the site", ErrBalance, wrong)
+		if len(wrong) > 0 {
+			return fmt.Errorf("%w: %d accounts are not the sums of their postings; somebody wrote to the database beside the site", ErrBalance, len(wrong))
 		}
-		lots, err := sums(tx, `SELECT lot, '', source, destination, sum(n) FROM stock_posting GROUP BY lot, source, destination ORDER BY lot`, func(a Account) bool { return !a.source() })
+		lots, err := sums(tx, `SELECT lot, '', source, destination, sum(n) FROM stock_moved GROUP BY lot, source, destination ORDER BY lot`, func(a Account) bool { return !a.source() })
 		if err != nil {
 			return err
 		}
 		// For an order the accounts that know no order lie outside.
-		orders, err := sums(tx, `SELECT '', ord, source, destination, sum(n) FROM stock_posting WHERE ord <> '' GROUP BY ord, source, destination ORDER BY ord`,
+		orders, err := sums(tx, `SELECT '', ord, source, destination, sum(n) FROM stock_moved WHERE ord <> '' GROUP BY ord, source, destination ORDER BY ord`,
 			func(a Account) bool { return a.ofOrder() && !a.source() })
 		if err != nil {
 			return err
@@ -315,6 +327,28 @@ func (b *Book) Check(ctx context.Context) (all []Sum, err error) {
 		return b.checkLine(tx, orders)
 	})
 	return all, err
+}
+
+// differ asks which accounts are not what came to them less what left them, by
+// the postings or by their sums.
+func differ(by string) string {
+	return `WITH moved AS (
+		SELECT destination AS account, lot, ord, n FROM ` + by + ` UNION ALL SELECT source, lot, ord, -n FROM ` + by + `),
+	added AS (SELECT m.account AS account, m.lot AS lot, CASE a.orders WHEN 1 THEN m.ord ELSE '' END AS ord, sum(m.n) AS n
+		FROM moved m JOIN stock_account a ON a.name = m.account GROUP BY 1, 2, 3)
+	SELECT 'account ' || b.account || ' of lot ' || b.lot || ' has ' || b.n || ', its postings give ' || coalesce(a.n, 0)
+		FROM stock_balance b LEFT JOIN added a ON a.account = b.account AND a.lot = b.lot AND a.ord = b.ord WHERE b.n <> coalesce(a.n, 0)
+	UNION ALL SELECT 'account ' || a.account || ' of lot ' || a.lot || ' is missing, its postings give ' || a.n
+		FROM added a WHERE a.n <> 0 AND NOT EXISTS (SELECT 1 FROM stock_balance b WHERE a.account = b.account AND a.lot = b.lot AND a.ord = b.ord)`
+}
+
+// Recount adds all postings up anew, and says of each account and each sum by how
+// much it is another. It takes as long as the plant's history is.
+func Recount(q store.Querier) ([]string, error) {
+	return store.Collect(q, store.Column[string], differ(`stock_posting`)+`
+	UNION ALL SELECT 'from ' || source || ' to ' || destination || ' of lot ' || lot || ' the sum is ' || sum(n) || ' more than its postings' FROM (
+		SELECT lot, ord, source, destination, n FROM stock_moved UNION ALL SELECT lot, ord, source, destination, -n FROM stock_posting) AS counted
+		GROUP BY lot, ord, source, destination HAVING sum(n) <> 0`)
 }
 
 // sums adds postings up: In is what crossed from outside, less what went back

@@ -10,6 +10,7 @@ import (
 
 	"ankan/access"
 	"ankan/act"
+	"ankan/perso"
 	"ankan/store"
 )
 
@@ -376,4 +377,58 @@ func TestRefusals(t *testing.T) {
 	h.must(h.do("lot.refuse", "lot/L2/seals broken", warehouse, officer))
 	h.has(Returned, "L2", "", 100)
 	h.check()
+}
+
+// A lost chip is in an account of its own until it is found and destroyed; good
+// cards of an abandoned order come out of their boxes and are destroyed, and of no
+// other order.
+func TestLostAndAbandoned(t *testing.T) {
+	h := newHouse(t)
+	h.accepted("L1", 100)
+	h.run("A1")
+	h.must(h.do("stock.move", "move/store/line/L1/A1/10/issue", warehouse, lead))
+	h.made("A1", "good", 0, 6)
+	h.made("A1", "reject", 6, 3)
+	set := func(state, where string) {
+		h.must(h.change(func(tx *store.Tx) error {
+			_, err := tx.Exec(`UPDATE card SET state = $1 WHERE ord = 'A1' AND `+where, state)
+			return err
+		}))
+	}
+	catch := func(good, rejects, destroyed, lost int) {
+		t.Helper()
+		h.must(h.book.Catch(t.Context(), "A1", false))
+		for a, n := range map[Account]int{Good: good, Rejects: rejects, Destroyed: destroyed, Lost: lost} {
+			h.has(a, "L1", "A1", n)
+		}
+		h.check()
+	}
+	catch(6, 3, 0, 0)
+	set("lost", "card = 6")
+	catch(6, 2, 0, 1)
+	set("destroyed", "card = 7")
+	catch(6, 1, 1, 1)
+	set("destroyed", "card = 6") // it was found
+	catch(6, 1, 2, 0)
+	set("lost", "card = 8")
+	catch(6, 0, 2, 1)
+	h.must(h.book.Fill(t.Context(), "test", Box{ID: "B-1", Order: "A1"}, h.iccids(0, 2)))
+	h.must(h.do("box.close", "box/B-1/2/S-1", warehouse, lead))
+	h.must(h.book.Fill(t.Context(), "test", Box{ID: "B-2", Order: "A1"}, h.iccids(2, 1)))
+	if here, out, err := h.book.Whereabouts(t.Context(), "A1"); err != nil || len(here) != 2 || len(out) != 0 {
+		t.Errorf("%+v, %v, %v", here, out, err)
+	}
+	set("destroyed", "card < 6")
+	if err := h.book.Catch(t.Context(), "A1", false); !errors.Is(err, ErrBalance) {
+		t.Errorf("good cards are destroyed of an order that goes on: %v", err)
+	}
+	h.must(h.change(func(tx *store.Tx) error { return perso.MoveRun(tx, "A1", "received", "abandoned") }))
+	if err := h.book.Catch(t.Context(), "A1", false); !errors.Is(err, ErrBalance) {
+		t.Errorf("cards in a closed box are destroyed: %v", err)
+	}
+	h.must(h.change(func(tx *store.Tx) error { return Unbox(tx, "A1") }))
+	if _, _, err := h.book.Box(t.Context(), "B-1"); !errors.Is(err, ErrNone) {
+		t.Errorf("the box is there still: %v", err)
+	}
+	catch(0, 0, 8, 1)
 }

@@ -23,8 +23,8 @@ type Codec struct {
 // ErrContent is wrapped by every error of a Codec.
 var ErrContent = errors.New("file content")
 
-// Encode makes the size bytes of a file or record that hold v. A value that
-// does not fit is refused. With size 0 the value's own length is taken.
+// Encode makes the size bytes of a file or record that hold v, which Decode reads.
+// A value that does not fit is refused. With size 0 the value's own length is taken.
 func (c Codec) Encode(v Value, size int) ([]byte, error) {
 	b := make([]byte, 0, max(size, 16))
 	var err error
@@ -36,14 +36,15 @@ func (c Codec) Encode(v Value, size int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrContent, err)
 	}
-	if size == 0 {
-		return b, nil
-	}
-	if len(b) > size {
+	if size != 0 && len(b) > size {
 		return nil, fmt.Errorf("%w: value takes %d bytes, file or record has %d", ErrContent, len(b), size)
 	}
 	for at := len(b); len(b) < size; {
 		b = append(b, c.padding(len(b)-at))
+	}
+	// Some contents have a length of their own, and what is written must be one.
+	if _, err := c.Decode(b); err != nil {
+		return nil, fmt.Errorf("%d bytes do not hold it: %w", len(b), err)
 	}
 	return b, nil
 }

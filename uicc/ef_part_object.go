@@ -192,7 +192,7 @@ func (c counted) put(dst []byte, v Value) ([]byte, error) {
 }
 
 func (c counted) get(b []byte) (Value, int, error) {
-	if err := short(b, 1); err != nil {
+	if err := numbered(b); err != nil {
 		return Value{}, 0, err
 	}
 	v := Value{List: []Value{}}
@@ -206,6 +206,18 @@ func (c counted) get(b []byte) (Value, int, error) {
 		at += n
 	}
 	return v, at, nil
+}
+
+// numbered refuses what does not begin with a number of one byte: FF is none, but
+// memory that was never written.
+func numbered(b []byte) error {
+	if err := short(b, 1); err != nil {
+		return err
+	}
+	if b[0] == 0xFF {
+		return errors.New("FF where a number should be, want at most 254")
+	}
+	return nil
 }
 
 // accessPoint is the name of an access point as labels, each with its length
@@ -323,7 +335,7 @@ func (lengthBefore) put(dst []byte, v Value) ([]byte, error) {
 }
 
 func (lengthBefore) get(b []byte) (Value, int, error) {
-	if err := short(b, 1); err != nil {
+	if err := numbered(b); err != nil {
 		return Value{}, 0, err
 	}
 	n := 1 + int(b[0])

@@ -57,6 +57,7 @@ func efVectors(t testing.TB) []efVector {
 func jsonValue(t testing.TB, raw json.RawMessage) Value {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
 	var read func() Value
 	read = func() Value {
 		tok, err := d.Token()
@@ -224,6 +225,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"DF.GSM", "EF.SST", "02", "activated and not allocated"},
 		{"DF.GSM", "EF.SST", strings.Repeat("00", 32), "at most 31"},
 		{"ADF.USIM", "EF.GBABP", "05010203", "bytes left"},
+		{"ADF.USIM", "EF.GBABP", "0101FF" + strings.Repeat("01", 255) + "00", "FF where a number should be"},
+		{"ADF.USIM", "EF.ACL", "FF" + strings.Repeat("DD0161", 255), "FF where a number should be"},
 		{"ADF.USIM", "EF.VGCS", "21FFFFFFFFFFFFFF21FFFFFF", "no digits"},
 	} {
 		ef, _ := FindEF(x.dir, x.file)
@@ -307,6 +310,44 @@ func TestValueString(t *testing.T) {
 }
 
 // FuzzEF: what decodes re-encodes to the same bytes.
+// What a person writes into a file is refused, or stands there as they wrote it: it
+// reads back as a value that makes the same bytes.
+func FuzzEFValue(f *testing.F) {
+	table := EFs()
+	for _, v := range efVectors(f) {
+		for i := range table {
+			if table[i].Name == v.File && table[i].Dir == v.Dir {
+				f.Add(uint8(i), uint8(v.Size), []byte(v.Value))
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, i, size uint8, doc []byte) {
+		if !json.Valid(doc) {
+			return
+		}
+		ef := table[int(i)%len(table)]
+		v := jsonValue(t, doc)
+		b, err := ef.Codec.Encode(v, int(size))
+		if err != nil {
+			if !errors.Is(err, ErrContent) {
+				t.Fatalf("%s: %v is no ErrContent", ef.Name, err)
+			}
+			return
+		}
+		if size != 0 && len(b) != int(size) {
+			t.Fatalf("%s: %s makes %d bytes, want %d", ef.Name, v, len(b), size)
+		}
+		back, err := ef.Codec.Decode(b)
+		if err != nil {
+			t.Fatalf("%s: %s is %X, which does not decode: %v", ef.Name, v, b, err)
+		}
+		again, err := ef.Codec.Encode(back, len(b))
+		if err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("%s: %s is %X, which is %s, which is %X, %v", ef.Name, v, b, back, again, err)
+		}
+	})
+}
+
 func FuzzEF(f *testing.F) {
 	table := EFs()
 	for _, v := range efVectors(f) {

@@ -8,7 +8,7 @@ import (
 
 // Grants are the statements by which the owner of a site's tables, which lie in
 // the schema, lets a role draw and no more. The role reads batches, sealed
-// lists of identities and the states of keys; it adds blocks, which it cannot
+// lists of identities, the states of keys and their waivers; it adds blocks, which it cannot
 // read again, fingerprints and entries of the log; and it takes jobs. It reads
 // no order, act or person, and changes and deletes nothing but jobs, counts of
 // uses, and the log's checkpoint.
@@ -22,7 +22,8 @@ func Grants(schema, role string) []string {
 		{"SELECT (ord, n), INSERT", "block"},
 		{"SELECT", "order_identity"},
 		{"SELECT (fingerprint), INSERT", "ledger_fingerprint"},
-		{"SELECT (id, state, expires, purpose, uses), UPDATE (uses)", "key"},
+		{"SELECT (id, state, expires, purpose, algorithm, uses), UPDATE (uses)", "key"},
+		{"SELECT", "key_waiver"},
 		{"SELECT, INSERT, UPDATE (uses)", "key_link"},
 		{"SELECT, INSERT", "log_entry"},
 		{"SELECT, INSERT", "log_tile"},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -70,6 +71,21 @@ func (m *machine) start() error {
 	return m.cmd.Start()
 }
 
+// works waits until the worker says that it works.
+func (m *machine) works() {
+	m.Helper()
+	for until := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		said, err := os.ReadFile(m.said.Name())
+		m.must(err)
+		if strings.Contains(string(said), "msg=working") {
+			return
+		}
+		if time.Now().After(until) {
+			m.Fatalf("%s does not work: %s", m.name, said)
+		}
+	}
+}
+
 // end ends the worker; it says how that was.
 func (m *machine) end(how os.Signal) error {
 	if m.cmd == nil {
@@ -99,6 +115,7 @@ func TestKill(t *testing.T) {
 		s.must(m.start())
 		t.Cleanup(func() { _ = m.end(syscall.SIGKILL) })
 	}
+	steady.works() // what only starts when the database goes ends, and is started again by who runs it
 	defer func() {
 		if t.Failed() {
 			steady.tell()

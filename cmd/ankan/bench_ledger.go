@@ -14,12 +14,14 @@ import (
 	"ankan/store"
 )
 
-// benchLedgerCmd reserves identities: a row of them, and as many as a
-// million that are scattered, so that each is in a block of its own.
+// benchLedgerCmd reserves identities: a row of them, and some that are scattered
+// in short runs: with a run of 1 each is in a block of its own.
 type benchLedgerCmd struct {
 	benchDatabase
-	Cards int  `help:"Identities in a row." default:"1000000" placeholder:"N"`
-	JSON  bool `help:"Print JSON."`
+	Cards     int  `help:"Identities in a row." default:"1000000" placeholder:"N"`
+	Scattered int  `help:"Scattered identities; without it, as many, and at most a million." placeholder:"N"`
+	Runs      int  `name:"run" help:"Scattered identities that follow each other." default:"1" placeholder:"N"`
+	JSON      bool `help:"Print JSON."`
 }
 
 // Of the benchmark's numbers.
@@ -39,8 +41,17 @@ func (c benchLedgerCmd) Run(a *app) error {
 }
 
 func (c benchLedgerCmd) measure(ctx context.Context) (result, error) {
-	if c.Cards < 1 || c.Cards > benchPlaces/4 {
-		return nil, fmt.Errorf("cards is %d, want 1 to %d", c.Cards, benchPlaces/4)
+	scattered := c.Scattered
+	if scattered == 0 {
+		scattered = min(c.Cards, benchScattered)
+	}
+	for _, n := range []int{c.Cards, scattered} {
+		if n < 1 || n > benchPlaces/4 {
+			return nil, fmt.Errorf("cards is %d, want 1 to %d", n, benchPlaces/4)
+		}
+	}
+	if c.Runs < 1 || c.Runs > 500 {
+		return nil, fmt.Errorf("run is %d, want 1 to 500", c.Runs)
 	}
 	w, err := newWorkshop(ctx, c.Database)
 	if err != nil {
@@ -64,14 +75,16 @@ func (c benchLedgerCmd) measure(ctx context.Context) (result, error) {
 	r.add("ledger_rows", rows)
 	// A step that is prime to their number visits all places, in no order that a
 	// ledger could profit from.
-	scattered := min(c.Cards, benchScattered)
 	took, err = w.reserve(ctx, "scattered", scattered, func(i uint64) uint64 {
-		return benchPlaces/2 + (i*2_654_435_761+12345)%(benchPlaces/2)
+		run := uint64(c.Runs)
+		at := (i/run*2_654_435_761 + 12345) % (benchPlaces / 2)
+		return benchPlaces/2 + at/run*run + i%run
 	})
 	if err != nil {
 		return nil, err
 	}
 	r.add("scattered", scattered)
+	r.add("run", c.Runs)
 	r.add("scattered_seconds", round(took.Seconds()))
 	r.add("scattered_per_second", round(float64(scattered)/took.Seconds()))
 	return r, r.machine()

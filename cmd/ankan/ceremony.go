@@ -249,7 +249,7 @@ func enterComponent(a *app, to site.Beginning) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	got, err := hsm.AESKCV(want.Method(), part)
+	got, err := hsm.KeyKCV(want.Method(), to.Algorithm, part)
 	if err == nil {
 		var same bool
 		if same, err = got.Matches(want); err == nil && !same {

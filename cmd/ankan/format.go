@@ -13,6 +13,7 @@ import (
 
 type formatCmd struct {
 	List  formatListCmd  `cmd:"" help:"List the layouts that come with the program."`
+	New   formatNewCmd   `cmd:"" help:"Print a layout with notes, to start one's own from."`
 	Show  formatShowCmd  `cmd:"" help:"Print a layout's document, to start one's own from."`
 	Check formatCheckCmd `cmd:"" help:"Check layouts: every mistake with its line and column."`
 	Try   formatTryCmd   `cmd:"" help:"Write sample files by a layout, read them back and compare."`
@@ -88,6 +89,22 @@ func (f formatShowCmd) Run(a *app) error {
 	return nil
 }
 
+type formatNewCmd struct {
+	Name string `arg:"" help:"Name of the new layout, one word."`
+}
+
+func (f formatNewCmd) Run(a *app) error {
+	if _, err := format.Set(nil).Find(f.Name); err == nil {
+		return fmt.Errorf("layout %s comes with the program; give yours another name", f.Name)
+	}
+	doc, err := format.Skeleton(f.Name)
+	if err != nil {
+		return err
+	}
+	a.printf("%s", doc)
+	return nil
+}
+
 type formatCheckCmd struct {
 	Files []string `arg:"" type:"existingfile" help:"Layouts."`
 	JSON  bool     `help:"Print JSON."`
@@ -109,6 +126,9 @@ func (f formatCheckCmd) Run(a *app) error {
 			continue
 		}
 		all = append(all, viewLayout(l))
+	}
+	if len(errs) == 1 {
+		return a.refused(f.JSON, errs[0])
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -157,13 +177,18 @@ type triedFile struct {
 	Kind  string `json:"kind"` // order, or the output's name
 	Name  string `json:"name,omitempty"`
 	Bytes int    `json:"bytes"`
-	Text  string `json:"text"`
+	Text  string `json:"text"` // in UTF-8, whatever the layout's text is
+	bytes []byte
+}
+
+func tryFile(kind string, l *format.Layout, f *format.SampleFile) triedFile {
+	return triedFile{kind, f.Name, len(f.Text), f.Shown(l), f.Text}
 }
 
 func (f formatTryCmd) Run(a *app) error {
 	l, err := findLayout(f.Layout)
 	if err != nil {
-		return err
+		return a.refused(f.JSON, err)
 	}
 	const most = 1_000_000
 	if f.Rows < 1 || f.Rows > most {
@@ -179,15 +204,15 @@ func (f formatTryCmd) Run(a *app) error {
 	switch {
 	case f.Order != "":
 		if err := f.take(s); err != nil {
-			return err
+			return a.refused(f.JSON, err)
 		}
 		tried = append(tried, triedFile{Kind: "order", Name: filepath.Base(f.Order)})
 	case l.Orders():
 		sample, err := s.Order()
 		if err != nil {
-			return tryError("order", sample, err)
+			return tryError("order", l, sample, err)
 		}
-		tried = append(tried, triedFile{"order", sample.Name, len(sample.Text), string(sample.Text)})
+		tried = append(tried, tryFile("order", l, sample))
 	}
 	outputs := l.Outputs()
 	if f.Output != "" {
@@ -200,9 +225,9 @@ func (f formatTryCmd) Run(a *app) error {
 	for _, o := range outputs {
 		sample, err := s.Response(o)
 		if err != nil {
-			return tryError(o.Name(), sample, err)
+			return tryError(o.Name(), l, sample, err)
 		}
-		tried = append(tried, triedFile{o.Name(), sample.Name, len(sample.Text), string(sample.Text)})
+		tried = append(tried, tryFile(o.Name(), l, sample))
 	}
 	if f.To != "" {
 		if err := writeTried(f.To, tried); err != nil {
@@ -227,11 +252,11 @@ func (f formatTryCmd) take(s *format.Sample) error {
 
 // tryError shows the file that could not be read back: without it nobody could
 // find the line that the error names.
-func tryError(kind string, sample *format.SampleFile, err error) error {
+func tryError(kind string, l *format.Layout, sample *format.SampleFile, err error) error {
 	if sample == nil {
-		return fmt.Errorf("%s: %w", kind, err)
+		return fmt.Errorf("%s: %w; if made-up values do not fit the layout, answer an order of the partner's: --order FILE", kind, err)
 	}
-	return fmt.Errorf("%s: the sample is not read back as it was written: %w\n%s", kind, err, sample.Text)
+	return fmt.Errorf("%s: the sample is not read back as it was written: %w\n%s", kind, err, sample.Shown(l))
 }
 
 func (f formatTryCmd) report(a *app, s *format.Sample, tried []triedFile) {
@@ -250,9 +275,20 @@ func (f formatTryCmd) report(a *app, s *format.Sample, tried []triedFile) {
 		}
 		a.printf("%s: %d bytes, read back as they were written\n", name, t.Bytes)
 		if f.To == "" {
-			a.printf("%s", t.Text)
+			a.printf("%s", someLines(t.Text, 40))
 		}
 	}
+}
+
+// someLines is a text of many lines for a terminal: its beginning and its end.
+func someLines(text string, most int) string {
+	lines := strings.SplitAfter(text, "\n")
+	if len(lines) <= most {
+		return text
+	}
+	const end = 5
+	left := len(lines) - most
+	return strings.Join(lines[:most-end], "") + fmt.Sprintf("... %d lines more; --to FOLDER writes all ...\n", left) + strings.Join(lines[len(lines)-end:], "")
 }
 
 // writeTried writes the files of a trial into a new folder.
@@ -268,7 +304,7 @@ func writeTried(dir string, tried []triedFile) error {
 		if name == "" {
 			name = t.Kind + ".txt"
 		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte(t.Text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), t.bytes, 0o644); err != nil {
 			return err
 		}
 	}

@@ -38,7 +38,7 @@ func (k keyListCmd) Run(a *app) error {
 		}
 		var rows [][]string
 		for _, v := range all {
-			rows = append(rows, []string{v.ID, v.Purpose, v.Algorithm, string(v.State), v.KCV, strings.Join(v.Parties, ", "), strconv.FormatInt(v.Uses, 10), day(v.Expires)})
+			rows = append(rows, []string{v.ID, v.Purpose, v.Kind(time.Now()), string(v.State), v.KCV, strings.Join(v.Parties, ", "), strconv.FormatInt(v.Uses, 10), day(v.Expires)})
 		}
 		a.table([]string{"KEY", "PURPOSE", "ALGORITHM", "STATE", "CHECK VALUE", "PARTIES", "USES", "EXPIRES"}, rows)
 	})
@@ -67,10 +67,11 @@ func (k keyShowCmd) Run(a *app) error {
 		return err
 	}
 	return a.print(k.JSON, v, func() {
-		a.printf("key %s, %s for %s, %s\n", v.ID, v.Algorithm, v.Purpose, v.State)
+		a.printf("key %s, %s for %s, %s\n", v.ID, v.Kind(time.Now()), v.Purpose, v.State)
 		for _, f := range [][2]string{
 			{"check value", v.KCV}, {"origin", v.Origin}, {"parties", strings.Join(v.Parties, ", ")}, {"uses", strconv.FormatInt(v.Uses, 10)},
 			{"made", day(v.Made)}, {"activated", day(v.Activated)}, {"expires", day(v.Expires)}, {"ended", day(v.Ended)},
+			{"waiver", v.Waiver.Reason}, {"signed by", v.Waiver.Signed},
 		} {
 			if f[1] != "" {
 				a.printf("  %-11s  %s\n", f[0], f[1])

@@ -181,11 +181,23 @@ func (l lineShowCmd) Run(a *app) error {
 			a.printf("  %s = %d good + %d in doubt + %d rejected + %d waiting + %d retired\n",
 				count(n.Cards, "identity", "identities"), n.Good, n.Doubt, n.Reject, n.Waiting, n.Retired)
 			a.printf("  %s destroyed, %d set aside, %s remade with fresh keys\n", count(n.Destroyed, "chip", "chips"), n.Aside, count(n.Remade, "card", "cards"))
+			if n.Lost > 0 {
+				a.printf("  %s lost, whose identities are among the retired\n", count(n.Lost, "chip", "chips"))
+			}
 		} else {
 			a.printf("  nothing of it is here: the batch has not come, or was destroyed\n")
 		}
 		for _, r := range v.Rejects {
 			a.printf("  card %d: chip %s: %s\n", r.Card, r.Chip, r.Reason)
+		}
+		for _, d := range v.Doubts {
+			a.printf("  card %d: chip %s: in doubt, last at station %s\n", d.Card, d.Chip, d.Station)
+		}
+		for _, r := range v.Lost {
+			a.printf("  card %d: chip %s: lost; if it turns up: ankan act request chip.destroy order/%s/%s -c %s\n", r.Card, r.Chip, v.Order, r.Chip, short(l.Config))
+		}
+		if v.Abandoned != nil {
+			a.printf("  abandoned by its bureau: %s\n", v.Abandoned.Why)
 		}
 		if v.Waiting != "" {
 			a.printf("  waits: %s\n", v.Waiting)
@@ -193,6 +205,8 @@ func (l lineShowCmd) Run(a *app) error {
 		switch {
 		case len(v.Rejects) > 0:
 			a.next("destroy the rejected chips: ankan act request chip.destroy order/%s -c %s --person N --passkey FILE", v.Order, short(l.Config))
+		case v.State == "received" && len(v.Doubts) > 0 && v.Waiting != "":
+			a.next("put the chips in doubt into a reader, have them destroyed, or have one declared lost: ankan act request chip.lost chip/%s/%s/WHY -c %s --person N --passkey FILE", v.Order, v.Doubts[0].Chip, short(l.Config))
 		case v.State == "condemned":
 			a.next("ankan act request batch.destroy order/%s -c %s --person N --passkey FILE", v.Order, short(l.Config))
 		}

@@ -62,7 +62,7 @@ type cli struct {
 	Vault    vaultCmd    `cmd:"" help:"Vault of a plant: openings, boxes in it."`
 	Shipment shipmentCmd `cmd:"" help:"Shipments to operators."`
 	Card     cardCmd     `cmd:"" help:"Look at cards."`
-	Format   formatCmd   `cmd:"" help:"Layouts of order and response files: list, show, check, try."`
+	Format   formatCmd   `cmd:"" help:"Layouts of order and response files: list, new, show, check, try."`
 	Profile  profileCmd  `cmd:"" help:"Electrical profiles: check, show, compare, import, render, export."`
 	Audit    auditCmd    `cmd:"" help:"Export and verify the audit log."`
 	Person   personCmd   `cmd:"" help:"A site's people: list, write down, register; software passkeys."`
@@ -134,7 +134,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(errs, "ankan: stopped")
 	default:
-		fmt.Fprintln(errs, "ankan:", err)
+		fmt.Fprintln(errs, "ankan:", errorText(errs, err))
 		if next := a.advice(k.Command(), err); next != "" {
 			fmt.Fprintln(errs, "next:", next)
 		}

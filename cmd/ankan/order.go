@@ -88,18 +88,35 @@ func (o orderShowCmd) Run(a *app) error {
 			a.printf("  %s  %s\n", when(s.At), s.State)
 		}
 		if v.Reason != "" {
-			a.printf("  refused: %s\n", v.Reason)
+			a.printf("  %s: %s\n", whyOf(v.State), v.Reason)
 		}
 		if v.Waiting != "" {
 			a.printf("  waits: %s\n", v.Waiting)
 		}
+		a.onWay("  ", v.OnWay)
 		if !v.Due.IsZero() {
 			a.printf("  to be destroyed by %s\n", when(v.Due))
+		}
+		if v.Stopped != "" {
+			a.printf("  stopped: %s\n", v.Stopped)
+			a.next("give it up: ankan act request order.abandon order/%s/WHY -c %s --person N --passkey FILE", v.ID, short(o.Config))
+			return
 		}
 		if kind := o.nextAct(v.State); kind != "" {
 			a.next("ankan act request %s order/%s -c %s --person N --passkey FILE", kind, v.ID, short(o.Config))
 		}
 	})
+}
+
+// whyOf says what an order's reason is of.
+func whyOf(s order.State) string {
+	switch s {
+	case order.Refused, order.Refusing:
+		return "refused"
+	case order.Withdrawn:
+		return "withdrawn"
+	}
+	return "abandoned"
 }
 
 // nextAct is the act that an order in a state waits for at this site; "" if it
@@ -140,7 +157,7 @@ func (o orderCheckCmd) Run(a *app) error {
 	}
 	in, err := rd.ReadInput(short(o.File), f, nil)
 	if err != nil {
-		return err
+		return a.refused(o.JSON, err)
 	}
 	v := map[string]any{"dialect": in.Layout().Name(), "quantity": in.Quantity(), "profile": in.Value(order.ProfileName),
 		"batch": in.Value(order.Batch), "transport_key": in.TransportKey(), "first_iccid": in.First().ICCID.Masked(), "first_imsi": in.First().IMSI.Masked(),

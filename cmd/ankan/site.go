@@ -189,6 +189,10 @@ func (s siteStatusCmd) Run(a *app) error {
 		a.printf("security module   %s, %s\n", st.Token.Model, st.Token.Certificate)
 		a.printf("listens on        %s\npartners          %s\n", orNone(st.Listen), orNone(strings.Join(st.Partners, ", ")))
 		a.printf("audit log         %s\nfiles waiting     %d\n", count(st.LogSize, "entry", "entries"), st.SpoolWait)
+		if c := st.Clock; c != nil {
+			a.printf("clock             %s\n", map[bool]string{true: "kept right, within " + c.Within.String(), false: "nothing keeps it right"}[c.Synchronised])
+		}
+		a.onWay("", st.OnWay)
 		for _, c := range st.Conditions {
 			a.printf("\n%s\n%s\n", c.Text, c.Next)
 		}

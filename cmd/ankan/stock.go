@@ -186,10 +186,12 @@ type stockPrintCmd struct {
 	fileFlag
 	Order   string `arg:"" help:"Number of the order."`
 	Artwork string `required:"" placeholder:"REF" help:"Reference of the artwork."`
+	From    int    `placeholder:"N" help:"First card, counted from 0."`
+	To      int    `placeholder:"N" help:"The card after the last; without it, all that follow. A file has 250,000 cards at most."`
 }
 
 func (s stockPrintCmd) Run(a *app) error {
-	return s.write(a, s.siteFlag, "/runs/"+url.PathEscape(s.Order)+"/print?"+url.Values{"artwork": {s.Artwork}}.Encode())
+	return s.write(a, s.siteFlag, "/runs/"+url.PathEscape(s.Order)+"/print?"+url.Values{"artwork": {s.Artwork}, "from": {strconv.Itoa(s.From)}, "to": {strconv.Itoa(s.To)}}.Encode())
 }
 
 type stockScanCmd struct {

@@ -340,7 +340,7 @@ function entry(form) {
     run(); // the same time again, to compare
     const bytes = secret();
     try {
-      const value = await (await passkey()).kcv(form.dataset.method, bytes);
+      const value = await (await passkey()).kcv(form.dataset.method, bytes, form.dataset.cipher);
       if (!comparing) return;
       put(kcv, value.split(" ")[0]);
       compare.hidden = false;

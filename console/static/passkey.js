@@ -170,8 +170,16 @@ export async function take(privateKey, spki, content, label, given) {
 // kcv is the check value of an AES key of 16 or 32 bytes as hsm.KCV writes it,
 // such as "C35280 GP". Methods are "GP" (GlobalPlatform: sixteen bytes 01
 // enciphered, 3 bytes) and "CMAC" (ANSI X9.24-1: CMAC of a zero block, 5
-// bytes).
-export async function kcv(method, key) {
+// bytes). A key whose cipher is "3DES" has 16 or 24 bytes and the method
+// "ECB-ZEROS" (a zero block enciphered, 3 bytes).
+export async function kcv(method, key, cipher = "AES") {
+  const written = (value) => Array.from(value, (b) => b.toString(16).padStart(2, "0")).join("").toUpperCase() + " " + method;
+  if (cipher === "3DES") {
+    if (!(key instanceof Uint8Array) || (key.length !== 16 && key.length !== 24) || method !== "ECB-ZEROS") throw new Failure("input");
+    const block = new Uint8Array(8);
+    tripleDES(key, block);
+    return written(block.slice(0, 3));
+  }
   if (!(key instanceof Uint8Array) || (key.length !== 16 && key.length !== 32)) throw new Failure("input");
   const aes = await guard("failed", () => crypto.subtle.importKey("raw", key, "AES-CBC", false, ["encrypt"]));
   const encipher = (block) =>
@@ -194,7 +202,70 @@ export async function kcv(method, key) {
   } else {
     throw new Failure("input");
   }
-  return Array.from(value, (b) => b.toString(16).padStart(2, "0")).join("").toUpperCase() + " " + method;
+  return written(value);
+}
+
+// ---- triple DES ----------------------------------------------------------------------
+//
+// Browsers have none, and the check value of a component of it is wanted here. Tables
+// of FIPS 46-3, whose places count from 1; the S-boxes row by row, a digit a value.
+
+const places = (text) => text.split(" ").map(Number);
+const desInitial = places("58 50 42 34 26 18 10 2 60 52 44 36 28 20 12 4 62 54 46 38 30 22 14 6 64 56 48 40 32 24 16 8 57 49 41 33 25 17 9 1 59 51 43 35 27 19 11 3 61 53 45 37 29 21 13 5 63 55 47 39 31 23 15 7");
+const desRound = places("16 7 20 21 29 12 28 17 1 15 23 26 5 18 31 10 2 8 24 14 32 27 3 9 19 13 30 6 22 11 4 25");
+const desKey1 = places("57 49 41 33 25 17 9 1 58 50 42 34 26 18 10 2 59 51 43 35 27 19 11 3 60 52 44 36 63 55 47 39 31 23 15 7 62 54 46 38 30 22 14 6 61 53 45 37 29 21 13 5 28 20 12 4");
+const desKey2 = places("14 17 11 24 1 5 3 28 15 6 21 10 23 19 12 4 26 8 16 7 27 20 13 2 41 52 31 37 47 55 30 40 51 45 33 48 44 49 39 56 34 53 46 42 50 36 29 32");
+const desBoxes = [
+  "E4D12FB83A6C59070F74E2D1A6CB953841E8D62BFC973A50FC8249175B3EA06D",
+  "F18E6B34972DC05A3D47F28EC01A69B50E7BA4D158C6932FD8A13F42B67C05E9",
+  "A09E63F51DC7B428D709346A285ECBF1D6498F30B12C5AE71AD069874FE3B52C",
+  "7DE3069A1285BC4FD8B56F03472C1AE9A690CB7DF13E52843F06A1D8945BC72E",
+  "2C417AB6853FD0E9EB2C47D150FA3986421BAD78F9C5630EB8C71E2D6F09A453",
+  "C1AF92680D34E75BAF427C9561DE0B389EF528C3704A1DB6432C95FABE17608D",
+  "4B2EF08D3C975A61D0B7491AE35C2F8614BDC37EAF6805926BD814A7950FE23C",
+  "D2846FB1A93E50C71FD8A374C56B0E927B419CE206ADF35821E74A8DFC90356B",
+];
+
+const pick = (bits, table) => Uint8Array.from(table, (place) => bits[place - 1]);
+const bitsOf = (bytes) => Uint8Array.from({ length: 8 * bytes.length }, (_, i) => (bytes[i >> 3] >> (7 - (i & 7))) & 1);
+
+// desBlock passes 8 bytes through DES in place, under a key of 8 bytes.
+function desBlock(key, block, decipher) {
+  const bits = bitsOf(key);
+  let half = pick(bits, desKey1);
+  const rounds = [];
+  for (let r = 0; r < 16; r++) {
+    const by = r === 0 || r === 1 || r === 8 || r === 15 ? 1 : 2;
+    const next = Uint8Array.from(half, (_, i) => half[i < 28 ? (i + by) % 28 : 28 + ((i - 28 + by) % 28)]);
+    wipe(half);
+    half = next;
+    rounds.push(pick(half, desKey2));
+  }
+  if (decipher) rounds.reverse();
+  const data = pick(bitsOf(block), desInitial);
+  let [left, right] = [data.slice(0, 32), data.slice(32)];
+  for (const round of rounds) {
+    const made = new Uint8Array(32);
+    for (let box = 0; box < 8; box++) {
+      const six = Array.from({ length: 6 }, (_, i) => right[(4 * box + i + 31) % 32] ^ round[6 * box + i]);
+      const value = parseInt(desBoxes[box][32 * six[0] + 16 * six[5] + 8 * six[1] + 4 * six[2] + 2 * six[3] + six[4]], 16);
+      for (let i = 0; i < 4; i++) made[4 * box + i] = (value >> (3 - i)) & 1;
+    }
+    const next = pick(made, desRound).map((bit, i) => bit ^ left[i]);
+    [left, right] = [right, next];
+  }
+  const last = [...right, ...left];
+  block.fill(0);
+  desInitial.forEach((place, i) => (block[(place - 1) >> 3] |= last[i] << (7 - ((place - 1) & 7))));
+  for (const secret of [bits, half, ...rounds]) wipe(secret);
+}
+
+// tripleDES enciphers a block in place under a key of 16 or 24 bytes; of 16, the first
+// 8 come again (NIST SP 800-67).
+function tripleDES(key, block) {
+  desBlock(key.subarray(0, 8), block, false);
+  desBlock(key.subarray(8, 16), block, true);
+  desBlock(key.length === 24 ? key.subarray(16) : key.subarray(0, 8), block, false);
 }
 
 // available refuses where there are no passkeys, as on a page without TLS.

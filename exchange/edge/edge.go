@@ -68,6 +68,7 @@ type Limits struct {
 	Failures int           // refused logins before an address or partner has to wait; 5
 	Keep     time.Duration // how long a file name stays used up; 400 days
 	Retry    time.Duration // longest wait between two attempts to send; 5 min
+	Tell     time.Duration // between two looks at how far a file is; 1 s
 	Parts    time.Duration // how long a part that nobody goes on with is kept; 14 days
 
 	// Free is what partners leave free on the spool's disk: so many percent of it,
@@ -105,6 +106,7 @@ func (l Limits) withDefaults() Limits {
 	orInt(&l.Failures, 5)
 	orTime(&l.Login, 20*time.Second)
 	orTime(&l.Idle, 5*time.Minute)
+	orTime(&l.Tell, time.Second)
 	orTime(&l.Keep, 400*24*time.Hour)
 	orTime(&l.Retry, 5*time.Minute)
 	return l

@@ -288,7 +288,9 @@ func (c *client) upload(m Meta, part string) (from int64, err error) {
 		_, err = remote.Seek(from, io.SeekStart)
 	}
 	if err == nil {
-		_, err = remote.ReadFrom(local)
+		tell := c.s.edge.pass(Passage{Direction: DirectionOut, Partner: m.Partner, File: m.Name, Size: m.Size, From: from, Remote: c.remote})
+		defer tell.end()
+		_, err = remote.ReadFrom(&passed{Reader: local, size: m.Size - from, done: from, tell: tell})
 	}
 	return from, errors.Join(err, remote.Close())
 }

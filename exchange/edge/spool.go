@@ -31,6 +31,7 @@ import (
 //	out/p/name.data .json       to be sent or fetched; the .json is written last
 //	sent/p/name.json            delivered or withdrawn: the name is used up
 //	log/seq.json                what happened, until the site has logged it
+//	way/p/direction-name.json   how far a file is that is on its way now
 const (
 	partDir       = "part"
 	inDir         = "in"
@@ -39,6 +40,7 @@ const (
 	outDir        = "out"
 	sentDir       = "sent"
 	logDir        = "log"
+	wayDir        = "way"
 
 	dataExt = ".data"
 	metaExt = ".json"
@@ -133,7 +135,7 @@ func OpenSpool(dir string) (*Spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, sub := range []string{partDir, inDir, gotDir, quarantineDir, outDir, sentDir, logDir} {
+	for _, sub := range []string{partDir, inDir, gotDir, quarantineDir, outDir, sentDir, logDir, wayDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, err
 		}
@@ -463,7 +465,7 @@ func (s *Spool) recover(keep time.Duration) error {
 			return err
 		}
 	}
-	if err := s.number(); err != nil {
+	if err := errors.Join(s.number(), s.forgetPassages()); err != nil {
 		return err
 	}
 	err := s.each(inDir, func(dir, file string) error {

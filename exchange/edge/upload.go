@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type upload struct {
 	from    int64         // bytes that were there before
 	gone    chan struct{} // closed when the file is closed
 	cancel  func()        // ends the connection that writes it
+	tell    *passing      // nil before it is written to
 	mu      sync.Mutex
 	file    *os.File
 	hash    hash.Hash
@@ -97,6 +99,7 @@ func (u *upload) write(p []byte, off int64) error {
 		}
 		u.hash.Write(p)
 		u.next += int64(len(p))
+		u.passed()
 		var ok bool
 		if p, ok = u.ahead[u.next]; !ok {
 			return nil
@@ -104,6 +107,14 @@ func (u *upload) write(p []byte, off int64) error {
 		delete(u.ahead, u.next)
 		u.waiting -= len(p)
 	}
+}
+
+// passed tells how far the file is.
+func (u *upload) passed() {
+	if u.tell == nil {
+		u.tell = u.s.edge.pass(Passage{Direction: DirectionIn, Partner: u.s.peer.Name, File: strings.TrimSuffix(u.part, partial), From: u.from, Remote: u.s.remote})
+	}
+	u.tell.at(u.next)
 }
 
 // truncate is what a client asks for after it gave up in the middle: to keep
@@ -162,6 +173,9 @@ func (u *upload) Close() error {
 	defer u.mu.Unlock()
 	defer u.s.open.Add(-1)
 	defer u.s.edge.drop(u)
+	if u.tell != nil {
+		u.tell.end()
+	}
 	if u.err == nil && len(u.ahead) > 0 {
 		u.err = fmt.Errorf("file has a hole at %d: %w", u.next, sftp.ErrSSHFxFailure)
 	}
@@ -223,6 +237,7 @@ type fetch struct {
 
 	mu     sync.Mutex
 	read   []span // sorted, apart
+	tell   *passing
 	began  time.Time
 	broken error
 }
@@ -236,9 +251,22 @@ func (f *fetch) ReadAt(p []byte, off int64) (int, error) {
 	if n > 0 {
 		f.mu.Lock()
 		f.read = cover(f.read, span{off, off + int64(n)})
+		f.passed()
 		f.mu.Unlock()
 	}
 	return n, err
+}
+
+// passed tells how much of the file the partner has read.
+func (f *fetch) passed() {
+	if f.tell == nil {
+		f.tell = f.s.edge.pass(Passage{Direction: DirectionOut, Partner: f.meta.Partner, File: f.meta.Name, Size: f.meta.Size, Remote: f.s.remote})
+	}
+	var n int64
+	for _, s := range f.read {
+		n += s.to - s.from
+	}
+	f.tell.at(n)
 }
 
 // TransferError implements sftp.TransferError.
@@ -252,6 +280,9 @@ func (f *fetch) TransferError(err error) {
 func (f *fetch) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.tell != nil {
+		f.tell.end()
+	}
 	whole := f.meta.Size == 0 || len(f.read) == 1 && f.read[0] == span{0, f.meta.Size}
 	return errors.Join(f.file.Close(), f.s.fetched(f, whole && f.broken == nil))
 }

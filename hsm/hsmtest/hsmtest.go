@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) hsm.Module) {
 		{"GiveDataKey", (*suite).giveDataKey},
 		{"GiveKey", (*suite).giveKey},
 		{"SealColumn", (*suite).sealColumn},
+		{"TripleDES", (*suite).tripleDES},
 		{"Translate", (*suite).translate},
 		{"OP", (*suite).op},
 		{"ChipKeys", (*suite).chipKeys},
@@ -131,12 +132,13 @@ type kind struct {
 
 // travellers are the kinds of keys that leave one module for another.
 var travellers = []kind{
-	{hsm.Transport, hsm.AES128}, {hsm.Transport, hsm.AES256}, {hsm.Operator, hsm.AES128}, {hsm.Operator, hsm.AES256}, {hsm.Exchange, hsm.AES256},
+	{hsm.Transport, hsm.AES128}, {hsm.Transport, hsm.AES256}, {hsm.Transport, hsm.TDES}, {hsm.Transport, hsm.TDES3},
+	{hsm.Operator, hsm.AES128}, {hsm.Operator, hsm.AES256}, {hsm.Exchange, hsm.AES256},
 }
 
 // one is a key for every purpose.
 var one = []kind{
-	{hsm.Order, hsm.AES256}, {hsm.Subscriber, hsm.AES256}, {hsm.Transport, hsm.AES128}, {hsm.Transport, hsm.AES256},
+	{hsm.Order, hsm.AES256}, {hsm.Subscriber, hsm.AES256}, {hsm.Transport, hsm.AES128}, {hsm.Transport, hsm.AES256}, {hsm.Transport, hsm.TDES}, {hsm.Transport, hsm.TDES3},
 	{hsm.Operator, hsm.AES128}, {hsm.Operator, hsm.AES256}, {hsm.Ledger, hsm.HMAC256}, {hsm.Lot, hsm.AES256}, {hsm.Exchange, hsm.AES256}, {hsm.Unwrap, hsm.RSA3072}, {hsm.Agree, hsm.P521}, {hsm.LogSign, hsm.Ed25519},
 	{hsm.SiteSign, hsm.Ed25519}, {hsm.MailSign, hsm.P256}, {hsm.MailOpen, hsm.RSA3072},
 }
@@ -186,6 +188,8 @@ func (s *suite) describes(k hsm.Key) {
 	switch k.Algorithm {
 	case hsm.AES128, hsm.AES256:
 		ok = k.KCV.Method() == hsm.GP && k.Public == nil
+	case hsm.TDES, hsm.TDES3:
+		ok = k.KCV.Method() == hsm.ECBZeros && k.Public == nil
 	case hsm.HMAC256:
 		ok = k.KCV.IsZero() && k.Public == nil
 	case hsm.P256, hsm.P521:
@@ -350,7 +354,7 @@ func (s *suite) leaves(agree hsm.Key) map[string]func(id string) error {
 			return err
 		},
 		"Split": func(id string) error {
-			_, err := s.Split(s.ctx, id, "set", hsm.GP, to)
+			_, err := s.Split(s.ctx, id, "set", hsm.ECBZeros, to) // which AES has too
 			return err
 		},
 		"Export by AES-KW":  export(hsm.Wrapping{Format: hsm.KW, Key: "uses/exchange"}),
@@ -638,16 +642,22 @@ func (s *suite) sealColumn() {
 }
 
 func (s *suite) translate() {
-	s.make("k4", hsm.Transport, hsm.AES256)
-	s.make("auc", hsm.Subscriber, hsm.AES256)
-	dk, _, err := s.NewDataKey(s.ctx, "auc")
+	for _, a := range []hsm.Algorithm{hsm.AES256, hsm.TDES, hsm.TDES3} {
+		s.translateFrom("k4/"+string(a), a)
+	}
+}
+
+func (s *suite) translateFrom(k4 string, a hsm.Algorithm) {
+	s.make(k4, hsm.Transport, a)
+	s.make(k4+"/auc", hsm.Subscriber, hsm.AES256)
+	dk, _, err := s.NewDataKey(s.ctx, k4+"/auc")
 	s.must(err)
 	plain := make([]byte, 5*32)
 	s.must(s.Module.Random(plain))
 	column := make([]byte, len(plain))
-	s.must(s.SealColumn(s.ctx, "k4", column, plain))
+	s.must(s.SealColumn(s.ctx, k4, column, plain))
 	aad := func(i int) []byte { return []byte{byte(i)} }
-	sealed, err := s.Module.Translate(s.ctx, "k4", column, 32, dk, aad)
+	sealed, err := s.Module.Translate(s.ctx, k4, column, 32, dk, aad)
 	s.must(err)
 	if len(sealed) != 5 {
 		s.Fatalf("%d records, want 5", len(sealed))
@@ -660,14 +670,14 @@ func (s *suite) translate() {
 		_, err = dk.Open(nil, record, aad(i+1))
 		s.want("a record in another's place", err, hsm.ErrSealed)
 	}
-	for _, c := range []struct{ n, size int }{{32, 0}, {32, -16}, {40, 20}, {40, 16}} {
-		if _, err := s.Module.Translate(s.ctx, "k4", make([]byte, c.n), c.size, dk, aad); err == nil {
+	for _, c := range []struct{ n, size int }{{32, 0}, {32, -16}, {40, 20}, {40, 16}, {36, 12}} {
+		if _, err := s.Module.Translate(s.ctx, k4, make([]byte, c.n), c.size, dk, aad); err == nil {
 			s.Errorf("%d bytes in records of %d are not refused", c.n, c.size)
 		}
 	}
 	dk.Close()
 	for _, closed := range []*hsm.DataKey{dk, {}, nil} {
-		_, err = s.Module.Translate(s.ctx, "k4", column, 32, closed, aad)
+		_, err = s.Module.Translate(s.ctx, k4, column, 32, closed, aad)
 		s.want("a closed data key", err, hsm.ErrClosed)
 	}
 }

@@ -50,13 +50,11 @@ func sharePlaces(n int) []hsm.Share {
 }
 
 // components are what custodians enter: each part sealed to the Agree key.
-func (s *suite) components(agree hsm.Key, method hsm.KCVMethod, parts ...[]byte) []hsm.Component {
+func (s *suite) components(agree hsm.Key, a hsm.Algorithm, method hsm.KCVMethod, parts ...[]byte) []hsm.Component {
 	s.Helper()
 	all := places(len(parts))
 	for i, part := range parts {
-		if len(part) == 16 {
-			all[i].Algorithm = hsm.AES128
-		}
+		all[i].Algorithm = a
 		var err error
 		all[i], err = all[i].Seal(agree.Public, method, part)
 		s.must(err)
@@ -64,20 +62,22 @@ func (s *suite) components(agree hsm.Key, method hsm.KCVMethod, parts ...[]byte)
 	return all
 }
 
-func (s *suite) kcv(method hsm.KCVMethod, key []byte) hsm.KCV {
+func (s *suite) kcv(a hsm.Algorithm, method hsm.KCVMethod, key []byte) hsm.KCV {
 	s.Helper()
-	k, err := hsm.AESKCV(method, key)
+	k, err := hsm.KeyKCV(method, a, key)
 	s.must(err)
 	return k
 }
 
 // holds proves that a Transport key is known.
-func (s *suite) holds(id string, known []byte) {
+func (s *suite) holds(id string, a hsm.Algorithm, known []byte) {
 	s.Helper()
-	b, err := aes.NewCipher(known)
+	b, err := hsm.NewCipher(a, known)
 	s.must(err)
 	src, dst, want := strong("block", 16), make([]byte, 16), make([]byte, 16)
-	b.Encrypt(want, src)
+	for i := 0; i < len(src); i += b.BlockSize() {
+		b.Encrypt(want[i:], src[i:])
+	}
 	s.must(s.SealColumn(s.ctx, id, dst, src))
 	if !bytes.Equal(dst, want) {
 		s.Errorf("key %s seals %x, want %x", id, dst, want)
@@ -117,21 +117,25 @@ func (s *suite) names(what string, err error, index int) {
 
 func (s *suite) combine() {
 	agree := s.make("agree", hsm.Agree, hsm.P521)
-	for _, a := range []hsm.Algorithm{hsm.AES128, hsm.AES256} {
+	for _, a := range []hsm.Algorithm{hsm.AES128, hsm.AES256, hsm.TDES, hsm.TDES3} {
 		for n := 2; n <= 3; n++ {
-			for _, method := range []hsm.KCVMethod{hsm.GP, hsm.CMAC, hsm.ECBZeros} {
-				parts := [][]byte{strong("a", a.Strength()/8), strong("b", a.Strength()/8), strong("c", a.Strength()/8)}[:n]
+			methods := []hsm.KCVMethod{hsm.GP, hsm.CMAC, hsm.ECBZeros}
+			if a.NeedsWaiver() {
+				methods = methods[2:]
+			}
+			for _, method := range methods {
+				parts := [][]byte{strong("a", a.KeyLen()), strong("b", a.KeyLen()), strong("c", a.KeyLen())}[:n]
 				known := xor(parts...)
-				components := s.components(agree, method, parts...)
+				components := s.components(agree, a, method, parts...)
 				for _, c := range components {
 					s.must(s.CheckComponent(s.ctx, "agree", c))
 				}
 				slices.Reverse(components)
 				id := fmt.Sprint(a, n, method)
-				k, err := s.Combine(s.ctx, "agree", components, id, hsm.Transport, a, s.kcv(method, known))
+				k, err := s.Combine(s.ctx, "agree", components, id, hsm.Transport, a, s.kcv(a, method, known))
 				s.must(err)
-				s.came(k, hsm.Key{Purpose: hsm.Transport, Algorithm: a, KCV: s.kcv(hsm.GP, known)})
-				s.holds(id, known)
+				s.came(k, hsm.Key{Purpose: hsm.Transport, Algorithm: a, KCV: s.kcv(a, a.CheckMethod(), known)})
+				s.holds(id, a, known)
 			}
 		}
 	}
@@ -140,7 +144,7 @@ func (s *suite) combine() {
 		if p == hsm.Operator {
 			a = hsm.AES128
 		}
-		components := s.components(agree, hsm.GP, strong("a", a.Strength()/8), strong("b", a.Strength()/8))
+		components := s.components(agree, a, hsm.GP, strong("a", a.KeyLen()), strong("b", a.KeyLen()))
 		_, err := s.Combine(s.ctx, "agree", components, string(p), p, a, hsm.KCV{})
 		s.must(err)
 	}
@@ -150,7 +154,7 @@ func (s *suite) combineRefuses() {
 	agree := s.make("agree", hsm.Agree, hsm.P521)
 	s.make("agree2", hsm.Agree, hsm.P521)
 	parts := [][]byte{strong("a", 32), strong("b", 32), strong("c", 32)}
-	good := s.components(agree, hsm.GP, parts...)
+	good := s.components(agree, hsm.AES256, hsm.GP, parts...)
 	// seal puts anything into a component, as a program of a custodian might.
 	seal := func(c hsm.Component, part []byte) hsm.Component {
 		var err error
@@ -169,7 +173,7 @@ func (s *suite) combineRefuses() {
 	swapped := slices.Clone(good)
 	swapped[0].Given, swapped[1].Given = swapped[1].Given, swapped[0].Given
 	swapped[0].KCV, swapped[1].KCV = swapped[1].KCV, swapped[0].KCV
-	short := s.components(agree, hsm.GP, strong("a", 16), strong("b", 16), strong("c", 16))
+	short := s.components(agree, hsm.AES128, hsm.GP, strong("a", 16), strong("b", 16), strong("c", 16))
 	ascending := make([]byte, 32)
 	for i := range ascending {
 		ascending[i] = byte(i)
@@ -265,7 +269,11 @@ func (s *suite) split() {
 			for _, h := range holders {
 				to = append(to, h.Holder)
 			}
-			parts, err := s.Split(s.ctx, id, "set", hsm.CMAC, to)
+			method := hsm.CMAC
+			if k.a.NeedsWaiver() {
+				method = hsm.ECBZeros
+			}
+			parts, err := s.Split(s.ctx, id, "set", method, to)
 			s.must(err)
 			if len(parts) != n {
 				s.Fatalf("%d components, want %d", len(parts), n)
@@ -273,7 +281,7 @@ func (s *suite) split() {
 			_, err = holders[0].TakeComponent(parts[1])
 			s.want("another holder's component", err, hsm.ErrSealed)
 			for i, h := range holders {
-				if c := parts[i]; c.Set != "set" || c.Index != i+1 || c.Of != n || c.Holder != h.Name || c.Algorithm != k.a || c.KCV.Method() != hsm.CMAC {
+				if c := parts[i]; c.Set != "set" || c.Index != i+1 || c.Of != n || c.Holder != h.Name || c.Algorithm != k.a || c.KCV.Method() != method {
 					s.Errorf("component %+v", c)
 				}
 				parts[i], err = h.PassComponent(parts[i], agree.Public)
@@ -341,7 +349,7 @@ func (s *suite) shares() {
 		kind
 		threshold, n int
 	}{
-		{kind{hsm.Transport, hsm.AES128}, 2, 4}, {kind{hsm.Transport, hsm.AES256}, 3, 5}, {kind{hsm.Exchange, hsm.AES256}, 2, 3},
+		{kind{hsm.Transport, hsm.AES128}, 2, 4}, {kind{hsm.Transport, hsm.AES256}, 3, 5}, {kind{hsm.Transport, hsm.TDES}, 2, 3}, {kind{hsm.Transport, hsm.TDES3}, 2, 3}, {kind{hsm.Exchange, hsm.AES256}, 2, 3},
 		{kind{hsm.Operator, hsm.AES128}, 2, 3}, {kind{hsm.Lot, hsm.AES256}, 2, 3}, {kind{hsm.Subscriber, hsm.AES256}, 2, 3}, {kind{hsm.Ledger, hsm.HMAC256}, 2, 3},
 	} {
 		id := string(c.p) + "/" + string(c.a)
@@ -509,7 +517,7 @@ func (s *suite) exchange(modules ...*suite) []byte {
 	s.Helper()
 	for _, m := range modules {
 		agree := m.make("agree", hsm.Agree, hsm.P521)
-		_, err := m.Combine(s.ctx, "agree", m.components(agree, hsm.GP, strong("x", 32), strong("y", 32)), "exchange", hsm.Exchange, hsm.AES256, hsm.KCV{})
+		_, err := m.Combine(s.ctx, "agree", m.components(agree, hsm.AES256, hsm.GP, strong("x", 32), strong("y", 32)), "exchange", hsm.Exchange, hsm.AES256, hsm.KCV{})
 		s.must(err)
 	}
 	return xor(strong("x", 32), strong("y", 32))
@@ -602,8 +610,8 @@ func (s *suite) imports() {
 	agree, err := s.Key(s.ctx, "agree")
 	s.must(err)
 	unwrap := s.make("unwrap", hsm.Unwrap, hsm.RSA3072)
-	for _, a := range []hsm.Algorithm{hsm.AES128, hsm.AES256} {
-		known := strong("known", a.Strength()/8)
+	for _, a := range []hsm.Algorithm{hsm.AES128, hsm.AES256, hsm.TDES, hsm.TDES3} {
+		known := strong("known", a.KeyLen())
 		for _, f := range []hsm.Format{hsm.KW, hsm.KWP, hsm.TR31, hsm.OAEP, hsm.ECDH} {
 			if f == hsm.OAEP && a == hsm.AES256 {
 				continue // weaker
@@ -612,8 +620,8 @@ func (s *suite) imports() {
 			id := string(a) + "/" + string(f)
 			k, err := s.Import(s.ctx, blob, opens(f), id, hsm.Transport, a)
 			s.must(err)
-			s.came(k, hsm.Key{Purpose: hsm.Transport, Algorithm: a, KCV: s.kcv(hsm.GP, known)})
-			s.holds(id, known)
+			s.came(k, hsm.Key{Purpose: hsm.Transport, Algorithm: a, KCV: s.kcv(a, a.CheckMethod(), known)})
+			s.holds(id, a, known)
 		}
 	}
 	// A chip maker's lot key comes by any format but the key block, which has
@@ -735,7 +743,7 @@ func (s *suite) weaker() {
 	s.want("an Exchange key of AES-128", err, hsm.ErrPurpose)
 	_, err = s.Export(s.ctx, "k256", hsm.Wrapping{Format: hsm.KW, Key: "k128"})
 	s.want("AES-256 under a Transport key of AES-128", err, hsm.ErrPurpose)
-	_, err = s.Combine(s.ctx, "agree", s.components(agree, hsm.GP, strong("a", 16), strong("b", 16)), "new", hsm.Exchange, hsm.AES128, hsm.KCV{})
+	_, err = s.Combine(s.ctx, "agree", s.components(agree, hsm.AES128, hsm.GP, strong("a", 16), strong("b", 16)), "new", hsm.Exchange, hsm.AES128, hsm.KCV{})
 	s.want("an Exchange key of AES-128 in components", err, hsm.ErrPurpose)
 }
 
@@ -759,7 +767,7 @@ func (s *suite) master() {
 			}
 		}
 	}
-	_, err := s.Combine(s.ctx, "agree", s.components(agree, hsm.GP, strong("a", 32), strong("b", 32)), "combined", hsm.Transport, hsm.AES256, hsm.KCV{})
+	_, err := s.Combine(s.ctx, "agree", s.components(agree, hsm.AES256, hsm.GP, strong("a", 32), strong("b", 32)), "combined", hsm.Transport, hsm.AES256, hsm.KCV{})
 	s.must(err)
 	_, shares := s.backup("shared", kind{hsm.Transport, hsm.AES256}, "set", 2, 3, agree)
 	_, err = s.Restore(s.ctx, "agree", shares, "restored", hsm.Transport, hsm.AES256)

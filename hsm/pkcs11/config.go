@@ -52,6 +52,9 @@ const (
 	jobHMAC       = "HMAC"
 	jobCMAC       = "CMAC"
 	jobECB        = "ECB"
+	jobDES2Key    = "3DES key of two"
+	jobDES3Key    = "3DES key of three"
+	jobDESECB     = "3DES ECB"
 	jobKeyWrap    = "key wrap"
 	jobKeyWrapPad = "key wrap with padding"
 	jobECDH       = "ECDH"
@@ -69,6 +72,7 @@ type job struct {
 	usual    uint
 	flags    uint // what C_GetMechanismInfo must say of it
 	optional bool // none is allowed
+	old      bool // likewise, and what lacks it is taken without a word: nothing but keys under a waiver wants it
 }
 
 // jobs are all jobs with the mechanism of PKCS #11 v2.40 or v3.0 that usually
@@ -83,6 +87,9 @@ func jobs() map[string]job {
 		jobHMAC:       {usual: ck.CKM_SHA256_HMAC, flags: ck.CKF_SIGN},
 		jobCMAC:       {usual: ck.CKM_AES_CMAC, flags: ck.CKF_SIGN, optional: true},
 		jobECB:        {usual: ck.CKM_AES_ECB, flags: ck.CKF_ENCRYPT | ck.CKF_DECRYPT},
+		jobDES2Key:    {usual: ck.CKM_DES2_KEY_GEN, flags: ck.CKF_GENERATE, optional: true, old: true},
+		jobDES3Key:    {usual: ck.CKM_DES3_KEY_GEN, flags: ck.CKF_GENERATE, optional: true, old: true},
+		jobDESECB:     {usual: ck.CKM_DES3_ECB, flags: ck.CKF_ENCRYPT | ck.CKF_DECRYPT, optional: true, old: true},
 		jobKeyWrap:    {usual: ck.CKM_AES_KEY_WRAP, flags: ck.CKF_WRAP | ck.CKF_UNWRAP},
 		jobKeyWrapPad: {usual: ck.CKM_AES_KEY_WRAP_PAD, flags: ck.CKF_WRAP | ck.CKF_UNWRAP, optional: true},
 		jobECDH:       {usual: ck.CKM_ECDH1_DERIVE, flags: ck.CKF_DERIVE},
@@ -115,6 +122,9 @@ func names() map[string]uint {
 		"CKM_SHA256_HMAC":             ck.CKM_SHA256_HMAC,
 		"CKM_AES_CMAC":                ck.CKM_AES_CMAC,
 		"CKM_AES_ECB":                 ck.CKM_AES_ECB,
+		"CKM_DES2_KEY_GEN":            ck.CKM_DES2_KEY_GEN,
+		"CKM_DES3_KEY_GEN":            ck.CKM_DES3_KEY_GEN,
+		"CKM_DES3_ECB":                ck.CKM_DES3_ECB,
 		"CKM_AES_KEY_WRAP":            ck.CKM_AES_KEY_WRAP,
 		"CKM_AES_KEY_WRAP_PAD":        ck.CKM_AES_KEY_WRAP_PAD,
 		"CKM_AES_KEY_WRAP_KWP":        0x210B, // v3.0

@@ -232,20 +232,21 @@ func (t *token) generated(p hsm.Purpose, a hsm.Algorithm, seen func(s *session, 
 			}
 			return d, err
 		}
-		kind, length := kindOf(a)
-		job, with := jobHMACKey, u
-		if kind == ck.CKK_AES {
-			job, with.encrypt = jobAESKey, true
+		kind, _ := kindOf(a)
+		job, length := makes(a)
+		with, block := u, a.CheckMethod() != ""
+		if block {
+			with.encrypt = true
 		}
 		open := seen != nil || p.Exports()
 		o, err := s.api.GenerateKey(s.handle, s.mech(job), sessionKey(kind, length, open, with))
 		if err != nil {
 			return draft{}, fmt.Errorf("C_GenerateKey: %w", err)
 		}
-		d = draft{keep: copied(o, kind == ck.CKK_AES), drop: func() { s.discard(o) }}
-		if kind == ck.CKK_AES {
-			b := &blocks{session: s, key: o}
-			if d.kcv, err = hsm.NewKCV(hsm.GP, b); err == nil {
+		d = draft{keep: copied(o, block), drop: func() { s.discard(o) }}
+		if block {
+			b := &blocks{session: s, key: o, algorithm: a}
+			if d.kcv, err = hsm.NewKCV(a.CheckMethod(), b); err == nil {
 				err = b.err
 			}
 		}
@@ -270,8 +271,12 @@ func (s *session) imported(p hsm.Purpose, a hsm.Algorithm, value []byte) (d draf
 	kind, length := kindOf(a)
 	if len(value) != length {
 		err = fmt.Errorf("a key of %s has %d bytes, want %d: %w", a, len(value), length, hsm.ErrSealed)
-	} else if kind == ck.CKK_AES {
-		d.kcv, err = hsm.AESKCV(hsm.GP, value)
+	} else if a.CheckMethod() != "" {
+		d.kcv, err = hsm.KeyKCV(a.CheckMethod(), a, value)
+	}
+	if err == nil && a.NeedsWaiver() {
+		err = hsm.CheckKey(value, a)
+		hsm.SetParity(a, value)
 	}
 	if err != nil {
 		d.drop()
@@ -296,6 +301,9 @@ func (t *token) add(ctx context.Context, id string, p hsm.Purpose, a hsm.Algorit
 		return hsm.Key{}, err
 	}
 	if err := hsm.MethodStaysInside(a); err != nil {
+		return hsm.Key{}, err
+	}
+	if err := t.does(a); err != nil {
 		return hsm.Key{}, err
 	}
 	w := waiting{patience: t.patience, since: map[string]time.Time{}}

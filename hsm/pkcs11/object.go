@@ -3,6 +3,7 @@ package pkcs11
 import (
 	"crypto"
 	"crypto/aes"
+	"crypto/des"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -89,14 +90,49 @@ func kindOf(a hsm.Algorithm) (kind uint, length int) {
 		return ck.CKK_AES, 16
 	case hsm.HMAC256:
 		return ck.CKK_GENERIC_SECRET, 32
+	case hsm.TDES:
+		return ck.CKK_DES2, 16
+	case hsm.TDES3:
+		return ck.CKK_DES3, 24
 	}
 	return ck.CKK_AES, 32
+}
+
+// makes is the job that makes a secret key of the algorithm, and the length to
+// ask for: keys of triple DES have the one of their type.
+func makes(a hsm.Algorithm) (job string, length int) {
+	switch _, length = kindOf(a); a {
+	case hsm.HMAC256:
+		return jobHMACKey, length
+	case hsm.TDES:
+		return jobDES2Key, 0
+	case hsm.TDES3:
+		return jobDES3Key, 0
+	}
+	return jobAESKey, length
+}
+
+// ecbOf is the job that enciphers blocks under a key of the algorithm, and their
+// length.
+func ecbOf(a hsm.Algorithm) (job string, size int) {
+	if a.NeedsWaiver() {
+		return jobDESECB, des.BlockSize
+	}
+	return jobECB, aes.BlockSize
+}
+
+// does refuses a key that the token has no mechanism for.
+func (t *token) does(a hsm.Algorithm) error {
+	if a.NeedsWaiver() && !(t.has(jobDES2Key) && t.has(jobDES3Key) && t.has(jobDESECB)) {
+		return fmt.Errorf("%w: token %q does no triple DES", ErrConfig, t.info.Model)
+	}
+	return nil
 }
 
 // classOf is the class of the key object.
 func classOf(a hsm.Algorithm) uint {
 	switch a.Cipher() {
-	case hsm.AES128, hsm.AES256, hsm.HMAC256:
+	case hsm.AES128, hsm.AES256, hsm.HMAC256, hsm.TDES, hsm.TDES3:
 		return ck.CKO_SECRET_KEY
 	}
 	return ck.CKO_PRIVATE_KEY
@@ -212,28 +248,30 @@ func (s *session) public(pub objectHandle, a hsm.Algorithm) (crypto.PublicKey, e
 	return key, nil
 }
 
-// blocks is AES of a key in the token as a cipher.Block, one call for each
-// block. After an error it computes nothing, and err says why.
+// blocks is a key in the token as a cipher.Block, one call for each block. After
+// an error it computes nothing, and err says why.
 type blocks struct {
 	*session
-	key objectHandle
-	err error
+	key       objectHandle
+	algorithm hsm.Algorithm
+	err       error
 }
 
 // BlockSize implements cipher.Block.
-func (b *blocks) BlockSize() int { return aes.BlockSize }
-
-// Encrypt implements cipher.Block.
-func (b *blocks) Encrypt(dst, src []byte) {
-	if b.err == nil {
-		b.err = b.ecb(b.key, dst[:aes.BlockSize], src[:aes.BlockSize], true)
-	}
+func (b *blocks) BlockSize() int {
+	_, n := ecbOf(b.algorithm)
+	return n
 }
 
+// Encrypt implements cipher.Block.
+func (b *blocks) Encrypt(dst, src []byte) { b.one(dst, src, true) }
+
 // Decrypt implements cipher.Block.
-func (b *blocks) Decrypt(dst, src []byte) {
-	if b.err == nil {
-		b.err = b.ecb(b.key, dst[:aes.BlockSize], src[:aes.BlockSize], false)
+func (b *blocks) Decrypt(dst, src []byte) { b.one(dst, src, false) }
+
+func (b *blocks) one(dst, src []byte, encrypt bool) {
+	if n := b.BlockSize(); b.err == nil {
+		b.err = b.ecb(b.algorithm, b.key, dst[:n], src[:n], encrypt)
 	}
 }
 
@@ -241,26 +279,27 @@ func (b *blocks) Decrypt(dst, src []byte) {
 const chunk = 64 << 10
 
 // ecb encrypts or decrypts whole blocks, in one call for each chunk.
-func (s *session) ecb(key objectHandle, dst, src []byte, encrypt bool) error {
+func (s *session) ecb(a hsm.Algorithm, key objectHandle, dst, src []byte, encrypt bool) error {
+	job, _ := ecbOf(a)
 	for len(src) > 0 {
 		n := min(len(src), chunk)
 		var out []byte
 		var err error
 		if encrypt {
-			if err = s.api.EncryptInit(s.handle, s.mech(jobECB), key); err == nil {
+			if err = s.api.EncryptInit(s.handle, s.mech(job), key); err == nil {
 				out, err = s.api.Encrypt(s.handle, src[:n])
 			}
 		} else {
-			if err = s.api.DecryptInit(s.handle, s.mech(jobECB), key); err == nil {
+			if err = s.api.DecryptInit(s.handle, s.mech(job), key); err == nil {
 				out, err = s.api.Decrypt(s.handle, src[:n])
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("AES-ECB in the token: %w", err)
+			return fmt.Errorf("%s in ECB mode in the token: %w", a, err)
 		}
 		if len(out) != n {
 			clear(out)
-			return fmt.Errorf("AES-ECB in the token gave %d bytes for %d", len(out), n)
+			return fmt.Errorf("%s in ECB mode in the token gave %d bytes for %d", a, len(out), n)
 		}
 		copy(dst, out)
 		if !encrypt {

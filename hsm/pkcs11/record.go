@@ -28,7 +28,7 @@ const application = "ankan"
 //	algorithm AES-256
 //	created 2026-11-25T16:03:40Z
 //	exportable no
-//	kcv C35280 GP               of AES keys
+//	kcv C35280 GP               of keys of AES and triple DES
 //	public MFkwEwYHKoZIzj0...   of key pairs: PKIX in base64
 //
 // The tombstone of a destroyed key has "ankan gone 1" for its first line and
@@ -145,8 +145,8 @@ func parseRecord(name string, b []byte) (record, error) {
 // algorithm calls for, and nothing else.
 func describes(k *hsm.Key) bool {
 	switch k.Algorithm.Cipher() {
-	case hsm.AES128, hsm.AES256:
-		return k.KCV.Method() == hsm.GP && k.Public == nil
+	case hsm.AES128, hsm.AES256, hsm.TDES, hsm.TDES3:
+		return k.KCV.Method() == k.Algorithm.CheckMethod() && k.Public == nil
 	case hsm.HMAC256:
 		return k.KCV.IsZero() && k.Public == nil
 	case hsm.P256, hsm.P521:

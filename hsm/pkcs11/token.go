@@ -101,6 +101,10 @@ func (t *token) mechanisms(slot uint) error {
 			return fmt.Errorf("C_GetMechanismInfo: %w", err)
 		}
 		if err != nil || has&j.flags != j.flags {
+			if _, named := t.cfg.Mechanisms[name]; j.old && !named {
+				t.table[name] = absent
+				continue
+			}
 			hint := "configure one that it has"
 			if j.optional {
 				hint += `, or "none"`

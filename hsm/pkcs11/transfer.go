@@ -193,7 +193,7 @@ func (s *session) exportUnder(under, k *key, f hsm.Format) (blob []byte, err err
 		return blob, err
 	case f == hsm.KWP && !s.has(jobKeyWrapPad):
 		err = s.reveal(k, func(value []byte) error {
-			b := &blocks{session: s, key: under.object}
+			b := &blocks{session: s, key: under.object, algorithm: under.Algorithm}
 			if blob, err = hsm.WrapKeyPad(b, value); b.err != nil {
 				err = b.err
 			}
@@ -265,7 +265,7 @@ func (s *session) importUnder(under *key, blob []byte, f hsm.Format) ([]byte, er
 		return nil, hsm.ErrSealed
 	}
 	if f == hsm.KWP && !s.has(jobKeyWrapPad) {
-		b := &blocks{session: s, key: under.object}
+		b := &blocks{session: s, key: under.object, algorithm: under.Algorithm}
 		value, err := hsm.UnwrapKeyPad(b, blob)
 		if b.err != nil {
 			clear(value)

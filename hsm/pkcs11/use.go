@@ -3,7 +3,6 @@ package pkcs11
 import (
 	"context"
 	"crypto"
-	"crypto/aes"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -504,12 +503,12 @@ var errColumn = errors.New("column is not a whole number of values")
 func (t *Token) SealColumn(ctx context.Context, id string, dst, src []byte) error {
 	done := 0 // where dst is src, what is encrypted must not be so again
 	return t.use(ctx, id, func(s *session, k *key) error {
-		if len(src)%aes.BlockSize != 0 || len(dst) != len(src) {
-			return fmt.Errorf("%w: %d bytes into %d, want a multiple of 16", errColumn, len(src), len(dst))
+		if _, block := ecbOf(k.Algorithm); len(src)%block != 0 || len(dst) != len(src) {
+			return fmt.Errorf("%w: %d bytes into %d, want a multiple of %d", errColumn, len(src), len(dst), block)
 		}
 		for done < len(src) {
 			n := min(len(src)-done, chunk)
-			if err := s.ecb(k.object, dst[done:done+n], src[done:done+n], true); err != nil {
+			if err := s.ecb(k.Algorithm, k.object, dst[done:done+n], src[done:done+n], true); err != nil {
 				return err
 			}
 			done += n
@@ -522,10 +521,11 @@ func (t *Token) SealColumn(ctx context.Context, id string, dst, src []byte) erro
 // text stands in our memory for 64 KiB of records, as the data key does.
 func (t *Token) Translate(ctx context.Context, from string, src []byte, size int, to *hsm.DataKey, aad func(i int) []byte) ([][]byte, error) {
 	// The key is looked at before the arguments, as every method does.
-	if err := t.use(ctx, from, func(*session, *key) error { return nil }, hsm.Transport); err != nil {
+	block := 0
+	if err := t.use(ctx, from, func(_ *session, k *key) error { _, block = ecbOf(k.Algorithm); return nil }, hsm.Transport); err != nil {
 		return nil, err
 	}
-	if size <= 0 || size%aes.BlockSize != 0 || len(src)%size != 0 {
+	if size <= 0 || size%block != 0 || len(src)%size != 0 {
 		return nil, fmt.Errorf("%w: %d bytes in records of %d", errColumn, len(src), size)
 	}
 	if err := to.Err(); err != nil {
@@ -539,7 +539,7 @@ func (t *Token) Translate(ctx context.Context, from string, src []byte, size int
 	defer clear(plain)
 	for len(src) > 0 {
 		some := plain[:min(len(plain), len(src))]
-		err := t.use(ctx, from, func(s *session, k *key) error { return s.ecb(k.object, some, src[:len(some)], false) }, hsm.Transport)
+		err := t.use(ctx, from, func(s *session, k *key) error { return s.ecb(k.Algorithm, k.object, some, src[:len(some)], false) }, hsm.Transport)
 		if err != nil {
 			return nil, err
 		}
@@ -580,7 +580,7 @@ func (s *session) cmac(k *key) func(message []byte) ([]byte, error) {
 		if s.has(jobCMAC) {
 			return s.sign(jobCMAC, k.object, message)
 		}
-		b := &blocks{session: s, key: k.object}
+		b := &blocks{session: s, key: k.object, algorithm: k.Algorithm}
 		sum := scp.SumCMAC(b, message)
 		return sum[:], b.err
 	}

@@ -2,9 +2,7 @@ package soft
 
 import (
 	"crypto"
-	"crypto/aes"
 	"crypto/cipher"
-	"crypto/des"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -28,7 +26,7 @@ type key struct {
 	hsm.Key
 	secret []byte // what the file holds; under the token's lock
 
-	block  cipher.Block // AES
+	block  cipher.Block // AES, triple DES
 	macs   sync.Pool    // HMAC: hash.Hash with the key worked in
 	signer crypto.Signer
 	agree  *ecdh.PrivateKey
@@ -36,19 +34,22 @@ type key struct {
 }
 
 // draw makes the secret of a new key. Key pairs take their randomness from
-// the standard library, whatever the token's source is.
-func draw(a hsm.Algorithm, random io.Reader) ([]byte, error) {
+// the standard library, whatever the token's source is; only RSA has one of
+// its own.
+func (t *token) draw(a hsm.Algorithm) ([]byte, error) {
 	switch a.Cipher() {
-	case hsm.AES128, hsm.TDES:
-		return drawBytes(random, 16)
-	case hsm.AES256, hsm.HMAC256, hsm.Ed25519:
-		return drawBytes(random, 32)
+	case hsm.AES128, hsm.AES256, hsm.HMAC256, hsm.TDES, hsm.TDES3:
+		b, err := drawBytes(t.random, a.KeyLen())
+		hsm.SetParity(a, b)
+		return b, err
+	case hsm.Ed25519:
+		return drawBytes(t.random, 32)
 	case hsm.P256:
 		return drawEC(elliptic.P256())
 	case hsm.P521:
 		return drawEC(elliptic.P521())
 	case hsm.RSA3072:
-		k, err := rsa.GenerateKey(rand.Reader, 3072)
+		k, err := t.rsa()
 		if err != nil {
 			return nil, err
 		}
@@ -56,6 +57,8 @@ func draw(a hsm.Algorithm, random io.Reader) ([]byte, error) {
 	}
 	return nil, fmt.Errorf("algorithm %q is unknown", a)
 }
+
+func drawRSA() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 3072) }
 
 func drawEC(c elliptic.Curve) ([]byte, error) {
 	k, err := ecdsa.GenerateKey(c, rand.Reader)
@@ -84,10 +87,8 @@ func newKey(id string, p hsm.Purpose, a hsm.Algorithm, exportable bool, created 
 		return nil, fmt.Errorf("secret of %s has %d bytes, want %d", a, len(secret), want)
 	}
 	switch a.Cipher() {
-	case hsm.AES128, hsm.AES256:
-		return k, k.setAES()
-	case hsm.TDES:
-		return k, k.setTDES()
+	case hsm.AES128, hsm.AES256, hsm.TDES, hsm.TDES3:
+		return k, k.setBlock()
 	case hsm.Ed25519:
 		priv := ed25519.NewKeyFromSeed(secret)
 		k.signer, k.Public = priv, priv.Public()
@@ -103,8 +104,8 @@ func newKey(id string, p hsm.Purpose, a hsm.Algorithm, exportable bool, created 
 
 func secretLen(a hsm.Algorithm) (n int, fixed bool) {
 	switch a.Cipher() {
-	case hsm.AES128, hsm.TDES:
-		return 16, true
+	case hsm.AES128, hsm.TDES, hsm.TDES3:
+		return a.KeyLen(), true
 	case hsm.P521:
 		return 66, true
 	case hsm.RSA3072:
@@ -113,22 +114,19 @@ func secretLen(a hsm.Algorithm) (n int, fixed bool) {
 	return 32, true
 }
 
-func (k *key) setAES() (err error) {
-	if k.block, err = aes.NewCipher(k.secret); err != nil {
+// setBlock makes the block cipher. A key of triple DES that is no more than single
+// DES is none, whatever way it came.
+func (k *key) setBlock() (err error) {
+	if k.Algorithm.NeedsWaiver() {
+		if err := hsm.CheckKey(k.secret, k.Algorithm); err != nil {
+			return err
+		}
+		hsm.SetParity(k.Algorithm, k.secret) // of what came
+	}
+	if k.block, err = hsm.NewCipher(k.Algorithm, k.secret); err != nil {
 		return err
 	}
-	k.KCV, err = hsm.NewKCV(hsm.GP, k.block)
-	return err
-}
-
-// setTDES gives a lot's key of triple DES its check value; nothing else is done
-// with it but ChipKeys.
-func (k *key) setTDES() error {
-	b, err := des.NewTripleDESCipher(append(slices.Clone(k.secret), k.secret[:8]...))
-	if err != nil {
-		return err
-	}
-	k.KCV, err = hsm.NewKCV(hsm.ECBZeros, b)
+	k.KCV, err = hsm.NewKCV(k.Algorithm.CheckMethod(), k.block)
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"context"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -58,6 +59,7 @@ var _ hsm.Module = (*Token)(nil)
 
 type token struct {
 	random io.Reader
+	rsa    func() (*rsa.PrivateKey, error)
 	lock   *os.File // nil when shared
 	shared *shared  // nil when this process holds the token
 	file   cipher.AEAD
@@ -81,6 +83,7 @@ type Option func(*options)
 type options struct {
 	cost   Cost
 	random io.Reader
+	rsa    func() (*rsa.PrivateKey, error)
 	steps  durable.Steps
 }
 
@@ -91,12 +94,16 @@ func WithCost(c Cost) Option { return func(o *options) { o.cost = c } }
 // WithSteps has each step by which the file is replaced go through s.
 func WithSteps(s durable.Steps) Option { return func(o *options) { o.steps = s } }
 
-// WithTestRandom replaces the source of symmetric keys, data keys and Random.
+// WithTestRandom replaces the source of symmetric keys, data keys and Random,
+// and that of RSA key pairs.
 // No package outside of hsm can make its argument; tests call hsmtest.Soft.
 func WithTestRandom(s testrandom.Source) Option {
 	return func(o *options) {
 		if s.R != nil {
 			o.random = s.R
+		}
+		if s.RSA != nil {
+			o.rsa = s.RSA
 		}
 	}
 }
@@ -105,7 +112,7 @@ func WithTestRandom(s testrandom.Source) Option {
 // opens it. The passphrase is taken as it is, at least 12 bytes; Create does
 // not keep it. Errors that it wraps: os.ErrExist, ErrInUse, ErrCost.
 func Create(path string, passphrase []byte, opts ...Option) (*Token, error) {
-	o := options{cost: UsualCost(), random: rand.Reader}
+	o := options{cost: UsualCost(), random: rand.Reader, rsa: drawRSA}
 	for _, f := range opts {
 		f(&o)
 	}
@@ -134,7 +141,7 @@ func Create(path string, passphrase []byte, opts ...Option) (*Token, error) {
 // that it wraps: os.ErrNotExist, ErrInUse, ErrPassphrase, ErrFile, ErrCost. The
 // cost is what the file says.
 func Open(path string, passphrase []byte, opts ...Option) (*Token, error) {
-	o := options{random: rand.Reader}
+	o := options{random: rand.Reader, rsa: drawRSA}
 	for _, f := range opts {
 		f(&o)
 	}
@@ -181,7 +188,7 @@ func start(path string, o options, fill func(*token) error) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &token{random: &lockedReader{r: o.random}, lock: f, writer: writer{path: path, steps: o.steps}}
+	t := &token{random: &lockedReader{r: o.random}, rsa: o.rsa, lock: f, writer: writer{path: path, steps: o.steps}}
 	if err := os.Remove(t.writer.temporary()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		f.Close()
 		return nil, err
@@ -361,7 +368,7 @@ func (t *Token) Generate(ctx context.Context, id string, p hsm.Purpose, a hsm.Al
 	if err := p.Fits(a); err != nil {
 		return hsm.Key{}, err
 	}
-	return s.add(ctx, id, p, a, p.Exports(), func() ([]byte, error) { return draw(a, s.random) })
+	return s.add(ctx, id, p, a, p.Exports(), func() ([]byte, error) { return s.draw(a) })
 }
 
 // add makes a key of what source gives and keeps it durably. After an error

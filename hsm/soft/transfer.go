@@ -79,7 +79,7 @@ func (t *Token) GenerateShared(ctx context.Context, id string, p hsm.Purpose, a 
 	}
 	var shares []hsm.Share
 	k, err := s.add(ctx, id, p, a, p.Exports(), func() ([]byte, error) {
-		secret, err := draw(a, s.random)
+		secret, err := s.draw(a)
 		if err != nil {
 			return nil, err
 		}

@@ -3,7 +3,6 @@ package soft
 import (
 	"context"
 	"crypto"
-	"crypto/aes"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rand"
@@ -237,11 +236,12 @@ func (t *Token) SealColumn(ctx context.Context, id string, dst, src []byte) erro
 	if err != nil {
 		return err
 	}
-	if len(src)%aes.BlockSize != 0 || len(dst) != len(src) {
-		return fmt.Errorf("%w: %d bytes into %d, want a multiple of 16", errColumn, len(src), len(dst))
+	n := k.block.BlockSize()
+	if len(src)%n != 0 || len(dst) != len(src) {
+		return fmt.Errorf("%w: %d bytes into %d, want a multiple of %d", errColumn, len(src), len(dst), n)
 	}
-	for i := 0; i < len(src); i += aes.BlockSize {
-		k.block.Encrypt(dst[i:i+aes.BlockSize], src[i:i+aes.BlockSize])
+	for i := 0; i < len(src); i += n {
+		k.block.Encrypt(dst[i:i+n], src[i:i+n])
 	}
 	return nil
 }
@@ -252,7 +252,8 @@ func (t *Token) Translate(ctx context.Context, from string, src []byte, size int
 	if err != nil {
 		return nil, err
 	}
-	if size <= 0 || size%aes.BlockSize != 0 || len(src)%size != 0 {
+	block := k.block.BlockSize()
+	if size <= 0 || size%block != 0 || len(src)%size != 0 {
 		return nil, fmt.Errorf("%w: %d bytes in records of %d", errColumn, len(src), size)
 	}
 	if err := to.Err(); err != nil {
@@ -264,8 +265,8 @@ func (t *Token) Translate(ctx context.Context, from string, src []byte, size int
 	record := make([]byte, size)
 	defer clear(record)
 	for i := range sealed {
-		for j := 0; j < size; j += aes.BlockSize {
-			k.block.Decrypt(record[j:j+aes.BlockSize], src[i*size+j:])
+		for j := 0; j < size; j += block {
+			k.block.Decrypt(record[j:j+block], src[i*size+j:])
 		}
 		start := len(room)
 		room = to.Seal(room, record, aad(i))

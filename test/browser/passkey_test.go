@@ -259,6 +259,15 @@ func TestKCV(t *testing.T) {
 			}
 		}
 	}
+	for i := range 16 {
+		a := []hsm.Algorithm{hsm.TDES, hsm.TDES3}[i%2]
+		key := make([]byte, a.KeyLen())
+		rand.Read(key)
+		want := must(hsm.KeyKCV(hsm.ECBZeros, a, key)).String()
+		if got := script[string](t, p, `m.kcv("ECB-ZEROS", m.decode(a.key), "3DES")`, map[string]any{"key": passkey.Bytes(key)}); got != want {
+			t.Errorf("%s: %s, want %s", a, got, want)
+		}
+	}
 }
 
 func TestRefusals(t *testing.T) {
@@ -381,6 +390,7 @@ func TestInput(t *testing.T) {
 		`m.give(m.decode(a.public), "c", "", new Uint8Array(16))`, `m.give(m.decode(a.public), "c", "अ".repeat(86), new Uint8Array(16))`,
 		`m.give(m.decode(a.p256), "c", "l", new Uint8Array(16))`, `m.give(new Uint8Array(3), "c", "l", new Uint8Array(16))`,
 		`m.kcv("GP", new Uint8Array(24))`, `m.kcv("ECB-ZEROS", new Uint8Array(16))`, `m.kcv("GP", "key")`,
+		`m.kcv("GP", new Uint8Array(16), "3DES")`, `m.kcv("ECB-ZEROS", new Uint8Array(32), "3DES")`, `m.kcv("ECB-ZEROS", "key", "3DES")`,
 	} {
 		refused(t, p, "input", body, args)
 	}

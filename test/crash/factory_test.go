@@ -235,7 +235,7 @@ type outcome struct {
 }
 
 // patience is how long a journey may take.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // journey drives one order through a fresh factory while the events happen, and
 // checks the books at its end.

@@ -21,6 +21,7 @@ import (
 // TestActs has people try what they may not, at the moment when the bureau
 // could release an order. The journey goes on afterwards.
 func TestActs(t *testing.T) {
+	t.Parallel()
 	w := start(t, options{cards: 8})
 	var late string // an act that was approved and not done in time
 	sum := w.journey(map[string]func(){stageRelease: func() { late = w.acts(t) }})

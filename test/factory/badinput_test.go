@@ -177,6 +177,7 @@ func both(a, b func(io.Writer) error) func(io.Writer) error {
 // TestBadInput puts files before the bureau that it must not take, between a
 // good order and another.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	w := start(t, options{cards: 12, change: wide})
 	w.journey(map[string]func(){stageRelease: func() { w.badInput(t) }})
 }

@@ -18,6 +18,7 @@ import (
 // TestBooks changes what lies at a site, behind its back, and has the check of
 // the books find it.
 func TestBooks(t *testing.T) {
+	t.Parallel()
 	w := start(t, options{cards: 60, faults: true, file: true})
 	sum := w.journey(nil)
 	if r := w.balanced(factory.Works{}); r.Certified != 1 {
@@ -37,6 +38,8 @@ func TestBooks(t *testing.T) {
 		{"an identity retired, and on a card", demo.Plant, `INSERT INTO retired (ord, card) SELECT ord, 3 FROM run`, "identity 3 is on two cards"},
 		{"a chip aside less", demo.Plant, `DELETE FROM set_aside`, "chips set aside"},
 		{"another key set at the line", demo.Plant, `UPDATE card SET keyset = 65 WHERE keyset = 60`, "by the report"},
+		{"a total of the line that is another", demo.Plant, `UPDATE tally SET n = n - 1 WHERE what = 'good'`, "the total of good  is -1 more than its rows"},
+		{"a block of the line that is another", demo.Plant, `UPDATE made SET n = n + 1`, "the total of block 0 is 1 more than its rows"},
 		{"a stock that does not add up", demo.Plant, `UPDATE stock_balance SET n = n + 1 WHERE account = 'good'`, "its movements make"},
 		{"a movement of a card that is not", demo.Plant, `INSERT INTO stock_posting (entry, at, actor, why, act, lot, ord, source, destination, n) SELECT 0, '', '', '', '', lot, ord, 'good', destination, 1 FROM stock_posting WHERE destination = 'aside'`, "chips aside in stock"},
 		{"a subscriber less", demo.Operator, `DELETE FROM subscriber WHERE imsi = (SELECT min(imsi) FROM subscriber)`, "59 subscribers are loaded"},

@@ -28,6 +28,7 @@ import (
 // count differs from the books, the batch does not end, and it takes two people
 // who did not count to close the difference. The three are missing from then on.
 func TestR05_ThreePulledCards(t *testing.T) {
+	t.Parallel()
 	const cards, left, pulled = 8, 5, 3
 	w := start(t, options{cards: cards})
 	c := w.Clients[demo.Plant]
@@ -99,6 +100,7 @@ func TestR05_ThreePulledCards(t *testing.T) {
 // TestCases drives an order through while files come that must not be taken, and
 // while sites are away at the worst moments.
 func TestCases(t *testing.T) {
+	t.Parallel()
 	const cards = 8
 	w := start(t, options{cards: cards, change: wide})
 	var resealed []byte // the order again, signed and sealed anew

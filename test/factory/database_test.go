@@ -12,6 +12,7 @@ import (
 // of an order's journey, and has it started again while they work. Nobody
 // restarts a site; the journey ends, and the books balance.
 func TestDatabaseDies(t *testing.T) {
+	t.Parallel()
 	server := storetest.Start(t)
 	w := start(t, options{cards: 8, faults: true, database: server.New(t)})
 	var one sync.Mutex

@@ -22,6 +22,7 @@ import (
 // TestAfterDestruction tries to get at an order that was destroyed, from
 // backups that were made before, and to have it made again.
 func TestAfterDestruction(t *testing.T) {
+	t.Parallel()
 	const cards = 20
 	w := start(t, options{cards: cards, change: wide})
 	backups := map[string]string{}

@@ -173,6 +173,7 @@ func (w *works) hook(f func()) (begin func()) {
 // last byte, as an order comes and again as it is released. The order waits, keys
 // are not drawn, the log says why, and all goes on by itself.
 func TestR14_LogAndDatabase(t *testing.T) {
+	t.Parallel()
 	if !inMounts(t) {
 		return
 	}
@@ -234,6 +235,7 @@ func TestR14_LogAndDatabase(t *testing.T) {
 // come to their end, no other begins, none is in doubt, and the line goes on when
 // there is room.
 func TestR14_Line(t *testing.T) {
+	t.Parallel()
 	if !inMounts(t) {
 		return
 	}
@@ -270,6 +272,7 @@ func TestR14_Line(t *testing.T) {
 // not taken, which their senders are told, nothing is lost, and all goes on by
 // itself.
 func TestR14_Spool(t *testing.T) {
+	t.Parallel()
 	if !inMounts(t) {
 		return
 	}
@@ -302,6 +305,7 @@ func TestR14_Spool(t *testing.T) {
 // only be read, for a while, and then fills it. The response waits, in the spool,
 // and is taken when there is room.
 func TestR14_Held(t *testing.T) {
+	t.Parallel()
 	if !inMounts(t) {
 		return
 	}
@@ -346,6 +350,7 @@ func TestR14_Held(t *testing.T) {
 // TestReadOnlyFromTheStart: a site on a disk that can only be read says so and
 // does not run.
 func TestReadOnlyFromTheStart(t *testing.T) {
+	t.Parallel()
 	if !inMounts(t) {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +103,15 @@ func wide(path, doc string) string {
 	return strings.Join(lines, "\n")
 }
 
+// hosts counts the loopback addresses that were taken.
+var hosts atomic.Uint32
+
+// host is a loopback address that no other test has, of this process or of
+// another: a port that one found free is taken by nobody before it listens.
+func host() string {
+	return fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()>>8&0x7f, os.Getpid()&0xff, hosts.Add(1))
+}
+
 // start sets a works up and runs it until the test ends.
 func start(t *testing.T, o options) *works {
 	t.Helper()
@@ -119,7 +129,7 @@ func start(t *testing.T, o options) *works {
 		database = storetest.Database(t)
 	}
 	w.Factory = must[*demo.Factory](t)(demo.SetUp(ctx, demo.Plan{
-		Dir: dir, Order: "order.inp", Document: o.document, Cards: o.cards, Stations: 4, Faults: o.faults, Database: database,
+		Dir: dir, Order: "order.inp", Document: o.document, Cards: o.cards, Stations: 4, Faults: o.faults, Database: database, Host: host(),
 		Token: func(c *site.Config) (hsm.Module, error) {
 			var random io.Reader
 			if o.random != nil {

@@ -24,6 +24,7 @@ import (
 // TestJourney drives an order through with chips that fail, and then checks the
 // books from outside.
 func TestJourney(t *testing.T) {
+	t.Parallel()
 	const cards = 60 // the chips that fail among them: 4 is of another lot, 11 flaky, 23 mute, 57 broken
 	w := start(t, options{cards: cards, faults: true})
 	sum := w.journey(nil)

@@ -14,6 +14,7 @@ import (
 // sites, with chips that fail and a response in files of 25 rows. The operator
 // stops while files are on their way.
 func TestListInFiles(t *testing.T) {
+	t.Parallel()
 	const cards = 60
 	w := start(t, options{document: []byte(listed(t, "26112309", spread(cards, 7)...).text()), faults: true, change: func(path, doc string) string {
 		if filepath.Base(path) != "contract.yaml" {

@@ -148,7 +148,7 @@ func demonstration(t *testing.T, moments []moment) {
 	path := must[string](t)(program())
 	dir := must[string](t)(os.MkdirTemp("", "ankan"))
 	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
 	defer cancel()
 	var out, problems bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, "demo", "--cards", "120", "--dir", filepath.Join(dir, "demo"), "--json")
@@ -226,6 +226,7 @@ func (k *killer) balanced(t *testing.T, own *factory.Secrets) {
 // TestKill kills every site three times while it works. The demonstration ends
 // as if nothing had happened.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	t.Run("moments", func(t *testing.T) {
 		demonstration(t, []moment{
 			{demo.Operator, 16}, {demo.Operator, 30}, {demo.Operator, 44},
@@ -260,6 +261,7 @@ func randomMoments(seed uint64) (all []moment) {
 // TestSeparateEdge has the bureau's edge run as a process of its own, and kills
 // it once on the way.
 func TestSeparateEdge(t *testing.T) {
+	t.Parallel()
 	w := start(t, options{cards: 10, change: func(path, doc string) string {
 		if strings.HasSuffix(path, "bureau/site.yaml") {
 			return strings.Replace(doc, "edge:\n", "edge:\n  separate: true\n", 1)

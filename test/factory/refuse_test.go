@@ -14,6 +14,7 @@ import (
 // Two people take an accepted order back before keys are drawn: its operator is
 // told why, nothing is left of it, and its identities can be ordered again.
 func TestRefuseAccepted(t *testing.T) {
+	t.Parallel()
 	w := start(t, options{cards: 8, change: wide})
 	w.journey(map[string]func(){stageRelease: func() { w.refuseAccepted(t) }})
 }

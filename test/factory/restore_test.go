@@ -77,6 +77,7 @@ func (w *works) status(name string) (st site.Status) {
 // TestBackupWhileRunning backs every site up in the middle of a journey, puts
 // each into a new folder, and goes on to the journey's end.
 func TestBackupWhileRunning(t *testing.T) {
+	t.Parallel()
 	const cards = 40
 	w := start(t, options{cards: cards})
 	t.Cleanup(func() { w.say(demo.Sites()...) })
@@ -143,6 +144,7 @@ func (w *works) locked(name string) {
 // life: its identities are not issued again, its keys are not back, and no one
 // who brings less than asked opens the site.
 func TestR12_Yesterday(t *testing.T) {
+	t.Parallel()
 	const cards = 20
 	w := start(t, options{cards: cards, change: wide})
 	t.Cleanup(func() { w.say(demo.Sites()...) })
@@ -252,6 +254,7 @@ func flipped(b []byte, at int) []byte {
 // TestR12_OldDatabase puts an old database file in the place of a newer one, without
 // any command of ours: the high-water file notices, and without it the module.
 func TestR12_OldDatabase(t *testing.T) {
+	t.Parallel()
 	if storetest.OnPostgres() {
 		return // what is put back here is a file
 	}

@@ -77,6 +77,7 @@ func collect(n *factory.Secrets, w *works, ord string) (added int) {
 // TestPlantedSecrets makes every secret known and looks for it in every file
 // that a whole journey leaves.
 func TestPlantedSecrets(t *testing.T) {
+	t.Parallel()
 	const cards = 30
 	sources := map[string]*recorder{demo.Operator: newRecorder(1), demo.Bureau: newRecorder(2), demo.Plant: newRecorder(3)}
 	w := start(t, options{cards: cards, faults: true, random: func(name string) io.Reader { return sources[name] }})

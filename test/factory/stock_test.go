@@ -33,6 +33,7 @@ func (w *works) did(name, kind, subject string, by client.Signer, approve ...cli
 // proves the books: with chips that fail, and a plant that is stopped in the
 // middle of its line.
 func TestStock(t *testing.T) {
+	t.Parallel()
 	const cards = 60
 	w := start(t, options{cards: cards, faults: true})
 	c := w.Clients[demo.Plant]
@@ -140,6 +141,7 @@ func TestStock(t *testing.T) {
 // TestPeopleCount has people count: the line gets no chip that they did not
 // issue, and the batch does not end before they took back what was left.
 func TestPeopleCount(t *testing.T) {
+	t.Parallel()
 	const cards = 8
 	w := start(t, options{cards: cards})
 	c := w.Clients[demo.Plant]

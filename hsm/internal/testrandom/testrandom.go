@@ -3,7 +3,14 @@
 // hsmtest makes one, for a running test.
 package testrandom
 
-import "io"
+import (
+	"crypto/rsa"
+	"io"
+)
 
 // A Source stands in for the module's generator. The zero value is none.
-type Source struct{ R io.Reader }
+type Source struct {
+	R io.Reader
+	// RSA gives a key pair for each new RSA key; nil: one is drawn.
+	RSA func() (*rsa.PrivateKey, error)
+}
