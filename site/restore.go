@@ -364,18 +364,19 @@ func (f *synced) Close() error {
 
 // close takes back what is there, if the whole did not come to be.
 func (r *restoring) close() {
+	defer r.lock.Close()
 	r.root.Close()
-	if r.whole {
-		r.filling.Leave()
-	} else {
-		if r.filling != nil {
-			r.filling.Abort()
+	// The database goes after what says that it is whole, and stays if that does.
+	cleared := !r.whole && r.config.clearRestoring() == nil
+	if r.filling != nil {
+		if !cleared {
+			r.filling.Leave()
 		}
-		if r.config.clearRestoring() == nil {
-			r.config.Steps.Do("restore.remove", func() error { return os.Remove(r.config.Path(restoringDir)) })
-		}
+		r.filling.Abort()
 	}
-	r.lock.Close()
+	if cleared {
+		r.config.Steps.Do("restore.remove", func() error { return os.Remove(r.config.Path(restoringDir)) })
+	}
 }
 
 // wholeFile is in restoringDir when all of a backup is there and checked: from
@@ -418,7 +419,7 @@ func (r *restoring) keep(w *whole) error {
 	if err != nil {
 		return err
 	}
-	if err := r.config.Steps.Do("restore.sync", func() error { return syncTree(dir) }); err != nil {
+	if err := r.config.Steps.Do("restore.sync", func() error { return errors.Join(syncTree(dir), syncFolder(r.config.Data)) }); err != nil {
 		return err
 	}
 	if err := r.config.WriteNew(filepath.Join(dir, wholeFile), doc, 0o600); err != nil {

@@ -457,7 +457,8 @@ func (f *Filling) Place() error {
 	return errors.Join(placed(f.ctx, f.c, f.engine), f.engine.close())
 }
 
-// Leave lets go of a filling that Finish found whole and that is placed later.
+// Leave lets go of a filling that Finish found whole and that is placed later. It
+// does nothing to one that is not whole.
 func (f *Filling) Leave() error {
 	if f.over || !f.whole {
 		return nil
@@ -566,7 +567,7 @@ func (a asker) QueryRow(query string, args ...any) *sql.Row {
 	return a.conn.QueryRowContext(a.ctx, query, args...)
 }
 
-// Abort gives the filling up; nothing is left of it. After Place it does
+// Abort gives the filling up; nothing is left of it. After Place or Leave it does
 // nothing.
 func (f *Filling) Abort() {
 	if f.over {
