@@ -145,7 +145,7 @@ func must(t *testing.T, err error) {
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	must(t, err)
-	ours := []string{"ankan/durable", "ankan/uicc", "ankan/sim", "ankan/aka", "ankan/scp", "ankan/gp", "ankan/suci", "ankan/simos", "ankan/pcsc", "ankan/station/slot", "ankan/station", "ankan/station/drawer", "ankan/cmd/ankan-station"}
+	ours := []string{"ankan/durable", "ankan/uicc", "ankan/sim", "ankan/waiver", "ankan/aka", "ankan/scp", "ankan/gp", "ankan/suci", "ankan/simos", "ankan/pcsc", "ankan/station/slot", "ankan/station", "ankan/station/drawer", "ankan/cmd/ankan-station"}
 	for _, dep := range strings.Fields(string(out)) {
 		if strings.HasPrefix(dep, "ankan/") && !slices.Contains(ours, dep) {
 			t.Errorf("ankan-station imports %s, want only %v", dep, ours)

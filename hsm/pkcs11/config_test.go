@@ -68,7 +68,7 @@ func TestMechanismTable(t *testing.T) {
 			t.Errorf("%s by %q: %v, want ErrConfig", job, mechanism, err)
 		}
 	}
-	if all := Jobs(); len(all) != 15 || !slices.IsSorted(all) {
+	if all := Jobs(); len(all) != 18 || !slices.IsSorted(all) {
 		t.Errorf("%v", all)
 	}
 }
