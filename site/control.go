@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -73,17 +74,21 @@ type Status struct {
 	Locked     *Lock       `json:"locked,omitempty"` // why the site issues nothing
 }
 
-// listenControl opens the socket before anything else of the site runs: the
-// mask that makes it private from its first moment is the whole process's.
-func (s *Site) listenControl() (net.Listener, error) {
+// listenControl opens the socket, which is private from its first moment: Linux
+// gives a socket's file the mode of the socket that is bound.
+func (s *Site) listenControl(ctx context.Context) (net.Listener, error) {
 	// A socket that a crash left behind is in the way. The database's lock
 	// says that no other process of this site runs.
 	if err := os.Remove(s.config.Control); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	mask := unix.Umask(0o177)
-	defer unix.Umask(mask)
-	return net.Listen("unix", s.config.Control)
+	private := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if e := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); e != nil {
+			return e
+		}
+		return err
+	}}
+	return private.Listen(ctx, "unix", s.config.Control)
 }
 
 func (s *Site) serveControl(ctx context.Context, l net.Listener) error {

@@ -45,7 +45,10 @@ func serve(t *testing.T, s *site.Site) control {
 			if fi.Mode() != os.ModeSocket|0o600 {
 				t.Errorf("the socket begins as %v, want 0600", fi.Mode())
 			}
-			break
+			if conn, err := net.Dial("unix", s.Config().Control); err == nil { // it is there before it listens
+				conn.Close()
+				break
+			}
 		}
 		if time.Now().After(end) {
 			t.Fatal("no socket", err)

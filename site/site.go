@@ -310,7 +310,7 @@ const tick = 100 * time.Millisecond
 // Run serves until ctx ends: the edge (unless it is separate), the files that
 // arrive, the orders that can go on by themselves, and the control socket.
 func (s *Site) Run(ctx context.Context) error {
-	control, err := s.listenControl()
+	control, err := s.listenControl(ctx)
 	if err != nil {
 		return err
 	}
