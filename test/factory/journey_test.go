@@ -40,7 +40,7 @@ func TestJourney(t *testing.T) {
 	}
 	t.Run("cards", func(t *testing.T) { w.everyCard(t, sum) })
 	t.Run("certificate", func(t *testing.T) { w.certificatePage(t, sum) })
-	t.Run("logs", func(t *testing.T) { w.logs(t, sum) })
+	t.Run("logs", func(t *testing.T) { w.logs(t, sum, 0) })
 	t.Run("books from outside", func(t *testing.T) {
 		r := w.balanced(factory.Works{})
 		if r.Cards != cards || r.Subscribers != cards || r.Rejects != 2 || r.Aside != 1 || r.Orders != 2 || r.Certified != 1 || r.Destroyed < 3 || r.Warrants < 9 || r.Rows < 150 || r.Postings < 5 {
@@ -129,8 +129,9 @@ func (w *works) certificatePage(t *testing.T, sum demo.Summary) {
 	}
 }
 
-// logs verifies what the journey exported, with nothing but public keys.
-func (w *works) logs(t *testing.T, sum demo.Summary) {
+// logs verifies what the journey exported, with nothing but public keys. again is
+// how often people may have asked for what was done already.
+func (w *works) logs(t *testing.T, sum demo.Summary, again int) {
 	// Every kind that takes the order on, once each and in this order.
 	want := map[string][]string{
 		demo.Operator: {"key.shared", "key.sent", "order.drafted", "order.submitted", "order.accepted", "order.answered", "hlr.load-begun", "hlr.loaded",
@@ -164,8 +165,8 @@ func (w *works) logs(t *testing.T, sum demo.Summary) {
 		if min := map[string]int{demo.Operator: 4, demo.Bureau: 3, demo.Plant: 3}[name]; warrants < min {
 			t.Errorf("%s: %d warrants were spent, want %d or more", name, warrants, min)
 		}
-		if refusals > 0 {
-			t.Errorf("%s: %d refusals on a good journey", name, refusals)
+		if refusals > again {
+			t.Errorf("%s: %d refusals on a good journey, want %d at most", name, refusals, again)
 		}
 		// A log with another site's key does not verify: the check can fail.
 		if _, _, err := demo.VerifyLog(os.DirFS(sum.Artefacts["log-"+name]), w.card(other(name)).Log); err == nil {
