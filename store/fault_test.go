@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"ankan/audit"
 	"ankan/store/storetest"
@@ -374,4 +375,34 @@ func TestFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-s.Failed()
+}
+
+// TestMover: what waits in the write-ahead log is moved into the database beside
+// the writer, long before the writer would do so itself.
+func TestMover(t *testing.T) {
+	s := newFile(t)
+	m := s.engine.(*sqliteFile).moves
+	most, great := 0, strings.Repeat("x", 1<<20)
+	for i := range 24 { // 6,000 pages
+		err := s.Change(t.Context(), noted("test"), func(tx *Tx) error {
+			_, err := tx.Exec("INSERT INTO item (id, v) VALUES ($1, $2)", fmt.Sprint(i), great)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, m.waiting())
+	}
+	if most < muchWaits/2 {
+		t.Fatalf("%d pages waited at most: this test does not see them", most)
+	}
+	for end := time.Now().Add(10 * time.Second); m.waiting() >= muchWaits; time.Sleep(time.Millisecond) {
+		if m.look(); time.Now().After(end) {
+			t.Fatalf("%d pages wait", m.waiting())
+		}
+	}
+	var n int
+	if err := s.QueryRow(t.Context(), "SELECT count(*) FROM item WHERE v = $1", great).Scan(&n); err != nil || n != 24 {
+		t.Errorf("%d rows, %v", n, err)
+	}
 }

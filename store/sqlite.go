@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,9 +23,10 @@ const sqliteReaders = 8
 
 // sqliteFile is a database in a file, which one process holds.
 type sqliteFile struct {
-	path string
-	lock *lockFile
-	db   *sql.DB
+	path  string
+	lock  *lockFile
+	db    *sql.DB
+	moves *mover
 }
 
 func (f *sqliteFile) dialect() goose.Dialect { return goose.DialectSQLite3 }
@@ -48,12 +50,78 @@ func (f *sqliteFile) open(ctx context.Context) (_ *sql.DB, err error) {
 		return nil, err
 	}
 	f.db, err = openSQLite(f.path, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
-		"secure_delete(ON)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)", "cache_size(-16000)")
+		"secure_delete(ON)", "temp_store(MEMORY)", fmt.Sprintf("wal_autocheckpoint(%d)", 4*muchWaits), "cache_size(-16000)")
 	if err != nil {
 		return nil, err
 	}
 	f.db.SetMaxOpenConns(1)
-	return f.db, settle(ctx, f.db)
+	if err := settle(ctx, f.db); err != nil {
+		return nil, err
+	}
+	f.moves, err = newMover(f.path)
+	return f.db, err
+}
+
+// muchWaits is how many pages of the write-ahead log wait, some 16 MB, when they
+// are moved into the database.
+const muchWaits = 4000
+
+// A mover moves the write-ahead log into the database beside the writer, whose own
+// checkpoints would keep it from writing meanwhile. The writer makes one only if
+// the log grew to four times as much. What a mover could not move stays in the
+// log, and is moved later: its errors are nobody's.
+type mover struct {
+	db   *sql.DB
+	shm  string // the log's index
+	wake chan struct{}
+	done chan struct{}
+}
+
+func newMover(path string) (*mover, error) {
+	db, err := openSQLite(path, "synchronous(FULL)", "wal_autocheckpoint(0)")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	m := &mover{db: db, shm: path + "-shm", wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go func() {
+		defer close(m.done)
+		for range m.wake {
+			if m.waiting() >= muchWaits {
+				db.Exec("PRAGMA wal_checkpoint(PASSIVE)")
+			}
+		}
+	}()
+	return m, nil
+}
+
+// look has the mover look whether much waits.
+func (m *mover) look() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// waiting is the pages that wait in the log, by its index (the format of the
+// WAL-index: mxFrame and nBackfill); 0 if that cannot be read.
+func (m *mover) waiting() int {
+	f, err := os.Open(m.shm)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var index [100]byte
+	if _, err := f.ReadAt(index[:], 0); err != nil {
+		return 0
+	}
+	return int(binary.NativeEndian.Uint32(index[16:])) - int(binary.NativeEndian.Uint32(index[96:]))
+}
+
+func (m *mover) close() error {
+	close(m.wake)
+	<-m.done
+	return m.db.Close()
 }
 
 // createFile makes the database file readable for its owner only; SQLite gives
@@ -125,7 +193,10 @@ func full(err error) bool {
 	return errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_FULL || errors.As(err, &p) && p.Code == "53100"
 }
 
-func (f *sqliteFile) begin(w *writer) ([]byte, error) { return nil, w.do("BEGIN IMMEDIATE") }
+func (f *sqliteFile) begin(w *writer) ([]byte, error) {
+	f.moves.look()
+	return nil, w.do("BEGIN IMMEDIATE")
+}
 
 // truncateWAL moves everything from the write-ahead log into the database and
 // cuts the log to nothing. It reports whether a reader was in the way.
@@ -181,6 +252,9 @@ func (f *sqliteFile) check(ctx context.Context, tx *sql.Tx) error {
 
 func (f *sqliteFile) close() error {
 	var errs []error
+	if f.moves != nil {
+		errs = append(errs, f.moves.close())
+	}
 	if f.db != nil {
 		errs = append(errs, f.db.Close())
 	}
