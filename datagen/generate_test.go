@@ -340,9 +340,9 @@ func TestDigits(t *testing.T) {
 	if x, y := chiSquare(counts), chiSquare(pairs); x > 45 || y > 180 {
 		t.Errorf("digits %v: chi-square %.1f, of pairs %.1f", counts, x, y)
 	}
-	counts[3] += 3000
+	counts[3] += 6000
 	if chiSquare(counts) < 45 {
-		t.Error("the test would not notice 3 % more of one digit")
+		t.Error("the test would not notice 6 % more of one digit")
 	}
 }
 
