@@ -33,11 +33,7 @@ const (
 // abandonable finds the order of a subject order/ORDER/WHY, and refuses one that
 // has another end.
 func (s *bureau) abandonable(ctx context.Context, subject string) (o order.Order, why string, err error) {
-	parts, why, err := site.ReasonOf(subject, "order", 1)
-	if err != nil {
-		return o, "", err
-	}
-	if o, err = order.Get(ctx, s.Store(), parts[0]); err != nil {
+	if o, why, err = s.OrderBecause(ctx, subject); err != nil {
 		return o, "", err
 	}
 	return o, why, s.mayAbandon(s.Store().Committed(ctx), o)

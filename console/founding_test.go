@@ -280,20 +280,27 @@ func TestFoundingWaits(t *testing.T) {
 	}
 }
 
-// The page has the guards of the console, and nothing of a console but itself.
-func TestFoundingServesNothingElse(t *testing.T) {
-	g := foundingPageOf(t, foundersText, "localhost:8443")
+// guarded checks that a page before there is a site serves nothing else of a
+// console, and takes no form, not even a right one, from another site.
+func guarded(t *testing.T, h http.Handler, right url.Values) {
+	t.Helper()
 	for _, path := range []string{"/sign-in", "/enrol", "/inbox", "/people"} {
-		if r := do(g.Routes(), httptest.NewRequest("GET", path, nil)); r.Code != 404 {
+		if r := do(h, httptest.NewRequest("GET", path, nil)); r.Code != 404 {
 			t.Errorf("%s: %d", path, r.Code)
 		}
 	}
-	r := httptest.NewRequest("POST", "/", strings.NewReader(codeForm("1002", g.codes["1002"]).Encode()))
+	r := httptest.NewRequest("POST", "/", strings.NewReader(right.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
-	if w := do(g.Routes(), r); w.Code != 403 || w.Header().Get("Content-Security-Policy") != policy {
+	if w := do(h, r); w.Code != 403 || w.Header().Get("Content-Security-Policy") != policy {
 		t.Errorf("from another site: %d, %v", w.Code, w.Header())
 	}
+}
+
+// The page has the guards of the console, and nothing of a console but itself.
+func TestFoundingServesNothingElse(t *testing.T) {
+	g := foundingPageOf(t, foundersText, "localhost:8443")
+	guarded(t, g.Routes(), codeForm("1002", g.codes["1002"]))
 	for listen, want := range map[string]string{"": "console: listen is missing", "x": "console: listen is", "192.0.2.1:1": "is no loopback address: give it a certificate"} {
 		c := *g.site
 		c.Console.Listen = listen

@@ -209,18 +209,8 @@ func TestRestoringPage(t *testing.T) {
 // another name says so.
 func TestRestoringGuards(t *testing.T) {
 	g := restoringPageOf(t)
-	for _, path := range []string{"/sign-in", "/enrol", "/inbox"} {
-		if r := do(g.Routes(), httptest.NewRequest("GET", path, nil)); r.Code != 404 {
-			t.Errorf("%s: %d", path, r.Code)
-		}
-	}
-	r := httptest.NewRequest("POST", "/", strings.NewReader(codeForm("1002", g.codes["1002"]).Encode()))
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Sec-Fetch-Site", "cross-site")
-	if w := do(g.Routes(), r); w.Code != 403 || w.Header().Get("Content-Security-Policy") != policy {
-		t.Errorf("from another site: %d, %v", w.Code, w.Header())
-	}
-	r = httptest.NewRequest("GET", "/", nil)
+	guarded(t, g.Routes(), codeForm("1002", g.codes["1002"]))
+	r := httptest.NewRequest("GET", "/", nil)
 	r.Host = "10.0.0.7:8443"
 	if w := do(g.Routes(), r); !strings.Contains(w.Body.String(), "under the name 10.0.0.7") {
 		t.Errorf("under another name:\n%s", w.Body)

@@ -4,24 +4,19 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
 )
 
 // A coding is how the bytes of a layout's files stand for characters. The zero
 // coding is UTF-8 without byte order mark.
 type coding struct {
-	bom  bool
-	high string // the characters of the bytes from 80 on, for a coding of a byte each; "": UTF-8
+	bom   bool
+	table *charmap.Charmap // of a byte for each character; nil: UTF-8
 }
 
 const bom = "\uFEFF"
-
-// latin1 is the upper half of ISO/IEC 8859-1 without its control characters.
-const latin1 = "\u00a0¡¢£¤¥¦§¨©ª«¬\u00ad®¯°±²³´µ¶·¸¹º»¼½¾¿ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖ×ØÙÚÛÜÝÞßàáâãäåæçèéêëìíîïðñòóôõö÷øùúûüýþÿ"
-
-// none stands in a coding's table where a byte is no character.
-const none = "\uFFFD"
 
 // codings are the codings of files by the names that layouts use.
 func codings() map[string]coding {
@@ -29,9 +24,14 @@ func codings() map[string]coding {
 		"":               {},
 		"utf-8":          {},
 		"utf-8 with bom": {bom: true},
-		"latin-1":        {high: strings.Repeat(none, 32) + latin1},
-		"windows-1252":   {high: "€" + none + "‚ƒ„…†‡ˆ‰Š‹Œ" + none + "Ž" + none + none + "‘’“”•–—˜™š›œ" + none + "žŸ" + latin1},
+		"latin-1":        {table: charmap.ISO8859_1},
+		"windows-1252":   {table: charmap.Windows1252},
 	}
+}
+
+// ascii says that text is the same in all codings.
+func ascii(text []byte) bool {
+	return !slices.ContainsFunc(text, func(b byte) bool { return b >= utf8.RuneSelf })
 }
 
 // decode makes the present line UTF-8.
@@ -44,18 +44,13 @@ func (s *scanner) decode() {
 		}
 		s.text, s.raw = rest, rest
 	}
-	if s.coding.high == "" || !slices.ContainsFunc(s.raw, func(b byte) bool { return b >= utf8.RuneSelf }) {
+	if s.coding.table == nil || ascii(s.raw) {
 		return
 	}
-	high := []rune(s.coding.high)
 	text := make([]byte, 0, len(s.raw)+16)
 	for i, b := range s.raw {
-		if b < utf8.RuneSelf {
-			text = append(text, b)
-			continue
-		}
-		r := high[b-utf8.RuneSelf]
-		if r == utf8.RuneError {
+		r := s.coding.table.DecodeByte(b)
+		if !isText(r) {
 			s.stop(i+1, "byte %02X is no character of the layout's text", b)
 			return
 		}
@@ -64,23 +59,22 @@ func (s *scanner) decode() {
 	s.text = text
 }
 
+// isText refuses what stands for no character, and the control characters that
+// tables have from 80 to 9F. Those below are refused wherever they come from.
+func isText(r rune) bool { return r != utf8.RuneError && (r < utf8.RuneSelf || r > 0x9F) }
+
 // encode writes what was appended to dst after from in the coding of files.
 func (c coding) encode(dst []byte, from int) ([]byte, error) {
-	if c.high == "" || !slices.ContainsFunc(dst[from:], func(b byte) bool { return b >= utf8.RuneSelf }) {
+	if c.table == nil || ascii(dst[from:]) {
 		return dst, nil
 	}
-	high := []rune(c.high)
 	to := from
 	for i := from; i < len(dst); {
 		r, n := utf8.DecodeRune(dst[i:])
 		i += n
-		b := byte(r)
-		if r >= utf8.RuneSelf {
-			at := slices.Index(high, r)
-			if at < 0 || r == utf8.RuneError {
-				return dst[:from], fmt.Errorf("the character %q is none of the layout's text", r)
-			}
-			b = byte(utf8.RuneSelf + at)
+		b, ok := c.table.EncodeRune(r)
+		if !ok || !isText(r) {
+			return dst[:from], fmt.Errorf("the character %q is none of the layout's text", r)
 		}
 		dst[to] = b
 		to++

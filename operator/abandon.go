@@ -19,11 +19,7 @@ import (
 // withdrawable finds the order of a subject order/ORDER/WHY, and refuses one of
 // which anything may be in the subscriber store.
 func (s *operator) withdrawable(ctx context.Context, subject string) (o order.Order, why string, err error) {
-	parts, why, err := site.ReasonOf(subject, "order", 1)
-	if err != nil {
-		return o, "", err
-	}
-	if o, err = order.Get(ctx, s.Store(), parts[0]); err != nil {
+	if o, why, err = s.OrderBecause(ctx, subject); err != nil {
 		return o, "", err
 	}
 	if !slices.Contains([]order.State{order.Drafted, order.Submitted, order.Accepted, order.Answered}, o.State) {

@@ -3,6 +3,7 @@ package plant
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,46 +30,39 @@ func (s *plant) doomed(ctx context.Context, subject string) (ord string, chips [
 			return err
 		}
 		if single {
-			return s.single(ctx, ord, one, all, &chips, &params)
-		}
-		if len(all) == 0 {
+			was, err := s.was(ctx, ord, one, all)
+			chips, params = []string{one}, map[string]string{"was": was}
+			if err != nil {
+				return err
+			}
+		} else if len(all) == 0 {
 			return fmt.Errorf("order %s has no chip that waits for destruction", ord)
+		} else {
+			chips, params = all, map[string]string{"in_doubt": strconv.Itoa(doubts)}
+			if len(chips) == mostDoomed {
+				params["more"] = "more may wait; ask again when these are destroyed"
+			}
 		}
 		// The list is shown as far as an act can; the digest binds all of it.
-		chips = all
-		params = map[string]string{"count": strconv.Itoa(len(chips)), "in_doubt": strconv.Itoa(doubts),
-			"chips": strings.Join(chips[:min(len(chips), 200)], " "), "chips_sha256": perso.ChipsDigest(chips)}
-		if len(chips) == mostDoomed {
-			params["more"] = "more may wait; ask again when these are destroyed"
-		}
+		params["count"], params["chips"], params["chips_sha256"] = strconv.Itoa(len(chips)), strings.Join(chips[:min(len(chips), 200)], " "), perso.ChipsDigest(chips)
 		return nil
 	})
 	return ord, chips, params, err
 }
 
-// single is doomed of one chip.
-func (s *plant) single(ctx context.Context, ord, chip string, all []string, chips *[]string, params *map[string]string) error {
+// was is how one chip came to be destroyed by itself, if not among all that wait.
+func (s *plant) was(ctx context.Context, ord, chip string, all []string) (string, error) {
+	if slices.Contains(all, chip) {
+		return "waits for its destruction", nil
+	}
 	lost, err := perso.Lost(ctx, s.Store(), ord)
 	if err != nil {
-		return err
+		return "", err
 	}
-	was := ""
-	for _, c := range all {
-		if c == chip {
-			was = "waits for its destruction"
-		}
+	if slices.ContainsFunc(lost, func(c perso.Rejected) bool { return c.Chip == chip }) {
+		return "was lost; its identity stays retired", nil
 	}
-	for _, c := range lost {
-		if c.Chip == chip {
-			was = "was lost; its identity stays retired"
-		}
-	}
-	if was == "" {
-		return fmt.Errorf("order %s has no chip %.40q that waits for destruction or was lost", ord, chip)
-	}
-	*chips = []string{chip}
-	*params = map[string]string{"count": "1", "chips": chip, "was": was, "chips_sha256": perso.ChipsDigest(*chips)}
-	return nil
+	return "", fmt.Errorf("order %s has no chip %.40q that waits for destruction or was lost", ord, chip)
 }
 
 func (s *plant) proposeChips(ctx context.Context, subject string) (map[string]string, error) {
@@ -81,12 +75,20 @@ func (s *plant) doChips(ctx context.Context, w custody.Warrant) error {
 	if err != nil {
 		return err
 	}
+	return s.atRest(ctx, ord, func(book func(*store.Tx) error) error {
+		return perso.DestroyChips(ctx, s.Store(), w, ord, chips, book)
+	})
+}
+
+// atRest calls do while the line does nothing for an order; book is for do's
+// change, in which the chips are booked as they are then.
+func (s *plant) atRest(ctx context.Context, ord string, do func(book func(*store.Tx) error) error) error {
 	return s.line.hold(ctx, ord, func() error {
 		run, err := perso.GetRun(ctx, s.Store(), ord)
 		if err != nil {
 			return err
 		}
-		return perso.DestroyChips(ctx, s.Store(), w, ord, chips, func(tx *store.Tx) error { return s.destroyed(tx, run) })
+		return do(func(tx *store.Tx) error { return s.destroyed(tx, run) })
 	})
 }
 
@@ -121,11 +123,7 @@ func (s *plant) doLost(ctx context.Context, w custody.Warrant) error {
 	if err != nil {
 		return err
 	}
-	return s.line.hold(ctx, ord, func() error {
-		run, err := perso.GetRun(ctx, s.Store(), ord)
-		if err != nil {
-			return err
-		}
-		return perso.LoseChip(ctx, s.Store(), w, ord, chip, func(tx *store.Tx) error { return s.destroyed(tx, run) })
+	return s.atRest(ctx, ord, func(book func(*store.Tx) error) error {
+		return perso.LoseChip(ctx, s.Store(), w, ord, chip, book)
 	})
 }

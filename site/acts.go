@@ -110,6 +110,15 @@ func ReasonOf(subject, what string, names int) (parts []string, why string, err 
 	return parts[:names], why, nil
 }
 
+// OrderBecause is the order of a subject order/ORDER/WHY, in whatever state it is.
+func (s *Site) OrderBecause(ctx context.Context, subject string) (o order.Order, why string, err error) {
+	parts, why, err := ReasonOf(subject, "order", 1)
+	if err == nil {
+		o, err = order.Get(ctx, s.store, parts[0])
+	}
+	return o, why, err
+}
+
 // KeySubject cuts "key/OPERATOR/INDEX".
 func KeySubject(subject string) (partner string, index int, err error) {
 	rest, err := SubjectOf(subject, "key")

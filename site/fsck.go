@@ -326,7 +326,8 @@ func (k *fsck) rows() error {
 	}
 	if k.config.Is(Bureau) {
 		return k.each("ledger", nextRestore, `SELECT 'order ' || id || ' is ' || state || ', and the ledger holds no identity of it' FROM orders
-			WHERE state NOT IN ('drafted', 'submitted', 'refused') AND NOT EXISTS (SELECT 1 FROM ledger_order l JOIN ledger_share h ON h.ord = l.n WHERE l.ord = id AND l.state IN ('reserved', 'issued'))`)
+			WHERE state NOT IN ('drafted', 'submitted', 'refusing', 'refused') AND NOT EXISTS (SELECT 1 FROM ledger_order l JOIN ledger_share h ON h.ord = l.n WHERE l.ord = id
+				AND CASE WHEN EXISTS (SELECT 1 FROM order_abandoned a WHERE a.ord = id) THEN l.state = 'retired' ELSE l.state IN ('reserved', 'issued') END)`)
 	}
 	return nil
 }

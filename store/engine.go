@@ -68,7 +68,7 @@ func again(ctx context.Context, e engine, do func() error) error {
 			return err
 		}
 		if time.Now().Add(wait).After(until) {
-			return fmt.Errorf("%w: %w", ErrAway, err)
+			return away(err)
 		}
 		select {
 		case <-ctx.Done():

@@ -361,10 +361,7 @@ func TestFsyncFails(t *testing.T) {
 
 // TestFailed: who waits on Failed hears of a commit in doubt.
 func TestFailed(t *testing.T) {
-	if storetest.OnPostgres() {
-		t.Skip("what became of a commit is asked of the server")
-	}
-	s := newTest(t)
+	s := newFile(t) // a server is asked what became of a commit
 	select {
 	case <-s.Failed():
 		t.Fatal("a new store has failed")

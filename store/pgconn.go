@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -41,7 +42,7 @@ func (c *pgConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx,
 	}
 	tx, err := c.Conn.BeginTx(ctx, opts)
 	if err != nil {
-		return nil, err
+		return nil, away(err)
 	}
 	return &pgTx{tx, c}, nil
 }
@@ -68,7 +69,8 @@ func (c *pgConn) ExecContext(ctx context.Context, query string, args []driver.Na
 	if err := c.ready(ctx, query, args); err != nil {
 		return nil, err
 	}
-	return c.Conn.ExecContext(ctx, query, args)
+	res, err := c.Conn.ExecContext(ctx, query, args)
+	return res, away(err)
 }
 
 func (c *pgConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -77,7 +79,7 @@ func (c *pgConn) QueryContext(ctx context.Context, query string, args []driver.N
 	}
 	rows, err := c.Conn.QueryContext(ctx, query, args)
 	if err != nil {
-		return nil, err
+		return nil, away(err)
 	}
 	c.open = &pgRows{rows: rows, conn: c}
 	return c.open, nil
@@ -99,7 +101,7 @@ func (c *pgConn) ready(ctx context.Context, query string, args []driver.NamedVal
 	if !ok && len(c.known) < maxKept {
 		var err error
 		if st, err = c.Conn.Conn().Prepare(ctx, query, query); err != nil {
-			return err
+			return away(err)
 		}
 		c.known[query] = st
 	}
@@ -148,7 +150,7 @@ func (r *pgRows) drain() error {
 	columns := len(r.Columns())
 	for {
 		row := make([]driver.Value, columns)
-		if r.err = r.rows.Next(row); r.err != nil {
+		if r.err = r.next(row); r.err != nil {
 			break
 		}
 		r.rest = append(r.rest, row)
@@ -162,9 +164,27 @@ func (r *pgRows) drain() error {
 	return nil
 }
 
+// next reads a row from the connection.
+func (r *pgRows) next(row []driver.Value) error {
+	err := r.rows.Next(row)
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return away(err)
+}
+
+// away has an error say that the way to the database was lost, if it was: in the
+// middle of an answer there is no other sign of it.
+func away(err error) error {
+	if lostServer(err) && !errors.Is(err, ErrAway) {
+		return fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	return err
+}
+
 func (r *pgRows) Next(dest []driver.Value) error {
 	if !r.drained {
-		return r.rows.Next(dest)
+		return r.next(dest)
 	}
 	if len(r.rest) == 0 {
 		return r.err

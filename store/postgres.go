@@ -370,7 +370,9 @@ func (p *postgresServer) alive(w *writer) bool {
 	}) == nil
 }
 
-func (p *postgresServer) lost(err error) bool {
+func (p *postgresServer) lost(err error) bool { return lostServer(err) }
+
+func lostServer(err error) bool {
 	var said *pgconn.PgError
 	if errors.As(err, &said) {
 		switch code := said.Code; {

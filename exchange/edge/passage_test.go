@@ -12,41 +12,17 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// valve passes a connection on, and after so many bytes only when it is opened.
+// valve passes connections on, and after so many bytes only when it is opened.
 func valve(t *testing.T, to string, after int64) (address string, open func()) {
 	t.Helper()
-	l, err := net.Listen("tcp", loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	opened := make(chan struct{})
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			go func() {
-				io.Copy(in, out)
-				in.Close()
-			}()
-			go func() {
-				defer out.Close()
-				if _, err := io.CopyN(out, in, after); err != nil {
-					return
-				}
-				<-opened
-				io.Copy(out, in)
-			}()
+	address = relay(t, to, func(out, in net.Conn) {
+		if _, err := io.CopyN(out, in, after); err == nil {
+			<-opened
+			io.Copy(out, in)
 		}
-	}()
-	return l.Addr().String(), func() { close(opened) }
+	})
+	return address, func() { close(opened) }
 }
 
 // way is the one file that is on its way at a site; nothing if there is none.

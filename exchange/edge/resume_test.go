@@ -14,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,21 +24,15 @@ import (
 	"ankan/durable"
 )
 
-// A breaker passes connections on, and breaks each after as many bytes as next
-// says. It counts those that it broke.
-type breaker struct {
-	address string
-	broke   atomic.Int32
-}
-
-func newBreaker(t *testing.T, to string, next func() int64) *breaker {
+// relay passes connections on to an address: what comes back as it is, and what
+// goes there as forth does, one call for each connection.
+func relay(t *testing.T, to string, forth func(out, in net.Conn)) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	b := &breaker{address: l.Addr().String()}
 	go func() {
 		for {
 			in, err := l.Accept()
@@ -53,15 +48,35 @@ func newBreaker(t *testing.T, to string, next func() int64) *breaker {
 				io.Copy(in, out)
 				in.Close()
 			}()
-			go func(limit int64) {
-				if n, _ := io.CopyN(out, in, limit); n == limit {
-					b.broke.Add(1)
-				}
-				in.Close()
-				out.Close()
-			}(next())
+			go func() {
+				defer out.Close()
+				forth(out, in)
+			}()
 		}
 	}()
+	return l.Addr().String()
+}
+
+// A breaker passes connections on, and breaks each after as many bytes as next
+// says. It counts those that it broke.
+type breaker struct {
+	address string
+	broke   atomic.Int32
+}
+
+func newBreaker(t *testing.T, to string, next func() int64) *breaker {
+	t.Helper()
+	b := &breaker{}
+	var one sync.Mutex
+	b.address = relay(t, to, func(out, in net.Conn) {
+		defer in.Close()
+		one.Lock()
+		limit := next()
+		one.Unlock()
+		if n, _ := io.CopyN(out, in, limit); n == limit {
+			b.broke.Add(1)
+		}
+	})
 	return b
 }
 

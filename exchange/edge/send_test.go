@@ -165,52 +165,13 @@ func TestSendThroughCrashes(t *testing.T) {
 	operator.wantRecord("out bureau order.pgp sent")
 }
 
-// cutter passes connections on and cuts them after so many bytes.
+// cutter passes connections on and cuts them after so many bytes, each time four
+// times as many.
 func cutter(t *testing.T, to string, after int64) string {
-	l, err := net.Listen("tcp", loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for limit := after; ; limit *= 4 {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			go func() {
-				buf := make([]byte, 32<<10)
-				for {
-					n, err := out.Read(buf)
-					if _, err2 := in.Write(buf[:n]); err != nil || err2 != nil {
-						in.Close()
-						return
-					}
-				}
-			}()
-			go func(limit int64) {
-				buf := make([]byte, 32<<10)
-				for n := int64(0); n < limit; {
-					k, err := in.Read(buf)
-					if err != nil {
-						break
-					}
-					if _, err := out.Write(buf[:k]); err != nil {
-						break
-					}
-					n += int64(k)
-				}
-				in.Close()
-				out.Close()
-			}(limit)
-		}
-	}()
-	return l.Addr().String()
+	return newBreaker(t, to, func() int64 {
+		defer func() { after *= 4 }()
+		return after
+	}).address
 }
 
 func TestSendThroughBrokenLine(t *testing.T) {

@@ -470,6 +470,13 @@ func (w *works) balanced(b factory.Works) factory.Report {
 	if err != nil {
 		w.t.Error(err)
 	}
+	// What a site says of itself agrees with who looks from outside.
+	for _, of := range b.Sites {
+		own, err := site.Fsck(w.ctx, of.Config, of.Module, false, of.Parts...)
+		if err != nil || len(own.Findings) > 0 {
+			w.t.Errorf("%s: fsck: %+v, %v", of.Config.Site, own.Findings, err)
+		}
+	}
 	return r
 }
 
