@@ -103,6 +103,10 @@ func TestBooks(t *testing.T) {
 		defer os.Remove(path)
 		w.unbalanced(t, factory.Works{Secrets: &s, Dirs: []string{w.Dir}}, "note: a password")
 	})
+	if r := w.balanced(factory.Works{}); r.Certified != 1 {
+		t.Errorf("what was changed was not put back: %+v", r)
+	}
+	// It leaves a mark in the module that no site explains, so it comes last.
 	t.Run("a key that is destroyed by nobody", func(t *testing.T) {
 		token := w.tokens[demo.Bureau]
 		if _, err := token.Generate(w.ctx, "stray", hsm.Order, hsm.AES256); err != nil {
@@ -113,9 +117,6 @@ func TestBooks(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if r := w.balanced(factory.Works{}); r.Certified != 1 {
-		t.Errorf("what was changed was not put back: %+v", r)
-	}
 	if _, err := factory.CheckBooks(w.ctx, factory.Works{}); err == nil {
 		t.Error("no sites at all balance")
 	}
