@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,43 +56,16 @@ type moment struct {
 	size int64
 }
 
-// A child is a process of the demonstration.
+// A child is a process of the demonstration, as its site tells of it.
 type child struct {
-	pid  int
-	seen time.Time
-}
-
-// children finds the site's processes of a demonstration by parent and
-// configuration.
-func children(parent int) map[string]int {
-	all := map[string]int{}
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		stat, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if len(fields) < 2 || fields[1] != strconv.Itoa(parent) || fields[0] == "Z" {
-			continue
-		}
-		line, err := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
-		if err != nil {
-			continue
-		}
-		args := strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00")
-		if len(args) > 3 && args[1] == "serve" {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			all[filepath.Base(filepath.Dir(args[3]))] = pid
-		}
-	}
-	return all
+	pid    int
+	seen   time.Time
+	killed bool
 }
 
 // A killer ends sites at their moments, with SIGKILL.
 type killer struct {
 	dir     string
-	parent  int
 	pending []moment
 	seen    map[string]child
 	quick   map[string]int // deaths in a row of a process that had not lived long
@@ -107,40 +79,40 @@ const settled = 2500 * time.Millisecond
 // look kills what is due. A moment that is passed while its site is away, or
 // cannot be killed yet, is kept for later.
 func (k *killer) look(ctx context.Context) {
-	now := children(k.parent)
-	for name, pid := range now {
-		if k.seen[name].pid != pid {
-			k.seen[name] = child{pid, time.Now()}
+	met := map[string]bool{} // one moment of a site at a time
+	k.pending = slices.DeleteFunc(k.pending, func(m moment) bool {
+		if met[m.site] {
+			return false
 		}
-	}
-	var left []moment
-	for _, m := range k.pending {
-		c, ok := k.seen[m.site]
-		if !ok || now[m.site] != c.pid || !k.due(ctx, m, c) {
-			left = append(left, m)
-			continue
+		met[m.site] = true
+		pid := k.due(ctx, m)
+		if pid == 0 || syscall.Kill(pid, syscall.SIGKILL) != nil {
+			return false
 		}
-		if syscall.Kill(c.pid, syscall.SIGKILL) == nil {
-			k.log = append(k.log, fmt.Sprintf("%s at %d or later", m.site, m.size))
-			delete(now, m.site) // one death at a time
-		}
-	}
-	k.pending = left
+		k.seen[m.site] = child{pid: pid, killed: true}
+		k.log = append(k.log, fmt.Sprintf("%s at %d or later", m.site, m.size))
+		return true
+	})
 }
 
-func (k *killer) due(ctx context.Context, m moment, c child) bool {
-	young := time.Since(c.seen) < settled
-	if young && k.quick[m.site] == 2 {
-		return false
-	}
+// due is the process to kill now, if any.
+func (k *killer) due(ctx context.Context, m moment) int {
 	var st site.Status
-	if client.New(filepath.Join(k.dir, m.site+".sock")).Get(ctx, "/status", &st) != nil || st.PID != c.pid || st.LogSize < m.size {
-		return false
+	if client.New(filepath.Join(k.dir, m.site+".sock")).Get(ctx, "/status", &st) != nil {
+		return 0
+	}
+	if k.seen[m.site].pid != st.PID {
+		k.seen[m.site] = child{pid: st.PID, seen: time.Now()}
+	}
+	c := k.seen[m.site]
+	young := time.Since(c.seen) < settled
+	if c.killed || st.LogSize < m.size || young && k.quick[m.site] == 2 {
+		return 0
 	}
 	if k.quick[m.site]++; !young {
 		k.quick[m.site] = 0
 	}
-	return true
+	return st.PID
 }
 
 // demonstration runs `ankan demo` and kills its sites at the moments.
@@ -160,7 +132,7 @@ func demonstration(t *testing.T, moments []moment) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	k := &killer{dir: filepath.Join(dir, "demo"), parent: cmd.Process.Pid, pending: moments, seen: map[string]child{}, quick: map[string]int{}}
+	k := &killer{dir: filepath.Join(dir, "demo"), pending: moments, seen: map[string]child{}, quick: map[string]int{}}
 	for tick := time.NewTicker(15 * time.Millisecond); ; {
 		select {
 		case err := <-ended:
