@@ -325,9 +325,12 @@ func (k *fsck) rows() error {
 		return err
 	}
 	if k.config.Is(Bureau) {
+		// What was accepted before the ledger kept orders is in it under no name.
 		return k.each("ledger", nextRestore, `SELECT 'order ' || id || ' is ' || state || ', and the ledger holds no identity of it' FROM orders
 			WHERE state NOT IN ('drafted', 'submitted', 'refusing', 'refused') AND NOT EXISTS (SELECT 1 FROM ledger_order l JOIN ledger_share h ON h.ord = l.n WHERE l.ord = id
-				AND CASE WHEN EXISTS (SELECT 1 FROM order_abandoned a WHERE a.ord = id) THEN l.state = 'retired' ELSE l.state IN ('reserved', 'issued') END)`)
+				AND CASE WHEN EXISTS (SELECT 1 FROM order_abandoned a WHERE a.ord = id) THEN l.state = 'retired' ELSE l.state IN ('reserved', 'issued') END)
+			AND NOT (EXISTS (SELECT 1 FROM ledger_order WHERE n = 0) AND NOT EXISTS (SELECT 1 FROM ledger_order l WHERE l.ord = id OR l.n > 0
+				AND l.at <= (SELECT min(at) FROM order_step p WHERE p.ord = id AND p.state = 'accepted')))`)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package factory
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"ankan/factory"
 	"ankan/hsm"
 	"ankan/parts"
+	"ankan/site"
 	"ankan/store/storetest"
 )
 
@@ -106,6 +108,25 @@ func TestBooks(t *testing.T) {
 	if r := w.balanced(factory.Works{}); r.Certified != 1 {
 		t.Errorf("what was changed was not put back: %+v", r)
 	}
+	t.Run("an order from before the ledger kept orders", func(t *testing.T) {
+		w.ofOldLedger(t, sum.Order)
+		w.stop(demo.Bureau)
+		findings := func() string {
+			t.Helper()
+			r := must[site.FsckReport](t)(site.Fsck(w.ctx, w.Configs[demo.Bureau], w.tokens[demo.Bureau], false, parts.All()...))
+			return fmt.Sprint(r.Findings)
+		}
+		if got := findings(); got != "[]" {
+			t.Errorf("fsck: %s", got)
+		}
+		db := storetest.Open(t, w.Configs[demo.Bureau].Database())
+		if _, err := db.Exec(`INSERT INTO ledger_order (n, ord, operator, state, at) VALUES (1, 'earlier', '', 'issued', '2026-01-01T00:00:00Z')`); err != nil {
+			t.Fatal(err)
+		}
+		if got := findings(); !strings.Contains(got, "the ledger holds no identity of it") {
+			t.Errorf("fsck of an order that the ledger forgot: %s", got)
+		}
+	})
 	// It leaves a mark in the module that no site explains, so it comes last.
 	t.Run("a key that is destroyed by nobody", func(t *testing.T) {
 		token := w.tokens[demo.Bureau]
