@@ -57,7 +57,7 @@ func (l *Lock) Sentence() string {
 		return "its database is older than what is known outside of it"
 	}
 	if n := len(l.Signs) - 1; n > 0 {
-		return fmt.Sprintf("%s (and %d more signs)", l.Signs[0].Text, n)
+		return fmt.Sprintf("%s (signs beside it: %d)", l.Signs[0].Text, n)
 	}
 	return l.Signs[0].Text
 }
@@ -217,12 +217,12 @@ func digestOf(b []byte) string {
 
 // Witness looks at a checkpoint of this site's log that somebody outside keeps,
 // and locks the site if its log does not continue it. It says whether it does.
-func (s *Site) Witness(ctx context.Context, from string, signed []byte) (continues bool, err error) {
+func (s *Site) Witness(ctx context.Context, signed []byte) (continues bool, err error) {
 	c, err := audit.OpenCheckpoint(signed, s.store.VerifierKey())
 	if err != nil {
 		return false, fmt.Errorf("the checkpoint is not one of this site's log: %w", err)
 	}
-	sign, err := s.lost(ctx, from, from+" keeps a checkpoint which says", c, signed)
+	sign, err := s.lost(ctx, "file", "a checkpoint that was shown here says", c, signed)
 	if err != nil || sign == nil {
 		return err == nil, err
 	}
@@ -482,7 +482,7 @@ func (s *Site) postWitness(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ok, err := s.Witness(r.Context(), "file", body)
+	ok, err := s.Witness(r.Context(), body)
 	return map[string]any{"continues": ok, "locked": s.Locked() != nil}, err
 }
 

@@ -66,10 +66,10 @@ func TestPartnersAreWitnesses(t *testing.T) {
 	if err := talk(t, op, maker, "two.alarm-ack.pgp"); errors.Is(err, site.ErrLocked) {
 		t.Fatal("locked for nothing:", err)
 	}
-	if ok, err := maker.Witness(t.Context(), "file", []byte(kept.Checkpoint)); err != nil || !ok || maker.Locked() != nil {
+	if ok, err := maker.Witness(t.Context(), []byte(kept.Checkpoint)); err != nil || !ok || maker.Locked() != nil {
 		t.Errorf("a checkpoint that the log continues: %t, %v", ok, err)
 	}
-	if _, err := maker.Witness(t.Context(), "file", op.Store().Checkpoint()); err == nil {
+	if _, err := maker.Witness(t.Context(), op.Store().Checkpoint()); err == nil {
 		t.Error("a checkpoint of another log was taken")
 	}
 
