@@ -239,6 +239,7 @@ func (q *Queue) Offer(ctx context.Context, b datagen.Batch) (missing int, err er
 		}
 	}
 	var trouble error
+	gone := map[int64]string{} // who ran a job that is to be done again
 	for len(jobs) > 0 {
 		there, err := q.client.InsertMany(ctx, jobs)
 		if err != nil {
@@ -250,18 +251,21 @@ func (q *Queue) Offer(ctx context.Context, b datagen.Batch) (missing int, err er
 			return missing, fmt.Errorf("queue: %w", err)
 		}
 		for _, r := range there {
+			var d draw
+			if err := json.Unmarshal(r.Job.EncodedArgs, &d); err != nil {
+				return missing, fmt.Errorf("queue: job %d: %w", r.Job.ID, err)
+			}
+			if who, ok := gone[d.After]; ok && !r.UniqueSkippedAsDuplicate {
+				q.log.Warn("a worker is gone", "worker", who, "order", d.Order, "from", d.From, "to", d.To)
+			}
 			if n := len(r.Job.Errors); n > 0 && r.Job.State != rivertype.JobStateRunning {
 				trouble = cmp.Or(trouble, fmt.Errorf("order %s: try %d to draw blocks: %s", b.Order, r.Job.Attempt, r.Job.Errors[n-1].Error))
 			}
 			if r.Job.State != rivertype.JobStateRunning || !q.dead(r.Job, living) {
 				continue
 			}
-			var d draw
-			if err := json.Unmarshal(r.Job.EncodedArgs, &d); err != nil {
-				return missing, fmt.Errorf("queue: job %d: %w", r.Job.ID, err)
-			}
-			q.log.Warn("a worker is gone", "worker", by(r.Job), "order", d.Order, "from", d.From, "to", d.To)
 			d.After = r.Job.ID
+			gone[d.After] = by(r.Job)
 			jobs = append(jobs, river.InsertManyParams{Args: d})
 		}
 	}
