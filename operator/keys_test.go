@@ -17,11 +17,20 @@ import (
 	"ankan/site/sitetest"
 )
 
-// A weak module fails to make keys of a purpose, as often as it is told.
+// A weak module fails to make keys of a purpose, as often as it is told, and
+// has lost a key that wraps others.
 type weak struct {
 	hsm.Module
 	purpose hsm.Purpose
 	fails   int
+	lost    string
+}
+
+func (w *weak) OpenDataKey(ctx context.Context, kek string, wrapped hsm.Wrapped) (*hsm.DataKey, error) {
+	if kek == w.lost {
+		return nil, hsm.ErrNoKey
+	}
+	return w.Module.OpenDataKey(ctx, kek, wrapped)
 }
 
 var errWeak = errors.New("the module is out of breath")

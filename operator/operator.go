@@ -54,15 +54,18 @@ func Part() site.Part {
 // An operator is a site in this role.
 type operator struct {
 	*site.Site
-	auc    *hlr.AuC   // nil at a site without the role
-	making sync.Mutex // held while keys under an index are made
+	making  sync.Mutex // held while keys under an index are made
+	opening sync.Mutex
+	auc     *hlr.AuC // guarded by opening; nil until it is open
 }
 
 func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 	s := &operator{Site: at}
 	if s.Config().Is(site.Operator) {
-		var err error
-		if s.auc, err = hlr.Open(ctx, s.Store(), s.Token(), keySubscriber); err != nil {
+		switch _, err := s.subscribers(ctx); {
+		case errors.Is(err, hsm.ErrNoKey):
+			s.Logger().Warn("no subscriber is loaded or authenticated", "why", err)
+		case err != nil:
 			return site.Duties{}, err
 		}
 	}
@@ -100,8 +103,30 @@ func open(ctx context.Context, at *site.Site) (site.Duties, error) {
 	}, nil
 }
 
+// subscribers is the subscriber store. A site whose security module was lost runs
+// without it until the key is back from its shares: a ceremony takes a site that
+// runs.
+func (s *operator) subscribers(ctx context.Context) (*hlr.AuC, error) {
+	if !s.Config().Is(site.Operator) {
+		return nil, errors.New("this site has no subscriber store")
+	}
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if s.auc != nil {
+		return s.auc, nil
+	}
+	auc, err := hlr.Open(ctx, s.Store(), s.Token(), keySubscriber)
+	if errors.Is(err, hsm.ErrNoKey) {
+		err = fmt.Errorf("%w; it comes back from its shares, by a ceremony that restores it", err)
+	}
+	s.auc = auc
+	return auc, err
+}
+
 // close wipes the key of the subscriber store.
 func (s *operator) close() {
+	s.opening.Lock()
+	defer s.opening.Unlock()
 	if s.auc != nil {
 		s.auc.Close()
 	}
@@ -635,6 +660,11 @@ func (s *operator) proposeLoad(ctx context.Context, subject string) (map[string]
 	if err != nil {
 		return nil, err
 	}
+	if o.Good > 0 {
+		if _, err := s.subscribers(ctx); err != nil {
+			return nil, err
+		}
+	}
 	params := map[string]string{"manufacturer": o.Partner, "cards": strconv.Itoa(o.Good), "retired": strconv.Itoa(o.Retired), "response_sha256": responseDigest(files)}
 	if len(files) > 1 {
 		params["files"] = strconv.Itoa(len(files))
@@ -680,7 +710,11 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
-	loader, err := s.auc.Loader(hlr.Source{Order: o.ID, Actor: "person/" + string(by), Authentication: want.cards, AMF: aka.EPS(), SQN: factorySQN})
+	auc, err := s.subscribers(ctx)
+	if err != nil {
+		return err
+	}
+	loader, err := auc.Loader(hlr.Source{Order: o.ID, Actor: "person/" + string(by), Authentication: want.cards, AMF: aka.EPS(), SQN: factorySQN})
 	if err != nil {
 		return err
 	}
@@ -696,11 +730,11 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 		if err := want.file(c, f.Number, f.Of); err != nil {
 			return fmt.Errorf("order %s: %w", o.ID, err)
 		}
-		if err := s.loadFile(ctx, loader, want, f); err != nil {
+		if err := s.loadFile(ctx, auc, loader, want, f); err != nil {
 			return fmt.Errorf("order %s: %s: %w", o.ID, f.File, err)
 		}
 	}
-	n, err := s.auc.Count(ctx, o.ID)
+	n, err := auc.Count(ctx, o.ID)
 	if err != nil {
 		return err
 	}
@@ -712,7 +746,7 @@ func (s *operator) load(ctx context.Context, o order.Order) error {
 
 // loadFile loads one file of a response, which must be the one that was checked
 // when it came.
-func (s *operator) loadFile(ctx context.Context, loader *hlr.Loader, want *expected, f arrived) error {
+func (s *operator) loadFile(ctx context.Context, auc *hlr.AuC, loader *hlr.Loader, want *expected, f arrived) error {
 	m, err := s.Unseal(s.heldPath(f.File), want.order.Partner)
 	if err != nil {
 		return err
@@ -723,7 +757,7 @@ func (s *operator) loadFile(ctx context.Context, loader *hlr.Loader, want *expec
 	var ids []sim.Identity
 	var column []byte
 	flush := func() error {
-		sealed, err := s.Token().Translate(ctx, message.TransportKey(s.Config().Site, want.transport), column, hlr.KeysSize(want.cards), s.auc.DataKey(), func(i int) []byte { return hlr.AAD(ids[i].IMSI) })
+		sealed, err := s.Token().Translate(ctx, message.TransportKey(s.Config().Site, want.transport), column, hlr.KeysSize(want.cards), auc.DataKey(), func(i int) []byte { return hlr.AAD(ids[i].IMSI) })
 		if err != nil {
 			return err
 		}
@@ -854,14 +888,15 @@ type Proof struct {
 // the store hold the same keys. The reader holds the card; pin may be empty if
 // the card asks for none.
 func (s *operator) prove(ctx context.Context, r station.Reader, pin []byte) (Proof, error) {
-	if s.auc == nil {
-		return Proof{}, errors.New("this site has no subscriber store")
+	auc, err := s.subscribers(ctx)
+	if err != nil {
+		return Proof{}, err
 	}
 	card, err := perso.Identify(ctx, r, pin)
 	if err != nil {
 		return Proof{}, err
 	}
-	vectors, err := s.auc.Vectors(ctx, card.IMSI, 1)
+	vectors, err := auc.Vectors(ctx, card.IMSI, 1)
 	if err != nil {
 		return Proof{}, err
 	}
@@ -874,7 +909,7 @@ func (s *operator) prove(ctx context.Context, r station.Reader, pin []byte) (Pro
 	if err != nil {
 		return Proof{}, err
 	}
-	if err := s.auc.Verify(ctx, card.IMSI, v.RAND, res); err != nil {
+	if err := auc.Verify(ctx, card.IMSI, v.RAND, res); err != nil {
 		return Proof{}, err
 	}
 	return Proof{ICCID: card.ICCID.Masked(), IMSI: card.IMSI.Masked(), RAND: fmt.Sprintf("%x", v.RAND)}, nil

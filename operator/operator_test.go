@@ -210,3 +210,31 @@ func TestNoManufacturer(t *testing.T) {
 		t.Errorf("keys at a plant: %v", err)
 	}
 }
+
+// A site without the key of its subscriber store runs, asks nobody to sign for
+// what it cannot load, and goes on by itself when the key is back.
+func TestWithoutSubscriberKey(t *testing.T) {
+	s, _, token := desk(t)
+	o := order.Order{ID: "op-1", Name: "op-1.inp.pgp", Batch: "1", Digest: strings.Repeat("0", 64), Profile: "in-5g-usim", Quantity: 3, Transport: 11, KEK: "kek", Partner: "maker"}
+	sitetest.Put(t, s.Site, o, order.Drafted, order.Submitted, order.Accepted, order.Answered)
+	sitetest.Change(t, s.Site, func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE orders SET good = 3`)
+		return err
+	})
+	token.lost = keySubscriber
+	again := &operator{Site: s.Site}
+	if _, err := again.subscribers(t.Context()); !errors.Is(err, hsm.ErrNoKey) || !strings.Contains(err.Error(), "comes back from its shares") {
+		t.Errorf("the subscriber store: %v", err)
+	}
+	if _, err := again.proposeLoad(t.Context(), "order/op-1"); !errors.Is(err, hsm.ErrNoKey) {
+		t.Errorf("hlr.load: %v", err)
+	}
+	if _, err := again.prove(t.Context(), nil, nil); !errors.Is(err, hsm.ErrNoKey) {
+		t.Errorf("a proof: %v", err)
+	}
+	token.lost = ""
+	defer again.close()
+	if _, err := again.subscribers(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -149,62 +149,66 @@ func crew(t *testing.T) sitetest.Crew {
 // log goes on under another key, and what only the old module had is missing,
 // not made anew.
 func TestNewModule(t *testing.T) {
-	c := sitetest.Config(t, "maker", site.Bureau)
-	people := crew(t)
-	token := hsmtest.Soft(t, nil)
-	if err := site.Init(t.Context(), c, token, people.Founding(t, c), func(string) {}, parts.All()...); err != nil {
-		t.Fatal(err)
-	}
-	s := sitetest.Open(t, c, token, parts.All()...)
-	path := filepath.Join(t.TempDir(), "backup")
-	f := sitetest.Must[*os.File](t)(os.Create(path))
-	m := sitetest.Must[backup.Manifest](t)(s.Backup(t.Context(), f, "test", site.BackupPlan{}))
-	if err := errors.Join(f.Close(), s.Close()); err != nil {
-		t.Fatal(err)
-	}
-	card := sitetest.Must[*exchange.Partner](t)(exchange.ParsePartner("partner.yaml", sitetest.Must[[]byte](t)(os.ReadFile(c.CardFile()))))
-	if err := os.Rename(c.Data, filepath.Join(t.TempDir(), "lost")); err != nil {
-		t.Fatal(err)
-	}
-	if storetest.OnPostgres() {
-		c.Server.URL = storetest.New(t) // the server is gone with it
-	}
-	fresh := hsmtest.Soft(t, nil)
-	how := site.Restoring{File: path, Persons: []string{"0001", "0003"}, NewModule: true,
-		Open: site.Passkeys(people.Keys["0001"].(*passkey.Soft), people.Keys["0003"].(*passkey.Soft))}
-	if _, err := site.Restore(t.Context(), c, fresh, how, parts.All()...); err == nil || !strings.Contains(err.Error(), "--card") {
-		t.Fatalf("without the card: %v", err)
-	}
-	how.Card = card
-	r, err := site.Restore(t.Context(), c, fresh, how, parts.All()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(m.Rows) == 0 || r.LogSize == 0 {
-		t.Errorf("%+v, %+v", m, r)
-	}
-	again := sitetest.Open(t, c, fresh, parts.All()...)
-	if again.Locked() == nil {
-		t.Error("not locked")
-	}
-	if again.Store().VerifierKey() == card.Card().Log {
-		t.Error("the log has the key that is gone")
-	}
-	if _, err := again.Store().Fsck(t.Context(), again.Store().VerifierKey()); err != nil {
-		t.Error(err)
-	}
-	if _, err := fresh.Key(t.Context(), "ledger"); err == nil {
-		t.Error("another ledger's key is in the place of the one that is gone")
-	}
-	all := sitetest.Must[[]audit.Entry](t)(again.Store().Entries(t.Context(), r.LogSize, 10))
-	if !slices.ContainsFunc(all, func(e audit.Entry) bool {
-		return e.Kind == "site.restored" && e.Data["log_key_before"] == card.Card().Log
-	}) {
-		t.Errorf("no entry says that the log's key is another: %+v", all)
-	}
-	mine := sitetest.Must[*exchange.Partner](t)(exchange.ParsePartner("partner.yaml", sitetest.Must[[]byte](t)(os.ReadFile(c.CardFile()))))
-	if mine.Card().Log == card.Card().Log || mine.Fingerprint() == card.Fingerprint() {
-		t.Error("the card is the old one")
+	for role, missing := range map[string]string{site.Bureau: "ledger", site.Operator: "subscriber"} {
+		t.Run(role, func(t *testing.T) {
+			c := sitetest.Config(t, "maker", role)
+			people := crew(t)
+			token := hsmtest.Soft(t, nil)
+			if err := site.Init(t.Context(), c, token, people.Founding(t, c), func(string) {}, parts.All()...); err != nil {
+				t.Fatal(err)
+			}
+			s := sitetest.Open(t, c, token, parts.All()...)
+			path := filepath.Join(t.TempDir(), "backup")
+			f := sitetest.Must[*os.File](t)(os.Create(path))
+			m := sitetest.Must[backup.Manifest](t)(s.Backup(t.Context(), f, "test", site.BackupPlan{}))
+			if err := errors.Join(f.Close(), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			card := sitetest.Must[*exchange.Partner](t)(exchange.ParsePartner("partner.yaml", sitetest.Must[[]byte](t)(os.ReadFile(c.CardFile()))))
+			if err := os.Rename(c.Data, filepath.Join(t.TempDir(), "lost")); err != nil {
+				t.Fatal(err)
+			}
+			if storetest.OnPostgres() {
+				c.Server.URL = storetest.New(t) // the server is gone with it
+			}
+			fresh := hsmtest.Soft(t, nil)
+			how := site.Restoring{File: path, Persons: []string{"0001", "0003"}, NewModule: true,
+				Open: site.Passkeys(people.Keys["0001"].(*passkey.Soft), people.Keys["0003"].(*passkey.Soft))}
+			if _, err := site.Restore(t.Context(), c, fresh, how, parts.All()...); err == nil || !strings.Contains(err.Error(), "--card") {
+				t.Fatalf("without the card: %v", err)
+			}
+			how.Card = card
+			r, err := site.Restore(t.Context(), c, fresh, how, parts.All()...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(m.Rows) == 0 || r.LogSize == 0 {
+				t.Errorf("%+v, %+v", m, r)
+			}
+			again := sitetest.Open(t, c, fresh, parts.All()...)
+			if again.Locked() == nil {
+				t.Error("not locked")
+			}
+			if again.Store().VerifierKey() == card.Card().Log {
+				t.Error("the log has the key that is gone")
+			}
+			if _, err := again.Store().Fsck(t.Context(), again.Store().VerifierKey()); err != nil {
+				t.Error(err)
+			}
+			if _, err := fresh.Key(t.Context(), missing); err == nil {
+				t.Error("another key is in the place of the one that is gone")
+			}
+			all := sitetest.Must[[]audit.Entry](t)(again.Store().Entries(t.Context(), r.LogSize, 10))
+			if !slices.ContainsFunc(all, func(e audit.Entry) bool {
+				return e.Kind == "site.restored" && e.Data["log_key_before"] == card.Card().Log
+			}) {
+				t.Errorf("no entry says that the log's key is another: %+v", all)
+			}
+			mine := sitetest.Must[*exchange.Partner](t)(exchange.ParsePartner("partner.yaml", sitetest.Must[[]byte](t)(os.ReadFile(c.CardFile()))))
+			if mine.Card().Log == card.Card().Log || mine.Fingerprint() == card.Fingerprint() {
+				t.Error("the card is the old one")
+			}
+		})
 	}
 }
 

@@ -363,7 +363,7 @@ func (p *plant) killed(ctx context.Context, seed uint64) (kills int, err error) 
 			}
 		}
 	})
-	sum, err := p.drive(ctx)
+	sum, err := p.drive(ctx, 1)
 	ended()
 	killer.Wait()
 	cancel()
