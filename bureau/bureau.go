@@ -467,12 +467,21 @@ func (s *bureau) proposeRelease(ctx context.Context, subject string) (map[string
 	}
 	params := map[string]string{
 		"operator": o.Partner, "file": o.Name, "batch": o.Batch, "digest": o.Digest, "quantity": strconv.Itoa(o.Quantity),
-		"profile": o.Profile, "transport_key": message.TransportKey(o.Partner, o.Transport), "plant": s.Config().Plant,
+		"profile": o.Profile, "plant": s.Config().Plant,
 	}
 	if p := s.Profile(o.Profile); p != nil {
 		params["algorithm"] = p.Parameters().String()
 	}
-	return params, s.WaiverOfKey(ctx, params["transport_key"], params)
+	c, err := s.Contract(o.Partner)
+	if err != nil {
+		return nil, err
+	}
+	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	return params, s.ShowTransport(ctx, o.Partner, in.Header, params)
 }
 
 func (s *bureau) doRelease(ctx context.Context, w custody.Warrant) error {

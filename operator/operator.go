@@ -293,10 +293,10 @@ func (s *operator) proposeSubmit(ctx context.Context, subject string) (map[strin
 	defer in.Close()
 	params := map[string]string{
 		"manufacturer": o.Partner, "file": o.Name, "batch": o.Batch, "digest": o.Digest, "quantity": strconv.Itoa(o.Quantity),
-		"profile": o.Profile, "transport_key": message.TransportKey(s.Config().Site, o.Transport),
+		"profile":     o.Profile,
 		"first_iccid": in.First().ICCID.Masked(), "first_imsi": in.First().IMSI.Masked(),
 	}
-	return params, s.WaiverOfKey(ctx, params["transport_key"], params)
+	return params, s.ShowTransport(ctx, s.Config().Site, in.Header, params)
 }
 
 func (s *operator) doSubmit(ctx context.Context, w custody.Warrant) error {

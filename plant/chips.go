@@ -31,10 +31,10 @@ func (s *plant) doomed(ctx context.Context, subject string) (ord string, chips [
 		}
 		if single {
 			was, err := s.was(ctx, ord, one, all)
-			chips, params = []string{one}, map[string]string{"was": was}
 			if err != nil {
 				return err
 			}
+			chips, params = []string{one}, map[string]string{"was": was}
 		} else if len(all) == 0 {
 			return fmt.Errorf("order %s has no chip that waits for destruction", ord)
 		} else {

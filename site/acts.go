@@ -15,6 +15,7 @@ import (
 	"ankan/custody"
 	"ankan/hsm"
 	"ankan/keys"
+	"ankan/message"
 	"ankan/order"
 	"ankan/store"
 )
@@ -137,6 +138,10 @@ func KeySubject(subject string) (partner string, index int, err error) {
 // WaiverOf shows approvers, in params, under which waiver a transport key of this
 // name is used. It refuses a key whose algorithm needs one that is not in force.
 func (s *Site) WaiverOf(ctx context.Context, id string, a hsm.Algorithm, params map[string]string) error {
+	return s.showWaiver(ctx, id, a, "", params)
+}
+
+func (s *Site) showWaiver(ctx context.Context, id string, a hsm.Algorithm, of string, params map[string]string) error {
 	if !a.NeedsWaiver() {
 		return nil
 	}
@@ -144,21 +149,30 @@ func (s *Site) WaiverOf(ctx context.Context, id string, a hsm.Algorithm, params 
 		return err
 	}
 	w, err := s.register.Waiver(ctx, id)
-	params["transport.waiver"] = fmt.Sprintf("%s, signed by %s: %s", w.Kind(string(a), s.store.Now()), w.Signed, w.Reason)
+	params["transport.waiver"+of] = fmt.Sprintf("%s, signed by %s: %s", w.Kind(string(a), s.store.Now()), w.Signed, w.Reason)
 	return err
 }
 
-// WaiverOfKey is WaiverOf for a key that the module may have: of one that it has
-// not nothing is said.
-func (s *Site) WaiverOfKey(ctx context.Context, id string, params map[string]string) error {
-	switch k, err := s.register.Key(ctx, id); {
-	case errors.Is(err, keys.ErrNoKey):
-		return nil
-	case err != nil:
-		return err
-	default:
-		return s.WaiverOf(ctx, id, hsm.Algorithm(k.Algorithm), params)
+// ShowTransport shows approvers, in params, the transport keys that an operator's
+// order names, by their receivers, and the waivers under which they are used. Of
+// one that the module has not no waiver is said.
+func (s *Site) ShowTransport(ctx context.Context, operator string, h *order.Header, params map[string]string) error {
+	for _, receiver := range h.Receivers() {
+		of := ""
+		if receiver != "" {
+			of = "." + receiver
+		}
+		id := message.TransportKey(operator, h.TransportKeyOf(receiver))
+		params["transport_key"+of] = id
+		k, err := s.register.Key(ctx, id)
+		if err == nil {
+			err = s.showWaiver(ctx, id, hsm.Algorithm(k.Algorithm), of, params)
+		}
+		if err != nil && !errors.Is(err, keys.ErrNoKey) {
+			return err
+		}
 	}
+	return nil
 }
 
 // OrderOf is the order that an act is about, which must be in a state.

@@ -2,12 +2,14 @@ package site_test
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"ankan/act"
 	"ankan/custody"
+	"ankan/format"
 	"ankan/hsm"
 	"ankan/order"
 	"ankan/parts"
@@ -100,5 +102,19 @@ func TestRolesRefused(t *testing.T) {
 		if _, err := s.Propose(t.Context(), kind, "order/x"); !errors.Is(err, act.ErrNotAllowed) {
 			t.Errorf("%s: %v", kind, err)
 		}
+	}
+}
+
+// Approvers see each key that an order's response will be encrypted under.
+func TestShowTransport(t *testing.T) {
+	s := sitetest.New(t, "works", "operator, bureau, plant", parts.All()...)
+	layout := sitetest.Must[*format.Layout](t)(format.Set(nil).Find("positional"))
+	h := sitetest.Must[*format.Header](t)(format.ParseHeader(layout, "a.inp", []byte("26112301 261126101500 20 in-5g-usim 1 11 12\n")))
+	params := map[string]string{}
+	if err := s.ShowTransport(t.Context(), "op", h, params); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]string{"transport_key.auc": "transport/op/11", "transport_key.ota": "transport/op/12"}; !maps.Equal(params, want) {
+		t.Errorf("approvers see %v, want %v", params, want)
 	}
 }

@@ -1,13 +1,17 @@
 package factory
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"ankan/act"
+	"ankan/audit"
 	"ankan/demo"
 	"ankan/keys"
 	"ankan/message"
@@ -76,6 +80,15 @@ func TestOwnLayouts(t *testing.T) {
 		k := all[0]
 		if !strings.HasPrefix(k.Kind(time.Now()), "3DES under waiver until ") || !strings.HasSuffix(k.KCV, " ECB-ZEROS") || strings.Count(k.Waiver.Signed, "person/") != 2 {
 			t.Errorf("%s: %s, %+v", name, k.Kind(time.Now()), k)
+		}
+	}
+	for name, kind := range map[string]string{demo.Operator: "order.submit", demo.Bureau: "order.release"} {
+		// Who signs for the order sees under which waiver its keys will lie.
+		if !slices.ContainsFunc(w.logged(name, act.ActRequested), func(e audit.Entry) bool {
+			doc := fmt.Sprint(e.Data)
+			return strings.Contains(doc, kind) && strings.Contains(doc, "transport.waiver") && strings.Contains(doc, "3DES under waiver until ")
+		}) {
+			t.Errorf("%s: %s shows no waiver", name, kind)
 		}
 	}
 	t.Run("cards", func(t *testing.T) { w.everyCard(t, sum) })
