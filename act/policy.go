@@ -330,7 +330,7 @@ func (p Policy) SocketMay(permission string) bool {
 func (p Policy) Rule(kind string) (Rule, error) {
 	r, ok := p.Acts[kind]
 	if !ok {
-		return Rule{}, fmt.Errorf("%s: %w: the policy has no such act", kind, ErrNotAllowed)
+		return Rule{}, fmt.Errorf("%s: %w: the policy has no such act; ankan policy builtin prints those of the program", kind, ErrNotAllowed)
 	}
 	r.Version = p.Version
 	if len(r.Exclude) == 0 {

@@ -23,6 +23,13 @@ import (
 // Acts is the kinds of act that the site does, sorted.
 func (s *Site) Acts() []string { return slices.Sorted(maps.Keys(s.deeds)) }
 
+// Unruled is the acts for which a policy older than the program has no rule:
+// nobody may ask for them.
+func (s *Site) Unruled(ctx context.Context) ([]string, error) {
+	p, err := s.people.Policy(ctx)
+	return slices.DeleteFunc(s.Acts(), func(kind string) bool { _, ok := p.Acts[kind]; return ok }), err
+}
+
 // A Proposal is what an act would say, for the person who asks for it.
 type Proposal struct {
 	Site    string            `json:"site"`

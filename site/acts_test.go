@@ -1,7 +1,9 @@
 package site_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -116,5 +118,18 @@ func TestShowTransport(t *testing.T) {
 	}
 	if want := map[string]string{"transport_key.auc": "transport/op/11", "transport_key.ota": "transport/op/12"}; !maps.Equal(params, want) {
 		t.Errorf("approvers see %v, want %v", params, want)
+	}
+}
+
+// A site knows what its policy, which is older than the program, has no rule for.
+func TestUnruled(t *testing.T) {
+	newer := site.Part{Open: func(context.Context, *site.Site) (site.Duties, error) {
+		return site.Duties{Deeds: map[string]site.Deed{"card.sing": {}}}, nil
+	}}
+	for want, all := range map[string][]site.Part{"[]": parts.All(), "[card.sing]": append(parts.All(), newer)} {
+		s := sitetest.New(t, "op", site.Operator, all...)
+		if got := fmt.Sprint(sitetest.Must[[]string](t)(s.Unruled(t.Context()))); got != want {
+			t.Errorf("without a rule: %s, want %s", got, want)
+		}
 	}
 }

@@ -315,6 +315,12 @@ func (s *Site) Run(ctx context.Context) error {
 		return err
 	}
 	defer control.Close()
+	switch unruled, err := s.Unruled(ctx); {
+	case err != nil:
+		return err
+	case len(unruled) > 0:
+		s.log.Warn("the policy has no rule for acts that this program does", "acts", unruled, "next", "ankan policy builtin has them: draft a policy with those that the site wants")
+	}
 	token, pinned := s.guard.Info(), map[string]any{}
 	for name, p := range s.partners {
 		pinned[name] = fmt.Sprintf("%x", p.Digest())

@@ -15,6 +15,17 @@ type policyCmd struct {
 	Diff  policyDiffCmd  `cmd:"" help:"Show what a draft, a file or another version changes, a line each."`
 	Check policyCheckCmd `cmd:"" help:"Check a policy file, without a site."`
 	Draft policyDraftCmd `cmd:"" help:"Write the next version of the policy down. An act puts it into force."`
+
+	Builtin policyBuiltinCmd `cmd:"" help:"Print the policy that new sites begin with, with its notes, as a file."`
+}
+
+// policyBuiltinCmd is for sites whose policy is older than the program: what it
+// has no rule for is refused.
+type policyBuiltinCmd struct{}
+
+func (policyBuiltinCmd) Run(a *app) error {
+	_, err := a.out.Write(access.DefaultPolicyDocument())
+	return err
 }
 
 type policyShowCmd struct {
