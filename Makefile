@@ -22,7 +22,7 @@ export CGO_ENABLED = 0
 ON_BOTH := ./order ./datagen ./custody ./access ./stock ./hlr ./release ./notice ./bureau ./plant ./operator
 
 # Tests wait for disks, servers and browsers as long as they compute: four
-# packages at a time keep two processors at work. vet has looked before.
+# packages at a time keep two processors at work, the longest first. vet has looked before.
 TEST := $(GO) test -p 4 -vet=off
 
 .PHONY: all build build-pkcs11 demo test test-postgres packages vet bench crash fuzz simulate lint clean
@@ -40,7 +40,7 @@ demo: build
 	bin/ankan demo
 
 test: packages vet
-	$(TEST) -timeout 14m ./...
+	$(TEST) -timeout 14m ./test/... ./...
 	CGO_ENABLED=1 $(TEST) -timeout 10m ./hsm/pkcs11/... ./test/hardware/...
 	ANKAN_TEST_DATABASE=postgres $(TEST) -timeout 10m $(ON_BOTH)
 	ANKAN_TEST_DATABASE=postgres $(TEST) -timeout 10m -run 'TestJourney|TestRefuseAccepted|TestDatabaseDies' ./test/factory
