@@ -172,6 +172,7 @@ type group struct {
 	next      head
 	leaves    [][]byte
 	savepoint bool // of the last change that had its turn; it is still there
+	begun     bool // a change is in it
 }
 
 // commit runs a group. Its error is that of the whole group; changes that
@@ -312,21 +313,24 @@ func (s *Store) runAll(g *group, changes []*change) error {
 	return nil
 }
 
-// runOne gives c its turn inside a savepoint. Its error means that the whole
-// transaction is lost: some errors, a full disk for one, make SQLite roll back
+// runOne gives c its turn, inside a savepoint if other changes are in the
+// transaction: SQLite keeps in memory what is overwritten after one, and great
+// changes come alone. Its error means that the whole transaction is lost: some errors, a full disk for one, make SQLite roll back
 // everything, and then the savepoint is gone.
 func (s *Store) runOne(g *group, c *change) error {
 	tx := &Tx{w: s.writer, index: g.next.tree.Size() + int64(len(g.leaves)), time: s.timeOf(c.entry, g.next.last)}
 	tx.entries, tx.apart = []audit.Entry{c.entry}, c.apart
 	if c.fn != nil {
-		again := []string{"SAVEPOINT one"}
-		if g.savepoint { // that of the change before
-			again = []string{"RELEASE one", "SAVEPOINT one"}
+		if g.begun {
+			again := []string{"SAVEPOINT one"}
+			if g.savepoint { // that of the change before
+				again = []string{"RELEASE one", "SAVEPOINT one"}
+			}
+			if err := s.writer.do(again...); err != nil {
+				return err
+			}
+			g.savepoint = true
 		}
-		if err := s.writer.do(again...); err != nil {
-			return err
-		}
-		g.savepoint = true
 		c.turn <- tx
 		c.err = <-c.ran
 	}
@@ -338,7 +342,7 @@ func (s *Store) runOne(g *group, c *change) error {
 		if c.fn == nil {
 			return nil
 		}
-		if err := s.writer.do("ROLLBACK TO one"); err != nil {
+		if err := s.takeBack(g); err != nil {
 			return fmt.Errorf("%w: %w", c.err, err)
 		}
 		if c.err == errUnwound {
@@ -347,9 +351,22 @@ func (s *Store) runOne(g *group, c *change) error {
 		}
 		return nil
 	}
-	g.leaves = append(g.leaves, leaves...)
+	g.leaves, g.begun = append(g.leaves, leaves...), true
 	g.next.last = tx.time
 	return nil
+}
+
+// takeBack undoes what the change that had its turn did.
+func (s *Store) takeBack(g *group) error {
+	if g.savepoint {
+		return s.writer.do("ROLLBACK TO one")
+	}
+	if err := s.writer.do("ROLLBACK"); err != nil {
+		return err
+	}
+	err := s.beginGroup()
+	*g = *newGroup(s.head.Load())
+	return err
 }
 
 // timeOf is the time of a change that comes after the entry of the time last.
