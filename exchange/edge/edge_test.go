@@ -159,10 +159,13 @@ func (s *site) outcomes() (all []string) {
 	return all
 }
 
+// A machine that does much else is given time.
+const patience = time.Minute
+
 // wantRecord waits for a record whose line contains all of the words.
 func (s *site) wantRecord(words ...string) Record {
 	s.t.Helper()
-	for range 200 {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		for i, line := range s.outcomes() {
 			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
 				return s.records()[i]
@@ -176,7 +179,7 @@ func (s *site) wantRecord(words ...string) Record {
 
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for range 400 {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if ok() {
 			return
 		}
