@@ -332,7 +332,7 @@ func TestFoundingRun(t *testing.T) {
 		}
 		close(making)
 		for _, d := range all {
-			for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 				if _, body := d.send(nil); strings.Contains(body, step) {
 					break
 				}
@@ -444,7 +444,7 @@ func TestFoundingInABrowser(t *testing.T) {
 	a.Do(chromedp.WaitVisible("form[data-sign] button, button[data-sign]"), chromedp.Click("form[data-sign] button, button[data-sign]"))
 	var path string
 	a.Do(chromedp.WaitVisible("nav"))
-	for end := time.Now().Add(10 * time.Second); path != "/inbox" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); path != "/inbox" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		a.Eval(`location.pathname`, &path)
 	}
 	if path != "/inbox" {
@@ -459,7 +459,7 @@ func TestFoundingInABrowser(t *testing.T) {
 // waitFor waits until somebody listens at an origin.
 func waitFor(t *testing.T, origin string) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		c, err := net.Dial("tcp", strings.TrimPrefix(origin, "http://"))
 		if err == nil {
 			c.Close()

@@ -292,7 +292,7 @@ func TestRestoringRun(t *testing.T) {
 		sees := func(text string) {
 			t.Helper()
 			for _, d := range all {
-				for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 					if _, body := d.send(nil); strings.Contains(body, text) {
 						break
 					} else if time.Now().After(end) {

@@ -40,7 +40,7 @@ func TestStations(t *testing.T) {
 	go func() { served <- s.serveStations(ctx) }()
 	wait := func(what string, done func(Stations) bool) Stations {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 			if v, err := s.stations(); err == nil && v.Key != "" && done(v) {
 				return v
 			}
@@ -82,7 +82,7 @@ func TestStations(t *testing.T) {
 	leave()
 	<-left
 	wait("the station does not go", func(v Stations) bool { return len(v.Here) == 0 })
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		all, err := perso.Presences(t.Context(), at.Store())
 		if err != nil {
 			t.Fatal(err)

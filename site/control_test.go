@@ -39,7 +39,7 @@ func serve(t *testing.T, s *site.Site) control {
 			t.Error(err)
 		}
 	})
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		fi, err := os.Lstat(s.Config().Control)
 		if err == nil && fi.Mode().Type() == os.ModeSocket {
 			if fi.Mode() != os.ModeSocket|0o600 {

@@ -401,7 +401,7 @@ func TestStationDies(t *testing.T) {
 		var a uicc.Answers
 		failed <- r.(Player).Play(context.Background(), ask(), time.Minute, &a)
 	}()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		tr.mu.Lock()
 		asked := tr.asked
 		tr.mu.Unlock()

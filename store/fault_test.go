@@ -393,7 +393,7 @@ func TestMover(t *testing.T) {
 	if most < muchWaits/2 {
 		t.Fatalf("%d pages waited at most: this test does not see them", most)
 	}
-	for end := time.Now().Add(10 * time.Second); m.waiting() >= muchWaits; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); m.waiting() >= muchWaits; time.Sleep(time.Millisecond) {
 		if m.look(); time.Now().After(end) {
 			t.Fatalf("%d pages wait", m.waiting())
 		}

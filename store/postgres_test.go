@@ -159,7 +159,7 @@ func TestPostgresPassword(t *testing.T) {
 	c := testConfig(t, path)
 	c.Password = func() (string, error) { asked++; return "a long password", nil }
 	var s *Store
-	for until := time.Now().Add(10 * time.Second); ; { // the server reads its files when it gets to it
+	for until := time.Now().Add(time.Minute); ; { // the server reads its files when it gets to it
 		var err error
 		if s, err = Open(t.Context(), c, testSchema()); err == nil {
 			break

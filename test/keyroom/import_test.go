@@ -84,7 +84,7 @@ func (r *room) open(plan, id string) {
 	r.people[so].approve(asked)
 	s.open("/acts/" + asked)
 	s.leave(`form[action$="/use"] button`)
-	for end := time.Now().Add(10 * time.Second); r.ceremony(id).State != ceremony.Open; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); r.ceremony(id).State != ceremony.Open; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			r.Fatalf("the ceremony is %s; the page says %.1500s", r.ceremony(id).State, s.words())
 		}

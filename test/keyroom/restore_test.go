@@ -67,7 +67,7 @@ func TestRestoreInBrowsers(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- page.Run(r.ctx) }()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if res, err := http.Get(page.Origin()); err == nil {
 			res.Body.Close()
 			break

@@ -137,7 +137,7 @@ func (r *room) start() {
 		}
 		r.stop = func() {}
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		res, err := http.Get("http://" + r.config.Console.Listen + "/sign-in")
 		if err == nil {
 			res.Body.Close()
@@ -231,7 +231,7 @@ func (s *screen) see(selector string) {
 
 func (s *screen) comes(selector string) bool {
 	s.room.Helper()
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if s.has(selector) {
 			return true
 		}
@@ -250,7 +250,7 @@ func (s *screen) leave(selector string) {
 	s.room.Helper()
 	s.Eval("window.here = true", nil)
 	s.click(selector)
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
 		var gone bool
 		if s.Try("document.readyState === 'complete' && window.here !== true", &gone) == nil && gone {
 			return
@@ -277,7 +277,7 @@ func (s *screen) path() string {
 // at waits until the person is at a page whose address begins so.
 func (s *screen) at(prefix string) {
 	s.room.Helper()
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if strings.HasPrefix(s.path(), prefix) {
 			return
 		}

@@ -185,7 +185,7 @@ func text(v any) string {
 func until(ts *testscript.TestScript, _ bool, args []string) {
 	want := regexp.MustCompile("(?m)" + args[0])
 	var out []byte
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		cmd := exec.Command(filepath.Join(bin, args[1]), args[2:]...)
 		cmd.Dir = ts.MkAbs(".")
 		out, _ = cmd.CombinedOutput()
@@ -199,7 +199,7 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 // page gets a page until it answers with a status: page STATUS URL.
 func page(ts *testscript.TestScript, _ bool, args []string) {
 	got := "nothing"
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		r, err := http.Get(args[1])
 		if err != nil {
 			got = err.Error()
