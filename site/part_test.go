@@ -3,6 +3,7 @@ package site_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"os"
 	"slices"
@@ -42,7 +43,7 @@ func TestPartsRefused(t *testing.T) {
 		{does(site.Duties{Routes: route("GET /v1/log")}), `site: two parts have the route "GET /v1/log"`},
 		{site.Part{Open: func(context.Context, *site.Site) (site.Duties, error) { return site.Duties{}, broken }}, "broken"},
 	} {
-		s, err := site.Open(t.Context(), c, token, nil, append(parts.All(), tt.part)...)
+		s, err := site.Open(t.Context(), c, token, slog.New(slog.DiscardHandler), append(parts.All(), tt.part)...)
 		if s != nil || err == nil || err.Error() != tt.want {
 			t.Errorf("%v, want %s", err, tt.want)
 		}

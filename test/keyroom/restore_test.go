@@ -19,6 +19,7 @@ import (
 	"ankan/parts"
 	"ankan/passkey"
 	"ankan/site"
+	"ankan/store/storetest"
 )
 
 // A bureau is lost and comes back out of its backup: two of its custodians open
@@ -38,6 +39,10 @@ func TestRestoreInBrowsers(t *testing.T) {
 	r.stop()
 	if err := os.Rename(r.config.Data, filepath.Join(t.TempDir(), "gone")); err != nil {
 		t.Fatal(err)
+	}
+
+	if storetest.OnPostgres() {
+		r.config.Server.URL = storetest.New(t) // the server is gone with it
 	}
 
 	how := site.Restoring{File: path}
