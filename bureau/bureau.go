@@ -476,12 +476,16 @@ func (s *bureau) proposeRelease(ctx context.Context, subject string) (map[string
 	if err != nil {
 		return nil, err
 	}
-	in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
-	if err != nil {
-		return nil, err
+	indexes := map[string]int{"": o.Transport}
+	if slices.ContainsFunc(c.Receivers(), func(receiver string) bool { return receiver != "" }) { // which the order's text names
+		in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
+		if err != nil {
+			return nil, err
+		}
+		defer in.Close()
+		indexes = in.TransportKeys()
 	}
-	defer in.Close()
-	return params, s.ShowTransport(ctx, o.Partner, in.Header, params)
+	return params, s.ShowTransport(ctx, o.Partner, indexes, params)
 }
 
 func (s *bureau) doRelease(ctx context.Context, w custody.Warrant) error {

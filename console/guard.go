@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"ankan/site"
 )
 
 // Bounds of a request.
@@ -144,7 +146,7 @@ func (c *Console) readForm(w http.ResponseWriter, r *http.Request) bool {
 	err := r.ParseForm()
 	var big *http.MaxBytesError
 	switch {
-	case err == nil:
+	case err == nil && site.Legible(r.URL.Path, r.Form):
 		return true
 	case errors.As(err, &big):
 		c.fail(w, r, http.StatusRequestEntityTooLarge)

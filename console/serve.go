@@ -184,7 +184,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, to route) {
 			return
 		}
 	}
-	if r.Method == http.MethodPost && !s.readForm(w, v.r) {
+	if !s.readForm(w, v.r) {
 		return
 	}
 	s.outcome(v, to.serve(s, v))

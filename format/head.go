@@ -101,6 +101,16 @@ func (h *Header) Receivers() []string {
 // names none.
 func (h *Header) TransportKeyOf(receiver string) int { return h.number(TransportKey.of(receiver)) }
 
+// TransportKeys are the indexes of all transport keys that the header names, by
+// receiver.
+func (h *Header) TransportKeys() map[string]int {
+	all := map[string]int{}
+	for _, receiver := range h.Receivers() {
+		all[receiver] = h.TransportKeyOf(receiver)
+	}
+	return all
+}
+
 // number is the value of a field that was checked to be one.
 func (h *Header) number(f Field) int {
 	n := 0

@@ -296,7 +296,7 @@ func (s *operator) proposeSubmit(ctx context.Context, subject string) (map[strin
 		"profile":     o.Profile,
 		"first_iccid": in.First().ICCID.Masked(), "first_imsi": in.First().IMSI.Masked(),
 	}
-	return params, s.ShowTransport(ctx, s.Config().Site, in.Header, params)
+	return params, s.ShowTransport(ctx, s.Config().Site, in.TransportKeys(), params)
 }
 
 func (s *operator) doSubmit(ctx context.Context, w custody.Warrant) error {

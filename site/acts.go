@@ -160,16 +160,16 @@ func (s *Site) showWaiver(ctx context.Context, id string, a hsm.Algorithm, of st
 	return err
 }
 
-// ShowTransport shows approvers, in params, the transport keys that an operator's
-// order names, by their receivers, and the waivers under which they are used. Of
-// one that the module has not no waiver is said.
-func (s *Site) ShowTransport(ctx context.Context, operator string, h *order.Header, params map[string]string) error {
-	for _, receiver := range h.Receivers() {
+// ShowTransport shows approvers, in params, the transport keys of an operator's
+// order, whose indexes are by receiver, and the waivers under which they are used.
+// Of one that the module has not no waiver is said.
+func (s *Site) ShowTransport(ctx context.Context, operator string, indexes map[string]int, params map[string]string) error {
+	for receiver, index := range indexes {
 		of := ""
 		if receiver != "" {
 			of = "." + receiver
 		}
-		id := message.TransportKey(operator, h.TransportKeyOf(receiver))
+		id := message.TransportKey(operator, index)
 		params["transport_key"+of] = id
 		k, err := s.register.Key(ctx, id)
 		if err == nil {

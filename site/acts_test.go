@@ -113,7 +113,7 @@ func TestShowTransport(t *testing.T) {
 	layout := sitetest.Must[*format.Layout](t)(format.Set(nil).Find("positional"))
 	h := sitetest.Must[*format.Header](t)(format.ParseHeader(layout, "a.inp", []byte("26112301 261126101500 20 in-5g-usim 1 11 12\n")))
 	params := map[string]string{}
-	if err := s.ShowTransport(t.Context(), "op", h, params); err != nil {
+	if err := s.ShowTransport(t.Context(), "op", h.TransportKeys(), params); err != nil {
 		t.Fatal(err)
 	}
 	if want := map[string]string{"transport_key.auc": "transport/op/11", "transport_key.ota": "transport/op/12"}; !maps.Equal(params, want) {

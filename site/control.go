@@ -8,14 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -197,7 +200,20 @@ func (s *Site) Control() http.Handler {
 		}
 		m.Handle(pattern, h)
 	}
-	return m
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !Legible(r.URL.Path, r.URL.Query()) {
+			http.Error(w, "the address is no text", http.StatusBadRequest)
+			return
+		}
+		m.ServeHTTP(w, r)
+	})
+}
+
+// Legible says whether the address and the form of a request are texts, in UTF-8
+// and without NUL. A database server takes no others.
+func Legible(path string, form url.Values) bool {
+	texts := append(slices.Concat(slices.Collect(maps.Values(form))...), path)
+	return !slices.ContainsFunc(texts, func(text string) bool { return !utf8.ValidString(text) || strings.ContainsRune(text, 0) })
 }
 
 // unlocked is what a locked site does at the socket besides showing: acts are

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -157,5 +158,17 @@ func (c control) log(s *site.Site, token hsm.Module) {
 	}
 	if left := sitetest.Must[[]string](c.t)(filepath.Glob(filepath.Join(s.Config().Data, "export-*"))); len(left) > 0 {
 		c.t.Errorf("the export left %v", left)
+	}
+}
+
+// An address that is no text gets as far as no database.
+func TestAddressNoText(t *testing.T) {
+	s := sitetest.New(t, "op", site.Operator, parts.All()...)
+	for path, want := range map[string]int{"/v1/orders/%ff": 400, "/v1/orders/%00": 400, "/v1/keys?text=%ff": 400, "/v1/keys?text=x": 200} {
+		w := httptest.NewRecorder()
+		s.Control().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != want {
+			t.Errorf("%s: %d %s, want %d", path, w.Code, w.Body, want)
+		}
 	}
 }

@@ -316,6 +316,8 @@ func (s *Site) Run(ctx context.Context) error {
 	}
 	defer control.Close()
 	switch unruled, err := s.Unruled(ctx); {
+	case ctx.Err() != nil:
+		return nil
 	case err != nil:
 		return err
 	case len(unruled) > 0:
