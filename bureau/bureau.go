@@ -476,8 +476,10 @@ func (s *bureau) proposeRelease(ctx context.Context, subject string) (map[string
 	if err != nil {
 		return nil, err
 	}
+	// The text takes the module to open, which a locked site does not ask: people
+	// may sign before it is unlocked. Only an order of several keys needs it.
 	indexes := map[string]int{"": o.Transport}
-	if slices.ContainsFunc(c.Receivers(), func(receiver string) bool { return receiver != "" }) { // which the order's text names
+	if slices.ContainsFunc(c.Receivers(), func(receiver string) bool { return receiver != "" }) {
 		in, err := order.OpenText(ctx, s.Store(), s.Token(), o, c.Reading())
 		if err != nil {
 			return nil, err

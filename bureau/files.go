@@ -133,8 +133,8 @@ func (s *bureau) response(o order.Order, j job, f outgoing, remakes map[int]int)
 		Values: map[order.Field]string{format.OrderID: o.ID, format.Part: strconv.Itoa(f.Part), format.Parts: strconv.Itoa(f.Parts),
 			format.Written: s.Store().Now().UTC().Format("20060102150405")},
 	}
-	for _, receiver := range j.input.Receivers() {
-		if name := message.TransportKey(o.Partner, j.input.TransportKeyOf(receiver)); receiver == "" {
+	for receiver, index := range j.input.TransportKeys() {
+		if name := message.TransportKey(o.Partner, index); receiver == "" {
 			r.Key = name
 		} else {
 			r.Keys[receiver] = name

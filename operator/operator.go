@@ -497,11 +497,11 @@ func (s *operator) expect(ctx context.Context, o order.Order) (*expected, error)
 		return nil, err
 	}
 	e := &expected{order: o, input: in, kcv: k.KCV, kcvs: map[string]hsm.KCV{}, cards: agreed.Authentication()}
-	for _, receiver := range in.Receivers() {
+	for receiver, index := range in.TransportKeys() {
 		if receiver == "" {
 			continue
 		}
-		k, err := s.Token().Key(ctx, message.TransportKey(s.Config().Site, in.TransportKeyOf(receiver)))
+		k, err := s.Token().Key(ctx, message.TransportKey(s.Config().Site, index))
 		if err != nil {
 			in.Close()
 			return nil, err

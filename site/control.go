@@ -127,6 +127,9 @@ func (f Answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(v)
 }
 
+// refused answers nothing but the error.
+func refused(err error) Answer { return func(*http.Request) (any, error) { return nil, err } }
+
 func statusOf(err error) int {
 	for _, e := range []error{order.ErrNoOrder, custody.ErrNoAct, perso.ErrNoRun, hsm.ErrNoKey, access.ErrNoPerson, access.ErrNoDraft, ceremony.ErrNone, stock.ErrNone} {
 		if errors.Is(err, e) {
@@ -137,6 +140,9 @@ func statusOf(err error) int {
 		if errors.Is(err, e) {
 			return http.StatusForbidden
 		}
+	}
+	if errors.Is(err, errIllegible) {
+		return http.StatusBadRequest
 	}
 	return http.StatusConflict
 }
@@ -202,12 +208,14 @@ func (s *Site) Control() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !Legible(r.URL.Path, r.URL.Query()) {
-			http.Error(w, "the address is no text", http.StatusBadRequest)
+			refused(errIllegible).ServeHTTP(w, r)
 			return
 		}
 		m.ServeHTTP(w, r)
 	})
 }
+
+var errIllegible = errors.New("the address is no text")
 
 // Legible says whether the address and the form of a request are texts, in UTF-8
 // and without NUL. A database server takes no others.
@@ -224,7 +232,7 @@ var unlocked = []string{"/v1/acts", "/v1/people/", "/v1/drafts/", "/v1/ceremonie
 func (s *Site) unlessLocked(pattern string, to http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if l := s.Locked(); l != nil {
-			Answer(func(*http.Request) (any, error) { return nil, fmt.Errorf("%s: %w: %s", pattern, ErrLocked, l.Why()) }).ServeHTTP(w, r)
+			refused(fmt.Errorf("%s: %w: %s", pattern, ErrLocked, l.Why())).ServeHTTP(w, r)
 			return
 		}
 		to.ServeHTTP(w, r)
@@ -236,9 +244,6 @@ func (s *Site) unlessLocked(pattern string, to http.Handler) http.Handler {
 func (s *Site) permitted(pattern string, to Route) http.Handler {
 	if to.Signed || to.Permission == OwnProof {
 		return to.Handler
-	}
-	refused := func(err error) http.Handler {
-		return Answer(func(*http.Request) (any, error) { return nil, err })
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		policy, err := s.people.Policy(r.Context())

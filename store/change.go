@@ -172,7 +172,6 @@ type group struct {
 	next      head
 	leaves    [][]byte
 	savepoint bool // of the last change that had its turn; it is still there
-	begun     bool // a change is in it
 }
 
 // commit runs a group. Its error is that of the whole group; changes that
@@ -313,15 +312,16 @@ func (s *Store) runAll(g *group, changes []*change) error {
 	return nil
 }
 
-// runOne gives c its turn, inside a savepoint if other changes are in the
+// runOne gives c its turn, inside a savepoint if another change is in the
 // transaction: SQLite keeps in memory what is overwritten after one, and great
-// changes come alone. Its error means that the whole transaction is lost: some errors, a full disk for one, make SQLite roll back
-// everything, and then the savepoint is gone.
+// changes mostly come alone. Its error means that the whole transaction is lost:
+// some errors, a full disk for one, make SQLite roll back everything, and then
+// the savepoint is gone.
 func (s *Store) runOne(g *group, c *change) error {
 	tx := &Tx{w: s.writer, index: g.next.tree.Size() + int64(len(g.leaves)), time: s.timeOf(c.entry, g.next.last)}
 	tx.entries, tx.apart = []audit.Entry{c.entry}, c.apart
 	if c.fn != nil {
-		if g.begun {
+		if len(g.leaves) > 0 {
 			again := []string{"SAVEPOINT one"}
 			if g.savepoint { // that of the change before
 				again = []string{"RELEASE one", "SAVEPOINT one"}
@@ -351,12 +351,14 @@ func (s *Store) runOne(g *group, c *change) error {
 		}
 		return nil
 	}
-	g.leaves, g.begun = append(g.leaves, leaves...), true
+	g.leaves = append(g.leaves, leaves...)
 	g.next.last = tx.time
 	return nil
 }
 
-// takeBack undoes what the change that had its turn did.
+// takeBack undoes what the change that had its turn did. If it was the first,
+// nothing else is in the transaction, which begins anew: another process may
+// have written in between, so the head is read again.
 func (s *Store) takeBack(g *group) error {
 	if g.savepoint {
 		return s.writer.do("ROLLBACK TO one")

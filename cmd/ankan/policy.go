@@ -11,11 +11,10 @@ import (
 )
 
 type policyCmd struct {
-	Show  policyShowCmd  `cmd:"" help:"Show the policy in force, or an older version."`
-	Diff  policyDiffCmd  `cmd:"" help:"Show what a draft, a file or another version changes, a line each."`
-	Check policyCheckCmd `cmd:"" help:"Check a policy file, without a site."`
-	Draft policyDraftCmd `cmd:"" help:"Write the next version of the policy down. An act puts it into force."`
-
+	Show    policyShowCmd    `cmd:"" help:"Show the policy in force, or an older version."`
+	Diff    policyDiffCmd    `cmd:"" help:"Show what a draft, a file or another version changes, a line each."`
+	Check   policyCheckCmd   `cmd:"" help:"Check a policy file, without a site."`
+	Draft   policyDraftCmd   `cmd:"" help:"Write the next version of the policy down. An act puts it into force."`
 	Builtin policyBuiltinCmd `cmd:"" help:"Print the policy that new sites begin with, with its notes, as a file."`
 }
 
